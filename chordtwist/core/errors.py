@@ -1,0 +1,34 @@
+"""The error tree: every error says whose fault it is, since that decides what follows from it."""
+
+from __future__ import annotations
+
+from chordtwist.core.peer import Peer
+
+
+class ChordtwistError(Exception):
+    """The root of all errors this package raises on purpose; never raised itself."""
+
+
+class Unreachable(ChordtwistError):
+    """The network's fault: a peer gave no answer in time, or no link to it could be had. Normal, never logged alone."""
+
+    def __init__(self, peer: Peer | None, reason: str) -> None:
+        super().__init__(f"{peer} is unreachable: {reason}" if peer is not None else reason)
+        self.peer = peer
+        self.reason = reason
+
+
+class Refused(ChordtwistError):
+    """Somebody said no, and said why: a full node, a record that is too old, a place that is taken."""
+
+
+class Malformed(ChordtwistError):
+    """The other side sent bytes that are no message of the protocol. Its link ends; nobody else is touched."""
+
+
+class Untruthful(ChordtwistError):
+    """The other side sent something provably false: a wrong signature, another's address, an impossible table."""
+
+
+class StoreFull(Refused):
+    """The record store can take no more: its own limit, a delivering address's quota, or the disk."""

@@ -1,0 +1,53 @@
+"""What all nodes of one network must agree on; Hello carries it, and a difference is refused in clear words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from chordtwist.core.peer import Policy
+
+PROTOCOL_VERSION_MIN = 1
+PROTOCOL_VERSION_MAX = 1
+"""The range of peer protocol versions this build speaks, so that a ring can be upgraded node by node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The agreement of one network."""
+
+    network: str = "chordtwist"
+    """Its name: rings of different names never merge."""
+
+    policy: Policy = Policy.IP
+    """What of an address makes a node's id."""
+
+    successors: int = 16
+    """Entries of a successor list, r. 16: half of all nodes may fail at once in a ring of thousands (Chord, theorem 6,
+    asks for a list in the order of log2 N); a ring of up to r + 1 members survives anything that leaves one alive."""
+
+    replication: int = 4
+    """Copies of a record where its put does not say otherwise."""
+
+    dead_after_s: float = 3.0
+    """Silence after which a peer may be judged dead: long enough for a pause of its reactor or one retransmission
+    round of TCP, short enough that a crash is healed within seconds."""
+
+    def __post_init__(self) -> None:
+        if self.successors < 2:
+            raise ValueError(f"successors = {self.successors}: a successor list needs at least 2 entries")
+        if not 1 <= self.replication <= self.successors:
+            raise ValueError(f"replication = {self.replication}: from 1 to as many as successors ({self.successors})")
+        if self.dead_after_s <= 0:
+            raise ValueError(f"dead_after = {self.dead_after_s}: a time above 0 s")
+
+    def differences(self, theirs: Parameters) -> list[str]:
+        """What stands against talking to a node with the agreement `theirs`, one phrase each; empty when nothing."""
+        return [
+            f"{field.name} is {_shown(getattr(theirs, field.name))} there and {_shown(getattr(self, field.name))} here"
+            for field in fields(self)
+            if getattr(theirs, field.name) != getattr(self, field.name)
+        ]
+
+
+def _shown(value: object) -> str:
+    return value.name.lower() if isinstance(value, Policy) else repr(value)

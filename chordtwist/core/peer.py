@@ -1,0 +1,132 @@
+"""Peers, and the ids that follow from their addresses.
+
+An id is computed from an address and never read from a message: nobody can choose its place on the ring
+(byzantine resistance starts here).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from chordtwist.core.ring import RingId
+
+IPAddress = IPv4Address | IPv6Address
+
+PEERS_CACHED_MAX = 65_536
+"""Peers one `Identity` remembers, so that a table is turned into peers without hashing; then it starts afresh."""
+
+IPV4_LENGTH, IPV6_LENGTH = 6, 18
+"""Bytes of a packed address: the address, big-endian, then the port as u16."""
+
+
+class Policy(Enum):
+    """What of an address makes the id. All nodes of one network use the same policy; the value is the hashed byte."""
+
+    IP = b"\x01"
+    """The IPv4 address, or the /64 of an IPv6 address: one place per address."""
+
+    ADDRESS = b"\x02"
+    """Address and port, for many nodes on one host. Weaker: whoever owns one address owns 65,535 places."""
+
+
+class Peer:
+    """Another participant as we know it: a value, never a connection. Two are equal when their addresses are.
+
+    `id` its place on the ring; `host` its canonical IP address; `port` its peer protocol port; `packed` both as they
+    travel (4 or 16 bytes and a u16).
+    """
+
+    __slots__ = ("_hash", "host", "id", "packed", "port")
+
+    def __init__(self, id: RingId, host: str, port: int, packed: bytes) -> None:
+        self.id = id
+        self.host = host
+        self.port = port
+        self.packed = packed
+        # An int's hash is the same in every process, that of bytes is not: runs of the simulator must repeat.
+        self._hash = hash(id)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Peer) and self.packed == other.packed)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<Peer {self} {self.id >> 232:06x}>"
+
+
+def canonical_ip(text: str) -> IPAddress:
+    """The address that `text` names; an IPv4-mapped IPv6 address is the IPv4 address.
+
+    @raise ValueError: it is no IP address, or carries a zone.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError(f"{text}: an address with a zone means something else on every host")
+        return address.ipv4_mapped or address
+    return address
+
+
+class Identity:
+    """The rule that gives the peers of one network their places.
+
+    ``id = SHA-256("chordtwist-node" || policy || length of the network's name, u8 || name || address [|| port, u16])``
+    """
+
+    def __init__(self, network: str, policy: Policy) -> None:
+        name = network.encode()
+        if not 0 < len(name) < 256:
+            raise ValueError(f"a network's name has 1 to 255 bytes of UTF-8, not {len(name)}")
+        self.network = network
+        self.policy = policy
+        self._prefix = b"chordtwist-node" + policy.value + bytes([len(name)]) + name
+        self._peers: dict[bytes, Peer] = {}
+
+    def peer(self, host: str, port: int) -> Peer:
+        """The peer at an IP address and port.
+
+        @raise ValueError: `host` is no IP address, or `port` is not in 1 .. 65535.
+        """
+        if not 0 < port < 65_536:
+            raise ValueError(f"port {port} is not in 1 to 65535")
+        return self.unpack(canonical_ip(host).packed + port.to_bytes(2, "big"))
+
+    def unpack(self, packed: bytes) -> Peer:
+        """The peer whose address travelled as `packed`.
+
+        @raise ValueError: the length is neither 6 nor 18, the port is 0, or an IPv4 address is dressed as IPv6 (every
+            address has one form only, else one node would have two places).
+        """
+        peer = self._peers.get(packed)
+        if peer is None:
+            peer = self._unpack(packed)
+            if len(self._peers) >= PEERS_CACHED_MAX:
+                self._peers.clear()
+            self._peers[packed] = peer
+        return peer
+
+    def _unpack(self, packed: bytes) -> Peer:
+        raw, port = packed[:-2], packed[-2:]
+        if len(packed) == IPV4_LENGTH:
+            address: IPAddress = IPv4Address(raw)
+            placed = raw
+        elif len(packed) == IPV6_LENGTH:
+            address = IPv6Address(raw)
+            if address.ipv4_mapped is not None:
+                raise ValueError(f"{address} is an IPv4 address dressed as IPv6")
+            placed = raw[:8] if self.policy is Policy.IP else raw
+        else:
+            raise ValueError(f"a packed address has {IPV4_LENGTH} or {IPV6_LENGTH} bytes, not {len(packed)}")
+        if port == b"\0\0":
+            raise ValueError(f"{address} with port 0")
+        if self.policy is Policy.ADDRESS:
+            placed += port
+        digest = sha256(self._prefix + placed).digest()
+        return Peer(int.from_bytes(digest, "big"), str(address), int.from_bytes(port, "big"), packed)

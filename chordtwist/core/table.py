@@ -1,0 +1,43 @@
+"""The routing table a node shows to everybody who asks: its whole routing state, never an answer to a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RING_SIZE, distance
+
+FINGERPRINT_LENGTH = 8
+UNPROVED = bytes(FINGERPRINT_LENGTH)
+"""The fingerprint of a neighbour that the table's owner knows from hearsay only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one member says of itself and its neighbours at one moment.
+
+    `seq` is new with every signature of `peer` in its `epoch`; `time_ms` is the wall time of `peer`; `fingerprints` are
+    of the keys that the predecessor and then the successors were proved with, in that order.
+    """
+
+    peer: Peer
+    epoch: int
+    seq: int
+    time_ms: int
+    key: bytes
+    whole: bool
+    predecessor: Peer | None
+    successors: tuple[Peer, ...]
+    fingers: tuple[Peer, ...]
+    fingerprints: tuple[bytes, ...]
+
+    def everybody(self) -> tuple[Peer, ...]:
+        """All peers the table names, its owner first; the same peer may stand there twice."""
+        before = () if self.predecessor is None else (self.predecessor,)
+        return (self.peer, *self.successors, *before, *self.fingers)
+
+    def members_estimate(self) -> float:
+        """How many members the ring has, judged by how much of it the successors span; exact when `whole`."""
+        if self.whole or not self.successors:
+            return len(self.successors) + 1
+        return len(self.successors) * RING_SIZE / (distance(self.peer.id, self.successors[-1].id) or RING_SIZE)

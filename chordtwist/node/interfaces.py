@@ -1,0 +1,113 @@
+"""The seams of a node: what it needs of a network, of a store, and what doors need of it.
+
+Each has a contract test in ``tests/contracts.py`` that every implementer passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from chordtwist.core.peer import Peer
+from chordtwist.wire.peer_messages import Answer, Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chordtwist.core.records import Held, Kept, Seal
+    from chordtwist.core.ring import Arc
+
+
+class IPeerLink(Interface):
+    """What a node needs of a network: ask a peer, get its answer or know that there is none."""
+
+    def ask(peer: Peer, question: Question) -> Deferred[Answer]:
+        """Ask `peer`; a link is dialled when there is none.
+
+        The Deferred fires with the peer's answer, which only ever comes from a proved peer: one that our own dial met
+        at that address. It fails with `Unreachable` when there is no answer within the question's `answer_within_s`,
+        at once when the address refuses us or the link is lost, and with `Untruthful` or `Malformed` when the peer
+        broke the protocol. Cancelling it gives up waiting. Nothing fires before `ask` has returned.
+        """
+
+    def key_of(peer: Peer) -> bytes | None:
+        """The Ed25519 key that `peer` was last proved with, or None when it was never proved."""
+
+
+class IAnswer(Interface):
+    """What a network needs of a node: its answers, and somebody to tell what happened to links."""
+
+    def answer(peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        """The node's answer to a question that came from `peer`: where the other side *claims* to be; proved or not.
+
+        @raise Malformed, Untruthful: the question breaks the protocol; the link it came over ends.
+        """
+
+    def link_lost(peer: Peer, reason: str) -> None:
+        """The last link with a proved peer ended without a `Goodbye`: perhaps it crashed."""
+
+    def breach(peer: Peer, reason: str) -> None:
+        """A proved peer broke the protocol, and its link was ended."""
+
+
+class IRecordStore(Interface):
+    """Where one node keeps its copies. Reads answer at once, and see what was put a moment ago."""
+
+    def put(held: Held) -> Deferred[None]:
+        """Keep a record or a stub in place of whatever is kept under its key; the caller has decided that it wins.
+
+        The Deferred fires when it is safe (on disk, where there is one) and fails with `StoreFull`.
+        """
+
+    def get(key: bytes) -> Kept | None:
+        """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks."""
+
+    def remove(key: bytes) -> None:
+        """Keep nothing under `key` any more."""
+
+    def scan(arc: Arc) -> Iterator[Held]:
+        """What is kept in `arc`, in the order of positions, without values. Stays right while the store is changed."""
+
+    def expired(now_ms: int) -> list[Kept]:
+        """What is past its expiry at `now_ms`, at most a batch of it."""
+
+    def records() -> int:
+        """How many records are kept; stubs do not count."""
+
+    def record_bytes() -> int:
+        """Bytes of their values."""
+
+    def close() -> Deferred[None]:
+        """Everything that was put is safe when this fires; nothing may be called after it."""
+
+
+class IDht(Interface):
+    """What doors (course API, HTTP, a program's own code) need of a node: a hash table, and its state."""
+
+    def put(
+        key: bytes,
+        value: bytes,
+        ttl_s: float | None = None,
+        copies: int | None = None,
+        seal: Seal | None = None,
+    ) -> Deferred:
+        """Store `value` under `key` (32 bytes) for `ttl_s` seconds from now (cut to the maximum; None: the default).
+
+        `get` on this node sees it when this returns. Fires with a `PutResult` once the owner and a majority of the
+        copies confirmed; fails with `Refused` when a newer or better record stands, and with `Unreachable` when too
+        few answer.
+        """
+
+    def get(key: bytes) -> Deferred:
+        """The live `Record` under `key`, or None when none of its replicas has one. Bounded in time, never fails."""
+
+    def delete(key: bytes, seal: Seal | None = None) -> Deferred:
+        """Put an end to the record under `key`; like `put`, fires with a `PutResult`."""
+
+    def status() -> dict[str, object]:
+        """The node's state as plain values, ready for JSON; the fields of ``chordtwist status --json``."""
+
+    def leave() -> Deferred[None]:
+        """Hand the records over, tell the neighbours, stop. Fires when done, within a bounded time; never fails."""

@@ -1,0 +1,398 @@
+"""Every question and answer between nodes, typed; how each becomes the body of a frame and back.
+
+Bodies are msgpack arrays: fields in the order below. A newer build may append fields with defaults; an older one
+ignores them. Peers travel as packed addresses (`Peer.packed`), positions and keys as 32 bytes, durations as milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from chordtwist.core.errors import Malformed
+
+VALUE_BYTES_MAX = 65_495
+"""The longest value the course API can carry; every path carries it."""
+
+BATCH_BYTES_MAX = 262_144
+"""Values in one `HandedOver`: large enough to stream at full speed, small enough that no link is blocked for long."""
+
+PEERS_TOLD_MAX = 255
+REASON_MAX = 200
+
+U64 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+U16 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+U8 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 8)]
+Address = Annotated[bytes, msgspec.Meta(min_length=6, max_length=18)]
+"""A packed address, checked again by `Identity.unpack`."""
+MaybeAddress = Annotated[bytes, msgspec.Meta(max_length=18)]
+"""A packed address, or nothing."""
+Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Reason = Annotated[str, msgspec.Meta(max_length=REASON_MAX)]
+Body = Annotated[bytes, msgspec.Meta(max_length=16_384)]
+Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Anything that travels in a frame. `kind` is its number on the wire, `body_bytes_max` its size limit."""
+
+    kind: ClassVar[int] = 0
+    body_bytes_max: ClassVar[int] = 256
+
+
+class Question(Message, frozen=True):
+    """Expects exactly one answer. `answer_within_s` is how long the asker waits before it counts as silence."""
+
+    answer_within_s: ClassVar[float] = 1.0
+
+
+class Answer(Message, frozen=True):
+    """Answers one question, under its request id."""
+
+
+# The link itself
+
+
+class Hello(Message, frozen=True):
+    """The first frame both ways. A difference in what must agree ends the link with a `Goodbye` that names it."""
+
+    kind: ClassVar[int] = 1
+    body_bytes_max: ClassVar[int] = 1024
+
+    version_min: U16
+    version_max: U16
+    network: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    policy: Annotated[str, msgspec.Meta(max_length=32)]
+    successors: U16
+    replication: U16
+    dead_after_ms: U64
+    address: Address
+    """Where the sender says it can be dialled; believed only when our own dial there met the same key."""
+    key: Key
+    """The Ed25519 key that signs the sender's tables."""
+    epoch: U64
+    seq: U64
+    time_ms: U64
+    signature: Signature
+    """By `key` over `core.signed.pack_hello`: the sender owns the key, on this link."""
+    membership: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
+    """Proof of the network's shared secret, where there is one, bound to the TLS session."""
+
+
+class Goodbye(Message, frozen=True):
+    """The last frame: why the sender ends the link."""
+
+    kind: ClassVar[int] = 2
+    body_bytes_max: ClassVar[int] = 1024
+
+    reason: Reason
+
+
+# Liveness
+
+
+class Ping(Question, frozen=True):
+    kind: ClassVar[int] = 10
+
+
+class Pong(Answer, frozen=True):
+    kind: ClassVar[int] = 11
+
+
+class PingFor(Question, frozen=True):
+    """Asks the receiver to ping `target` on our behalf (SWIM, section 4.1): `Pong` when it answered, else `Silent`."""
+
+    kind: ClassVar[int] = 12
+    answer_within_s: ClassVar[float] = 2.0
+
+    target: Address
+
+
+class Silent(Answer, frozen=True):
+    """The target of a `PingFor` gave the receiver no answer either."""
+
+    kind: ClassVar[int] = 13
+
+
+# Joining and leaving
+
+
+class JoinRequest(Question, frozen=True):
+    """Asks the owner of the sender's own place for admission. Changes no pointer anywhere."""
+
+    kind: ClassVar[int] = 20
+    body_bytes_max: ClassVar[int] = 512
+    answer_within_s: ClassVar[float] = 5.0
+
+    epoch: U64
+
+
+class JoinSuccess(Answer, frozen=True):
+    kind: ClassVar[int] = 21
+
+
+class JoinFailure(Answer, frozen=True):
+    """Admission or an announcement is refused. `better`: a peer to ask instead; `busy`: the same again in a moment."""
+
+    kind: ClassVar[int] = 22
+    body_bytes_max: ClassVar[int] = 1024
+
+    reason: Reason
+    better: MaybeAddress = b""
+    busy: bool = False
+
+
+class Announce(Question, frozen=True):
+    """Small rings only: a newcomer tells every member of itself. `step`: 0 coming, 1 live now, 2 withdrawn."""
+
+    kind: ClassVar[int] = 23
+    answer_within_s: ClassVar[float] = 5.0
+
+    epoch: U64
+    step: U8
+
+
+class Announced(Answer, frozen=True):
+    """The newcomer was taken in; `members`: all members the receiver knows."""
+
+    kind: ClassVar[int] = 24
+    body_bytes_max: ClassVar[int] = 8192
+
+    members: Annotated[list[Address], msgspec.Meta(max_length=PEERS_TOLD_MAX)]
+
+
+class NotMember(Answer, frozen=True):
+    """Signed standing: the answer to every ring question while the sender joins or leaves. Ends older incarnations."""
+
+    kind: ClassVar[int] = 25
+    body_bytes_max: ClassVar[int] = 1024
+
+    body: Body
+    signature: Signature
+
+
+class Leave(Question, frozen=True):
+    """The same signed standing, told without being asked; answered with `Noted`."""
+
+    kind: ClassVar[int] = 26
+    body_bytes_max: ClassVar[int] = 1024
+
+    body: Body
+    signature: Signature
+
+
+class Noted(Answer, frozen=True):
+    kind: ClassVar[int] = 27
+
+
+class Elsewhere(Question, frozen=True):
+    """A hint: `member` belongs to a larger ring of the same network. The receiver looks for itself; `Noted`."""
+
+    kind: ClassVar[int] = 28
+
+    member: Address
+
+
+# Ring
+
+
+class GetTable(Question, frozen=True):
+    """The one routing question; it never names a key. `epoch`, `seq`: the table the asker holds already, or 0, 0."""
+
+    kind: ClassVar[int] = 30
+
+    epoch: U64
+    seq: U64
+
+
+class TableIs(Answer, frozen=True):
+    """A signed table: `core.signed.unpack_table(body)`."""
+
+    kind: ClassVar[int] = 31
+    body_bytes_max: ClassVar[int] = 16_384
+
+    body: Body
+    signature: Signature
+
+
+class Same(Answer, frozen=True):
+    """The table the asker holds is still the present one."""
+
+    kind: ClassVar[int] = 32
+
+
+class Notify(Question, frozen=True):
+    """The sender thinks it is the receiver's predecessor."""
+
+    kind: ClassVar[int] = 33
+
+    epoch: U64
+
+
+class Notified(Answer, frozen=True):
+    """Signed acknowledgement that the sender of the `Notify` was live (`core.signed.unpack_acknowledged`)."""
+
+    kind: ClassVar[int] = 34
+    body_bytes_max: ClassVar[int] = 1024
+
+    body: Body
+    signature: Signature
+
+
+# Records
+
+
+class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a signed record carries besides its value (BEP 44)."""
+
+    public_key: Key
+    salt: Annotated[bytes, msgspec.Meta(max_length=64)]
+    seq: U64
+    signature: Signature
+
+
+class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A record as it travels: its remaining life instead of an expiry, since no two clocks agree."""
+
+    key: Key
+    value: Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
+    record_kind: U8
+    version_ms: U64
+    publisher: MaybeAddress
+    life_ms: U64
+    copies: U8
+    seal: Seal | None = None
+
+
+RECORD_BYTES_MAX = VALUE_BYTES_MAX + 512
+
+
+class Store(Question, frozen=True):
+    """Keep a copy. `rank`: which replica the sender takes the receiver for, 0 the owner."""
+
+    kind: ClassVar[int] = 40
+    body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX
+    answer_within_s: ClassVar[float] = 5.0
+
+    record: RecordBody
+    rank: U8
+
+
+class Stored(Answer, frozen=True):
+    """The copy is safe at the receiver. `receipt`: signed, where one was asked for."""
+
+    kind: ClassVar[int] = 41
+    body_bytes_max: ClassVar[int] = 1024
+
+    receipt: Annotated[bytes, msgspec.Meta(max_length=512)] = b""
+
+
+class Refused(Answer, frozen=True):
+    """No copy is kept, and why: "newer" (with that version), "clock", "full", "kind" ..."""
+
+    kind: ClassVar[int] = 42
+    body_bytes_max: ClassVar[int] = 1024
+
+    reason: Reason
+    version_ms: U64 = 0
+    publisher: MaybeAddress = b""
+
+
+class Fetch(Question, frozen=True):
+    """Asks a replica for the record, or only for its version when `value` is False."""
+
+    kind: ClassVar[int] = 43
+
+    key: Key
+    rank: U8
+    value: bool
+
+
+class Found(Answer, frozen=True):
+    """The record; its value is empty when only the version was asked for."""
+
+    kind: ClassVar[int] = 44
+    body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX
+
+    record: RecordBody
+
+
+class NotFound(Answer, frozen=True):
+    """Nothing live under that key; the version of its stub, where one is kept."""
+
+    kind: ClassVar[int] = 45
+
+    version_ms: U64 = 0
+    publisher: MaybeAddress = b""
+
+
+class NotMine(Answer, frozen=True):
+    """The receiver was taken for the owner and is not: its predecessor is at or after the position."""
+
+    kind: ClassVar[int] = 46
+
+    predecessor: Address
+
+
+class Pulling(Answer, frozen=True):
+    """The receiver owns the position but still pulls its records: ask the old owner, its successor, too."""
+
+    kind: ClassVar[int] = 47
+    body_bytes_max: ClassVar[int] = 256
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    Hello,
+    Goodbye,
+    Ping,
+    Pong,
+    PingFor,
+    Silent,
+    JoinRequest,
+    JoinSuccess,
+    JoinFailure,
+    Announce,
+    Announced,
+    NotMember,
+    Leave,
+    Noted,
+    Elsewhere,
+    GetTable,
+    TableIs,
+    Same,
+    Notify,
+    Notified,
+    Store,
+    Stored,
+    Refused,
+    Fetch,
+    Found,
+    NotFound,
+    NotMine,
+    Pulling,
+)
+BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
+"""Size limits by kind, as `FrameReader` takes them."""
+
+_DECODERS = {message.kind: msgspec.msgpack.Decoder(message) for message in MESSAGES}
+
+encode = msgspec.msgpack.Encoder().encode
+"""The body of a message's frame."""
+
+
+def decode(kind: int, body: bytes) -> Message:
+    """The message a frame of `kind` carries.
+
+    @raise Malformed: the kind is unknown, or the body is not what its fields demand.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise Malformed(f"a message of the unknown kind {kind}")
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Malformed(f"a broken {MESSAGE_NAMES[kind]}: {error}") from None
+
+
+MESSAGE_NAMES = {message.kind: message.__name__ for message in MESSAGES}
