@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from chordtwist.core.peer import Peer
 from chordtwist.wire.peer_messages import Answer, Question
@@ -16,8 +16,9 @@ from chordtwist.wire.peer_messages import Answer, Question
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chordtwist.core.records import Held, Kept, Seal
-    from chordtwist.core.ring import Arc
+    from chordtwist.core.lookup import Route
+    from chordtwist.core.records import Entry, Kept, PutResult, Record, Seal
+    from chordtwist.core.ring import Arc, RingId
 
 
 class IPeerLink(Interface):
@@ -52,10 +53,28 @@ class IAnswer(Interface):
         """A proved peer broke the protocol, and its link was ended."""
 
 
+class IRing(Interface):
+    """What replication needs of its node: where it stands on the ring, and who keeps what."""
+
+    me = Attribute("This node's own `Peer`.")
+    is_member = Attribute("Whether it is a member of the ring now.")
+    predecessor = Attribute("The nearest known live `Peer` counter-clockwise, or None.")
+    successors = Attribute("Tuple of `Peer`, nearest first; empty when alone.")
+
+    def ask(peer: Peer, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask`; what it says of the peer's life is noted on the way."""
+
+    def known_route(position: RingId) -> Route | None:
+        """Who keeps `position` as far as is known without asking anybody, or None. May be stale; costs microseconds."""
+
+    def find(position: RingId) -> Deferred[Route]:
+        """Search the ring afresh for who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
+
+
 class IRecordStore(Interface):
     """Where one node keeps its copies. Reads answer at once, and see what was put a moment ago."""
 
-    def put(held: Held) -> Deferred[None]:
+    def put(kept: Kept) -> Deferred[None]:
         """Keep a record or a stub in place of whatever is kept under its key; the caller has decided that it wins.
 
         The Deferred fires when it is safe (on disk, where there is one) and fails with `StoreFull`.
@@ -67,7 +86,7 @@ class IRecordStore(Interface):
     def remove(key: bytes) -> None:
         """Keep nothing under `key` any more."""
 
-    def scan(arc: Arc) -> Iterator[Held]:
+    def scan(arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`, in the order of positions, without values. Stays right while the store is changed."""
 
     def expired(now_ms: int) -> list[Kept]:
@@ -92,7 +111,7 @@ class IDht(Interface):
         ttl_s: float | None = None,
         copies: int | None = None,
         seal: Seal | None = None,
-    ) -> Deferred:
+    ) -> Deferred[PutResult]:
         """Store `value` under `key` (32 bytes) for `ttl_s` seconds from now (cut to the maximum; None: the default).
 
         `get` on this node sees it when this returns. Fires with a `PutResult` once the owner and a majority of the
@@ -100,10 +119,10 @@ class IDht(Interface):
         few answer.
         """
 
-    def get(key: bytes) -> Deferred:
+    def get(key: bytes) -> Deferred[Record | None]:
         """The live `Record` under `key`, or None when none of its replicas has one. Bounded in time, never fails."""
 
-    def delete(key: bytes, seal: Seal | None = None) -> Deferred:
+    def delete(key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put`, fires with a `PutResult`."""
 
     def status() -> dict[str, object]:

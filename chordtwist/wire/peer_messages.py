@@ -1,7 +1,7 @@
 """Every question and answer between nodes, typed; how each becomes the body of a frame and back.
 
 Bodies are msgpack arrays: fields in the order below. A newer build may append fields with defaults; an older one
-ignores them. Peers travel as packed addresses (`Peer.packed`), positions and keys as 32 bytes, durations as milliseconds.
+ignores them. Peers travel as packed addresses (`Peer.packed`), positions and keys as 32 bytes, durations as ms.
 """
 
 from __future__ import annotations
