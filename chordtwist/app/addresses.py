@@ -1,0 +1,89 @@
+"""Addresses as operators write them: host and port, IPv6 in brackets, or a Unix socket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+NAME_LENGTH_MAX = 253
+"""Characters of a host name, at most (RFC 1035, section 2.3.4, less the root's dot)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host, by IP address or name, and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address written as `text`.
+
+        @raise ValueError: it is none; the words say how one is written.
+        """
+        host, colon, port = text.rpartition(":")
+        if not colon or not host:
+            raise ValueError(f"{text!r} is not host:port")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+            if not isinstance(_ip(host), IPv6Address):
+                raise ValueError(f"{text!r} has something other than an IPv6 address in its brackets")
+        elif ":" in host:
+            raise ValueError(f"{text!r} is ambiguous; an IPv6 address stands in brackets, as in [::1]:6401")
+        elif _ip(host) is None and not _is_name(host):
+            raise ValueError(f"{host!r} is neither an IP address nor a host name")
+        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"port {port!r} is not a whole number from 1 to 65535")
+        return cls(host, int(port))
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host is an IP address, rather than a name that has to be resolved."""
+        return _ip(self.host) is not None
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it means every interface: something to listen on, nothing to dial."""
+        ip = _ip(self.host)
+        return ip is not None and ip.is_unspecified
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; of names, only ``localhost`` is believed."""
+        ip = _ip(self.host)
+        return self.host.lower() == "localhost" if ip is None else ip.is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a Unix socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_name(host: str) -> bool:
+    # Digits and dots alone are a mistyped IPv4 address, which a resolver would ask the whole world for.
+    labels = host.removesuffix(".").split(".")
+    letters = host.replace("-", "").replace("_", "").replace(".", "")
+    return (
+        len(host) <= NAME_LENGTH_MAX
+        and all(0 < len(label) < 64 for label in labels)
+        and letters.isascii()
+        and letters.isalnum()
+        and not letters.isdigit()
+    )
