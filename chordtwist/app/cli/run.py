@@ -1,0 +1,48 @@
+"""``chordtwist run``: one node in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+from twisted.logger import globalLogBeginner
+
+from chordtwist.app import config as configuration
+from chordtwist.app import log_lines
+from chordtwist.app.process import EndingSignals, use_monotonic_clock
+from chordtwist.app.service import StartError, build
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    required=True,
+    metavar="FILE",
+    type=click.Path(),
+    help="The configuration file; etc/node.ini of the source shows every option.",
+)
+def command(path: str) -> None:
+    """Run a node in the foreground, until it is told to leave.
+
+    Writes its log to standard error, and no pid file. SHUTDOWN over the API, SIGTERM or Ctrl-C let it leave its ring:
+    it hands its values over, which takes 5 seconds at most, and ends with status 0. A second signal ends it at once.
+
+    The same node as ``twistd -n chord --config FILE``.
+    """
+    config = configuration.read_file(path)
+    globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    EndingSignals(reactor).install()
+    try:
+        node = build(config, reactor, reactor.stop)
+        node.privilegedStartService()
+        node.startService()
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
+    reactor.addSystemEventTrigger("before", "shutdown", node.stopService)
+    reactor.run()

@@ -1,0 +1,107 @@
+"""Log events to lines on standard error: text for people, JSON for programs, priorities for the journal.
+
+Under twistd the levels of twisted.logger have no option of their own, so the node brings its own observer there too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TextIO
+
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+from twisted.python.failure import Failure
+
+from chordtwist.app.config import Level, LogFormat, LogSection
+
+PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
+"""The journal's number for each of our levels (sd-daemon(3), as syslog's)."""
+
+
+def observer(log: LogSection, stream: TextIO, environment: Mapping[str, str]) -> ILogObserver:
+    """What writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it."""
+    as_line = _json_line if log.format is LogFormat.JSON else _text_line
+    if log.format is LogFormat.TEXT and reaches_journal(stream, environment):
+        as_line = _journal_lines
+    shown = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(log.level.value))
+    if log.level is Level.INFO:
+        # Twisted tells of every factory that starts and stops; a node that is well has nothing to say.
+        shown.setLogLevelForNamespace("twisted", LogLevel.warn)
+        shown.setLogLevelForNamespace("log_legacy", LogLevel.warn)
+    filtered: ILogObserver = FilteringLogObserver(FileLogObserver(stream, as_line), [shown])
+    return filtered
+
+
+def reaches_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether systemd's journal reads `stream`: JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _text_line(event: LogEvent) -> str:
+    return f"{_time(event)} {_level(event):<8} {_namespace(event)}: " + "\n    ".join(_message(event)) + "\n"
+
+
+def _journal_lines(event: LogEvent) -> str:
+    # The journal has its own clock, and takes every line for an event of its own.
+    priority = PRIORITIES[_level(event)]
+    first, *more = _message(event)
+    lines = [f"{_namespace(event)}: {first}", *more]
+    return "".join(f"<{priority}>{line}\n" for line in lines)
+
+
+def _json_line(event: LogEvent) -> str:
+    members: dict[str, object] = {
+        key: value for key, value in event.items() if not key.startswith("log_") and _is_plain(value)
+    }
+    first, *trace = _message(event)
+    members.update(time=_time(event), level=_level(event), namespace=_namespace(event), message=first)
+    if trace:
+        members["traceback"] = "\n".join(trace)
+    return json.dumps(members) + "\n"
+
+
+def _message(event: LogEvent) -> list[str]:
+    # The message in one line, then the lines of a traceback. What a stranger sent may be in the message: escaped, it
+    # can neither forge a second line nor move the cursor of a terminal.
+    lines = [_printable(formatEvent(event))]
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        lines += [_printable(line) for line in failure.getTraceback().splitlines()]
+    return lines
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def _time(event: LogEvent) -> str:
+    return datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds")
+
+
+def _level(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return "info" if level is None else str(level.name)
+
+
+def _namespace(event: LogEvent) -> str:
+    return str(event.get("log_namespace") or "-")
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)

@@ -1,0 +1,92 @@
+"""The node under twistd: ``twistd -n chord --config FILE``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import ClassVar, NoReturn
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+
+from chordtwist.app import config as configuration
+from chordtwist.app import log_lines
+from chordtwist.app.config import ConfigurationError, NodeConfig
+from chordtwist.app.process import EndingSignals, use_monotonic_clock
+from chordtwist.app.service import StartError, build
+
+
+class Options(usage.Options):
+    """The options of ``twistd chord``."""
+
+    optParameters: ClassVar = [
+        ["config", "c", None, "The configuration file; etc/node.ini of the source shows every option."]
+    ]
+
+    def postOptions(self) -> None:
+        """There is no node without a configuration."""
+        if self["config"] is None:
+            raise usage.UsageError("a configuration is needed: --config FILE")
+
+
+def makeService(options: Options) -> IService:
+    """The service of the node that `options` ask for; a bad configuration ends the process with status 2."""
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    EndingSignals(reactor).install()
+    try:
+        config = configuration.read_file(options["config"])
+    except ConfigurationError as error:
+        _end(str(error), 2)
+    try:
+        node = build(config, reactor, reactor.stop)
+    except StartError as error:
+        _end(str(error), 1)
+    service = TwistdNode(config, twistd_logs_elsewhere(options))
+    node.setServiceParent(service)
+    return service
+
+
+def twistd_logs_elsewhere(options: Options) -> bool:
+    """Whether twistd was told where to log, or goes to the background, where standard error leads nowhere."""
+    twistd = getattr(options, "parent", None) or {}
+    return not twistd.get("nodaemon") or any(twistd.get(name) for name in ("logfile", "syslog", "logger"))
+
+
+class TwistdNode(MultiService):
+    """A node as twistd holds it: brings its own log along, and says in one line why it cannot start."""
+
+    def __init__(self, config: NodeConfig, logs_elsewhere: bool) -> None:
+        super().__init__()
+        self._config = config
+        self._logs_elsewhere = logs_elsewhere
+
+    def setServiceParent(self, parent: object) -> None:
+        """Besides its place, give the application our log observer, which twistd then prefers to its own."""
+        super().setServiceParent(parent)
+        if isinstance(parent, Componentized) and not self._logs_elsewhere:
+            observer = log_lines.observer(self._config.log, sys.stderr, os.environ)
+            parent.setComponent(ILogObserver, observer)
+
+    def privilegedStartService(self) -> None:
+        """Listen."""
+        try:
+            super().privilegedStartService()
+        except StartError as error:
+            _end(str(error), 1)
+
+    def startService(self) -> None:
+        """Start the node."""
+        try:
+            super().startService()
+        except StartError as error:
+            _end(str(error), 1)
+
+
+def _end(reason: str, status: int) -> NoReturn:
+    # Not sys.stderr, which twistd turns into log events before a node starts.
+    print(f"Error: {reason}", file=sys.__stderr__)
+    raise SystemExit(status)

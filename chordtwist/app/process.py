@@ -1,0 +1,55 @@
+"""What a node asks of the process it runs in: a clock that never jumps, and signals that mean what operators mean."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from twisted.logger import Logger
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """Let all timers run on a clock that cannot be set; to be called before the first timer.
+
+    Twisted's reactors count with the wall clock: setting it forward would fire every timer at once, and the node would
+    take all its neighbours for dead.
+    """
+    reactor.seconds = time.monotonic
+
+
+class EndingSignals:
+    """The first SIGTERM or SIGINT lets the node leave; a second one ends the process at once, whatever it is doing."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._is_leaving = False
+
+    def install(self) -> None:
+        """Take the signals over once the reactor runs, since it sets its own reactions when it starts."""
+        self._reactor.callWhenRunning(self._take_over)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._leaving)
+
+    def _take_over(self) -> None:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, self._first)
+
+    def _first(self, number: int, frame: FrameType | None) -> None:
+        # With the system's own reaction in place, the second signal works even when no more Python code runs.
+        for ending in ENDING_SIGNALS:
+            signal.signal(ending, signal.SIG_DFL)
+        self._reactor.callFromThread(self._leave, signal.Signals(number).name)
+
+    def _leave(self, name: str) -> None:
+        # Not after a SHUTDOWN: a reactor that stops already refuses to be stopped.
+        if not self._is_leaving:
+            self._log.info("{signal}: leaving the ring", signal=name)
+            self._reactor.stop()
+
+    def _leaving(self) -> None:
+        self._is_leaving = True
