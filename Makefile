@@ -1,0 +1,48 @@
+# make node and make test do all the set-up there is; the other targets are for those who work on chordtwist.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Tests run in as many processes: most of their time is waiting for nothing but the processor.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help node test lint types docs clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+node: $(VENV)/.node  ## start one node with etc/node.ini in the foreground
+	@$(BIN)/chordtwist run -c etc/node.ini
+
+test: $(VENV)/.test  ## run the tests
+	@$(BIN)/python -m twisted.trial -j$(JOBS) tests
+
+lint: $(VENV)/.dev  ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## check types
+	@$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## build the documents into docs/_build/html
+	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+clean:  ## remove what was built, the environment included
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*
+
+# Each stamp says that the environment holds what its targets need.
+$(VENV)/.node: extras =
+$(VENV)/.test: extras = [test,dev]
+$(VENV)/.dev: extras = [test,dev]
+$(VENV)/.docs: extras = [test,dev,docs]
+$(VENV)/.node $(VENV)/.test $(VENV)/.dev $(VENV)/.docs: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "chordtwist needs python3; on Debian: apt install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "chordtwist needs Python 3.11 or newer; this is $$($(PYTHON) --version)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "chordtwist needs python3-venv; on Debian: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(extras)'
+	@touch $@
