@@ -164,6 +164,7 @@ class RefusalTests(SynchronousTestCase):
             "identity = name": "ip, address",
             "network =": "1 to 255",
             "api_beyond_loopback = perhaps": "yes no",
+            "state_dir = ~nobody-of-that-name/x": "home",
         }.items():
             self.assert_refused(f"[dht]\n{text}\n", line=2, words=words)
 

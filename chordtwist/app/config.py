@@ -6,7 +6,6 @@ touches the one file and nothing else: names are resolved, and other paths opene
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chordtwist.app import values
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Policy
@@ -63,87 +63,6 @@ class Level(Enum):
     ERROR = "error"
 
 
-# How a value is read. Each takes the text and the folder that relative paths start from, and raises ValueError with
-# the words that say what would be right.
-
-
-def _text(text: str, folder: Path) -> str:
-    if not 1 <= len(text.encode()) <= 255:
-        raise ValueError("from 1 to 255 bytes of text")
-    return text
-
-
-def _path(text: str, folder: Path) -> Path | None:
-    return (folder / Path(text).expanduser()).absolute() if text else None
-
-
-def _address(text: str, folder: Path) -> Address:
-    return Address.parse(text)
-
-
-def _some_address(text: str, folder: Path) -> Address | None:
-    return Address.parse(text) if text else None
-
-
-def _addresses(text: str, folder: Path) -> tuple[Address, ...]:
-    return tuple(Address.parse(part.strip()) for part in text.split(",") if part.strip())
-
-
-def _api_address(text: str, folder: Path) -> Address | UnixAddress:
-    if text.startswith("unix:"):
-        path = _path(text.removeprefix("unix:"), folder)
-        if path is None:
-            raise ValueError("unix: is followed by the path of the socket, as in unix:/run/chordtwist/api.sock")
-        return UnixAddress(path)
-    return Address.parse(text)
-
-
-def _yes_or_no(text: str, folder: Path) -> bool:
-    try:
-        return {"yes": True, "no": False}[text.lower()]
-    except KeyError:
-        raise ValueError(f"{text!r} is neither yes nor no") from None
-
-
-def _seconds(least: float) -> Callable[[str, Path], float]:
-    def read(text: str, folder: Path) -> float:
-        try:
-            seconds = float(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is no number of seconds") from None
-        if not math.isfinite(seconds) or seconds < least:
-            raise ValueError(f"{text} is not a number of seconds of {least:g} or more")
-        return seconds
-
-    return read
-
-
-def _number(least: int, most: int) -> Callable[[str, Path], int]:
-    def read(text: str, folder: Path) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-E = TypeVar("E", bound=Enum)
-
-
-def _one_of(words: dict[str, E]) -> Callable[[str, Path], E]:
-    def read(text: str, folder: Path) -> E:
-        try:
-            return words[text.lower()]
-        except KeyError:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}") from None
-
-    return read
-
-
-def _word(choices: type[E]) -> Callable[[str, Path], E]:
-    return _one_of({choice.value: choice for choice in choices})
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How one option is read from a file: `sentence` is its documentation, `aliases` its other names."""
@@ -165,32 +84,32 @@ class DhtSection:
 
     api_address: Address | UnixAddress = _option(
         _API_ADDRESS,
-        _api_address,
+        values.api_address,
         "Where local programs reach the DHT: host:port or unix:PATH. Default 127.0.0.1:7401, the course's habitual"
         " port, on loopback since whoever reaches the API may read, write and shut the node down.",
     )
     api_beyond_loopback: bool = _option(
         False,
-        _yes_or_no,
+        values.yes_or_no,
         "yes or no: whether api_address may be other than loopback or a Unix socket. Default no: opening the API to a"
         " network is never an accident.",
     )
     p2p_address: Address = _option(
         Address("127.0.0.1", 6401),
-        _address,
+        values.address,
         "Where this node listens for other nodes and what it dials them from: host:port, IPv6 in brackets. Default"
         " 127.0.0.1:6401, the course's habitual port. A wildcard (0.0.0.0 or [::]) needs public_address as well.",
         "listen_address",
     )
     public_address: Address | None = _option(
         None,
-        _some_address,
+        values.some_address,
         "What other nodes dial, where it is not p2p_address: IP:port. The node's place on the ring follows from it."
         " Default: p2p_address.",
     )
     bootstrap_node: tuple[Address, ...] = _option(
         (),
-        _addresses,
+        values.addresses,
         "Nodes of the ring to join: host:port, several with commas between; names are resolved again at each try."
         " Default empty: this node is the first of its ring. A node that finds its own address at the head of the list"
         " becomes the first when no other listed node answers.",
@@ -200,50 +119,50 @@ class DhtSection:
     )
     identity: Policy = _option(
         Policy.IP,
-        _one_of({"ip": Policy.IP, "address": Policy.ADDRESS}),
+        values.one_of({"ip": Policy.IP, "address": Policy.ADDRESS}),
         "ip or address: what gives a node its place, its IP address alone or address and port. The same at all nodes of"
         " a network. Default ip: one place per address; with address, for many nodes on one host, whoever owns one"
         " address owns 65,535 places.",
     )
     network: str = _option(
         "chordtwist",
-        _text,
+        values.text,
         "The name of the network, 1 to 255 bytes: nodes of different names refuse one another, so a test ring never"
         " merges with the real one. Default chordtwist.",
     )
     default_store_duration: float = _option(
         3600.0,
-        _seconds(1),
+        values.seconds(1),
         "Seconds a value lives when its PUT says 0. Default 3600: an hour outlives any failure that repair mends, and"
         " what nobody asks for again does not stay.",
     )
     max_store_duration: float = _option(
         86400.0,
-        _seconds(1),
+        values.seconds(1),
         "Seconds a value lives at most; a longer life asked for is cut to this. Default 86400: a day bounds what a"
         " stranger can make this node keep.",
     )
     replication: int = _option(
         4,
-        _number(1, 255),
+        values.number(1, 255),
         "Copies of a value, when its PUT says 0; at most as many as successors. The same at all nodes of a network."
         " Default 4: a majority survives one death, a reader survives three.",
     )
     successors: int = _option(
         16,
-        _number(SUCCESSORS_MIN, 255),
+        values.number(SUCCESSORS_MIN, 255),
         "Entries of the successor list, 8 or more. The same at all nodes of a network. Default 16: half of all nodes"
         " may die at once in a ring of thousands (the Chord paper asks for about log2 of the ring's size).",
     )
     state_dir: Path | None = _option(
         None,
-        _path,
+        values.path,
         "Folder for what outlives the process; relative to this file. Default empty: nothing is written to disk, and"
         " the log says so once.",
     )
     stabilize_interval: float = _option(
         1.0,
-        _seconds(0.05),
+        values.seconds(0.05),
         "Seconds between two looks at the neighbours. Default 1: with a peer given up after 3 s of silence, a crash is"
         " healed within about 5 s, for some hundred bytes per second.",
     )
@@ -255,26 +174,26 @@ class TlsSection:
 
     mode: TlsMode = _option(
         TlsMode.OPEN,
-        _word(TlsMode),
+        values.word(TlsMode),
         "open, closed or off: links with TLS 1.3 for any node that proves its address, for nodes with a certificate of"
         " the network's authority only, or without TLS. Default open; off is for a laboratory and refuses addresses"
         " other than loopback.",
     )
     authority: Path | None = _option(
         None,
-        _path,
+        values.path,
         "Certificate of the authority that signs the certificates of a closed network's nodes, PEM. Needed with mode ="
         " closed. Default empty.",
     )
     certificate: Path | None = _option(
         None,
-        _path,
+        values.path,
         "This node's certificate, PEM, with its public address as its one IP subject. Default empty: a self-signed one"
         " is made.",
     )
     key: Path | None = _option(
         None,
-        _path,
+        values.path,
         "The private key of the certificate, PEM. Default empty: hostkey where that is given, else a new key.",
     )
 
@@ -285,7 +204,7 @@ class WebSection:
 
     address: Address | None = _option(
         None,
-        _some_address,
+        values.some_address,
         "Where the status page listens: host:port. Default empty: no page.",
     )
 
@@ -306,13 +225,13 @@ class LogSection:
 
     level: Level = _option(
         Level.INFO,
-        _word(Level),
+        values.word(Level),
         "debug, info, warn or error: the least serious event shown. Default info: a line per change of neighbours,"
         " nothing while the network is healthy.",
     )
     format: LogFormat = _option(
         LogFormat.TEXT,
-        _word(LogFormat),
+        values.word(LogFormat),
         "text or json: lines for people, or one JSON object per line for programs. Default text; under systemd, text"
         " lines carry the journal's priorities.",
     )
@@ -469,7 +388,7 @@ class _Reader:
 
     def _hostkey(self) -> Path | None:
         given = self._given.get(("", "hostkey"))
-        return None if given is None else _path(given.text, self._folder)
+        return None if given is None else values.path(given.text, self._folder)
 
     def _check(self, config: NodeConfig) -> None:
         # What no single value shows.

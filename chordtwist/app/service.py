@@ -129,6 +129,8 @@ def own_ip(address: Address) -> str:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise StartError(f"{address}: the name {address.host} cannot be resolved: {error.strerror}") from None
+    # IPv4 first: who writes localhost connects to 127.0.0.1.
+    found.sort(key=lambda one: one[0] != socket.AF_INET)
     return str(found[0][4][0])
 
 

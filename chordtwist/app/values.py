@@ -1,0 +1,107 @@
+"""How the values of options are written: each function takes the text and the folder where relative paths start.
+
+All raise ValueError in words that say what would be right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from chordtwist.app.addresses import Address, UnixAddress
+
+E = TypeVar("E", bound=Enum)
+
+
+def text(written: str, folder: Path) -> str:
+    """A name."""
+    if not 1 <= len(written.encode()) <= 255:
+        raise ValueError("from 1 to 255 bytes of text")
+    return written
+
+
+def path(written: str, folder: Path) -> Path | None:
+    """A path, `~` expanded, relative to the folder; None when empty."""
+    try:
+        return (folder / Path(written).expanduser()).absolute() if written else None
+    except RuntimeError:
+        raise ValueError(f"{written!r} starts in the home of nobody known here") from None
+
+
+def address(written: str, folder: Path) -> Address:
+    """host:port."""
+    return Address.parse(written)
+
+
+def some_address(written: str, folder: Path) -> Address | None:
+    """host:port; None when empty."""
+    return Address.parse(written) if written else None
+
+
+def addresses(written: str, folder: Path) -> tuple[Address, ...]:
+    """Several host:port with commas between; empty when there is none."""
+    return tuple(Address.parse(part.strip()) for part in written.split(",") if part.strip())
+
+
+def api_address(written: str, folder: Path) -> Address | UnixAddress:
+    """host:port, or unix: and a path."""
+    if written.startswith("unix:"):
+        socket = path(written.removeprefix("unix:"), folder)
+        if socket is None:
+            raise ValueError("unix: is followed by the path of the socket, as in unix:/run/chordtwist/api.sock")
+        return UnixAddress(socket)
+    return Address.parse(written)
+
+
+def yes_or_no(written: str, folder: Path) -> bool:
+    """yes or no."""
+    try:
+        return {"yes": True, "no": False}[written.lower()]
+    except KeyError:
+        raise ValueError(f"{written!r} is neither yes nor no") from None
+
+
+def seconds(least: float) -> Callable[[str, Path], float]:
+    """A number of seconds, `least` or more."""
+
+    def read(written: str, folder: Path) -> float:
+        try:
+            seconds = float(written)
+        except ValueError:
+            raise ValueError(f"{written!r} is no number of seconds") from None
+        if not math.isfinite(seconds) or seconds < least:
+            raise ValueError(f"{written} is not a number of seconds of {least:g} or more")
+        return seconds
+
+    return read
+
+
+def number(least: int, most: int) -> Callable[[str, Path], int]:
+    """A whole number from `least` to `most`."""
+
+    def read(written: str, folder: Path) -> int:
+        if not (written.isascii() and written.isdigit() and least <= int(written) <= most):
+            raise ValueError(f"{written!r} is not a whole number from {least} to {most}")
+        return int(written)
+
+    return read
+
+
+def one_of(words: dict[str, E]) -> Callable[[str, Path], E]:
+    """One of `words`, to what it stands for."""
+
+    def read(written: str, folder: Path) -> E:
+        try:
+            return words[written.lower()]
+        except KeyError:
+            raise ValueError(f"{written!r} is none of {', '.join(words)}") from None
+
+    return read
+
+
+def word(choices: type[E]) -> Callable[[str, Path], E]:
+    """One of `choices`, by its value."""
+    return one_of({choice.value: choice for choice in choices})

@@ -1,0 +1,72 @@
+"""The frame of the `chordtwist` command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app import cli
+
+
+class CommandsTests(SynchronousTestCase):
+    """The list of commands."""
+
+    def test_every_listed_command_is_there(self) -> None:
+        """Each command that the help lists can be asked for its own help, which explains itself."""
+        context = click.Context(cli.main)
+        names = cli.main.list_commands(context)
+        self.assertIn("run", names)
+        for name in names:
+            shown = CliRunner().invoke(cli.main, [name, "--help"])
+            self.assertEqual(0, shown.exit_code, shown.output)
+            self.assertIn("Usage: main " + name, shown.output)
+
+    def test_no_module_is_left_out(self) -> None:
+        """Every module of the folder that has a command is in the list."""
+        folder = Path(cli.__file__).parent
+        having = {path.stem for path in folder.glob("[!_]*.py") if "\n@click.command" in path.read_text()}
+        self.assertEqual(set(), having - set(cli.COMMANDS))
+
+    def test_unknown_command(self) -> None:
+        """A command that is not there is bad usage."""
+        shown = CliRunner().invoke(cli.main, ["rnu"])
+        self.assertEqual(2, shown.exit_code)
+        self.assertIn("No such command 'rnu'", shown.output)
+
+    def test_version(self) -> None:
+        """The version can be asked for."""
+        self.assertIn("version", CliRunner().invoke(cli.main, ["--version"]).output)
+
+    def test_help_loads_no_reactor(self) -> None:
+        """Listing the commands does not choose the reactor of the process."""
+        program = (
+            "import sys; from click.testing import CliRunner; from chordtwist.app.cli import main;"
+            "CliRunner().invoke(main, ['--help']); print('twisted.internet.reactor' in sys.modules)"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        self.assertEqual("False\n", ran.stdout)
+
+
+class RunTests(SynchronousTestCase):
+    """``chordtwist run``, as far as it goes without a reactor."""
+
+    def test_bad_configuration(self) -> None:
+        """A bad file ends it with status 2 and one line that names file, line and key."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "node.ini"
+            path.write_text("[dht]\nreplicaton = 3\n")
+            shown = CliRunner().invoke(cli.main, ["run", "-c", str(path)])
+        expected = f"Error: {path}, line 2: replicaton: is no key of [dht]; the nearest known one is replication\n"
+        self.assertEqual((2, expected), (shown.exit_code, shown.output))
+
+    def test_no_configuration(self) -> None:
+        """Without a file it is bad usage."""
+        shown = CliRunner().invoke(cli.main, ["run"])
+        self.assertEqual(2, shown.exit_code)
+        self.assertIn("--config", shown.output)

@@ -1,0 +1,80 @@
+"""What a node asks of its process."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.process import ENDING_SIGNALS, EndingSignals, use_monotonic_clock
+
+
+class CoreReactor:
+    """Of a reactor, its clock and what happens to it: says how often it was stopped, and calls at once."""
+
+    seconds: Callable[[], float] = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.leaving: list[Callable[[], object]] = []
+
+    def stop(self) -> None:
+        """Count, and tell those who wait for the shutdown."""
+        self.stops += 1
+        for call in self.leaving:
+            call()
+
+    def callFromThread(self, function: Callable[..., object], *args: object) -> None:
+        """What a signal asks for runs in the reactor."""
+        function(*args)
+
+    def callWhenRunning(self, function: Callable[[], object]) -> None:
+        """It runs already."""
+        function()
+
+    def addSystemEventTrigger(self, phase: str, event_type: str, function: Callable[[], object]) -> None:
+        """Remember what is to be called before the shutdown."""
+        self.leaving.append(function)
+
+
+class MonotonicClockTests(SynchronousTestCase):
+    """The clock of all timers."""
+
+    def test_cannot_be_set(self) -> None:
+        """The reactor counts with the clock that a change of the system's time does not move."""
+        reactor = CoreReactor()
+        use_monotonic_clock(reactor)
+        before_s = time.monotonic()
+        self.assertTrue(before_s <= reactor.seconds() <= time.monotonic())
+
+
+class EndingSignalsTests(SynchronousTestCase):
+    """SIGTERM and SIGINT."""
+
+    def setUp(self) -> None:
+        """The signals of this process are as before after each test."""
+        for number in ENDING_SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.reactor = CoreReactor()
+        EndingSignals(self.reactor).install()
+
+    def test_first_leaves(self) -> None:
+        """The first signal stops the reactor, which stops the services, which leave."""
+        for number in ENDING_SIGNALS:
+            with self.subTest(number=number):
+                self.setUp()
+                signal.raise_signal(number)
+                self.assertEqual(1, self.reactor.stops)
+
+    def test_second_ends(self) -> None:
+        """After the first, both signals have the system's own reaction: the process ends, whatever it is doing."""
+        signal.raise_signal(signal.SIGINT)
+        self.assertEqual([signal.SIG_DFL] * 2, [signal.getsignal(number) for number in ENDING_SIGNALS])
+
+    def test_while_leaving(self) -> None:
+        """A signal that comes while a SHUTDOWN is under way does not stop the stopped reactor again."""
+        self.reactor.stop()
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(1, self.reactor.stops)

@@ -1,0 +1,172 @@
+"""The parts that make a node one service: what starts, listens and stops, in which order and how long."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor, RaisingMemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.addresses import Address, UnixAddress
+from chordtwist.app.config import NodeConfig, read_text
+from chordtwist.app.service import (
+    CLOSE_WITHIN_S,
+    LEAVE_WITHIN_S,
+    Listener,
+    OrderedService,
+    StartError,
+    listening_endpoint,
+    own_ip,
+    own_peer,
+    parameters_of,
+)
+from chordtwist.core.peer import Identity, Policy
+
+
+class Part(Service):
+    """A service that tells when it starts and stops; it has stopped when its Deferred fires."""
+
+    def __init__(self, name: str, told: list[str]) -> None:
+        self.name = name
+        self.stopped: Deferred[None] = Deferred(lambda _: told.append(f"{name} given up"))
+        self._told = told
+
+    def startService(self) -> None:
+        """Tell."""
+        super().startService()
+        self._told.append(f"{self.name} starts")
+
+    def stopService(self) -> Deferred[None]:
+        """Tell."""
+        super().stopService()
+        self._told.append(f"{self.name} stops")
+        return self.stopped
+
+
+class OrderedServiceTests(SynchronousTestCase):
+    """Starting and stopping in order."""
+
+    def setUp(self) -> None:
+        """A store, links and an API, started."""
+        self.clock = Clock()
+        self.told: list[str] = []
+        self.parts = [Part(name, self.told) for name in ("store", "links", "api")]
+        self.service = OrderedService(self.clock)
+        for part in self.parts:
+            part.setServiceParent(self.service)
+        self.service.startService()
+
+    def test_start(self) -> None:
+        """Parts start in the order in which they were added."""
+        self.assertEqual(["store starts", "links starts", "api starts"], self.told)
+
+    def test_stop_in_reverse(self) -> None:
+        """Each part stops when the one that was added after it has stopped."""
+        store, links, api = self.parts
+        self.told.clear()
+        stopped = self.service.stopService()
+        self.assertEqual(["api stops"], self.told)
+        api.stopped.callback(None)
+        self.assertEqual(["api stops", "links stops"], self.told)
+        links.stopped.callback(None)
+        self.assertEqual(["api stops", "links stops", "store stops"], self.told)
+        self.assertNoResult(stopped)
+        store.stopped.callback(None)
+        self.successResultOf(stopped)
+
+    def test_bounded(self) -> None:
+        """A part that never stops is given up in time for those before it; all is over after `LEAVE_WITHIN_S`."""
+        links = self.parts[1]
+        self.told.clear()
+        stopped = self.service.stopService()
+        self.clock.advance(LEAVE_WITHIN_S - 2 * CLOSE_WITHIN_S)
+        self.assertEqual(["api stops", "api given up", "links stops"], self.told)
+        links.stopped.callback(None)
+        self.clock.advance(2 * CLOSE_WITHIN_S)
+        self.assertEqual("store given up", self.told[-1])
+        self.successResultOf(stopped)
+
+    def test_failure(self) -> None:
+        """A part that fails to stop is logged, and the others stop all the same."""
+        store, links, api = self.parts
+        stopped = self.service.stopService()
+        api.stopped.errback(ZeroDivisionError())
+        links.stopped.callback(None)
+        store.stopped.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+
+class ListenerTests(SynchronousTestCase):
+    """Listening ports."""
+
+    def test_refused(self) -> None:
+        """A port that cannot be had fails the start with one line that names the option and the address."""
+        refusal = CannotListenError("127.0.0.1", 7401, OSError(98, "Address already in use"))
+        reactor = RaisingMemoryReactor(listenException=refusal)
+        address = Address("127.0.0.1", 7401)
+        listener = Listener(listening_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        error = self.assertRaises(StartError, listener.privilegedStartService)
+        self.assertEqual("cannot listen on api_address 127.0.0.1:7401: Address already in use", str(error))
+
+    def test_listens(self) -> None:
+        """The port is had when the service starts, on the one interface that was asked for."""
+        reactor = MemoryReactor()
+        address = Address("127.0.0.3", 7401)
+        listener = Listener(listening_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        listener.privilegedStartService()
+        ((port, _, _, interface),) = reactor.tcpServers
+        self.assertEqual((7401, "127.0.0.3"), (port, interface))
+
+    def test_families(self) -> None:
+        """IPv4, IPv6 and names each get the endpoint of their family."""
+        reactor = MemoryReactor()
+        self.assertIsInstance(listening_endpoint(reactor, Address("127.0.0.1", 1)), TCP4ServerEndpoint)
+        self.assertIsInstance(listening_endpoint(reactor, Address("::1", 1)), TCP6ServerEndpoint)
+
+    def test_unix(self) -> None:
+        """A Unix socket is listened on at its path."""
+        reactor = MemoryReactor()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "api.sock"
+            listening_endpoint(reactor, UnixAddress(path)).listen(Factory.forProtocol(Protocol))
+        self.assertEqual(str(path), reactor.unixServers[0][0])
+
+
+class OwnAddressTests(SynchronousTestCase):
+    """Who this node is."""
+
+    def test_ip_stays(self) -> None:
+        """An IP address is taken as it is."""
+        self.assertEqual("2001:db8::1", own_ip(Address("2001:db8::1", 6401)))
+
+    def test_localhost(self) -> None:
+        """A name is resolved when the node is built."""
+        self.assertEqual("127.0.0.1", own_ip(Address("localhost", 6401)))
+
+    def test_unknown_name(self) -> None:
+        """A name that does not resolve fails the start with one line that names it."""
+        error = self.assertRaises(StartError, own_ip, Address("nobody.invalid", 6401))
+        self.assertIn("nobody.invalid:6401: the name nobody.invalid cannot be resolved", str(error))
+
+    def test_place(self) -> None:
+        """The place follows from the public address where there is one, under the network's policy."""
+        config = read_text("[dht]\npublic_address = 192.0.2.7:7000\nidentity = address", "node.ini", Path("/"))
+        identity = Identity("chordtwist", Policy.ADDRESS)
+        self.assertEqual(identity.peer("192.0.2.7", 7000), own_peer(config, identity))
+
+    def test_agreement(self) -> None:
+        """What the network's nodes must agree on comes from the configuration."""
+        text = "[dht]\nnetwork = test\nsuccessors = 8\nreplication = 2\nidentity = address"
+        parameters = parameters_of(read_text(text, "node.ini", Path("/")))
+        expected = ("test", 8, 2, Policy.ADDRESS)
+        found = (parameters.network, parameters.successors, parameters.replication, parameters.policy)
+        self.assertEqual(expected, found)
+        self.assertEqual("chordtwist", parameters_of(NodeConfig()).network)
