@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import Application, MultiService, Service
 from twisted.logger import ILogObserver
+from twisted.python.usage import Options as TwistdOptions
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,7 +34,8 @@ class LogTests(SynchronousTestCase):
     def options(self, **twistd: object) -> Options:
         """Our options below those of twistd."""
         options = Options()
-        options.parent = {"nodaemon": True, "logfile": None, "syslog": False, "logger": None, **twistd}
+        options.parent = TwistdOptions()
+        options.parent.update({"nodaemon": True, "logfile": None, "syslog": False, "logger": None, **twistd})
         return options
 
     def test_foreground(self) -> None:
