@@ -1,15 +1,22 @@
-"""Records: what is stored under a key, when it ends, and which of two wins."""
+"""Records: what is stored under a key, when it ends, and which of two wins.
+
+Everything kept under one key forms a lattice: `merge` is commutative, associative and idempotent, so replicas that were
+told the same things, in any order and any number of times, keep the same thing. Time has no part in it: `present` says
+what is left of something at a moment, `merge` what is right of two things.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 
 from chordtwist.core.ring import RingId
+from chordtwist.core.signed import Verify, pack_record
 
 KEY_BYTES = 32
+SALT_BYTES_MAX = 64
 
 
 class RecordKind(IntEnum):
@@ -35,17 +42,26 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a signed record carries besides its value."""
+    """What a signed record carries besides its value; `signature` is over `core.signed.pack_record`.
+
+    `expected_seq`: on the way of a put only, compare-and-swap: the put is refused where another seq stands (BEP 44's
+    `cas`); 0 means that nothing may stand there.
+    """
 
     public_key: bytes
     salt: bytes
     seq: int
     signature: bytes
+    expected_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A value under a key. `expiry_ms` is on this node's own steady clock: from that moment on it is gone."""
+    """A value under a key. `expiry_ms` is on this node's own steady clock: from that moment on it is gone.
+
+    `stub_until_ms`: until when something that it replaced may be alive somewhere, on the same clock; 0 when nothing
+    outlives it. So long its version is remembered after its end.
+    """
 
     key: bytes
     value: bytes
@@ -54,18 +70,24 @@ class Record:
     expiry_ms: int
     copies: int
     seal: Seal | None = None
+    stub_until_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stub:
     """What stays of a record that expired or was deleted: its version, until `expiry_ms`, the latest expiry of anything
     it replaced, so that an older value with a longer life cannot come back.
+
+    Of a signed record the seal stays too, and in `digest` the SHA-256 of its value: they prove that this seq was
+    reached. Otherwise anybody could end a signed record by claiming a higher one.
     """
 
     key: bytes
     version: Version
     expiry_ms: int
     copies: int
+    seal: Seal | None = None
+    digest: bytes = b""
 
 
 Kept = Record | Stub
@@ -96,5 +118,107 @@ class PutResult:
 
 @lru_cache(65_536)
 def position_of(key: bytes) -> RingId:
-    """Where a key lives on the ring: SHA-256 of it, so that nobody can place keys at will without searching for them."""
+    """Where a key lives on the ring: SHA-256 of it, so that keys cannot be placed at will."""
     return int.from_bytes(sha256(key).digest(), "big")
+
+
+def kind_of(key: bytes, value: bytes, seal: Seal | None) -> RecordKind:
+    """What a value put under `key` is: whoever puts a value under its own SHA-256 makes a content record unasked."""
+    if seal is not None:
+        return RecordKind.SIGNED
+    return RecordKind.CONTENT if sha256(value).digest() == key else RecordKind.PLAIN
+
+
+def signed_key(public_key: bytes, salt: bytes) -> bytes:
+    """The one key under which the owner of `public_key` writes with `salt` (BEP 44's target)."""
+    return sha256(public_key + salt).digest()
+
+
+def is_right(kept: Kept, verify: Verify) -> bool:
+    """Whether it is what its kind demands: the key that follows from value or seal, and a signature that holds.
+
+    A plain record whose key is the SHA-256 of its value is wrong: it must call itself a content record, or it could be
+    replaced by anything.
+    """
+    if isinstance(kept, Stub):
+        return kept.seal is None or _is_sealed(kept.key, kept.seal, kept.digest, verify)
+    if kind_of(kept.key, kept.value, kept.seal) is not kept.kind:
+        return False
+    return kept.seal is None or _is_sealed(kept.key, kept.seal, sha256(kept.value).digest(), verify)
+
+
+def _is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
+    return (
+        len(seal.salt) <= SALT_BYTES_MAX
+        and signed_key(seal.public_key, seal.salt) == key
+        and verify(seal.public_key, seal.signature, pack_record(seal.salt, seal.seq, digest))
+    )
+
+
+def wins(new: Kept, old: Kept) -> bool:
+    """Whether `new` is served where both were heard of: a strict order of everything that can stand under one key.
+
+    Signed beats content beats plain. Signed: the higher seq; of one seq the greater digest, since both replicas must
+    choose alike. Content has one value only. Plain: the newer version. Where these are equal the longer life of a
+    signed or content record wins (else a replayed one with a short life would end it), but the end of a plain one:
+    its life only ever seems longer, by the delays of its way.
+    """
+    return _rank(new) > _rank(old)
+
+
+def merge(one: Kept, other: Kept) -> Kept:
+    """What a replica that heard of both keeps: the one that wins, with the latest expiry of both as the least time for
+    which its version is remembered, and of equals (the same content, the same signed value) the newest version.
+    """
+    winner, loser = (other, one) if wins(other, one) else (one, other)
+    remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _stub_until_ms(winner), _stub_until_ms(loser))
+    version, copies = winner.version, winner.copies
+    if _identity(winner) == _identity(loser):
+        version, copies = max((version, copies), (loser.version, loser.copies))
+    if isinstance(winner, Stub):
+        return replace(winner, version=version, copies=copies, expiry_ms=remembered_ms)
+    until_ms = remembered_ms if remembered_ms > winner.expiry_ms else 0
+    return replace(winner, version=version, copies=copies, stub_until_ms=until_ms)
+
+
+def present(kept: Kept | None, now_ms: int) -> Kept | None:
+    """What is left of it at `now_ms`: itself, the stub of a record that expired, or nothing.
+
+    A content record leaves a plain stub: nobody can prove which content once stood there, and what it beat by its kind
+    alone is not older than its version says.
+    """
+    if kept is None or kept.expiry_ms > now_ms:
+        return kept
+    if isinstance(kept, Stub) or kept.stub_until_ms <= now_ms:
+        return None
+    digest = b"" if kept.seal is None else sha256(kept.value).digest()
+    return Stub(kept.key, kept.version, kept.stub_until_ms, kept.copies, kept.seal, digest)
+
+
+def _stub_until_ms(kept: Kept) -> int:
+    return kept.stub_until_ms if isinstance(kept, Record) else 0
+
+
+def _identity(kept: Kept) -> tuple[object, ...]:
+    """What makes two things the same but for version and life; of a plain one the version is all there is."""
+    if kept.seal is not None:
+        return (2, kept.seal.seq, _digest(kept))
+    if isinstance(kept, Record) and kept.kind is RecordKind.CONTENT:
+        return (1,)
+    return (0, kept.version)
+
+
+def _rank(kept: Kept) -> tuple[object, ...]:
+    """Greater wins; equal only where nothing but copies of one thing, remembered for different times, is compared."""
+    identity = _identity(kept)
+    is_stub = isinstance(kept, Stub)
+    value = kept.value if isinstance(kept, Record) else b""
+    if identity[0]:
+        # A stub's expiry says for how long it is remembered, not when the record ended: that is the past.
+        life_ms = 0 if is_stub else kept.expiry_ms
+        return (*identity, not is_stub, life_ms, b"" if kept.seal is None else kept.seal.signature)
+    return (*identity, is_stub, 0 if is_stub else -kept.expiry_ms, value)
+
+
+def _digest(kept: Kept) -> bytes:
+    return kept.digest if isinstance(kept, Stub) else sha256(kept.value).digest()

@@ -37,6 +37,7 @@ class Layout(IntEnum):
     STANDING = 2
     ACKNOWLEDGED = 3
     HELLO = 4
+    RECORD = 5
 
 
 class Standing(IntEnum):
@@ -87,6 +88,7 @@ def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
     return True
 
 
+@lru_cache(65_536)
 def fingerprint(public: bytes) -> bytes:
     """The eight bytes by which a table names a neighbour's key."""
     return sha256(public).digest()[:FINGERPRINT_LENGTH]
@@ -187,6 +189,16 @@ def pack_hello(identity: Identity, stamp: Stamp, asked: Peer | None, channel: by
     was dialled), and what both ends of a TLS session can derive and nobody else (RFC 9266); empty without TLS.
     """
     return _opening(identity, Layout.HELLO, stamp) + _sized(b"" if asked is None else asked.packed) + _sized(channel)
+
+
+def pack_record(salt: bytes, seq: int, digest: bytes) -> bytes:
+    """The bytes that the owner of a signed record signs: ``"chordtwist" || kind u8 || salt (u8 length) || seq u64 ||
+    SHA-256 of the value``.
+
+    No network and no peer: it is a program's own key that signs, once, whoever carries the record. The digest in place
+    of the value lets a stub prove its seq when the value is gone.
+    """
+    return b"".join((_MAGIC, bytes((Layout.RECORD,)), _sized(salt), seq.to_bytes(8, "big"), digest))
 
 
 def _opening(identity: Identity, layout: Layout, stamp: Stamp) -> bytes:
