@@ -19,6 +19,8 @@ TWISTED_OF_NODE = (
     "twisted.internet.interfaces",
     "twisted.internet.task",
     "twisted.logger",
+    # What an errback is given.
+    "twisted.python.failure",
     "zope.interface",
 )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -22,7 +21,7 @@ from chordtwist.app.service import (
     Listener,
     OrderedService,
     StartError,
-    listening_endpoint,
+    api_endpoint,
     own_ip,
     own_peer,
     parameters_of,
@@ -112,7 +111,7 @@ class ListenerTests(SynchronousTestCase):
         refusal = CannotListenError("127.0.0.1", 7401, OSError(98, "Address already in use"))
         reactor = RaisingMemoryReactor(listenException=refusal)
         address = Address("127.0.0.1", 7401)
-        listener = Listener(listening_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        listener = Listener(api_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
         error = self.assertRaises(StartError, listener.privilegedStartService)
         self.assertEqual("cannot listen on api_address 127.0.0.1:7401: Address already in use", str(error))
 
@@ -120,23 +119,23 @@ class ListenerTests(SynchronousTestCase):
         """The port is had when the service starts, on the one interface that was asked for."""
         reactor = MemoryReactor()
         address = Address("127.0.0.3", 7401)
-        listener = Listener(listening_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        listener = Listener(api_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
         listener.privilegedStartService()
         ((port, _, _, interface),) = reactor.tcpServers
         self.assertEqual((7401, "127.0.0.3"), (port, interface))
 
-    def test_families(self) -> None:
-        """IPv4, IPv6 and names each get the endpoint of their family."""
+    def test_named(self) -> None:
+        """Where the API's address has a name, its IP address is listened on."""
         reactor = MemoryReactor()
-        self.assertIsInstance(listening_endpoint(reactor, Address("127.0.0.1", 1)), TCP4ServerEndpoint)
-        self.assertIsInstance(listening_endpoint(reactor, Address("::1", 1)), TCP6ServerEndpoint)
+        api_endpoint(reactor, Address("localhost", 7401)).listen(Factory.forProtocol(Protocol))
+        self.assertEqual("127.0.0.1", reactor.tcpServers[0][3])
 
     def test_unix(self) -> None:
         """A Unix socket is listened on at its path."""
         reactor = MemoryReactor()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "api.sock"
-            listening_endpoint(reactor, UnixAddress(path)).listen(Factory.forProtocol(Protocol))
+            api_endpoint(reactor, UnixAddress(path)).listen(Factory.forProtocol(Protocol))
         self.assertEqual(str(path), reactor.unixServers[0][0])
 
 

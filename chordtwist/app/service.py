@@ -9,7 +9,6 @@ from typing import Any
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -19,18 +18,13 @@ from chordtwist.app.config import NodeConfig
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.net.api_address import listening_endpoint
 
 LEAVE_WITHIN_S = 5.0
 """Time to leave the ring, from the signal to the end: what systemd, a container or a person waits for gladly."""
 
 CLOSE_WITHIN_S = 0.25
 """Kept back of it for each part that closes after the one that is closing: it takes milliseconds, but has to happen."""
-
-BACKLOG = 511
-"""Connections that wait to be accepted: fifty nodes started in one second all call the same bootstrap node."""
-
-SOCKET_MODE = 0o660
-"""Rights of the API's Unix socket: the node's user and group, as the folder it stands in allows."""
 
 
 class StartError(ChordtwistError):
@@ -102,20 +96,14 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"cannot listen on {self._name} {self._shown}: {reason}") from None
 
 
-def listening_endpoint(reactor: Any, address: Address | UnixAddress) -> IStreamServerEndpoint:
-    """Where to listen for `address`.
+def api_endpoint(reactor: Any, address: Address | UnixAddress) -> IStreamServerEndpoint:
+    """Where to listen for clients of the API.
 
-    @raise StartError: its host name cannot be resolved.
+    @raise StartError: the host name cannot be resolved.
     """
-    endpoint: IStreamServerEndpoint
-    if isinstance(address, UnixAddress):
-        # The lock beside the socket tells one left behind by a crash from one in use.
-        endpoint = UNIXServerEndpoint(reactor, str(address.path), BACKLOG, SOCKET_MODE, wantPID=True)
-    else:
-        ip = own_ip(address)
-        kind = TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint
-        endpoint = kind(reactor, address.port, BACKLOG, ip)
-    return endpoint
+    if isinstance(address, Address):
+        address = Address(own_ip(address), address.port)
+    return listening_endpoint(reactor, str(address))
 
 
 def own_ip(address: Address) -> str:
