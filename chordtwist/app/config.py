@@ -94,6 +94,12 @@ class DhtSection:
         "yes or no: whether api_address may be other than loopback or a Unix socket. Default no: opening the API to a"
         " network is never an accident.",
     )
+    shutdown_beyond_loopback: bool = _option(
+        False,
+        values.yes_or_no,
+        "yes or no: whether a client that is not on this machine may send SHUTDOWN. Default no: to end a node is for"
+        " its operator, also where others may use its API.",
+    )
     p2p_address: Address = _option(
         Address("127.0.0.1", 6401),
         values.address,
