@@ -1,0 +1,497 @@
+"""The API's server side: what clients ask over their connections, put to a hash table, and the bounds on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
+from typing import Any, TypeVar
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.errors import ChordtwistError, Malformed, Refused
+from chordtwist.core.records import PutResult, Record, RecordKind
+from chordtwist.node.interfaces import IDht
+from chordtwist.wire.api_messages import (
+    NOTHING_STORED,
+    Delete,
+    Get,
+    Outcome,
+    Put,
+    PutConfirmed,
+    Question,
+    QuestionReader,
+    Standing,
+    Status,
+    pack_found,
+    pack_status,
+)
+
+T = TypeVar("T")
+
+COST_BYTES_MIN = 16_384
+"""What a question under way is reckoned at, at least: a search holds tables, however short its key is."""
+
+UNDER_WAY_BYTES_MAX = 1_048_576
+"""Questions of one connection under way at once: 64 GETs, or 17 PUTs of the longest value. Further ones wait unread."""
+
+ALL_UNDER_WAY_BYTES_MAX = 67_108_864
+"""Questions of all connections under way at once: 4,096 GETs."""
+
+HELD_BYTES_MAX = 67_108_864
+"""What all connections together may make us hold: messages that are not complete, answers that nobody reads. Beyond
+it the connection that holds most is dropped, since pausing alone does not help against many that never read."""
+
+JOINED_BYTES_MAX = 65_536
+"""Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop."""
+
+COMPLETE_WITHIN_S = 60.0
+"""From the first byte of a message to its last: the longest needs no more at 10 kbit/s."""
+
+CLOSE_WITHIN_S = 1.0
+"""For clients to read what is left for them when the node closes their connections."""
+
+
+class ApiFactory(Factory):
+    """The door for clients of the API: makes their protocols, and keeps the bounds that they share."""
+
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        dht: IDht,
+        clock: IReactorTime,
+        on_shutdown: Callable[[], object],
+        shutdown_beyond_loopback: bool = False,
+    ) -> None:
+        """@param on_shutdown: called once, when the node has left because a client sent SHUTDOWN; ends the process."""
+        self.dht = dht
+        self.clock = clock
+        self.shutdown_beyond_loopback = shutdown_beyond_loopback
+        self._on_shutdown = on_shutdown
+        # Dictionaries where sets would do: whoever came first is served first.
+        self._connections: dict[ApiProtocol, None] = {}
+        self._waiting: dict[ApiProtocol, None] = {}
+        self._under_way_bytes = 0
+        self._held_bytes = 0
+        self._is_waking = False
+        self._is_leaving = False
+        self._closed: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> ApiProtocol:
+        """One more client."""
+        protocol = ApiProtocol(self)
+        protocol.factory = self
+        return protocol
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    def close(self) -> Deferred[None]:
+        """End every connection as soon as its client has read what is written, or after `CLOSE_WITHIN_S`.
+
+        To be called once, when nobody listens any more; fires when no connection is left.
+        """
+        if not self._connections:
+            return succeed(None)
+        closed = self._closed = Deferred()
+        deadline = self.clock.callLater(CLOSE_WITHIN_S, self._abort)
+        for connection in list(self._connections):
+            connection.close()
+
+        def all_closed(fired: None) -> None:
+            if deadline.active():
+                deadline.cancel()
+
+        return closed.addCallback(all_closed)
+
+    def _abort(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+
+    # What the protocols tell
+
+    def connected(self, connection: ApiProtocol) -> None:
+        """A client is here."""
+        self._connections[connection] = None
+
+    def lost(self, connection: ApiProtocol) -> None:
+        """A client is gone."""
+        del self._connections[connection]
+        if self._closed is not None and not self._connections:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
+
+    def has_room(self, connection: ApiProtocol) -> bool:
+        """Whether one more question may be put to the hash table; if not, the connection is served when there is."""
+        if self._under_way_bytes < ALL_UNDER_WAY_BYTES_MAX:
+            return True
+        self._waiting[connection] = None
+        return False
+
+    def begun(self, cost_bytes: int) -> None:
+        """A question is under way."""
+        self._under_way_bytes += cost_bytes
+
+    def done(self, cost_bytes: int) -> None:
+        """A question is answered; those that waited for its room are served."""
+        self._under_way_bytes -= cost_bytes
+        if self._is_waking:
+            return
+        self._is_waking = True
+        while self._waiting and self._under_way_bytes < ALL_UNDER_WAY_BYTES_MAX:
+            connection = next(iter(self._waiting))
+            del self._waiting[connection]
+            connection.serve()
+        self._is_waking = False
+
+    def holding(self, more_bytes: int) -> None:
+        """A connection makes us hold so many bytes more, or less."""
+        self._held_bytes += more_bytes
+        while self._held_bytes > HELD_BYTES_MAX:
+            max(self._connections, key=lambda connection: connection.held_bytes).drop(
+                "of all clients it makes the node hold most, and together they are beyond the bound"
+            )
+
+    def leave(self) -> None:
+        """Leave the ring, then end the process; a second time, nothing."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            left = maybeDeferred(self.dht.leave)
+            left.addErrback(lambda reason: self._log.failure("while leaving", reason))
+            left.addCallback(lambda fired: self._on_shutdown())
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class ApiProtocol(Protocol):
+    """One client's connection.
+
+    Every GET is answered once, in one write, in the order in which the answers are found; a PUT never is. It takes no
+    more from its client than it can serve: while too much is under way, or the client does not read its answers, what
+    it sends stays in the kernel's buffers, and in time the client itself has to wait.
+    """
+
+    _log = Logger()
+
+    def __init__(self, door: ApiFactory) -> None:
+        self._door = door
+        self._dht = door.dht
+        self._reader = QuestionReader()
+        self._joined: list[bytes] = []
+        self._joined_bytes = 0
+        self._under_way_bytes = 0
+        self._unread_bytes = 0
+        self.held_bytes = 0
+        self._since_s: float | None = None
+        self._deadline: IDelayedCall | None = None
+        self._is_serving = False
+        # Questions are left in the reader: too many are under way, here or everywhere.
+        self._is_full = False
+        # The client does not read its answers.
+        self._is_choked = False
+        # What else the client sends is not looked at: it broke the rules, or the node leaves.
+        self._is_deaf = False
+        # The client will send nothing more.
+        self._is_at_end = False
+        # The connection ends when nothing is under way.
+        self._is_ending = False
+        self._is_paused = False
+        self._is_lost = False
+
+    def connectionMade(self) -> None:
+        """A client is here."""
+        transport: Any = self.transport
+        self._transport = transport
+        if ITCPTransport.providedBy(transport) and not isinstance(transport.getHost(), UNIXAddress):
+            transport.setTcpNoDelay(True)
+        transport.registerProducer(self, True)
+        self._door.connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """The client sent something."""
+        self._reader.feed(data)
+        self.serve()
+
+    def readConnectionLost(self) -> None:
+        """The client will send nothing more; it may still wait for answers."""
+        self._is_at_end = True
+        self.serve()
+
+    def writeConnectionLost(self) -> None:
+        """Never happens: this side does not half-close."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone; PUTs that came over it are carried out all the same."""
+        self._is_lost = True
+        self._is_at_end = True
+        self._is_choked = False
+        self._unread_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self.serve()
+        self._door.lost(self)
+
+    def pauseProducing(self) -> None:
+        """The transport holds all it wants to: the client does not read."""
+        self._is_choked = True
+
+    def resumeProducing(self) -> None:
+        """The client has read everything."""
+        self._is_choked = False
+        self._unread_bytes = 0
+        self.serve()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` sees to it."""
+
+    def close(self) -> None:
+        """The node ends this connection, once what is written is read."""
+        self._is_deaf = True
+        self._end()
+
+    def abort(self) -> None:
+        """The node ends this connection at once."""
+        self._is_deaf = True
+        self._transport.abortConnection()
+
+    def drop(self, reason: str) -> None:
+        """End this connection at once, since the client makes it cost too much."""
+        self._warn(reason)
+        self.abort()
+        self._count()
+
+    # Serving
+
+    def serve(self) -> None:
+        """Carry out the questions that are here, as far as the bounds allow, and write what answers are ready."""
+        if self._is_serving:
+            return
+        self._is_serving = True
+        has_taken = self._is_full = False
+        try:
+            while not self._is_deaf and not self._is_choked:
+                if self._under_way_bytes >= UNDER_WAY_BYTES_MAX or not self._door.has_room(self):
+                    self._is_full = True
+                    break
+                question = self._reader.take()
+                if question is None:
+                    self._is_ending = self._is_ending or self._is_at_end
+                    break
+                has_taken = True
+                self._carry_out(question)
+        except Malformed as error:
+            self._break_off(f"it sent {error}")
+        finally:
+            self._is_serving = False
+        if self._joined:
+            self._write_joined()
+        self._settle(has_taken)
+
+    def _carry_out(self, question: Question) -> None:
+        if isinstance(question, Get):
+            self._get(question.key)
+        elif isinstance(question, Put):
+            self._put(question)
+        elif isinstance(question, PutConfirmed):
+            self._put_confirmed(question)
+        elif isinstance(question, Delete):
+            self._delete(question)
+        elif isinstance(question, Status):
+            self._answer(pack_status(question.request_id, self._dht.status()))
+        else:
+            self._shutdown()
+
+    def _get(self, key: bytes) -> None:
+        if self._is_lost:
+            return
+        found = _begun(self._dht.get, key)
+        result = getattr(found, "result", None)
+        if type(result) is Record:
+            # It is here already, as most values are that this node keeps itself: a callback would cost more than the
+            # rest of the answer.
+            self._answer(pack_found(key, result.value))
+        else:
+            self._follow(found, COST_BYTES_MIN, partial(self._answer_get, key))
+
+    def _answer_get(self, key: bytes, found: Record | Failure | None) -> None:
+        if isinstance(found, Failure):
+            # A bug of ours, since a search never fails; the client waits for its answer all the same.
+            self._log.failure("GET {key} failed", found, key=key.hex())
+            found = None
+        self._answer(pack_found(key, None if found is None else found.value))
+
+    def _put(self, put: Put) -> None:
+        stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None)
+        self._follow(stored, len(put.value), partial(self._note_put, put.key))
+
+    def _note_put(self, key: bytes, result: PutResult | Failure) -> None:
+        if isinstance(result, Failure):
+            if result.check(ChordtwistError) is None:
+                self._log.failure("PUT {key} failed", result, key=key.hex())
+            else:
+                self._log.debug("PUT {key} came to nothing: {reason}", key=key.hex(), reason=result.value)
+
+    def _put_confirmed(self, put: PutConfirmed) -> None:
+        if put.kind is RecordKind.CONTENT and sha256(put.value).digest() != put.key:
+            self._refuse(put.request_id, "the key is not the SHA-256 of the value")
+        else:
+            stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None, put.seal)
+            self._follow(stored, len(put.value), partial(self._answer_outcome, put.request_id))
+
+    def _delete(self, delete: Delete) -> None:
+        deleted = _begun(self._dht.delete, delete.key, delete.seal)
+        self._follow(deleted, COST_BYTES_MIN, partial(self._answer_outcome, delete.request_id))
+
+    def _answer_outcome(self, request_id: int, result: PutResult | Failure) -> None:
+        if not isinstance(result, Failure):
+            self._answer(Outcome(request_id, Standing.DONE, result).pack())
+        elif result.check(Refused):
+            self._refuse(request_id, str(result.value))
+        elif result.check(ChordtwistError):
+            self._answer(Outcome(request_id, Standing.FAILED, NOTHING_STORED, str(result.value)).pack())
+        else:
+            self._log.failure("a confirmed put or delete failed", result)
+            self._answer(
+                Outcome(request_id, Standing.FAILED, NOTHING_STORED, "an error of the node; see its log").pack()
+            )
+
+    def _refuse(self, request_id: int, reason: str) -> None:
+        self._answer(Outcome(request_id, Standing.REFUSED, NOTHING_STORED, reason).pack())
+
+    def _shutdown(self) -> None:
+        if not self._door.shutdown_beyond_loopback and not self._is_local():
+            self._break_off("it sent SHUTDOWN from beyond this machine, which is not allowed here")
+            return
+        self._is_deaf = True
+        self._log.info("API client {client} sent SHUTDOWN", client=self._client())
+        self._door.leave()
+
+    # Answers and bounds
+
+    def _follow(self, outcome: Deferred[T], cost_bytes: int, finish: Callable[[T | Failure], None]) -> None:
+        cost_bytes = max(cost_bytes, COST_BYTES_MIN)
+        self._under_way_bytes += cost_bytes
+        self._door.begun(cost_bytes)
+        outcome.addBoth(self._finish, finish, cost_bytes)
+
+    def _finish(self, result: T | Failure, finish: Callable[[T | Failure], None], cost_bytes: int) -> None:
+        try:
+            finish(result)
+        except Exception:
+            self._log.failure("while answering {client}", client=self._client())
+        self._done(cost_bytes)
+
+    def _done(self, cost_bytes: int) -> None:
+        self._under_way_bytes -= cost_bytes
+        self._door.done(cost_bytes)
+        if self._is_full or self._is_ending:
+            self.serve()
+
+    def _answer(self, raw: bytes) -> None:
+        self._joined.append(raw)
+        self._joined_bytes += len(raw)
+        if not self._is_serving or self._joined_bytes >= JOINED_BYTES_MAX:
+            self._write_joined()
+            if not self._is_serving:
+                self._count()
+
+    def _write_joined(self) -> None:
+        raw = b"".join(self._joined)
+        self._joined.clear()
+        self._joined_bytes = 0
+        self._transport.write(raw)
+        if self._is_choked:
+            self._unread_bytes += len(raw)
+
+    def _settle(self, has_taken: bool) -> None:
+        # After serving: read on or not, watch the time of an incomplete message, end when there is nothing left to do.
+        if self._is_lost:
+            self._count()
+            return
+        is_paused = self._is_full or self._is_choked or self._is_deaf or self._is_at_end
+        if is_paused != self._is_paused:
+            self._is_paused = is_paused
+            if is_paused:
+                self._transport.pauseProducing()
+            else:
+                self._transport.resumeProducing()
+        if self._is_ending and self._under_way_bytes == 0:
+            self._end()
+        self._count()
+        if is_paused or self._reader.held_bytes == 0:
+            self._since_s = None
+        elif has_taken or self._since_s is None:
+            self._since_s = self._door.clock.seconds()
+            if self._deadline is None:
+                self._deadline = self._door.clock.callLater(COMPLETE_WITHIN_S, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        # One timer is set again and again instead of one for each message: most messages are complete at once.
+        self._deadline = None
+        if self._since_s is not None:
+            left_s = self._since_s + COMPLETE_WITHIN_S - self._door.clock.seconds()
+            if left_s > 0:
+                self._deadline = self._door.clock.callLater(left_s, self._look_at_deadline)
+            else:
+                self._break_off(f"its message is not complete {COMPLETE_WITHIN_S:g} s after it began")
+                self._settle(False)
+
+    def _count(self) -> None:
+        held_bytes = 0 if self._is_lost or self._is_deaf else self._reader.held_bytes + self._unread_bytes
+        if held_bytes != self.held_bytes:
+            more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
+            self._door.holding(more_bytes)
+
+    def _break_off(self, reason: str) -> None:
+        self._warn(reason)
+        self._is_deaf = True
+        self._is_ending = True
+
+    def _end(self) -> None:
+        if not self._transport.disconnecting:
+            # A transport does not end while a producer is registered with it.
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
+    def _warn(self, reason: str) -> None:
+        self._log.warn("API client {client} is dropped: {reason}", client=self._client(), reason=reason)
+
+    def _is_local(self) -> bool:
+        peer = self._transport.getPeer()
+        if isinstance(peer, UNIXAddress):
+            return True
+        ip = ip_address(peer.host)
+        mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+        return (mapped or ip).is_loopback
+
+    def _client(self) -> str:
+        peer = self._transport.getPeer()
+        if isinstance(peer, UNIXAddress):
+            return "on the Unix socket"
+        return f"[{peer.host}]:{peer.port}" if ":" in peer.host else f"{peer.host}:{peer.port}"
+
+
+def _begun(ask: Callable[..., Deferred[T]], *arguments: object) -> Deferred[T]:
+    # A hash table that raises has a bug; whoever waits for it is told all the same.
+    try:
+        return ask(*arguments)
+    except Exception:
+        return fail()
