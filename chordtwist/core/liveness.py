@@ -1,0 +1,78 @@
+"""When a silent peer is dead: the one rule of death that every step of the ring uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chordtwist.core.peer import Peer
+
+TRIES_MIN = 3
+"""Questions that must have gone unanswered; one may be lost, two may meet a pause."""
+
+HEARD_MAX = 4096
+"""Peers whose last answer is remembered; the oldest are forgotten, which only makes a verdict later."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    since: float
+    excused: float
+    tries: int = 0
+    others_silent: bool = False
+
+
+class Liveness:
+    """What one node knows of its peers' lives. A peer is dead when all of this holds:
+
+    - no answer of any kind for `dead_after_s`, counted from its last answer, or from our first question;
+    - at least `TRIES_MIN` questions unanswered since then;
+    - others could not reach it either, where there were others to ask.
+
+    Time by which this process was itself late does not count: it doubts itself first (Lifeguard, arXiv 1707.00788).
+    """
+
+    def __init__(self, dead_after_s: float) -> None:
+        self.dead_after_s = dead_after_s
+        self._heard: dict[Peer, float] = {}
+        self._silent: dict[Peer, _Silence] = {}
+        self._excused = 0.0
+
+    def answered(self, peer: Peer, now: float) -> None:
+        """`peer` answered something."""
+        self._heard[peer] = now
+        if self._silent:
+            self._silent.pop(peer, None)
+        if len(self._heard) > HEARD_MAX:
+            del self._heard[next(iter(self._heard))]
+
+    def unanswered(self, peer: Peer, now: float) -> None:
+        """A question to `peer` went unanswered, or could not be put."""
+        silence = self._silent.get(peer)
+        if silence is None:
+            silence = self._silent[peer] = _Silence(self._heard.get(peer, now), self._excused)
+        silence.tries += 1
+
+    def others_tried(self, peer: Peer) -> None:
+        """Others could not reach `peer` either, or there are no others."""
+        if peer in self._silent:
+            self._silent[peer].others_silent = True
+
+    def excuse(self, late_s: float) -> None:
+        """This process was late by so much: nobody's silence during that time counts."""
+        self._excused += late_s
+
+    def is_silent(self, peer: Peer) -> bool:
+        """Whether its last question went unanswered."""
+        return peer in self._silent
+
+    def is_dead(self, peer: Peer, now: float) -> bool:
+        """The verdict. It holds until the peer answers again."""
+        silence = self._silent.get(peer)
+        if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
+            return False
+        return now - silence.since - (self._excused - silence.excused) >= self.dead_after_s
+
+    def forget(self, peer: Peer) -> None:
+        """Start afresh with `peer`: it left, died, or is another incarnation."""
+        self._heard.pop(peer, None)
+        self._silent.pop(peer, None)

@@ -1,0 +1,166 @@
+"""One search under way: who was heard of, who was asked, whom to ask next, and when it is done.
+
+Nodes are asked for their whole table, never for a key (the Chord paper, section 4.3, sends the key; a liar could then
+aim its lie). A search goes from table to table towards the position. It ends when the owner itself has answered: the
+nearest reachable peer at or behind the position, of all that anybody named, whose own table says that it is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import Arc, RingId, distance
+from chordtwist.core.table import Table
+
+IN_FLIGHT = 3
+"""Questions a lookup has under way: one silent peer holds nothing up (alpha in Kademlia, section 2.3)."""
+
+HOPS_MAX = 48
+"""A search that needs more is being led around: log2 of the largest ring anybody has seen is below 25."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who keeps a position: its owner first, then the members behind it, nearest first.
+
+    `hops`: how many tables stood one behind another on the way to the one that named the owner, 0 when this node knew
+    it; `questions`: how many were put in all, the one to the owner included.
+    """
+
+    position: RingId
+    replicas: tuple[Peer, ...]
+    hops: int = 0
+    questions: int = 0
+
+    @property
+    def owner(self) -> Peer:
+        """The member whose arc holds the position."""
+        return self.replicas[0]
+
+
+class Lookup:
+    """One lineage of a search for the owner of `position`.
+
+    Start it with `know`, `hear` or both; ask `next_peers` whom to ask now; tell it what came of that with `answered`
+    and `unreachable`; stop when `done`.
+    """
+
+    def __init__(self, position: RingId, excluded: Peer | None = None, in_flight: int = IN_FLIGHT) -> None:
+        """@param excluded: a peer that must not be met on the way: ourselves, while we look for our own place."""
+        self.position = position
+        self.questions = 0
+        self._excluded = excluded
+        self._in_flight = in_flight
+        self._depth: dict[Peer, int] = {}
+        self._asked: dict[Peer, None] = {}
+        self._gone: dict[Peer, None] = {}
+        self._tables: dict[Peer, Table] = {}
+        self._listed: dict[Peer, None] = {}
+        self._before: list[tuple[int, bytes, Peer]] = []
+        self._behind: list[tuple[int, bytes, Peer]] = []
+
+    def hear(self, peers: Iterable[Peer], depth: int = 0) -> None:
+        """Peers that somebody named, `depth` questions away from what was known at first."""
+        known = self._depth
+        for peer in peers:
+            if peer not in known and peer != self._excluded:
+                known[peer] = depth
+                gap = distance(peer.id, self.position)
+                if gap:
+                    heappush(self._before, (gap, peer.packed, peer))
+                heappush(self._behind, (distance(self.position, peer.id), peer.packed, peer))
+
+    def know(self, table: Table) -> None:
+        """A table that is at hand already and true now: its owner need not be asked."""
+        self.hear((table.peer,))
+        self._asked[table.peer] = None
+        self._take(table, 0)
+
+    def answered(self, table: Table) -> None:
+        """A peer that was asked has shown its table."""
+        self._take(table, self._depth[table.peer] + 1)
+
+    def unreachable(self, peer: Peer) -> None:
+        """A peer that was asked gave no table, or is no member."""
+        self._gone[peer] = None
+
+    @property
+    def owner(self) -> Peer | None:
+        """The nearest peer at or behind the position that is not unreachable: the owner, once `done`."""
+        return self._nearest(self._behind)
+
+    @property
+    def before(self) -> Peer | None:
+        """The nearest peer before the position that is not unreachable."""
+        return self._nearest(self._before)
+
+    @property
+    def predecessor(self) -> Table | None:
+        """The table of `before`, when it was shown."""
+        before = self.before
+        return None if before is None else self._tables.get(before)
+
+    @property
+    def done(self) -> bool:
+        """Whether the owner is known from its own words, or nobody is left who could know it."""
+        owner = self.owner
+        if owner is None:
+            return True
+        table = self._tables.get(owner)
+        if table is None:
+            return False
+        if table.predecessor is None or self.position in Arc(table.predecessor.id, owner.id):
+            return True
+        # Its predecessor lies at or behind the position and cannot be reached: the owner has not noticed yet. The
+        # nearest member before the position decides.
+        return self.predecessor is not None
+
+    def next_peers(self, pending: int) -> list[Peer]:
+        """Whom to ask now, while `pending` questions are under way. Nobody is chosen twice."""
+        room = self._in_flight - pending
+        if room <= 0 or self.done:
+            return []
+        chosen: list[Peer] = []
+        owner = self.owner
+        if owner is not None and owner not in self._asked and (owner in self._listed or self.predecessor is not None):
+            # A successor list spans the position, so this is the owner, or knows it: its predecessor is.
+            chosen.append(owner)
+        passed = []
+        while self._before and len(chosen) < room:
+            entry = heappop(self._before)
+            peer = entry[2]
+            if peer in self._gone:
+                continue
+            passed.append(entry)
+            if peer in self._tables:
+                # What stands farther away knows nothing nearer than this one has named.
+                break
+            if peer not in self._asked and self._depth[peer] < HOPS_MAX and peer not in chosen:
+                chosen.append(peer)
+        for entry in passed:
+            heappush(self._before, entry)
+        for peer in chosen:
+            self._asked[peer] = None
+        self.questions += len(chosen)
+        return chosen
+
+    def route(self, entries_max: int) -> Route | None:
+        """What was found, once `done`: at most `entries_max` replicas; None when nobody was left to ask."""
+        owner = self.owner
+        if owner is None or owner not in self._tables:
+            return None
+        replicas = (owner, *self._tables[owner].successors)[:entries_max]
+        return Route(self.position, replicas, self._depth[owner], self.questions)
+
+    def _take(self, table: Table, depth: int) -> None:
+        self._tables[table.peer] = table
+        self._listed.update(dict.fromkeys(table.successors))
+        self.hear(table.everybody(), depth)
+
+    def _nearest(self, heap: list[tuple[int, bytes, Peer]]) -> Peer | None:
+        while heap and heap[0][2] in self._gone:
+            heappop(heap)
+        return heap[0][2] if heap else None

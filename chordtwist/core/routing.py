@@ -1,0 +1,187 @@
+"""What one node knows of the ring, and the rules by which that changes.
+
+This is the corrected Chord of P. Zave, "Reasoning about identifier spaces: How to make Chord correct" (IEEE TSE
+43(12), 2017): every method is one step that has read one other node's state and now writes only its own. Who was asked,
+and what silence means, is decided elsewhere; nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import ID_BITS, Arc, RingId, between, distance, finger_start
+from chordtwist.core.small_ring import Successors, copied, fitted, in_order
+from chordtwist.core.table import Table
+
+
+class Routing:
+    """The routing state of one member: successors, predecessor, whole, fingers.
+
+    The successor list is ordered clockwise, free of duplicates and of its owner. Fingers only shorten lookups;
+    correctness never rests on them. Every method that changes something answers whether it did, and counts it in
+    `changes`.
+    """
+
+    def __init__(self, me: Peer, entries_max: int) -> None:
+        """@param entries_max: r, the entries of a successor list; twice as many while the list is whole."""
+        self.me = me
+        self.entries_max = entries_max
+        self.predecessor: Peer | None = None
+        self.successors: Successors = ()
+        self.whole = False
+        self.fingers: dict[int, Peer] = {}
+        self.changes = 0
+        self._knew_everybody = False
+
+    # What it says
+
+    @property
+    def head(self) -> Peer | None:
+        """The first successor."""
+        return self.successors[0] if self.successors else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether this is a ring of one."""
+        return self.whole and not self.successors
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether every successor died in a ring too large to know all its members."""
+        return not self.whole and not self.successors
+
+    def owns(self, position: RingId) -> bool:
+        """Whether the position lies between the predecessor and ourselves."""
+        if self.predecessor is None:
+            return self.alone
+        return position in Arc(self.predecessor.id, self.me.id)
+
+    def everybody(self) -> list[Peer]:
+        """All peers this node knows by its routing state, each once, nearest successor first."""
+        known = dict.fromkeys(self.successors)
+        if self.predecessor is not None:
+            known[self.predecessor] = None
+        known.update(dict.fromkeys(self.fingers.values()))
+        return list(known)
+
+    def keepers(self, position: RingId) -> Successors:
+        """The owner of a position and the members behind it, where our own list already tells: empty when it does not.
+
+        Never more than there are members.
+        """
+        if self.owns(position):
+            return (self.me, *self.successors)
+        before = self.me.id
+        for index, peer in enumerate(self.successors):
+            if position in Arc(before, peer.id):
+                behind = self.successors[index:]
+                return (*behind, self.me, *self.successors[:index]) if self.whole else behind
+            before = peer.id
+        return (self.me, *self.successors) if self.whole else ()
+
+    # Zave's operations
+
+    def begin(self) -> bool:
+        """Be the first member of a ring, which owns the whole circle."""
+        return self._write(predecessor=None, successors=(), whole=True)
+
+    def join(self, predecessor: Peer, successors: Iterable[Peer], whole: bool) -> bool:
+        """Become a member between `predecessor` and the first of `successors`: the predecessor's list, in one go."""
+        entries, whole = fitted(in_order(self.me, successors), whole, self.entries_max)
+        return self._write(predecessor=predecessor, successors=entries, whole=whole)
+
+    def stabilize(self, table: Table, also: Iterable[Peer] = ()) -> bool:
+        """Take over the list of a head that has just answered with `table`, always, also when nothing seems new.
+
+        @param also: in a whole list, members that we or the head name and that answer now.
+        """
+        entries, whole = copied(self.me, table.peer, table.successors, self.entries_max)
+        if whole:
+            entries, whole = fitted(in_order(self.me, (*entries, *also)), True, self.entries_max)
+        return self._write(self.predecessor, entries, whole)
+
+    def better_head(self, table: Table) -> Peer | None:
+        """The predecessor that our head shows, when it lies between us and the head: to be reached, then adopted."""
+        candidate = table.predecessor
+        if candidate is not None and between(self.me.id, candidate.id, table.peer.id):
+            return candidate
+        return None
+
+    def wants_predecessor(self, notifier: Peer) -> bool:
+        """Whether a peer that notifies us lies closer than our predecessor. Reach it, then `rectify`."""
+        if notifier.id == self.me.id:
+            return False
+        return self.predecessor is None or between(self.predecessor.id, notifier.id, self.me.id)
+
+    def rectify(self, notifier: Peer, predecessor_is_dead: bool) -> bool:
+        """Take a notifier that was just reached as predecessor: it is closer, or the one we had is dead."""
+        if notifier.id != self.me.id and (predecessor_is_dead or self.wants_predecessor(notifier)):
+            return self._write(notifier, self.successors, self.whole)
+        return False
+
+    def drop(self, peer: Peer) -> bool:
+        """Forget a peer that died or left. The list gets shorter, and is never topped up from anywhere: that loses
+        principal members. The predecessor stays until somebody closer, or somebody else, notifies.
+        """
+        for k in [k for k, finger in self.fingers.items() if finger == peer]:
+            del self.fingers[k]
+            self.changes += 1
+        if peer not in self.successors:
+            return False
+        knew_everybody = self.whole or self._knew_everybody
+        entries = tuple(entry for entry in self.successors if entry != peer)
+        if not entries and knew_everybody:
+            # The last of all the members we knew: what is left is a ring of one.
+            return self._write(None, (), True)
+        changed = self._write(self.predecessor, entries, False)
+        self._knew_everybody = knew_everybody
+        return changed
+
+    def take_in(self, newcomer: Peer) -> bool:
+        """Add a newcomer that announced itself, and was reached, to a whole list."""
+        entries = in_order(self.me, (newcomer, *(entry for entry in self.successors if entry.id != newcomer.id)))
+        entries, whole = fitted(entries, self.whole, self.entries_max)
+        return self._write(self.predecessor, entries, whole)
+
+    def take_back(self, newcomer: Peer) -> bool:
+        """Remove a newcomer that was taken in and withdrew: a whole list stays whole, it never was a member."""
+        entries = tuple(entry for entry in self.successors if entry != newcomer)
+        return self._write(self.predecessor, entries, self.whole)
+
+    # Fingers (Chord paper, section 4.3)
+
+    def fingers_wanted(self) -> list[int]:
+        """The fingers that begin behind the last successor, nearest first; the list itself covers the others."""
+        if self.whole or not self.successors:
+            return []
+        return list(range(distance(self.me.id, self.successors[-1].id).bit_length(), ID_BITS))
+
+    def finger_is_right(self, k: int, table: Table) -> bool:
+        """Whether the peer that shows `table` is the successor of where finger `k` begins."""
+        return table.predecessor is not None and finger_start(self.me.id, k) in Arc(table.predecessor.id, table.peer.id)
+
+    def set_finger(self, k: int, peer: Peer | None) -> bool:
+        """Point finger `k` to a peer that was just reached, or nowhere."""
+        if self.fingers.get(k) == peer:
+            return False
+        if peer is None or peer == self.me:
+            self.fingers.pop(k, None)
+        else:
+            self.fingers[k] = peer
+        self.changes += 1
+        return True
+
+    def trim_fingers(self) -> None:
+        """Let go of fingers that the successor list covers by now."""
+        wanted = set(self.fingers_wanted())
+        for k in [k for k in self.fingers if k not in wanted]:
+            self.set_finger(k, None)
+
+    def _write(self, predecessor: Peer | None, successors: Successors, whole: bool) -> bool:
+        self._knew_everybody = whole
+        if predecessor == self.predecessor and successors == self.successors and whole == self.whole:
+            return False
+        self.predecessor, self.successors, self.whole = predecessor, successors, whole
+        self.changes += 1
+        return True

@@ -1,0 +1,89 @@
+"""How a member receives newcomers: it admits them to their place, and takes them in where the ring is small."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.node.pulse import Pulse
+from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
+
+COMING, LIVE, WITHDRAWN = range(3)
+"""The steps of an `Announce`."""
+
+
+class Admission:
+    """Answers `JoinRequest` and `Announce` for one member.
+
+    A small ring takes one newcomer at a time: whoever has another in hand says busy, and the newcomer starts over.
+    """
+
+    def __init__(self, routing: Routing, pulse: Pulse, hand_free_after_s: float) -> None:
+        """@param hand_free_after_s: a newcomer that has not gone live by then no longer keeps others waiting."""
+        self._routing = routing
+        self._pulse = pulse
+        self._hand_free_after_s = hand_free_after_s
+        self._in_hand: tuple[Peer, int] | None = None
+        self._since = 0.0
+        self._taken_in: dict[Peer, int] = {}
+
+    def awaits(self, peer: Peer, epoch: int) -> bool:
+        """Whether `peer` in that epoch was taken in and has not gone live yet: it joins, and that counts as alive."""
+        return self._taken_in.get(peer) == epoch
+
+    def gone_live(self, peer: Peer) -> None:
+        """A newcomer answers as a member now, or will never be one."""
+        self._taken_in.pop(peer, None)
+        if self._in_hand is not None and self._in_hand[0] == peer:
+            self._in_hand = None
+
+    async def request(self, peer: Peer, question: JoinRequest) -> Answer:
+        """Whether the place of `peer` is its to take. Changes no pointer."""
+        refusal = self._misplaced(peer)
+        if refusal is not None:
+            return refusal
+        if not await self._dialled_back(peer):
+            return JoinFailure(f"you cannot be reached at {peer} from {self._routing.me}")
+        return self._misplaced(peer) or JoinSuccess()
+
+    async def announcement(self, peer: Peer, question: Announce, now: float) -> tuple[Answer, bool]:
+        """Take a newcomer into a whole list. Answers also whether the list changed."""
+        routing = self._routing
+        if question.step == LIVE:
+            self.gone_live(peer)
+            return self._members(), False
+        if question.step == WITHDRAWN:
+            awaited = self.awaits(peer, question.epoch)
+            self.gone_live(peer)
+            return self._members(), awaited and routing.take_back(peer)
+        newcomer = (peer, question.epoch)
+        if peer.id == routing.me.id:
+            return JoinFailure(f"{routing.me} holds that place"), False
+        if not routing.whole:
+            return JoinFailure("the ring is changing", busy=True), False
+        if self._in_hand not in (None, newcomer) and now - self._since < self._hand_free_after_s:
+            return JoinFailure("another newcomer is in hand", busy=True), False
+        members = self._members()
+        self._in_hand, self._since = newcomer, now
+        if not await self._dialled_back(peer):
+            self.gone_live(peer)
+            return JoinFailure(f"you cannot be reached at {peer} from {routing.me}"), False
+        if self._in_hand != newcomer or not routing.whole:
+            return JoinFailure("the ring is changing", busy=True), False
+        self._taken_in[peer] = question.epoch
+        return members, routing.take_in(peer)
+
+    def _members(self) -> Announced:
+        return Announced([self._routing.me.packed, *(peer.packed for peer in self._routing.successors)])
+
+    def _misplaced(self, peer: Peer) -> JoinFailure | None:
+        routing = self._routing
+        if peer.id == routing.me.id:
+            return JoinFailure(f"{routing.me} holds that place")
+        if not routing.alone and not routing.owns(peer.id) and routing.predecessor is not None:
+            return JoinFailure("that place is not mine to give", better=routing.predecessor.packed)
+        return None
+
+    def _dialled_back(self, peer: Peer) -> Deferred[bool]:
+        return self._pulse.answers_now(peer)

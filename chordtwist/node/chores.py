@@ -1,0 +1,127 @@
+"""Periodic duties: a LoopingCall that survives errors, never beats in step with others, and finds its own pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+SLOWER = 1.2
+"""While nothing changes each round comes this much later than the one before (MIT's Chord)."""
+
+JITTER_MIN, JITTER_MAX = 0.5, 1.5
+"""Each wait is the present interval times a random number between these."""
+
+LATE_FRACTION = 0.5
+"""A round late by more than this much of a second is reported: the reactor was busy or stopped."""
+
+
+class Chore:
+    """One duty of a node, done again and again until `stop`.
+
+    A round never begins before the one before it has ended. A failing round is logged and the next one comes as if
+    nothing had been. With `slowest_s` the interval grows from `interval_s` while rounds answer False, "nothing changed",
+    and falls back to `interval_s` as soon as one answers True, or on `hurry`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        round: Callable[[], Deferred[bool] | Deferred[None] | bool | None],
+        clock: IReactorTime,
+        rng: Random,
+        interval_s: float,
+        slowest_s: float | None = None,
+        late: Callable[[float], None] | None = None,
+    ) -> None:
+        """@param late: told by how many seconds a round came too late, when that is much."""
+        self.name = name
+        self._round = round
+        self._clock = clock
+        self._rng = rng
+        self._fastest_s = self._interval_s = interval_s
+        self._slowest_s = interval_s if slowest_s is None else slowest_s
+        self._late = late
+        self._due = 0.0
+        self._busy = False
+        self._again = False
+        self._loop: LoopingCall | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._loop is not None
+
+    def start(self) -> None:
+        """Do the first round within an interval."""
+        loop = self._loop = LoopingCall(self._once)
+        loop.clock = self._clock
+        wait = self._next_wait()
+        loop.start(wait, now=False).addErrback(
+            lambda failure: self._log.failure("{name} ended", failure, name=self.name)
+        )
+
+    def stop(self) -> None:
+        """Do no more rounds. One that is under way ends by itself."""
+        loop, self._loop = self._loop, None
+        if loop is not None and loop.running:
+            loop.stop()
+
+    def hurry(self) -> None:
+        """Something happened: do a round at once, and fall back to the fastest pace."""
+        self._interval_s = self._fastest_s
+        if self._busy:
+            self._again = True
+        elif self._loop is not None:
+            self._loop.interval = 0.0
+            self._due = self._clock.seconds()
+            self._loop.reset()
+
+    def _next_wait(self) -> float:
+        wait = self._interval_s * (JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random())
+        self._due = self._clock.seconds() + wait
+        return wait
+
+    def _once(self) -> Deferred[None] | None:
+        lateness = self._clock.seconds() - self._due
+        if self._late is not None and lateness > LATE_FRACTION:
+            self._late(lateness)
+        self._busy = True
+        try:
+            result = self._round()
+        except Exception:
+            self._failed(Failure())
+            return None
+        if isinstance(result, Deferred):
+            return result.addCallbacks(self._ended, self._failed)
+        self._ended(result)
+        return None
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("{name} failed; it goes on", failure, name=self.name)
+        self._ended(None)
+
+    def _ended(self, changed: bool | None) -> None:
+        self._busy = False
+        if changed:
+            self._interval_s = self._fastest_s
+        else:
+            self._interval_s = min(self._slowest_s, self._interval_s * SLOWER)
+        loop = self._loop
+        if loop is not None:
+            # LoopingCall counts its beats from `starttime`: begun afresh, the next beat is one interval from now.
+            loop.starttime = self._clock.seconds()
+            if self._again:
+                self._again = False
+                self._interval_s = self._fastest_s
+                loop.interval = 0.0
+                self._due = self._clock.seconds()
+            else:
+                loop.interval = self._next_wait()

@@ -1,0 +1,148 @@
+"""How a node comes to its ring, and back to it: bootstrap, who is first, rejoining, merging with a ring that is met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.table import Table
+from chordtwist.node.joining import Joining
+from chordtwist.node.tables import NoMember, Tables
+
+FIRST_AFTER_S = 5.0
+"""The node whose own address stands first in its list begins a ring when no other listed address answered for so long:
+time enough for the others to start, if there is a ring already."""
+
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+"""Wait between two rounds over the bootstrap list; doubles up to the maximum, for ever, jittered."""
+
+LOST_MAX = 64
+"""Members of the ring that we remember after they were lost: they may come back as another ring."""
+
+SAME_RING_ROUNDS = 2
+"""A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
+
+
+class Contact:
+    """Keeps one node in touch: with the bootstrap list, and with members that were lost."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        me: Peer,
+        seeds: Callable[[], Deferred[list[Peer]]],
+        tables: Tables,
+        joining: Joining,
+        clock: IReactorTime,
+        rng: Random,
+    ) -> None:
+        self._me = me
+        self._seeds = seeds
+        self._tables = tables
+        self._joining = joining
+        self._clock = clock
+        self._rng = rng
+        self._lost: dict[Peer, None] = {}
+        self._said: dict[Peer, str] = {}
+        self._strangers = 0
+
+    def lost(self, peer: Peer) -> None:
+        """A member was lost from the ring; the node may meet it again."""
+        self._lost.pop(peer, None)
+        self._lost[peer] = None
+        if len(self._lost) > LOST_MAX:
+            del self._lost[next(iter(self._lost))]
+
+    async def enter(self, still_wanted: Callable[[], bool]) -> Peer | None:
+        """Join the ring of any contact, trying for ever, or find that we are the first.
+
+        Answers with the old owner of our arc, or None when we are to begin a ring.
+        """
+        began = self._clock.seconds()
+        wait_s = RETRY_MIN_S
+        while still_wanted():
+            seeds = await self._seeds()
+            others = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer != self._me]
+            if not others:
+                return None
+            members = await self._answering(others)
+            if members:
+                try:
+                    return await self._joining.join([table.peer for table in members])
+                except (Refused, Unreachable) as error:
+                    self._say(members[0].peer, str(error))
+            elif seeds and seeds[0] == self._me and self._clock.seconds() - began >= FIRST_AFTER_S:
+                return None
+            await deferLater(self._clock, wait_s * (0.5 + self._rng.random()))
+            wait_s = min(RETRY_MAX_S, wait_s * 2)
+            if seeds and seeds[0] == self._me:
+                wait_s = min(wait_s, FIRST_AFTER_S / 4)
+        return None
+
+    async def other_ring(self, table: Table) -> list[Peer] | None:
+        """Look whether a contact belongs to another ring of our network, and a larger one than that of `table`, ours.
+
+        Answers with whom to join it through, or None.
+        """
+        seeds = await self._seeds()
+        named = {peer.packed for peer in table.everybody()}
+        strangers = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer.packed not in named]
+        if not strangers:
+            self._strangers = 0
+            return None
+        met = strangers[int(self._rng.random() * len(strangers))]
+        return await self.larger_ring(met, table)
+
+    async def larger_ring(self, met: Peer, table: Table) -> list[Peer] | None:
+        """Whether `met` is a member of another, larger ring than that of `table`, ours: whom to join it through."""
+        try:
+            before = await self._joining.find_place([met])
+        except Unreachable:
+            return None
+        self._lost.pop(met, None)
+        ours = {peer.packed for peer in table.everybody()}
+        if before.peer.packed in ours or self._me in before.everybody():
+            self._strangers = 0
+            return None
+        self._strangers += 1
+        if self._strangers < SAME_RING_ROUNDS and not (table.whole and not table.successors):
+            return None
+        mine, theirs = table.members_estimate(), before.members_estimate()
+        smaller = mine < theirs or (mine == theirs and _lowest(table) > _lowest(before))
+        return [before.peer, met] if smaller else None
+
+    async def _answering(self, peers: list[Peer]) -> list[Table]:
+        """The tables of those that answer as members; one line for each that does not, when its reason is new."""
+        members: list[Table] = []
+
+        def answered(table: Table) -> None:
+            self._said.pop(table.peer, None)
+            members.append(table)
+
+        def silent(failure: Failure, peer: Peer) -> None:
+            failure.trap(Unreachable)
+            joins = failure.check(NoMember) is not None
+            self._say(peer, "not a member of a ring yet" if joins else failure.getErrorMessage())
+
+        await DeferredList(
+            [self._tables.fetch(peer).addCallbacks(answered, silent, errbackArgs=(peer,)) for peer in peers]
+        )
+        return members
+
+    def _say(self, peer: Peer, reason: str) -> None:
+        if self._said.get(peer) != reason:
+            self._said[peer] = reason
+            self._log.info("bootstrap: {peer}: {reason}; trying on", peer=str(peer), reason=reason)
+
+
+def _lowest(table: Table) -> int:
+    return min(peer.id for peer in table.everybody())

@@ -1,0 +1,195 @@
+"""Becoming a member: the newcomer's side of ``join`` (ring.md's corrected one, with its second read)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.lookup import Lookup
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Standing
+from chordtwist.core.small_ring import in_order
+from chordtwist.core.table import Table
+from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.search import search
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import Tables
+from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess, Question
+
+ATTEMPTS_MAX = 200
+"""Rounds of one joining before it is given up and begun again from the bootstrap list."""
+
+PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.4
+"""The random pause before starting over: a small ring takes in one newcomer in some tens of milliseconds."""
+
+
+class StartOver(Exception):
+    """The ring changed, or was busy, while we were joining: nothing is wrong, the same again in a moment."""
+
+
+class Joining:
+    """Brings one node into the ring that its contacts belong to."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        routing: Routing,
+        statements: Statements,
+        tables: Tables,
+        ask: Callable[[Peer, Question], Deferred[Answer]],
+        clock: IReactorTime,
+        rng: Random,
+    ) -> None:
+        self._identity = identity
+        self._routing = routing
+        self._statements = statements
+        self._tables = tables
+        self._ask = ask
+        self._clock = clock
+        self._rng = rng
+
+    async def join(self, contacts: Iterable[Peer]) -> Peer:
+        """Find our place through `contacts` and write the routing state of a member there.
+
+        Answers with the old owner of our arc. Nobody is told; the caller is a member from the moment this returns.
+
+        @raise Refused: the ring does not admit us, in its own words. @raise Unreachable: nobody there can be asked.
+        """
+        contacts = list(contacts)
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return await self._attempt(contacts)
+            except StartOver:
+                pause_s = PAUSE_MIN_S + (PAUSE_MAX_S - PAUSE_MIN_S) * self._rng.random()
+                await deferLater(self._clock, pause_s)
+        raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
+
+    async def find_place(self, contacts: Iterable[Peer]) -> Table:
+        """The table of the member before our own place, in the ring of `contacts`; it may name an earlier incarnation
+        of ourselves.
+
+        @raise Unreachable: nobody there can be asked.
+        """
+        me = self._routing.me
+        lookup = Lookup(me.id, excluded=me)
+        lookup.hear(contacts)
+        await search(lookup, self._tables.fetch, self._clock)
+        while (peer := lookup.before) is not None:
+            # The owner's word ends a search; the member before it may not have been asked yet.
+            table = lookup.predecessor
+            if table is not None:
+                return table
+            try:
+                lookup.answered(await self._tables.fetch(peer))
+            except Unreachable:
+                lookup.unreachable(peer)
+        raise Unreachable(None, "no contact shows a table")
+
+    async def _attempt(self, contacts: list[Peer]) -> Peer:
+        me = self._routing.me
+        first = await self.find_place(contacts)
+        predecessor = first.peer
+        if me in first.successors:
+            # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
+            await self._tell_older(predecessor)
+            if first.successors[0] == me and not first.whole:
+                raise StartOver
+        followers = self._followers(first)
+        in_our_place = [peer for peer in first.successors if peer.id == me.id and peer != me]
+        owner = (*in_our_place, *followers)[0]
+        await self._be_admitted(owner)
+        if first.whole:
+            members = await self._be_taken_in(followers)
+            try:
+                again = await self._fetch(predecessor)
+                if not {*again.successors, predecessor} - {me} <= set(members):
+                    raise StartOver
+                followers = in_order(me, members)
+                if again.whole and predecessor == followers[-1]:
+                    self._routing.join(predecessor, followers, whole=True)
+                    self._announce_later(members)
+                    return followers[0]
+                raise StartOver
+            except StartOver:
+                await self._announce(members, WITHDRAWN)
+                raise
+        again = await self._fetch(predecessor)
+        if again.whole or again.successors != first.successors or not followers:
+            raise StartOver
+        self._routing.join(predecessor, followers, whole=False)
+        return followers[0]
+
+    def _followers(self, table: Table) -> tuple[Peer, ...]:
+        """The list of our predecessor as ours: all of it; where it is whole, itself closes the list."""
+        everybody = (*table.successors, table.peer) if table.whole else table.successors
+        followers = in_order(self._routing.me, everybody)
+        if not followers:
+            raise StartOver
+        return followers
+
+    async def _fetch(self, peer: Peer) -> Table:
+        try:
+            return await self._tables.fetch(peer)
+        except Unreachable:
+            raise StartOver from None
+
+    async def _tell_older(self, predecessor: Peer) -> None:
+        try:
+            await self._ask(predecessor, self._statements.leave(Standing.JOINING))
+        except Unreachable:
+            raise StartOver from None
+
+    async def _be_admitted(self, owner: Peer) -> None:
+        try:
+            answer = await self._ask(owner, JoinRequest(self._statements.epoch))
+        except Unreachable:
+            raise StartOver from None
+        if isinstance(answer, JoinSuccess):
+            return
+        if isinstance(answer, JoinFailure) and not answer.better and not answer.busy:
+            raise Refused(f"{owner} does not admit us: {answer.reason}")
+        raise StartOver
+
+    async def _be_taken_in(self, first: Iterable[Peer]) -> list[Peer]:
+        """Announce ourselves to every member that we learn of. The member with the smallest id is asked before all
+        others, so that newcomers meet there and not halfway.
+        """
+        me = self._routing.me
+        heard = sorted(first, key=lambda peer: peer.id)
+        asked: list[Peer] = []
+        batch = heard[:1]
+        while batch:
+            asked += batch
+            answers = await self._announce(batch, COMING)
+            for answer in answers:
+                if not isinstance(answer, Announced):
+                    await self._announce(asked, WITHDRAWN)
+                    if isinstance(answer, JoinFailure) and not answer.busy:
+                        raise Refused(f"a member does not take us in: {answer.reason}")
+                    raise StartOver
+                for packed in answer.members:
+                    try:
+                        peer = self._identity.unpack(packed)
+                    except ValueError:
+                        continue
+                    if peer != me and peer not in heard:
+                        heard.append(peer)
+            batch = [peer for peer in heard if peer not in asked]
+        return asked
+
+    async def _announce(self, peers: Iterable[Peer], step: int) -> list[Answer | None]:
+        """Tell all of them at once; None stands for one that is silent."""
+        question = Announce(self._statements.epoch, step)
+        asked = [
+            self._ask(peer, question).addErrback(lambda failure: failure.trap(Unreachable) and None) for peer in peers
+        ]
+        return [answer for _, answer in await DeferredList(asked)]
+
+    def _announce_later(self, members: list[Peer]) -> None:
+        Deferred.fromCoroutine(self._announce(members, LIVE))

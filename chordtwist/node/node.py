@@ -1,0 +1,645 @@
+"""One participant of the ring over time: it answers, joins, stabilizes, rectifies, leaves.
+
+The rules are in `core.routing`; here they are applied as answers come and time passes. Nothing is decided across an
+``await``: what was read before it is looked at again behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from random import Random
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.errors import ChordtwistError, Malformed, Unreachable, Untruthful
+from chordtwist.core.liveness import Liveness
+from chordtwist.core.lookup import Lookup, Route
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.records import PutResult, Record, Seal
+from chordtwist.core.ring import RingId, between, finger_start
+from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Signer, Standing, Verify
+from chordtwist.core.small_ring import Successors, copied, in_order
+from chordtwist.core.table import Table
+from chordtwist.node.admission import Admission
+from chordtwist.node.chores import Chore
+from chordtwist.node.contact import Contact
+from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
+from chordtwist.node.joining import Joining
+from chordtwist.node.pulse import Pulse
+from chordtwist.node.replication import Replication
+from chordtwist.node.search import search
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import NoMember, Tables
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Answer,
+    Elsewhere,
+    GetTable,
+    JoinRequest,
+    Leave,
+    Noted,
+    Notify,
+    NotMember,
+    Ping,
+    PingFor,
+    Pong,
+    Question,
+    Same,
+    Silent,
+)
+
+STABILIZE_SLOWEST = 5
+"""A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
+5 x 1.5 s + dead_after, one that resets its links at once."""
+
+FINGERS_SLOWEST_S = 20.0
+"""Fingers only shorten lookups: one is looked at every 20 s in a quiet ring (sit/dht: continuous and backoff timers)."""
+
+MERGE_INTERVAL_S = 30.0
+"""How often a lost or listed peer outside of our ring is looked at."""
+
+HAND_OVER_WITHIN_S = 3.0
+"""Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
+
+
+@implementer(IAnswer, IRing, IDht)
+class Node:
+    """The participant that one process runs; the network, the simulator and the service build this very class.
+
+    `start` makes it join, for ever if need be; `leave` takes it out of the ring in good order; `stop` ends every timer at
+    once, as a crash does.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        me: Peer,
+        identity: Identity,
+        parameters: Parameters,
+        link: IPeerLink,
+        store: IRecordStore,
+        clock: IReactorTime,
+        wall_ms: Callable[[], int],
+        rng: Random,
+        signer: Signer,
+        verify: Verify,
+        next_epoch: Callable[[], int],
+        seeds: Callable[[], Deferred[list[Peer]]],
+        stabilize_interval_s: float = 1.0,
+        default_ttl_s: int = 3600,
+        max_ttl_s: int = 86400,
+    ) -> None:
+        """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
+        @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
+        @param seeds: the bootstrap list, resolved afresh at every call, our own address included where it is listed.
+        """
+        self.me = me
+        self.identity = identity
+        self.parameters = parameters
+        self.standing: Standing | None = Standing.JOINING
+        self.changed: list[Callable[[], None]] = []
+        """Called after every change of a ring pointer or of membership."""
+        self._link = link
+        self._clock = clock
+        self._rng = rng
+        self._next_epoch = next_epoch
+        self._running = False
+        self._entering = False
+        self._notifier: Peer | None = None
+        self._rectifying = False
+        self._considering = False
+        self._finger = 0
+        self._served = False
+
+        self.routing = Routing(me, parameters.successors)
+        self.liveness = Liveness(parameters.dead_after_s)
+        self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
+        self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
+        self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, clock, rng)
+        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s)
+        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, clock, rng)
+        self.contact = Contact(me, seeds, self.tables, self.joining, clock, rng)
+        self.records = Replication(self, store, clock, wall_ms, rng, parameters, default_ttl_s, max_ttl_s)
+
+        late = self.liveness.excuse
+        self._stabilizing = Chore(
+            "stabilize",
+            lambda: Deferred.fromCoroutine(self.stabilize()),
+            clock,
+            rng,
+            stabilize_interval_s,
+            stabilize_interval_s * STABILIZE_SLOWEST,
+            late,
+        )
+        self._fixing = Chore(
+            "fix fingers",
+            lambda: Deferred.fromCoroutine(self.fix_fingers()),
+            clock,
+            rng,
+            stabilize_interval_s,
+            FINGERS_SLOWEST_S,
+        )
+        self._merging = Chore(
+            "merge", lambda: Deferred.fromCoroutine(self._look_for_other_ring()), clock, rng, MERGE_INTERVAL_S
+        )
+        self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
+            Ping: lambda peer, question: Pong(),
+            PingFor: self._ping_for,
+            GetTable: self._show_table,
+            Notify: self._hear_notify,
+            JoinRequest: self._admit,
+            Announce: self._take_in,
+            Leave: self._hear_leave,
+            Elsewhere: self._hear_elsewhere,
+        }
+
+    # What it is
+
+    @property
+    def is_member(self) -> bool:
+        return self.standing is None
+
+    @property
+    def predecessor(self) -> Peer | None:
+        return self.routing.predecessor
+
+    @property
+    def successors(self) -> Successors:
+        return self.routing.successors
+
+    @property
+    def epoch(self) -> int:
+        """This run of the node on the ring."""
+        return self.statements.epoch
+
+    # Its life
+
+    def start(self) -> None:
+        """Join the ring, trying for ever; from then on every duty is done until `stop`."""
+        self._running = True
+        self.records.start()
+        self._enter()
+
+    def stop(self) -> None:
+        """End every timer at once, tell nobody."""
+        self._running = False
+        for chore in (self._stabilizing, self._fixing, self._merging):
+            chore.stop()
+        self.records.stop()
+
+    def leave(self) -> Deferred[None]:
+        """Hand the records over, tell the neighbours, stop. Never fails; takes `HAND_OVER_WITHIN_S` and 1 s at most."""
+
+        def ended(result: object) -> None:
+            if isinstance(result, Failure):
+                self._log.failure("leaving failed", result)
+            self.stop()
+
+        return Deferred.fromCoroutine(self._leave()).addBoth(ended)
+
+    async def _leave(self) -> None:
+        if self.is_member:
+            try:
+                await self.records.hand_over().addTimeout(HAND_OVER_WITHIN_S, self._clock)
+            except TimeoutError:
+                self._log.warn("left before every record was handed over")
+            neighbours = [*self.successors]
+            if self.predecessor is not None:
+                neighbours.append(self.predecessor)
+            self._set_standing(Standing.LEAVING)
+            await self._tell(neighbours, self.statements.leave(Standing.LEAVING))
+        else:
+            self._set_standing(Standing.LEAVING)
+
+    def _enter(self) -> None:
+        if self._entering:
+            return
+        self._entering = True
+        Deferred.fromCoroutine(self._go_live()).addErrback(lambda failure: self._log.failure("joining failed", failure))
+
+    async def _go_live(self) -> None:
+        try:
+            old_owner = await self.contact.enter(lambda: self._running and self.standing is Standing.JOINING)
+            if not self._running or self.standing is not Standing.JOINING:
+                return
+            if old_owner is None:
+                self.routing.begin()
+        finally:
+            self._entering = False
+        self._served = True
+        self._set_standing(None)
+        self.records.joined(old_owner)
+        self._log.info(
+            "member of the ring: {me} between {before} and {behind}",
+            me=str(self.me),
+            before=str(self.predecessor or self.me),
+            behind=str(self.routing.head or self.me),
+        )
+        for chore in (self._stabilizing, self._fixing, self._merging):
+            if not chore.running:
+                chore.start()
+        self._stabilizing.hurry()
+
+    def _rejoin(self, contacts: Iterable[Peer] = ()) -> None:
+        """Stop being a member, as another incarnation, and join afresh with the records kept."""
+        if not self.is_member or not self._running:
+            return
+        known = [*contacts, *self.routing.everybody()]
+        self.statements.begin_epoch(self._next_epoch())
+        self._set_standing(Standing.JOINING)
+        for chore in (self._stabilizing, self._fixing, self._merging):
+            chore.stop()
+        told = self._tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
+        for peer in reversed(known):
+            self.contact.lost(peer)
+        told.addCallback(lambda _: self._enter())
+
+    # Asking and answering
+
+    def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted."""
+        return self._link.ask(peer, question).addCallbacks(
+            self._answered, self._unanswered, callbackArgs=(peer,), errbackArgs=(peer,)
+        )
+
+    def _answered(self, answer: Answer, peer: Peer) -> Answer:
+        self.liveness.answered(peer, self._clock.seconds())
+        if isinstance(answer, NotMember):
+            self._hear_standing(peer, answer)
+        return answer
+
+    def _unanswered(self, failure: Failure, peer: Peer) -> Failure:
+        if failure.check(CancelledError):
+            return failure
+        self.liveness.unanswered(peer, self._clock.seconds())
+        if failure.check(ChordtwistError) and not failure.check(Unreachable):
+            return Failure(Unreachable(peer, failure.getErrorMessage()))
+        return failure
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        """The answer to one question, from the present state, also in the middle of a step of our own."""
+        answer = self._answers.get(type(question))
+        if answer is not None:
+            return answer(peer, question)
+        if self.standing is not None and not self._served:
+            return self.statements.not_member(self.standing)
+        return self.records.answer(peer, question)
+
+    def link_lost(self, peer: Peer, reason: str) -> None:
+        """Perhaps it crashed: look, if it is one of ours."""
+        if self.is_member and (peer == self.predecessor or peer in self.successors):
+            self.pulse.check_all((peer,))
+
+    def breach(self, peer: Peer, reason: str) -> None:
+        """A peer broke the protocol."""
+        self._log.warn("{peer} broke the protocol: {reason}", peer=str(peer), reason=reason)
+
+    def _ping_for(self, peer: Peer, question: PingFor) -> Deferred[Answer]:
+        target = self._named(question.target)
+        return self.pulse.answers_now(target).addCallback(lambda alive: Pong() if alive else Silent())
+
+    def _show_table(self, peer: Peer, question: GetTable) -> Answer:
+        if self.standing is not None:
+            return self.statements.not_member(self.standing)
+        head = self.routing.head
+        if head is None:
+            # Whoever asks a ring of one may belong to another ring: perhaps we were its first node, and restarted.
+            self._consider_soon(peer)
+        elif between(self.me.id, peer.id, head.id):
+            # Somebody between us and our head: the next round of stabilize will meet it.
+            self._stabilizing.hurry()
+        table = self.statements.table
+        if question.seq == table.seq and question.epoch == table.epoch:
+            return Same()
+        return self.statements.signed_table()
+
+    def _hear_notify(self, peer: Peer, question: Notify) -> Answer:
+        if self.standing is not None:
+            return self.statements.not_member(self.standing)
+        if peer != self.predecessor:
+            self._rectify(peer)
+        return self.statements.notified(peer)
+
+    def _admit(self, peer: Peer, question: JoinRequest) -> Answer | Deferred[Answer]:
+        if self.standing is not None:
+            return self.statements.not_member(self.standing)
+        return Deferred.fromCoroutine(self.admission.request(peer, question))
+
+    def _take_in(self, peer: Peer, question: Announce) -> Answer | Deferred[Answer]:
+        if self.standing is not None:
+            return self.statements.not_member(self.standing)
+        return Deferred.fromCoroutine(self._announced(peer, question))
+
+    async def _announced(self, peer: Peer, question: Announce) -> Answer:
+        answer, changed = await self.admission.announcement(peer, question, self._clock.seconds())
+        if changed:
+            self._ring_changed()
+        return answer
+
+    def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
+        self._hear_standing(peer, question)
+        return Noted()
+
+    def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
+        """A peer says that it is no member: that ends its older incarnation here, as a death would."""
+        try:
+            news = self.tables.standing_said(peer, said)
+        except (Malformed, Untruthful) as error:
+            self._log.debug("{error}", error=error)
+            return
+        if news is None:
+            return
+        epoch, standing = news
+        if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
+            return
+        self.admission.gone_live(peer)
+        self._drop(peer)
+
+    def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
+        if self.is_member:
+            self._consider_soon(self._named(question.member))
+        return Noted()
+
+    def _named(self, packed: bytes) -> Peer:
+        try:
+            return self.identity.unpack(packed)
+        except ValueError as error:
+            raise Malformed(f"a question names an impossible peer: {error}") from None
+
+    # Stabilize (Zave: stabilize-from-successor, then from the successor's predecessor)
+
+    async def stabilize(self) -> bool:
+        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it."""
+        routing = self.routing
+        changes = routing.changes
+        while self.is_member and (head := routing.head) is not None:
+            epoch = self.tables.epoch_of(head)
+            try:
+                table = await self.tables.fetch(head)
+            except NoMember:
+                if head == routing.head:
+                    return True  # a newcomer that was taken in: it lives, and has no list yet
+                continue
+            except Unreachable:
+                self.pulse.check_all(self.successors)
+                if await self.pulse.check(head) and head == routing.head:
+                    return True
+                self._drop_if_dead(head)
+                continue
+            self.admission.gone_live(head)
+            if self._is_elsewhere(table, epoch):
+                self._drop(head)
+                continue
+            also = await self._members_that_answer(table)
+            if head != routing.head:
+                continue
+            self._write(routing.stabilize(table, also))
+            closer = routing.better_head(table)
+            if closer is not None:
+                await self._adopt(closer, head)
+            if routing.head is not None:
+                await self._notify(routing.head)
+            break
+        if self.is_member and routing.cut_off:
+            self._rejoin()
+        return routing.changes != changes
+
+    async def _adopt(self, closer: Peer, head: Peer) -> None:
+        """Take the head's predecessor as our head, if it answers and is still closer."""
+        try:
+            table = await self.tables.fetch(closer)
+        except Unreachable:
+            return
+        now = self.routing.head
+        if now is not None and now == head and not table_is_alone(table):
+            also = await self._members_that_answer(table)
+            if self.routing.head == head:
+                self._write(self.routing.stabilize(table, also))
+
+    async def _notify(self, head: Peer) -> None:
+        with suppress(Unreachable):
+            await self.ask(head, Notify(self.epoch))
+
+    def _is_elsewhere(self, table: Table, epoch: int | None) -> bool:
+        """Whether a head answers as another incarnation, or as a ring of its own: our member it is no more."""
+        return table_is_alone(table) or (epoch is not None and table.epoch != epoch)
+
+    async def _members_that_answer(self, table: Table) -> list[Peer]:
+        """Of a list that will be whole: the members that we or the head name, and that live."""
+        routing = self.routing
+        if not copied(self.me, table.peer, table.successors, routing.entries_max)[1]:
+            return []
+        theirs = dict.fromkeys((table.peer, *table.successors))
+        ours = dict.fromkeys(routing.successors)
+        unsure = [peer for peer in in_order(self.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
+        answering = await DeferredList([self.pulse.answers_now(peer) for peer in unsure])
+        silent = {peer for peer, (_, alive) in zip(unsure, answering, strict=True) if not alive}
+        now_ours = dict.fromkeys(routing.successors)
+        # One of ours that is silent is kept until it is dead by the rule, which a check finds out.
+        self.pulse.check_all(peer for peer in unsure if peer in silent and peer in now_ours)
+        left = [peer for peer in ours if peer not in now_ours]
+        return [peer for peer in (*now_ours, *theirs) if peer in now_ours or (peer not in silent and peer not in left)]
+
+    # Rectify (Zave: on notify)
+
+    def _rectify(self, notifier: Peer) -> None:
+        """Remember the closest of those that notify while one is being looked at."""
+        waiting = self._notifier
+        if waiting is None or between(waiting.id, notifier.id, self.me.id):
+            self._notifier = notifier
+        if not self._rectifying:
+            self._rectifying = True
+            Deferred.fromCoroutine(self._rectify_all()).addErrback(
+                lambda failure: self._log.failure("rectify failed", failure)
+            )
+
+    async def _rectify_all(self) -> None:
+        try:
+            while (notifier := self._notifier) is not None:
+                self._notifier = None
+                await self._rectify_with(notifier)
+        finally:
+            self._rectifying = False
+
+    async def _rectify_with(self, notifier: Peer) -> None:
+        routing = self.routing
+        try:
+            table = await self.tables.fetch(notifier)
+        except Unreachable:
+            return
+        if table_is_alone(table) and not routing.alone:
+            return
+        self.admission.gone_live(notifier)
+        dead = False
+        present = routing.predecessor
+        if present is not None and not routing.wants_predecessor(notifier):
+            if notifier == present:
+                return
+            dead = not await self._is_member_still(present)
+        if self.is_member and (not dead or present == routing.predecessor):
+            self._write(routing.rectify(notifier, dead))
+
+    async def _is_member_still(self, peer: Peer) -> bool:
+        """Whether a peer lives as a member, or may yet: False when it is dead, has left, or joins afresh."""
+        try:
+            await self.tables.fetch(peer)
+        except NoMember:
+            return False
+        except Unreachable:
+            return await self.pulse.check(peer)
+        return True
+
+    # Death
+
+    def _died(self, peer: Peer) -> None:
+        """The rule of death has spoken."""
+        self.admission.gone_live(peer)
+        self._drop(peer)
+
+    def _drop_if_dead(self, peer: Peer) -> None:
+        if self.liveness.is_dead(peer, self._clock.seconds()):
+            self._drop(peer)
+
+    def _drop(self, peer: Peer) -> None:
+        was_head = peer == self.routing.head
+        self.tables.forget(peer)
+        if self.routing.drop(peer):
+            self._log.debug("lost {peer}", peer=str(peer))
+            self.contact.lost(peer)
+            self._ring_changed()
+            if was_head or self.routing.cut_off:
+                self._stabilizing.hurry()
+
+    # Fingers (Chord paper, section 4.4)
+
+    async def fix_fingers(self) -> bool:
+        """Look at one finger; answers whether it had to be changed."""
+        routing = self.routing
+        routing.trim_fingers()
+        wanted = routing.fingers_wanted()
+        if not wanted or not self.is_member:
+            return False
+        k = wanted[self._finger % len(wanted)]
+        self._finger += 1
+        peer = routing.fingers.get(k)
+        if peer is not None:
+            try:
+                if routing.finger_is_right(k, await self.tables.fetch(peer)):
+                    return False
+            except Unreachable:
+                routing.set_finger(k, None)
+        try:
+            route = await self._search(finger_start(self.me.id, k), in_flight=1)
+        except Unreachable:
+            return False
+        return routing.set_finger(k, route.owner)
+
+    # Lookups
+
+    def known_route(self, position: RingId) -> Route | None:
+        replicas = self.routing.keepers(position)[: self.parameters.successors]
+        return Route(position, replicas) if replicas else None
+
+    def find(self, position: RingId) -> Deferred[Route]:
+        return Deferred.fromCoroutine(self._search(position))
+
+    async def _search(self, position: RingId, in_flight: int = 3) -> Route:
+        lookup = Lookup(position, in_flight=in_flight)
+        if self.is_member:
+            lookup.know(self.statements.table)
+        else:
+            lookup.hear(self.routing.everybody())
+        await search(lookup, self.tables.fetch, self._clock)
+        route = lookup.route(self.parameters.successors)
+        if route is None:
+            raise Unreachable(None, "nobody on the ring can be asked")
+        return route
+
+    # Another ring
+
+    async def _look_for_other_ring(self) -> None:
+        if self.is_member:
+            contacts = await self.contact.other_ring(self.statements.table)
+            if contacts is not None:
+                self._merge(contacts)
+
+    def _consider_soon(self, met: Peer) -> None:
+        if not self._considering:
+            self._considering = True
+            Deferred.fromCoroutine(self._consider(met)).addErrback(
+                lambda failure: self._log.failure("looking at another ring failed", failure)
+            )
+
+    async def _consider(self, met: Peer) -> None:
+        try:
+            contacts = await self.contact.larger_ring(met, self.statements.table)
+        finally:
+            self._considering = False
+        if contacts is not None and self.is_member:
+            self._merge(contacts)
+
+    def _merge(self, contacts: list[Peer]) -> None:
+        self._log.info("joining the larger ring of {peer}", peer=str(contacts[0]))
+        self._tell(self.routing.everybody(), Elsewhere(contacts[0].packed)).addCallback(
+            lambda _: self._rejoin(contacts)
+        )
+
+    # Small things
+
+    def _tell(self, peers: Iterable[Peer], question: Question) -> Deferred[None]:
+        """Tell all of them at once; fires when each has answered or is known to be silent."""
+        asked = [self.ask(peer, question) for peer in dict.fromkeys(peers)]
+        return DeferredList(asked, consumeErrors=True).addCallback(lambda _: None)
+
+    def _write(self, changed: bool) -> None:
+        if changed:
+            self._ring_changed()
+
+    def _set_standing(self, standing: Standing | None) -> None:
+        self.standing = standing
+        self._ring_changed()
+
+    def _ring_changed(self) -> None:
+        self.records.ring_changed()
+        for told in self.changed:
+            told()
+
+    # IDht
+
+    def put(
+        self, key: bytes, value: bytes, ttl_s: float | None = None, copies: int | None = None, seal: Seal | None = None
+    ) -> Deferred[PutResult]:
+        return self.records.put(key, value, ttl_s, copies, seal)
+
+    def get(self, key: bytes) -> Deferred[Record | None]:
+        return self.records.get(key)
+
+    def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
+        return self.records.delete(key, seal)
+
+    def status(self) -> dict[str, object]:
+        routing = self.routing
+        return {
+            "id": f"{self.me.id:064x}",
+            "address": str(self.me),
+            "epoch": self.epoch,
+            "network": self.identity.network,
+            "member": self.is_member,
+            "predecessor": None if routing.predecessor is None else str(routing.predecessor),
+            "successors": [str(peer) for peer in routing.successors],
+            "whole": routing.whole,
+            "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
+        }
+
+
+def table_is_alone(table: Table) -> bool:
+    """Whether a member says that it is a ring of one."""
+    return table.whole and not table.successors

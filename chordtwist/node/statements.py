@@ -1,0 +1,115 @@
+"""What a node signs: its table, its standing, its acknowledgements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.signed import (
+    Signer,
+    Stamp,
+    Standing,
+    fingerprint,
+    pack_acknowledged,
+    pack_standing,
+    pack_table,
+)
+from chordtwist.core.table import UNPROVED, Table
+from chordtwist.wire.peer_messages import Leave, Notified, NotMember, TableIs
+
+TABLE_FRESH_MS = 10_000
+"""A table older than this is signed again when somebody asks who does not hold it: its time says when it held."""
+
+
+class Statements:
+    """Signs for one node. Every signature has a `seq` of its own within the epoch."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        routing: Routing,
+        signer: Signer,
+        wall_ms: Callable[[], int],
+        key_of: Callable[[Peer], bytes | None],
+        epoch: int,
+    ) -> None:
+        self.epoch = epoch
+        self.seq = 0
+        """Of the last statement; of the present table, `table.seq`."""
+        self._identity = identity
+        self._routing = routing
+        self._signer = signer
+        self._wall_ms = wall_ms
+        self._key_of = key_of
+        self._table: Table | None = None
+        self._signed: TableIs | None = None
+        self._changes = -1
+
+    def begin_epoch(self, epoch: int) -> None:
+        """From now on speak as another incarnation."""
+        self.epoch = epoch
+        self.seq = 0
+        self._table = None
+        self._signed = None
+
+    @property
+    def table(self) -> Table:
+        """The present table; the same object until something changes."""
+        table = self._table
+        if table is None or self._changes != self._routing.changes:
+            table = self._renew()
+        return table
+
+    def signed_table(self) -> TableIs:
+        """The present table with its signature."""
+        table = self.table
+        if self._signed is None or self._wall_ms() - table.time_ms > TABLE_FRESH_MS:
+            if self._signed is not None:
+                table = self._renew()
+            body = pack_table(self._identity, table)
+            self._signed = TableIs(body, self._signer.sign(body))
+        return self._signed
+
+    def not_member(self, standing: Standing) -> NotMember:
+        """The answer to every ring question of a node that is no member."""
+        body = pack_standing(self._identity, self._stamp(), standing)
+        return NotMember(body, self._signer.sign(body))
+
+    def leave(self, standing: Standing) -> Leave:
+        """The same, to be told without being asked."""
+        said = self.not_member(standing)
+        return Leave(said.body, said.signature)
+
+    def notified(self, notifier: Peer) -> Notified:
+        """The acknowledgement that `notifier` was live just now."""
+        body = pack_acknowledged(self._identity, self._stamp(), notifier, self._key_of(notifier))
+        return Notified(body, self._signer.sign(body))
+
+    def _stamp(self) -> Stamp:
+        self.seq += 1
+        return Stamp(self._routing.me, self.epoch, self.seq, self._wall_ms())
+
+    def _renew(self) -> Table:
+        routing = self._routing
+        stamp = self._stamp()
+        successors = routing.successors
+        listed = set(successors)
+        ring = successors if routing.predecessor is None else (routing.predecessor, *successors)
+        self._changes = routing.changes
+        self._signed = None
+        self._table = Table(
+            peer=routing.me,
+            epoch=stamp.epoch,
+            seq=stamp.seq,
+            time_ms=stamp.time_ms,
+            key=self._signer.public,
+            whole=routing.whole,
+            predecessor=routing.predecessor,
+            successors=successors,
+            fingers=tuple(dict.fromkeys(peer for peer in routing.fingers.values() if peer not in listed)),
+            fingerprints=tuple(
+                [UNPROVED if (key := self._key_of(peer)) is None else fingerprint(key) for peer in ring]
+            ),
+        )
+        return self._table

@@ -1,0 +1,145 @@
+"""The tables of other nodes: asked for, verified once, and remembered for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from chordtwist.core.errors import Malformed, Unreachable, Untruthful
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.signed import Standing, Verify, unpack_standing, unpack_table
+from chordtwist.core.table import Table
+from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Question, Same, TableIs
+
+TABLES_MAX = 1024
+"""Tables one node remembers; the oldest go first. Half a megabyte."""
+
+STANDINGS_MAX = 4096
+
+
+class NoMember(Unreachable):
+    """The peer answered, but it is not a member of the ring: it joins or leaves."""
+
+    def __init__(self, peer: Peer, standing: Standing) -> None:
+        super().__init__(peer, standing.name.lower())
+        self.standing = standing
+
+
+class Known(NamedTuple):
+    """A table at hand: what it says, the very bytes that were verified, and when its owner last confirmed it."""
+
+    table: Table
+    body: bytes
+    confirmed_s: float
+
+
+class Tables:
+    """Fetches tables through `ask`, and keeps those that were verified.
+
+    A signature is verified once: an answer with the same bytes costs a comparison. A peer's statements are ordered by
+    (epoch, seq); one that is older than what we know never replaces it.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        ask: Callable[[Peer, Question], Deferred[Answer]],
+        key_of: Callable[[Peer], bytes | None],
+        verify: Verify,
+        clock: IReactorTime,
+    ) -> None:
+        self._identity = identity
+        self._ask = ask
+        self._key_of = key_of
+        self._verify = verify
+        self._clock = clock
+        self._known: dict[Peer, Known] = {}
+        self._standings: dict[Peer, tuple[int, int]] = {}
+
+    def fetch(self, peer: Peer) -> Deferred[Table]:
+        """The table of `peer` as it is now.
+
+        Fails with `NoMember` when it joins or leaves, with `Unreachable` when it is silent or says what cannot be.
+        """
+        known = self._known.get(peer)
+        question = GetTable(0, 0) if known is None else GetTable(known.table.epoch, known.table.seq)
+        return self._ask(peer, question).addCallback(self._take, peer, known)
+
+    def recent(self, peer: Peer, within_s: float) -> Table | None:
+        """The table of `peer` if it was confirmed in the last `within_s` seconds."""
+        known = self._known.get(peer)
+        if known is None or self._clock.seconds() - known.confirmed_s > within_s:
+            return None
+        return known.table
+
+    def epoch_of(self, peer: Peer) -> int | None:
+        """The incarnation of `peer` that we know as a member."""
+        known = self._known.get(peer)
+        return None if known is None else known.table.epoch
+
+    def forget(self, peer: Peer) -> None:
+        """It died, left, or is another incarnation."""
+        self._known.pop(peer, None)
+
+    def standing_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Standing] | None:
+        """What `peer` says of itself, with its epoch; None when it is not newer than what we know of it.
+
+        @raise Untruthful: the statement is another's, or nobody's.
+        """
+        stamp, standing = unpack_standing(self._identity, said.body)
+        if stamp.peer != peer:
+            raise Untruthful(f"{peer} shows a standing of {stamp.peer}")
+        order = (stamp.epoch, stamp.seq)
+        known = self._known.get(peer)
+        if known is not None and order <= (known.table.epoch, known.table.seq):
+            return None
+        if order < self._standings.get(peer, order):
+            return None
+        self._verified(peer, said.signature, said.body)
+        self._standings.pop(peer, None)
+        self._standings[peer] = order
+        if len(self._standings) > STANDINGS_MAX:
+            del self._standings[next(iter(self._standings))]
+        if known is not None and stamp.epoch >= known.table.epoch:
+            self.forget(peer)
+        return stamp.epoch, standing
+
+    def _take(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
+        now = self._clock.seconds()
+        if isinstance(answer, Same):
+            if known is None:
+                raise Unreachable(peer, "it says we hold its table; we do not")
+            if self._known.get(peer) is known:
+                self._known[peer] = known._replace(confirmed_s=now)
+            return known.table
+        if isinstance(answer, NotMember):
+            raise NoMember(peer, unpack_standing(self._identity, answer.body)[1])
+        if not isinstance(answer, TableIs):
+            raise Unreachable(peer, f"it answered GetTable with {type(answer).__name__}")
+        if known is not None and known.body == answer.body:
+            table = known.table
+        else:
+            try:
+                table = unpack_table(self._identity, answer.body)
+                if table.peer != peer:
+                    raise Untruthful(f"{peer} shows the table of {table.peer}")
+                self._verified(peer, answer.signature, answer.body)
+            except (Malformed, Untruthful) as error:
+                raise Unreachable(peer, str(error)) from error
+        newest = self._known.pop(peer, None)
+        order = (table.epoch, table.seq)
+        if newest is not None and order < (newest.table.epoch, newest.table.seq):
+            self._known[peer] = newest
+        else:
+            self._known[peer] = Known(table, answer.body, now)
+            if len(self._known) > TABLES_MAX:
+                del self._known[next(iter(self._known))]
+        return table
+
+    def _verified(self, peer: Peer, signature: bytes, body: bytes) -> None:
+        key = self._key_of(peer)
+        if key is None or not self._verify(key, signature, body):
+            raise Untruthful(f"{peer} shows a statement that its key did not sign")
