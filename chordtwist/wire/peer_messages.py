@@ -16,7 +16,8 @@ VALUE_BYTES_MAX = 65_495
 """The longest value the course API can carry; every path carries it."""
 
 BATCH_BYTES_MAX = 262_144
-"""Values in one `HandedOver`: large enough to stream at full speed, small enough that no link is blocked for long."""
+"""Bytes of records in one `HandedOver` or `StoreAll`: large enough to stream at full speed, small enough that no link
+is blocked for long."""
 
 PEERS_TOLD_MAX = 255
 REASON_MAX = 200
@@ -240,6 +241,12 @@ class Notified(Answer, frozen=True):
     signature: Signature
 
 
+class Changed(Question, frozen=True):
+    """A hint from our head: its list is another now. We read it at once instead of at our next round; `Noted`."""
+
+    kind: ClassVar[int] = 35
+
+
 # Records
 
 
@@ -253,7 +260,11 @@ class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A record as it travels: its remaining life instead of an expiry, since no two clocks agree."""
+    """A record or a stub as it travels: its remaining life instead of an expiry, since no two clocks agree.
+
+    A life of 0 is a stub: then `value` is empty, or where there is a seal the SHA-256 of the value that was. For
+    `stub_life_ms` more its version is to be remembered (`Record.stub_until_ms`, a stub's own expiry).
+    """
 
     key: Key
     value: Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
@@ -263,13 +274,16 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     life_ms: U64
     copies: U8
     seal: Seal | None = None
+    stub_life_ms: U64 = 0
 
 
 RECORD_BYTES_MAX = VALUE_BYTES_MAX + 512
 
 
 class Store(Question, frozen=True):
-    """Keep a copy. `rank`: which replica the sender takes the receiver for, 0 the owner."""
+    """Keep a copy. `rank`: which replica the sender takes the receiver for, 0 the owner. `expected_seq`: keep it only
+    in place of the signed record of that seq, 0 of none (BEP 44's compare-and-swap).
+    """
 
     kind: ClassVar[int] = 40
     body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX
@@ -277,6 +291,7 @@ class Store(Question, frozen=True):
 
     record: RecordBody
     rank: U8
+    expected_seq: U64 | None = None
 
 
 class Stored(Answer, frozen=True):
@@ -289,7 +304,9 @@ class Stored(Answer, frozen=True):
 
 
 class Refused(Answer, frozen=True):
-    """No copy is kept, and why: "newer" (with that version), "clock", "full", "kind" ..."""
+    """No copy is kept, and why: "newer" (with that version), "clock" (with the receiver's wall time), "full", "kind",
+    "seq", "wrong", "leaving".
+    """
 
     kind: ClassVar[int] = 42
     body_bytes_max: ClassVar[int] = 1024
@@ -310,7 +327,7 @@ class Fetch(Question, frozen=True):
 
 
 class Found(Answer, frozen=True):
-    """The record; its value is empty when only the version was asked for."""
+    """The record; when only the version was asked for, its value is empty, or its SHA-256 where there is a seal."""
 
     kind: ClassVar[int] = 44
     body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX
@@ -319,12 +336,12 @@ class Found(Answer, frozen=True):
 
 
 class NotFound(Answer, frozen=True):
-    """Nothing live under that key; the version of its stub, where one is kept."""
+    """Nothing live under that key; its stub, where one is kept."""
 
     kind: ClassVar[int] = 45
+    body_bytes_max: ClassVar[int] = 512
 
-    version_ms: U64 = 0
-    publisher: MaybeAddress = b""
+    stub: RecordBody | None = None
 
 
 class NotMine(Answer, frozen=True):
@@ -340,6 +357,135 @@ class Pulling(Answer, frozen=True):
 
     kind: ClassVar[int] = 47
     body_bytes_max: ClassVar[int] = 256
+
+
+# Replicas among themselves
+
+Mark = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+
+PARTS_MAX = 16
+MARKS_MAX = 2048
+"""Records listed at once: 16 KiB of marks."""
+
+BATCH_RECORDS_MAX = 1024
+"""Records in one batch, however small: dealing with so many takes some milliseconds of the receiver's time."""
+
+
+class Summary(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How much is kept in some piece of the ring, and what (`core.digests.Summary`)."""
+
+    count: U64
+    total: Mark
+
+
+class Digest(Question, frozen=True):
+    """Compares what both keep in an arc of the ring, of records with more than `above` copies: `InStep` or `Parts`.
+
+    `duty`: the sender owns the arc and counts the receiver as its replica at distance `above`.
+    """
+
+    kind: ClassVar[int] = 50
+    answer_within_s: ClassVar[float] = 10.0
+
+    after: Key
+    upto: Key
+    above: U8
+    summary: Summary
+    duty: bool = False
+
+
+class InStep(Answer, frozen=True):
+    """The receiver keeps the very same."""
+
+    kind: ClassVar[int] = 51
+
+
+class Parts(Answer, frozen=True):
+    """The receiver keeps something else: its summaries of as many equal parts of the arc (`core.digests.parts`)."""
+
+    kind: ClassVar[int] = 52
+    body_bytes_max: ClassVar[int] = 1024
+
+    parts: Annotated[list[Summary], msgspec.Meta(min_length=1, max_length=PARTS_MAX)]
+
+
+class Holds(Question, frozen=True):
+    """Lists what the sender keeps in an arc: the first 8 bytes of each record's mark, one behind another.
+
+    Answered with `Missing`. `both`: name also what the receiver keeps there and the sender does not.
+    """
+
+    kind: ClassVar[int] = 53
+    body_bytes_max: ClassVar[int] = 8 * MARKS_MAX + 128
+    answer_within_s: ClassVar[float] = 10.0
+
+    after: Key
+    upto: Key
+    above: U8
+    marks: Annotated[bytes, msgspec.Meta(max_length=8 * MARKS_MAX)]
+    both: bool
+
+
+class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One thing the receiver of a `Holds` keeps."""
+
+    key: Key
+    version_ms: U64
+    publisher: MaybeAddress
+
+
+class Missing(Answer, frozen=True):
+    """Which of the listed records the receiver lacks, counted from 0, and what it has besides, at most a batch."""
+
+    kind: ClassVar[int] = 54
+    body_bytes_max: ClassVar[int] = 3 * MARKS_MAX + 80 * BATCH_RECORDS_MAX
+
+    lacks: Annotated[list[U16], msgspec.Meta(max_length=MARKS_MAX)]
+    besides: Annotated[list[Held], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
+
+
+class HandOver(Question, frozen=True):
+    """Asks for the records of an arc with more than `above` copies, in the order of positions; where `keys` are named,
+    for those instead. Answered with `HandedOver`, a batch at a time.
+    """
+
+    kind: ClassVar[int] = 55
+    body_bytes_max: ClassVar[int] = 36 * BATCH_RECORDS_MAX + 128
+    answer_within_s: ClassVar[float] = 10.0
+
+    after: Key
+    upto: Key
+    above: U8
+    keys: Annotated[list[Key], msgspec.Meta(max_length=BATCH_RECORDS_MAX)] = []
+
+
+class HandedOver(Answer, frozen=True):
+    """Records and stubs, all there are up to the position `reached`: the next batch begins behind it."""
+
+    kind: ClassVar[int] = 56
+    body_bytes_max: ClassVar[int] = 2 * BATCH_BYTES_MAX
+
+    records: Annotated[list[RecordBody], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
+    reached: Key
+
+
+class StoreAll(Question, frozen=True):
+    """Keep copies of all of these: a hand-over or a repair."""
+
+    kind: ClassVar[int] = 57
+    body_bytes_max: ClassVar[int] = 2 * BATCH_BYTES_MAX
+    answer_within_s: ClassVar[float] = 10.0
+
+    records: Annotated[list[RecordBody], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
+
+
+class StoredAll(Answer, frozen=True):
+    """They are safe at the receiver, but for those it had no room for, counted from 0."""
+
+    kind: ClassVar[int] = 58
+    body_bytes_max: ClassVar[int] = 4 * BATCH_RECORDS_MAX
+
+    refused: Annotated[list[U16], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
 
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -363,6 +509,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Same,
     Notify,
     Notified,
+    Changed,
     Store,
     Stored,
     Refused,
@@ -371,6 +518,15 @@ MESSAGES: tuple[type[Message], ...] = (
     NotFound,
     NotMine,
     Pulling,
+    Digest,
+    InStep,
+    Parts,
+    Holds,
+    Missing,
+    HandOver,
+    HandedOver,
+    StoreAll,
+    StoredAll,
 )
 BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
 """Size limits by kind, as `FrameReader` takes them."""
