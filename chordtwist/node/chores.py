@@ -17,8 +17,11 @@ SLOWER = 1.2
 JITTER_MIN, JITTER_MAX = 0.5, 1.5
 """Each wait is the present interval times a random number between these."""
 
-LATE_FRACTION = 0.5
-"""A round late by more than this much of a second is reported: the reactor was busy or stopped."""
+HURRY_SPACING_S = 0.2
+"""Rounds that were hurried begin at least so far apart, so that many small events cost one round."""
+
+LATE_S = 0.5
+"""A round later than this is reported: the reactor was busy or stopped."""
 
 
 class Chore:
@@ -50,6 +53,7 @@ class Chore:
         self._slowest_s = interval_s if slowest_s is None else slowest_s
         self._late = late
         self._due = 0.0
+        self._began = -HURRY_SPACING_S
         self._busy = False
         self._again = False
         self._loop: LoopingCall | None = None
@@ -75,14 +79,18 @@ class Chore:
             loop.stop()
 
     def hurry(self) -> None:
-        """Something happened: do a round at once, and fall back to the fastest pace."""
+        """Something happened: do a round as soon as `HURRY_SPACING_S` allows, and fall back to the fastest pace."""
         self._interval_s = self._fastest_s
         if self._busy:
             self._again = True
         elif self._loop is not None:
-            self._loop.interval = 0.0
-            self._due = self._clock.seconds()
+            self._loop.interval = self._soon()
             self._loop.reset()
+
+    def _soon(self) -> float:
+        now = self._clock.seconds()
+        self._due = max(now, self._began + HURRY_SPACING_S)
+        return self._due - now
 
     def _next_wait(self) -> float:
         wait = self._interval_s * (JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random())
@@ -90,8 +98,9 @@ class Chore:
         return wait
 
     def _once(self) -> Deferred[None] | None:
-        lateness = self._clock.seconds() - self._due
-        if self._late is not None and lateness > LATE_FRACTION:
+        self._began = self._clock.seconds()
+        lateness = self._began - self._due
+        if self._late is not None and lateness > LATE_S:
             self._late(lateness)
         self._busy = True
         try:
@@ -121,7 +130,6 @@ class Chore:
             if self._again:
                 self._again = False
                 self._interval_s = self._fastest_s
-                loop.interval = 0.0
-                self._due = self._clock.seconds()
+                loop.interval = self._soon()
             else:
                 loop.interval = self._next_wait()

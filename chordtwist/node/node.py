@@ -40,6 +40,7 @@ from chordtwist.node.tables import NoMember, Tables
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
+    Changed,
     Elsewhere,
     GetTable,
     JoinRequest,
@@ -118,6 +119,7 @@ class Node:
         self._considering = False
         self._finger = 0
         self._served = False
+        self._shown: Successors = ()
 
         self.routing = Routing(me, parameters.successors)
         self.liveness = Liveness(parameters.dead_after_s)
@@ -157,6 +159,7 @@ class Node:
             Notify: self._hear_notify,
             JoinRequest: self._admit,
             Announce: self._take_in,
+            Changed: self._hear_changed,
             Leave: self._hear_leave,
             Elsewhere: self._hear_elsewhere,
         }
@@ -327,6 +330,11 @@ class Node:
         if peer != self.predecessor:
             self._rectify(peer)
         return self.statements.notified(peer)
+
+    def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
+        if peer == self.routing.head:
+            self._stabilizing.hurry()
+        return Noted()
 
     def _admit(self, peer: Peer, question: JoinRequest) -> Answer | Deferred[Answer]:
         if self.standing is not None:
@@ -608,6 +616,12 @@ class Node:
         self._ring_changed()
 
     def _ring_changed(self) -> None:
+        shown = self.routing.successors[: self.parameters.successors - 1]
+        if shown != self._shown:
+            # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
+            self._shown = shown
+            if self.is_member and self.predecessor is not None:
+                self._tell((self.predecessor,), Changed())
         self.records.ring_changed()
         for told in self.changed:
             told()
