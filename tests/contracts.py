@@ -5,7 +5,9 @@ Import the module, not the classes (``from tests import contracts``), else trial
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,10 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from chordtwist.core.errors import Malformed, Unreachable
+from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.wire.peer_messages import Answer, GetTable, Noted, NotFound, Notify, Ping, Pong, Question
+from chordtwist.core.records import PutResult, Seal, signed_key
+from chordtwist.core.signed import Ed25519Signer, pack_record
+from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink
+from chordtwist.wire.peer_messages import Answer, GetTable, JoinFailure, Noted, Notify, Ping, Pong, Question
 
 
 @implementer(IAnswer)
@@ -117,9 +121,9 @@ class PeerLinkContract(SynchronousTestCase):
         self.nodes.advance(0.5)
         self.assertEqual(len(waiting), 20)
         for number, answer in reversed(waiting):
-            answer.callback(NotFound(number))
+            answer.callback(JoinFailure(str(number)))
         self.nodes.advance(0.4)
-        self.assertEqual([self.successResultOf(d) for d in asked], [NotFound(number) for number in range(20)])
+        self.assertEqual([self.successResultOf(d) for d in asked], [JoinFailure(str(number)) for number in range(20)])
 
     def test_silence(self) -> None:
         """Without an answer the Deferred fails with `Unreachable` after the question's own time, and not before."""
@@ -189,3 +193,134 @@ class PeerLinkContract(SynchronousTestCase):
         asked = self.ask()
         self.nodes.advance(1.1)
         self.failureResultOf(asked, Unreachable)
+
+
+class DhtContract(SynchronousTestCase):
+    """What every `IDht` does. A test case inherits from it and says how one is made and how time passes."""
+
+    def make_dht(self) -> IDht:
+        """A hash table that serves, with a default life of an hour and a longest one of a day."""
+        raise NotImplementedError
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, in small steps."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """An empty hash table."""
+        self.dht = self.make_dht()
+
+    def put(
+        self, value: bytes, ttl_s: float | None = None, seal: Seal | None = None, key: bytes = b"k" * 32
+    ) -> PutResult:
+        """Put and wait until it is done."""
+        stored = self.dht.put(key, value, ttl_s, None, seal)
+        self.advance(1.0)
+        return self.successResultOf(stored)
+
+    def value(self, key: bytes = b"k" * 32) -> bytes | None:
+        """Get and wait until it is there."""
+        found = self.dht.get(key)
+        self.advance(1.0)
+        record = self.successResultOf(found)
+        return None if record is None else record.value
+
+    def test_interface(self) -> None:
+        """It is an `IDht`."""
+        verifyObject(IDht, self.dht)
+
+    def test_nothing(self) -> None:
+        """Under a key that nobody wrote there is None."""
+        self.assertIsNone(self.value())
+
+    def test_read_at_once(self) -> None:
+        """A value is read on the same node as soon as `put` has returned."""
+        self.dht.put(b"k" * 32, b"value")
+        found = self.dht.get(b"k" * 32)
+        self.advance(1.0)
+        record = self.successResultOf(found)
+        assert record is not None
+        self.assertEqual((record.key, record.value), (b"k" * 32, b"value"))
+
+    def test_last_put_wins(self) -> None:
+        """Of two puts the later one is read, also when its life is shorter."""
+        self.put(b"old", 3000.0)
+        self.put(b"new", 300.0)
+        self.assertEqual(self.value(), b"new")
+
+    def test_result(self) -> None:
+        """A put tells how many copies there are of how many wanted, and how long they live."""
+        result = self.put(b"value", 60.0)
+        self.assertTrue(1 <= result.copies <= result.wanted)
+        self.assertTrue(58_000 <= result.life_ms <= 60_000, result)
+
+    def test_newer_version(self) -> None:
+        """A later put has a greater version."""
+        self.assertLess(self.put(b"one").version, self.put(b"two").version)
+
+    def test_end_of_life(self) -> None:
+        """A value is there until its life is over, and not a moment longer."""
+        self.dht.put(b"k" * 32, b"value", 1.0)
+        self.advance(0.9)
+        before = self.dht.get(b"k" * 32)
+        self.advance(0.1)
+        after = self.dht.get(b"k" * 32)
+        self.advance(1.0)
+        self.assertIsNotNone(self.successResultOf(before))
+        self.assertIsNone(self.successResultOf(after))
+
+    def test_lives(self) -> None:
+        """A life that is not said is the default, and one that is too long becomes the longest."""
+        self.assertTrue(3_598_000 <= self.put(b"value").life_ms <= 3_600_000)
+        self.assertTrue(86_398_000 <= self.put(b"value", 100_000.0).life_ms <= 86_400_000)
+
+    def test_delete(self) -> None:
+        """What was deleted is gone, and can be written again."""
+        self.put(b"value")
+        deleted = self.dht.delete(b"k" * 32)
+        self.advance(1.0)
+        self.successResultOf(deleted)
+        self.assertIsNone(self.value())
+        self.put(b"again")
+        self.assertEqual(self.value(), b"again")
+
+    def test_content_stays(self) -> None:
+        """Under the SHA-256 of a value another value is refused."""
+        key = sha256(b"value").digest()
+        self.put(b"value", key=key)
+        other = self.dht.put(key, b"other")
+        self.advance(1.0)
+        self.failureResultOf(other, Refused)
+        self.assertEqual(self.value(key), b"value")
+
+    def test_signed(self) -> None:
+        """Under a key pair's own key only its owner writes, ever higher seqs, and only over the seq that it expects."""
+        signer = Ed25519Signer(b"s" * 32)
+        key = signed_key(signer.public, b"")
+
+        def seal(value: bytes, seq: int, expected_seq: int | None = None) -> Seal:
+            signature = signer.sign(pack_record(b"", seq, sha256(value).digest()))
+            return Seal(signer.public, b"", seq, signature, expected_seq)
+
+        self.put(b"two", seal=seal(b"two", 2), key=key)
+        for value, made in (
+            (b"plain", None),
+            (b"older", seal(b"older", 1)),
+            (b"forged", seal(b"other", 3)),
+            (b"unexpected", seal(b"unexpected", 3, 1)),
+        ):
+            refused = self.dht.put(key, value, None, None, made)
+            self.advance(1.0)
+            self.failureResultOf(refused, Refused)
+        self.put(b"three", seal=seal(b"three", 3, 2), key=key)
+        self.assertEqual(self.value(key), b"three")
+
+    def test_status(self) -> None:
+        """The state is plain: it becomes JSON as it is."""
+        self.assertTrue(json.loads(json.dumps(self.dht.status())))
+
+    def test_leave(self) -> None:
+        """Leaving comes to its end, and doing it twice does no harm."""
+        left = [self.dht.leave(), self.dht.leave()]
+        self.advance(10.0)
+        self.assertEqual([self.successResultOf(d) for d in left], [None, None])

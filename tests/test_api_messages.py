@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import PutResult, RecordKind, Seal, Version
+from chordtwist.core.records import PutResult, Seal, Version
 from chordtwist.wire.api_messages import (
     REASON_BYTES_MAX,
+    SEQ_MAX,
     VALUE_BYTES_MAX,
     Answer,
     AnswerReader,
@@ -39,23 +40,23 @@ u8 = st.integers(0, 255)
 u16 = st.integers(0, 65_535)
 u32 = st.integers(0, (1 << 32) - 1)
 u64 = st.integers(0, (1 << 64) - 1)
+seqs = st.integers(0, SEQ_MAX)
 keys = st.binary(min_size=32, max_size=32)
 values = st.binary(min_size=1, max_size=300)
 seals = st.builds(
     Seal,
     public_key=keys,
     salt=st.binary(max_size=64),
-    seq=u64,
+    seq=seqs,
     signature=st.binary(min_size=64, max_size=64),
+    expected_seq=st.none() | seqs,
 )
 questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(Put, u16, u8, keys, values),
     st.builds(Get, keys),
     st.builds(Shutdown),
-    st.builds(PutConfirmed, u32, u32, u8, st.sampled_from([RecordKind.PLAIN, RecordKind.CONTENT]), keys, values),
-    st.builds(PutConfirmed, u32, u32, u8, st.just(RecordKind.SIGNED), keys, values, seals, st.one_of(st.none(), u64)),
-    st.builds(Delete, u32, st.just(RecordKind.PLAIN), keys),
-    st.builds(Delete, u32, st.just(RecordKind.SIGNED), keys, seals, st.one_of(st.none(), u64)),
+    st.builds(PutConfirmed, u32, u32, u8, keys, values, st.none() | seals),
+    st.builds(Delete, u32, keys, st.none() | seals),
     st.builds(Status, u32),
 )
 results = st.builds(PutResult, u8, u8, st.builds(Version, u64, st.binary(max_size=18)), u64)
@@ -104,20 +105,20 @@ class LayoutTests(SynchronousTestCase):
 
     def test_extensions(self) -> None:
         """The extensions have exactly the bytes that their table shows."""
-        seal = Seal(b"P" * 32, b"salt", 7, b"S" * 64)
+        seal = Seal(b"P" * 32, b"salt", 7, b"S" * 64, expected_seq=6)
         packed_seal = b"P" * 32 + b"S" * 64 + bytes.fromhex("0000000000000007 01 0000000000000006") + b"salt"
         expected = [
-            bytes.fromhex("002e 028f 00000009 00015180 03 01") + KEY + bytes.fromhex("0006 0290") + b"hi",
-            bytes.fromhex("00a3 028f 00000009 00015180 03 02") + KEY + packed_seal + bytes.fromhex("0006 0290") + b"hi",
-            bytes.fromhex("0029 0291 00000009 00") + KEY,
+            bytes.fromhex("002d 028f 00000009 00015180 03") + KEY + bytes.fromhex("0006 0290") + b"hi",
+            bytes.fromhex("00a2 028f 00000009 00015180 03") + KEY + packed_seal + bytes.fromhex("0006 0290") + b"hi",
+            bytes.fromhex("0028 0291 00000009") + KEY,
             bytes.fromhex("001e 0292 00000009 00 03 04 0000000000000005 0000000000000258 02") + b"ab" + b"",
             bytes.fromhex("0008 0293 00000009"),
             bytes.fromhex("000b 0294 00000009 01") + b"{}",
         ]
         made = [
-            PutConfirmed(9, 86_400, 3, RecordKind.CONTENT, KEY, b"hi").pack(),
-            PutConfirmed(9, 86_400, 3, RecordKind.SIGNED, KEY, b"hi", seal, 6).pack(),
-            Delete(9, RecordKind.PLAIN, KEY).pack(),
+            PutConfirmed(9, 86_400, 3, KEY, b"hi").pack(),
+            PutConfirmed(9, 86_400, 3, KEY, b"hi", seal).pack(),
+            Delete(9, KEY).pack(),
             Outcome(9, Standing.DONE, PutResult(3, 4, Version(5, b"ab"), 600)).pack(),
             Status(9).pack(),
             StatusPiece(9, True, b"{}").pack(),
@@ -141,7 +142,7 @@ class LayoutTests(SynchronousTestCase):
         """The longest value of a PUT goes through every message that carries one."""
         value = b"x" * VALUE_BYTES_MAX
         put = Put(0, 0, KEY, value)
-        confirmed = PutConfirmed(1, 0, 0, RecordKind.PLAIN, KEY, value)
+        confirmed = PutConfirmed(1, 0, 0, KEY, value)
         self.assertEqual(len(put.pack()), 65_535)
         self.assertEqual(read_all(QuestionReader(), [put.pack() + confirmed.pack()]), [put, confirmed])
         self.assertEqual(read_all(AnswerReader(), [Success(KEY, value).pack()]), [Success(KEY, value)])
@@ -262,8 +263,8 @@ class ViolationTests(SynchronousTestCase):
             (_message(37, 651), "GET of size 37; it has 36"),
             (_message(40, 650), "PUT of size 40; it has 41 to 65535"),
             (_message(5, 654), "SHUTDOWN of size 5; it has 4"),
-            (_message(45, 655), "PUT CONFIRMED of size 45; it has 46 to 223"),
-            (_message(219, 657), "DELETE of size 219; it has 41 to 218"),
+            (_message(44, 655), "PUT CONFIRMED of size 44; it has 45 to 222"),
+            (_message(218, 657), "DELETE of size 218; it has 40 to 217"),
             (_message(4, 659), "STATUS of size 4; it has 8"),
         ):
             self.refused(QuestionReader, raw, expected)
@@ -282,7 +283,7 @@ class ViolationTests(SynchronousTestCase):
 
     def test_confirmed_put_without_value(self) -> None:
         """Behind a PUT CONFIRMED comes its VALUE, of a length that a PUT could carry, and nothing else."""
-        head = PutConfirmed(1, 0, 0, RecordKind.PLAIN, KEY, b"").pack()[:-4]
+        head = PutConfirmed(1, 0, 0, KEY, b"").pack()[:-4]
         for raw, expected in (
             (Get(KEY).pack(), "GET where the VALUE of a PUT CONFIRMED belongs"),
             (_message(4, 656), "VALUE of size 4; it has 5 to 65499"),
@@ -290,18 +291,14 @@ class ViolationTests(SynchronousTestCase):
         ):
             self.refused(QuestionReader, head + raw, expected)
 
-    def test_kinds_and_seals(self) -> None:
-        """A confirmed put and a delete have a kind that exists and a seal exactly where the kind has one."""
-        put = PutConfirmed(1, 0, 0, RecordKind.PLAIN, KEY, b"x").pack()
-        delete = Delete(1, RecordKind.PLAIN, KEY).pack()
+    def test_seals(self) -> None:
+        """A seal is whole, and its seq one that every node can keep."""
+        put = PutConfirmed(1, 0, 0, KEY, b"x", Seal(b"P" * 32, b"", 1, b"S" * 64)).pack()
+        high = Delete(1, KEY, Seal(b"P" * 32, b"", SEQ_MAX + 1, b"S" * 64)).pack()
         for raw, expected in (
-            (put[:13] + b"\x03" + put[14:], "PUT CONFIRMED of the unknown kind 3"),
-            (delete[:8] + b"\x01" + delete[9:], "DELETE of the unknown kind 1"),
-            (_message(42, 657, delete[4:] + b"x"), "DELETE with 1 bytes too many behind its key"),
-            (
-                delete[:8] + b"\x02" + delete[9:],
-                "DELETE of a signed record with a seal of 0 bytes; it has 113 or more",
-            ),
+            (_message(157, 655, put[4:157]), "PUT CONFIRMED with a seal of 112 bytes; it has 113 to 177"),
+            (_message(41, 657, high[4:41]), "DELETE with a seal of 1 bytes; it has 113 to 177"),
+            (high, "DELETE with a seq beyond 9223372036854775807"),
         ):
             self.refused(QuestionReader, raw, expected)
 

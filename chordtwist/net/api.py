@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused
-from chordtwist.core.records import PutResult, Record, RecordKind
+from chordtwist.core.records import PutResult, Record
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
@@ -350,11 +349,8 @@ class ApiProtocol(Protocol):
                 self._log.debug("PUT {key} came to nothing: {reason}", key=key.hex(), reason=result.value)
 
     def _put_confirmed(self, put: PutConfirmed) -> None:
-        if put.kind is RecordKind.CONTENT and sha256(put.value).digest() != put.key:
-            self._refuse(put.request_id, "the key is not the SHA-256 of the value")
-        else:
-            stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None, put.seal)
-            self._follow(stored, len(put.value), partial(self._answer_outcome, put.request_id))
+        stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None, put.seal)
+        self._follow(stored, len(put.value), partial(self._answer_outcome, put.request_id))
 
     def _delete(self, delete: Delete) -> None:
         deleted = _begun(self._dht.delete, delete.key, delete.seal)

@@ -10,17 +10,17 @@ type message        body
 652  SUCCESS        key, value
 653  FAILURE        key
 654  SHUTDOWN       nothing
-655  PUT CONFIRMED  request id u32, TTL in s u32, replication u8, kind u8 (0 plain, 1 content, 2 signed), key; the seal
-                    of a signed record. Its VALUE follows as the next message: the longest leaves no room here
+655  PUT CONFIRMED  request id u32, TTL in s u32, replication u8, key; the seal of a signed record. Its VALUE follows as
+                    the next message: the longest leaves no room here
 656  VALUE          the value of the PUT CONFIRMED in front
-657  DELETE         request id u32, kind u8 (0 plain, 2 signed), key; the seal of a signed record
+657  DELETE         request id u32, key; the seal of a signed record
 658  OUTCOME        of a PUT CONFIRMED or DELETE: request id u32, standing u8 (0 done, 1 refused, 2 failed), copies u8,
                     copies wanted u8, version u64 (ms), life left u64 (ms), publisher (u8 length), reason in UTF-8
 659  STATUS         request id u32
 660  STATUS PIECE   request id u32, u8 (1: this is the last piece), a piece of the JSON text
 ==== ============== ================================================================================================
 
-A seal is public key 32 bytes, signature 64 bytes, seq u64, u8 (1: write only over the following seq), seq u64, salt. A
+A seal is public key 32 bytes, signature 64 bytes, seq u64, u8 (1: only in place of the following seq), seq u64, salt. A
 TTL or replication of 0 means the node's default. Request ids are the client's own and name its question in the answer.
 """
 
@@ -35,7 +35,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import PutResult, RecordKind, Seal, Version
+from chordtwist.core.records import SALT_BYTES_MAX, PutResult, Seal, Version
 
 MESSAGE_BYTES_MAX = 65_535
 HEADER_BYTES = 4
@@ -43,7 +43,8 @@ VALUE_BYTES_MAX = 65_495
 """The longest value a PUT can carry."""
 TTL_S_MAX = 65_535
 """The longest life the course's PUT can ask for; a PUT CONFIRMED can ask for more."""
-SALT_BYTES_MAX = 64
+SEQ_MAX = (1 << 63) - 1
+"""The highest seq of a signed record: a signed integer of 64 bits in every database and language."""
 REASON_BYTES_MAX = 400
 STATUS_BYTES_MAX = 4_194_304
 """The longest status a client collects: far above that of a node with full tables."""
@@ -54,8 +55,8 @@ PUT_CONFIRMED, VALUE, DELETE, OUTCOME, STATUS, STATUS_PIECE = 655, 656, 657, 658
 _HEADER = Struct(">HH")
 _PUT = Struct(">HHHBx32s")
 _KEYED = Struct(">HH32s")
-_PUT_CONFIRMED = Struct(">HHIIBB32s")
-_DELETE = Struct(">HHIB32s")
+_PUT_CONFIRMED = Struct(">HHIIB32s")
+_DELETE = Struct(">HHI32s")
 _SEAL = Struct(">32s64sQ?Q")
 _OUTCOME = Struct(">HHIBBBQQB")
 _REQUEST = Struct(">HHI")
@@ -104,26 +105,19 @@ class Shutdown(msgspec.Struct, frozen=True, gc=False):
 
 
 class PutConfirmed(msgspec.Struct, frozen=True, gc=False):
-    """Store a value and answer with what became of it.
-
-    `previous_seq`: write a signed record only in place of the one with this seq (compare and swap, BEP 44).
-    """
+    """Store a value and answer with what became of it."""
 
     request_id: int
     ttl_s: int
     replication: int
-    kind: RecordKind
     key: bytes
     value: bytes
     seal: Seal | None = None
-    previous_seq: int | None = None
 
     def pack(self) -> bytes:
-        seal = _pack_seal(self.seal, self.previous_seq)
+        seal = _pack_seal(self.seal)
         size = _PUT_CONFIRMED.size + len(seal)
-        head = _PUT_CONFIRMED.pack(
-            size, PUT_CONFIRMED, self.request_id, self.ttl_s, self.replication, self.kind, self.key
-        )
+        head = _PUT_CONFIRMED.pack(size, PUT_CONFIRMED, self.request_id, self.ttl_s, self.replication, self.key)
         return head + seal + _HEADER.pack(HEADER_BYTES + len(self.value), VALUE) + self.value
 
 
@@ -131,14 +125,12 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     """Put an end to a record and answer with what became of it."""
 
     request_id: int
-    kind: RecordKind
     key: bytes
     seal: Seal | None = None
-    previous_seq: int | None = None
 
     def pack(self) -> bytes:
-        seal = _pack_seal(self.seal, self.previous_seq)
-        return _DELETE.pack(_DELETE.size + len(seal), DELETE, self.request_id, self.kind, self.key) + seal
+        seal = _pack_seal(self.seal)
+        return _DELETE.pack(_DELETE.size + len(seal), DELETE, self.request_id, self.key) + seal
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
@@ -356,10 +348,9 @@ class QuestionReader(_MessageReader[Question]):
         return Shutdown()
 
     def _put_confirmed(self, buffer: bytes, at: int, end: int) -> None:
-        _, _, request_id, ttl_s, replication, kind, key = _PUT_CONFIRMED.unpack_from(buffer, at)
-        kind = _kind("PUT CONFIRMED", kind, RecordKind.PLAIN, RecordKind.CONTENT, RecordKind.SIGNED)
-        seal, previous_seq = _unpack_seal("PUT CONFIRMED", kind, buffer[at + _PUT_CONFIRMED.size : end])
-        self._announced = PutConfirmed(request_id, ttl_s, replication, kind, key, b"", seal, previous_seq)
+        _, _, request_id, ttl_s, replication, key = _PUT_CONFIRMED.unpack_from(buffer, at)
+        seal = _unpack_seal("PUT CONFIRMED", buffer[at + _PUT_CONFIRMED.size : end])
+        self._announced = PutConfirmed(request_id, ttl_s, replication, key, b"", seal)
         self._layouts = _ANNOUNCED
 
     def _value(self, buffer: bytes, at: int, end: int) -> PutConfirmed:
@@ -369,9 +360,8 @@ class QuestionReader(_MessageReader[Question]):
         return msgspec.structs.replace(announced, value=buffer[at + HEADER_BYTES : end])
 
     def _delete(self, buffer: bytes, at: int, end: int) -> Delete:
-        _, _, request_id, kind, key = _DELETE.unpack_from(buffer, at)
-        kind = _kind("DELETE", kind, RecordKind.PLAIN, RecordKind.SIGNED)
-        return Delete(request_id, kind, key, *_unpack_seal("DELETE", kind, buffer[at + _DELETE.size : end]))
+        _, _, request_id, key = _DELETE.unpack_from(buffer, at)
+        return Delete(request_id, key, _unpack_seal("DELETE", buffer[at + _DELETE.size : end]))
 
     def _status(self, buffer: bytes, at: int, end: int) -> Status:
         return Status(_REQUEST.unpack_from(buffer, at)[2])
@@ -437,26 +427,21 @@ _ANSWERS = {
 _NAMES = {number: layout.name for table in (_QUESTIONS, _ANNOUNCED, _ANSWERS) for number, layout in table.items()}
 
 
-def _kind(name: str, raw: int, *allowed: RecordKind) -> RecordKind:
-    if raw not in allowed:
-        raise Malformed(f"{name} of the unknown kind {raw}")
-    return RecordKind(raw)
-
-
-def _pack_seal(seal: Seal | None, previous_seq: int | None) -> bytes:
+def _pack_seal(seal: Seal | None) -> bytes:
     if seal is None:
         return b""
+    expected_seq = seal.expected_seq
     return (
-        _SEAL.pack(seal.public_key, seal.signature, seal.seq, previous_seq is not None, previous_seq or 0) + seal.salt
+        _SEAL.pack(seal.public_key, seal.signature, seal.seq, expected_seq is not None, expected_seq or 0) + seal.salt
     )
 
 
-def _unpack_seal(name: str, kind: RecordKind, raw: bytes) -> tuple[Seal | None, int | None]:
-    if kind is not RecordKind.SIGNED:
-        if raw:
-            raise Malformed(f"{name} with {len(raw)} bytes too many behind its key")
-        return None, None
+def _unpack_seal(name: str, raw: bytes) -> Seal | None:
+    if not raw:
+        return None
     if len(raw) < _SEAL.size:
-        raise Malformed(f"{name} of a signed record with a seal of {len(raw)} bytes; it has {_SEAL.size} or more")
-    public_key, signature, seq, has_previous, previous_seq = _SEAL.unpack_from(raw)
-    return Seal(public_key, raw[_SEAL.size :], seq, signature), previous_seq if has_previous else None
+        raise Malformed(f"{name} with a seal of {len(raw)} bytes; it has {_SEAL.size} to {_SEALED_BYTES_MAX}")
+    public_key, signature, seq, is_expecting, expected_seq = _SEAL.unpack_from(raw)
+    if max(seq, expected_seq) > SEQ_MAX:
+        raise Malformed(f"{name} with a seq beyond {SEQ_MAX}")
+    return Seal(public_key, raw[_SEAL.size :], seq, signature, expected_seq if is_expecting else None)

@@ -1,0 +1,102 @@
+"""A hash table in memory behind `IDht`, for tests of doors; it passes the same contract as a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from chordtwist.core.errors import Refused
+from chordtwist.core.records import Kept, PutResult, Record, Seal, Stub, Version, is_right, kind_of, present, wins
+from chordtwist.core.signed import verify_ed25519
+from chordtwist.node.interfaces import IDht
+
+T = TypeVar("T")
+
+DEFAULT_TTL_S = 3600.0
+MAX_TTL_S = 86_400.0
+COPIES = 4
+
+
+@implementer(IDht)
+class MemoryDht:
+    """Answers at once, except while `held` is a list: then answers wait in it until `release`."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._kept: dict[bytes, Kept] = {}
+        self._writes = 0
+        self.held: list[Callable[[], None]] | None = None
+        self.left = 0
+        self.puts: list[tuple[bytes, bytes, float | None, int | None]] = []
+        self.state: dict[str, object] = {"member": True, "records": 0}
+
+    def put(
+        self,
+        key: bytes,
+        value: bytes,
+        ttl_s: float | None = None,
+        copies: int | None = None,
+        seal: Seal | None = None,
+    ) -> Deferred[PutResult]:
+        self.puts.append((key, value, ttl_s, copies))
+        life_ms = int(min(DEFAULT_TTL_S if ttl_s is None else ttl_s, MAX_TTL_S) * 1000)
+        wanted = copies or COPIES
+        kind = kind_of(key, value, seal)
+        return self._keep(Record(key, value, kind, self._version(), self._now_ms() + life_ms, wanted, seal), seal)
+
+    def get(self, key: bytes) -> Deferred[Record | None]:
+        kept = present(self._kept.get(key), self._now_ms())
+        return self._answer(kept if isinstance(kept, Record) else None)
+
+    def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
+        old = present(self._kept.get(key), self._now_ms())
+        until_ms = self._now_ms() + int(MAX_TTL_S * 1000) if old is None else old.expiry_ms
+        digest = b"" if seal is None else sha256(b"").digest()
+        return self._keep(Stub(key, self._version(), until_ms, COPIES, seal, digest), seal)
+
+    def status(self) -> dict[str, object]:
+        return self.state
+
+    def leave(self) -> Deferred[None]:
+        self.left += 1
+        return self._answer(None)
+
+    def release(self) -> None:
+        """Give the answers that wait, and from now on answer at once."""
+        held, self.held = self.held or [], None
+        for give in held:
+            give()
+
+    def _keep(self, kept: Kept, seal: Seal | None) -> Deferred[PutResult]:
+        old = present(self._kept.get(kept.key), self._now_ms())
+        if seal is not None and seal.expected_seq is not None:
+            standing = old.seal.seq if old is not None and old.seal is not None else 0
+            if standing != seal.expected_seq:
+                return fail(Refused(f"seq {standing} stands there"))
+        if not is_right(kept, verify_ed25519):
+            return fail(Refused("the seal does not hold"))
+        if old is not None and not wins(kept, old):
+            return fail(Refused("a better record stands there"))
+        self._kept[kept.key] = kept
+        life_ms = 0 if isinstance(kept, Stub) else kept.expiry_ms - self._now_ms()
+        return self._answer(PutResult(kept.copies, kept.copies, kept.version, life_ms))
+
+    def _answer(self, answer: T) -> Deferred[T]:
+        if self.held is None:
+            return succeed(answer)
+        given: Deferred[T] = Deferred()
+        self.held.append(partial(given.callback, answer))
+        return given
+
+    def _version(self) -> Version:
+        self._writes += 1
+        return Version(self._now_ms() + self._writes, b"")
+
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
