@@ -1,0 +1,483 @@
+"""One link to another node: Hello both ways, then questions and answers, each side asking and answering at will.
+
+It moves messages and decides nothing: whom to trust and which link to use is the pool's, what to answer the node's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, cast
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.errors import Malformed, Refused, Unreachable, Untruthful
+from chordtwist.core.peer import Peer
+from chordtwist.net.introduction import Introduction, Met
+from chordtwist.net.outstanding import Asked, Outstanding
+from chordtwist.net.tls import Tls
+from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
+from chordtwist.wire.peer_messages import (
+    BODY_BYTES_MAX,
+    MESSAGE_NAMES,
+    MESSAGES,
+    REASON_MAX,
+    Answer,
+    Goodbye,
+    Hello,
+    Question,
+    decode,
+    encode,
+)
+
+MEET_WITHIN_S = 5.0
+"""From the connection to the other side's Hello, TLS handshake included: fifty nodes that start at once on two cores
+need about two seconds; one that dawdles on purpose holds a descriptor no longer than this."""
+
+CLOSE_WITHIN_S = 1.0
+"""How long the transport may take to close once a Goodbye is written."""
+
+STALLED_S = 10.0
+"""A peer that takes nothing of what we write for so long is gone."""
+
+ASKED_MAX = 4096
+"""Questions of ours without an answer on one link: far above what keeps a link busy, few enough to be swept."""
+
+OWED_MAX = 4096
+"""Questions of ours that we gave up and that may still be answered; a peer that owes more answers is gone."""
+
+ANSWERING_MAX = 1024
+"""Questions of theirs that wait for the node's answer; further ones are held back."""
+
+HELD_BYTES_MAX = 1 << 20
+"""Bytes of questions held back; with more of them, nothing is read from the link."""
+
+BLOCKED_BYTES_MAX = 1 << 22
+"""Bytes that may be written while the transport takes none: 64 of the largest values."""
+
+GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
+"""Bytes of an incomplete frame that are kept of somebody who has not said Hello."""
+
+_HELLO, _GOODBYE = Hello.kind, Goodbye.kind
+_ANSWERS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
+
+
+class End(Enum):
+    """How a link came to its end."""
+
+    SAID = "said"
+    """We said Goodbye."""
+
+    HEARD = "heard"
+    """The other side said Goodbye."""
+
+    LOST = "lost"
+    """The transport broke, or the other side was silent for too long."""
+
+    REFUSED = "refused"
+    """We do not talk to the other side: another network, another address, a certificate we do not take."""
+
+    BROKEN = "broken"
+    """The other side did what the protocol forbids."""
+
+
+class LinkOwner(Shape):
+    """Who has links: told what happens on each."""
+
+    def accepts(self, link: PeerProtocol, host: str) -> bool:
+        """Whether a connection that came from an IP address may become this link."""
+
+    def met(self, link: PeerProtocol) -> None:
+        """The other side has said a good Hello. @raise Refused: it is not wanted all the same."""
+
+    def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
+        """The answer to what came over a link. @raise Malformed, Untruthful: the link is to end."""
+
+    def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
+        """Nothing comes or goes over the link any more. `unanswered` are our questions; they are now the owner's."""
+
+    def closed(self, link: PeerProtocol) -> None:
+        """The link's descriptor is free; follows `ended`."""
+
+    def wrote(self, length: int) -> None:
+        """So many bytes were written, before encryption."""
+
+
+class PeerFactory(Factory):
+    """Makes the links of one node: those that others dial, as a listening port's factory, and those it dials."""
+
+    noisy = False
+
+    def __init__(self, owner: LinkOwner, introduction: Introduction, tls: Tls | None, clock: IReactorTime) -> None:
+        self._owner = owner
+        self._introduction = introduction
+        self._tls = tls
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """A link to whoever dialled us, or None: then Twisted closes the connection at once."""
+        link = self.link(None)
+        host = cast(Any, addr).host
+        return self.wrapped(link) if self._owner.accepts(link, host) else None
+
+    def link(self, dialled: Peer | None) -> PeerProtocol:
+        """A link that has no transport yet."""
+        return PeerProtocol(self._owner, self._introduction, self._tls, self._clock, dialled)
+
+    def wrapped(self, link: PeerProtocol) -> Protocol:
+        """What a transport is given for a link: the link itself, or TLS around it."""
+        return link if self._tls is None else self._tls.wrap(link, link.dialled is not None)
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class PeerProtocol(Protocol):
+    """A link.
+
+    @ivar dialled: the peer we dialled to get it; None when the other side dialled us.
+    @ivar met: who the other side says it is; None before its Hello.
+    @ivar came_from: the IP address at the other end.
+    @ivar is_open: between the Hellos and the end.
+    @ivar made_at: when it began, by the clock.
+    @ivar heard_at: when anything was last heard.
+    @ivar used_at: when a whole frame last came.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, owner: LinkOwner, introduction: Introduction, tls: Tls | None, clock: IReactorTime, dialled: Peer | None
+    ) -> None:
+        self.dialled = dialled
+        self.met: Met | None = None
+        self.came_from = ""
+        self.is_open = False
+        self.made_at = self.heard_at = self.used_at = clock.seconds()
+        self._owner = owner
+        self._introduction = introduction
+        self._tls = tls
+        self._clock = clock
+        self._channel = b""
+        self._can_speak = False
+        self._has_ended = False
+        self._limit: IDelayedCall | None = None
+        self._frames = FrameReader(BODY_BYTES_MAX)
+        self._outstanding: Outstanding | None = None
+        self._owed: set[int] = set()
+        self._next_id = 0
+        self._answering = 0
+        self._held: deque[tuple[int, int, bytes]] = deque()
+        self._held_bytes = 0
+        self._reading_paused = False
+        self._is_blocked = False
+        self._blocked_bytes = 0
+        self._is_receiving = False
+        self._writes: list[bytes] = []
+        self._turn_ends: IDelayedCall | None = None
+
+    # What its owner does with a link
+
+    @property
+    def under_way(self) -> int:
+        """Questions that wait for their answer, both ways."""
+        ours = 0 if self._outstanding is None else len(self._outstanding)
+        return ours + self._answering + len(self._held)
+
+    @property
+    def partial_bytes(self) -> int:
+        """Bytes of a frame that has begun and not ended."""
+        return self._frames.held_bytes
+
+    def ask(self, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask` over this link, which is open."""
+        answered: Deferred[Answer] = Deferred()
+        self.send((self._clock.seconds() + question.answer_within_s, question, answered))
+        return answered
+
+    def send(self, asked: Asked) -> None:
+        """Put a question to the peer whose time is running already."""
+        outstanding = cast(Outstanding, self._outstanding)
+        if len(outstanding) >= ASKED_MAX or self._blocked_bytes >= BLOCKED_BYTES_MAX:
+            error = Unreachable(cast(Met, self.met).peer, "too many questions to it wait already")
+            self._clock.callLater(0, asked[2].errback, error)
+            return
+        question = asked[1]
+        request_id = self._next_id
+        self._next_id = (request_id + 1) & 0xFFFFFFFF
+        outstanding.add(request_id, asked)
+        self._write(pack_frame(question.kind, request_id, encode(question)))
+
+    def end(self, reason: str) -> None:
+        """Say Goodbye, and why."""
+        self._end(End.SAID, reason)
+
+    def give_up(self, reason: str) -> None:
+        """The other side takes nothing or says nothing any more."""
+        self._end(End.LOST, reason)
+
+    def break_off(self, reason: str) -> None:
+        """The other side did what the protocol forbids."""
+        self._end(End.BROKEN, reason)
+
+    # What Twisted calls
+
+    def connectionMade(self) -> None:
+        """The transport stands; with TLS, its handshake is still to come."""
+        transport = cast(Any, self.transport)
+        self.came_from = transport.getPeer().host
+        self._set_limit(MEET_WITHIN_S, self._met_nobody)
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        if self._tls is None:
+            self._introduce()
+
+    def handshakeCompleted(self) -> None:
+        """TLS stands: look at the other side's certificate, then say Hello."""
+        self._can_speak = True
+        host = self.came_from if self.dialled is None else self.dialled.host
+        try:
+            self._channel = cast(Tls, self._tls).check(cast(Any, self.transport).getHandle(), host)
+        except Refused as error:
+            self._end(End.REFUSED, str(error))
+        else:
+            self._introduce()
+
+    def dataReceived(self, received: bytes) -> None:
+        """Whatever arrives; what that makes us write goes out in one piece."""
+        if self._has_ended:
+            return
+        self.heard_at = self._clock.seconds()
+        self._is_receiving = True
+        try:
+            frames = self._frames.feed(received)
+            if frames:
+                self.used_at = self.heard_at
+            for kind, request_id, body in frames:
+                if not self.is_open or kind <= _GOODBYE:
+                    self._take_greeting(kind, body)
+                elif kind in _ANSWERS:
+                    self._take_answer(kind, request_id, body)
+                else:
+                    self._take_question(kind, request_id, body)
+                if self._has_ended:
+                    return
+            if not self.is_open and self._frames.held_bytes > GREETING_BYTES_MAX:
+                raise Malformed(f"more than {GREETING_BYTES_MAX} bytes before Hello")
+        except (Malformed, Untruthful) as error:
+            self._end(End.BROKEN, str(error))
+        finally:
+            self._is_receiving = False
+            self._flush()
+
+    def pauseProducing(self) -> None:
+        """The other side takes less than we write: answer no more questions for now."""
+        self._is_blocked = True
+        self._set_limit(STALLED_S, self._stalled)
+
+    def resumeProducing(self) -> None:
+        """All that was written is on its way."""
+        self._is_blocked = False
+        self._blocked_bytes = 0
+        self._clear_limit()
+        self._answer_held()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone."""
+        self.connected = 0
+        if not self._has_ended:
+            refusal = None if self._tls is None else self._tls.refusal(reason)
+            end = End.LOST if refusal is None else End.REFUSED
+            self._end(end, refusal or reason.getErrorMessage().rstrip("."))
+        self._clear_limit()
+        if self._turn_ends is not None:
+            self._turn_ends.cancel()
+            self._turn_ends = None
+        self._owner.closed(self)
+
+    # The beginning
+
+    def _introduce(self) -> None:
+        self._can_speak = True
+        hello = self._introduction.hello(self.dialled, self._channel)
+        self._writes.append(pack_frame(_HELLO, 0, encode(hello)))
+        self._flush()
+
+    def _take_greeting(self, kind: int, body: bytes) -> None:
+        message = decode(kind, body)
+        if isinstance(message, Goodbye):
+            self._end(End.HEARD, message.reason)
+        elif isinstance(message, Hello) and not self.is_open:
+            self._meet(message)
+        else:
+            raise Malformed(f"{MESSAGE_NAMES[kind]} {'for the second time' if self.is_open else 'before Hello'}")
+
+    def _meet(self, hello: Hello) -> None:
+        try:
+            self.met = self._introduction.meet(hello, self.came_from, self.dialled, self._channel)
+            self._outstanding = Outstanding(self.met.peer, self._clock, self._gave_up)
+            self._clear_limit()
+            self.is_open = True
+            cast(Any, self.transport).registerProducer(self, True)
+            self._owner.met(self)
+        except Refused as error:
+            self._end(End.REFUSED, str(error))
+
+    # Questions and answers
+
+    def _take_answer(self, kind: int, request_id: int, body: bytes) -> None:
+        asked = cast(Outstanding, self._outstanding).take(request_id)
+        message = decode(kind, body)
+        if asked is not None:
+            asked[2].callback(cast(Answer, message))
+        elif request_id in self._owed:
+            self._owed.remove(request_id)
+        else:
+            raise Malformed(f"{MESSAGE_NAMES[kind]} for no question")
+
+    def _gave_up(self, request_id: int) -> None:
+        self._owed.add(request_id)
+        dead_after_s = self._introduction.parameters.dead_after_s
+        if self._clock.seconds() - self.heard_at >= dead_after_s:
+            # A fresh dial finds out more than waiting: another process may have the address by now.
+            self.give_up(f"silent for {dead_after_s:g} s")
+        elif len(self._owed) > OWED_MAX:
+            self.give_up(f"it left {OWED_MAX} questions unanswered")
+
+    def _take_question(self, kind: int, request_id: int, body: bytes) -> None:
+        if self._is_blocked or self._held or self._answering >= ANSWERING_MAX:
+            self._held.append((kind, request_id, body))
+            self._held_bytes += len(body) + OPENING_BYTES
+            if self._held_bytes > HELD_BYTES_MAX and not self._reading_paused:
+                self._reading_paused = True
+                cast(Any, self.transport).pauseProducing()
+        else:
+            self._answer(kind, request_id, body)
+
+    def _answer_held(self) -> None:
+        held = self._held
+        try:
+            while held and not self._is_blocked and not self._has_ended and self._answering < ANSWERING_MAX:
+                kind, request_id, body = held.popleft()
+                self._held_bytes -= len(body) + OPENING_BYTES
+                self._answer(kind, request_id, body)
+        except (Malformed, Untruthful) as error:
+            self._end(End.BROKEN, str(error))
+        if self._reading_paused and not self._has_ended and self._held_bytes <= HELD_BYTES_MAX:
+            self._reading_paused = False
+            cast(Any, self.transport).resumeProducing()
+
+    def _answer(self, kind: int, request_id: int, body: bytes) -> None:
+        question = decode(kind, body)
+        try:
+            answer = self._owner.answer(self, cast(Question, question))
+        except (Malformed, Untruthful):
+            raise
+        except Exception:
+            # A bug of ours: the asker hears nothing, the link goes on.
+            self._log.failure("while answering {question}", question=question)
+            return
+        if isinstance(answer, Deferred):
+            self._answering += 1
+            answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(request_id,))
+        else:
+            self._write(pack_frame(answer.kind, request_id, encode(answer)))
+
+    def _answered(self, answer: Answer, request_id: int) -> None:
+        if not self._has_ended:
+            self._write(pack_frame(answer.kind, request_id, encode(answer)))
+        self._one_less()
+
+    def _not_answered(self, failure: Failure) -> None:
+        if failure.check(Malformed, Untruthful) is not None:
+            self._end(End.BROKEN, failure.getErrorMessage())
+        else:
+            self._log.failure("while answering a question", failure)
+        self._one_less()
+
+    def _one_less(self) -> None:
+        self._answering -= 1
+        if self._held and not self._is_receiving:
+            self._answer_held()
+
+    # Writing
+
+    def _write(self, frame: bytes) -> None:
+        self._writes.append(frame)
+        if not self._is_receiving and self._turn_ends is None:
+            self._turn_ends = self._clock.callLater(0, self._turn_ended)
+
+    def _turn_ended(self) -> None:
+        self._turn_ends = None
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self._writes:
+            return
+        written = b"".join(self._writes)
+        self._writes.clear()
+        if self._is_blocked:
+            self._blocked_bytes += len(written)
+        self._owner.wrote(len(written))
+        cast(Any, self.transport).write(written)
+
+    # The end
+
+    def _end(self, end: End, reason: str) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self.is_open = False
+        self._held.clear()
+        unanswered = [] if self._outstanding is None else self._outstanding.take_all()
+        if self.connected:
+            if self._can_speak and end is not End.HEARD:
+                self._writes.append(pack_frame(_GOODBYE, 0, encode(Goodbye(reason[:REASON_MAX]))))
+                self._flush()
+            self._close()
+        self._owner.ended(self, end, reason, unanswered)
+
+    def _close(self) -> None:
+        transport = cast(Any, self.transport)
+        if self._can_speak:
+            transport.unregisterProducer()
+            transport.loseConnection()
+            self._set_limit(CLOSE_WITHIN_S, transport.abortConnection)
+        else:
+            transport.abortConnection()
+
+    # The one time limit that runs: to meet, to take what we write, or to close
+
+    def _set_limit(self, within_s: float, over: Callable[[], object]) -> None:
+        self._clear_limit()
+        self._limit = self._clock.callLater(within_s, self._limit_over, over)
+
+    def _clear_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _limit_over(self, over: Callable[[], object]) -> None:
+        self._limit = None
+        over()
+
+    def _met_nobody(self) -> None:
+        self.give_up(f"no Hello within {MEET_WITHIN_S:g} s")
+
+    def _stalled(self) -> None:
+        self.give_up(f"it took nothing for {STALLED_S:g} s")
