@@ -319,8 +319,7 @@ class Node:
         elif between(self.me.id, peer.id, head.id):
             # Somebody between us and our head: the next round of stabilize will meet it.
             self._stabilizing.hurry()
-        table = self.statements.table
-        if question.seq == table.seq and question.epoch == table.epoch:
+        if self.statements.is_present(question.epoch, question.seq):
             return Same()
         return self.statements.signed_table()
 

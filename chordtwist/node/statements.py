@@ -45,6 +45,7 @@ class Statements:
         self._table: Table | None = None
         self._signed: TableIs | None = None
         self._changes = -1
+        self._same_since = 0
 
     def begin_epoch(self, epoch: int) -> None:
         """From now on speak as another incarnation."""
@@ -59,7 +60,13 @@ class Statements:
         table = self._table
         if table is None or self._changes != self._routing.changes:
             table = self._renew()
+            self._same_since = table.seq
         return table
+
+    def is_present(self, epoch: int, seq: int) -> bool:
+        """Whether a table that somebody holds says what the present one says; its time may be older."""
+        table = self.table
+        return epoch == table.epoch and self._same_since <= seq <= table.seq
 
     def signed_table(self) -> TableIs:
         """The present table with its signature."""
