@@ -6,13 +6,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.net.names import RESOLVE_WITHIN_S, Names
 
 
-class NamesTests(SynchronousTestCase):
+class NamesTests(TestCase):
     """Names to peers."""
 
     def setUp(self) -> None:
