@@ -28,8 +28,8 @@ class Chore:
     """One duty of a node, done again and again until `stop`.
 
     A round never begins before the one before it has ended. A failing round is logged and the next one comes as if
-    nothing had been. With `slowest_s` the interval grows from `interval_s` while rounds answer False, "nothing changed",
-    and falls back to `interval_s` as soon as one answers True, or on `hurry`.
+    nothing had been. With `slowest_s` the interval grows from `interval_s` while rounds answer False for "nothing
+    changed", and falls back to `interval_s` as soon as one answers True, or on `hurry`.
     """
 
     _log = Logger()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -60,8 +60,8 @@ STABILIZE_SLOWEST = 5
 """A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
 5 x 1.5 s + dead_after, one that resets its links at once."""
 
-FINGERS_SLOWEST_S = 20.0
-"""Fingers only shorten lookups: one is looked at every 20 s in a quiet ring (sit/dht: continuous and backoff timers)."""
+FINGERS_SLOWEST_S = 15.0
+"""Fingers only shorten lookups: one is looked at every 15 s in a quiet ring (sit/dht has two such timers as well)."""
 
 MERGE_INTERVAL_S = 30.0
 """How often a lost or listed peer outside of our ring is looked at."""
@@ -74,8 +74,8 @@ HAND_OVER_WITHIN_S = 3.0
 class Node:
     """The participant that one process runs; the network, the simulator and the service build this very class.
 
-    `start` makes it join, for ever if need be; `leave` takes it out of the ring in good order; `stop` ends every timer at
-    once, as a crash does.
+    `start` makes it join, for ever if need be; `leave` takes it out of the ring in good order; `stop` ends every timer
+    at once, as a crash does.
     """
 
     _log = Logger()
@@ -95,8 +95,8 @@ class Node:
         next_epoch: Callable[[], int],
         seeds: Callable[[], Deferred[list[Peer]]],
         stabilize_interval_s: float = 1.0,
-        default_ttl_s: int = 3600,
-        max_ttl_s: int = 86400,
+        default_ttl_s: float = 3600,
+        max_ttl_s: float = 86400,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
@@ -117,6 +117,7 @@ class Node:
         self._notifier: Peer | None = None
         self._rectifying = False
         self._considering = False
+        self._leaving: list[Deferred[None]] = []
         self._finger = 0
         self._served = False
         self._shown: Successors = ()
@@ -205,8 +206,17 @@ class Node:
             if isinstance(result, Failure):
                 self._log.failure("leaving failed", result)
             self.stop()
+            waiting, self._leaving = self._leaving, []
+            for left in waiting:
+                left.callback(None)
 
-        return Deferred.fromCoroutine(self._leave()).addBoth(ended)
+        if self.standing is Standing.LEAVING and not self._leaving:
+            return succeed(None)
+        left: Deferred[None] = Deferred()
+        self._leaving.append(left)
+        if len(self._leaving) == 1:
+            Deferred.fromCoroutine(self._leave()).addBoth(ended)
+        return left
 
     async def _leave(self) -> None:
         if self.is_member:
