@@ -68,7 +68,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(Address("::1", 6001), config.dht.p2p_address)
         expected = (Address("peer.example.org", 6001), Address("192.0.2.1", 6001))
         self.assertEqual(expected, config.dht.bootstrap_node)
-        self.assertEqual(60.0, config.dht.default_store_duration)
+        self.assertEqual(60, config.dht.default_store_duration)
 
     def test_hostkey_places(self) -> None:
         """The hostkey may stand before any section, in [DEFAULT] and in [dht]."""
@@ -157,9 +157,10 @@ class RefusalTests(SynchronousTestCase):
             "replication = 0": "whole number 1 255",
             "replication = 2.5": "whole number",
             "successors = 7": "whole number 8",
-            "default_store_duration = an hour": "number of seconds",
-            "default_store_duration = nan": "number of seconds",
-            "default_store_duration = 0": "1 or more",
+            "default_store_duration = an hour": "whole number",
+            "default_store_duration = 0": "from 1 to",
+            "stabilize_interval = soon": "number of seconds",
+            "stabilize_interval = nan": "number of seconds",
             "stabilize_interval = -1": "0.05 or more",
             "identity = name": "ip, address",
             "network =": "1 to 255",

@@ -24,6 +24,9 @@ SUCCESSORS_MIN = 8
 """The shortest successor list that a file may ask for: below it two neighbours that die together are a danger."""
 
 
+STORE_DURATION_MOST_S = 31_536_000
+"""A year: the longest life that a file may grant to values."""
+
 _API_ADDRESS: Address | UnixAddress = Address("127.0.0.1", 7401)
 
 
@@ -136,17 +139,17 @@ class DhtSection:
         "The name of the network, 1 to 255 bytes: nodes of different names refuse one another, so a test ring never"
         " merges with the real one. Default chordtwist.",
     )
-    default_store_duration: float = _option(
-        3600.0,
-        values.seconds(1),
-        "Seconds a value lives when its PUT says 0. Default 3600: an hour outlives any failure that repair mends, and"
-        " what nobody asks for again does not stay.",
+    default_store_duration: int = _option(
+        3600,
+        values.number(1, STORE_DURATION_MOST_S),
+        "Whole seconds a value lives when its PUT says 0. Default 3600: an hour outlives any failure that repair mends,"
+        " and what nobody asks for again does not stay.",
     )
-    max_store_duration: float = _option(
-        86400.0,
-        values.seconds(1),
-        "Seconds a value lives at most; a longer life asked for is cut to this. Default 86400: a day bounds what a"
-        " stranger can make this node keep.",
+    max_store_duration: int = _option(
+        86400,
+        values.number(1, STORE_DURATION_MOST_S),
+        "Whole seconds a value lives at most; a longer life asked for is cut to this. Default 86400: a day bounds what"
+        " a stranger can make this node keep.",
     )
     replication: int = _option(
         4,
@@ -417,7 +420,7 @@ class _Reader:
             self._fail(
                 "dht",
                 "default_store_duration",
-                f"{dht.default_store_duration:g} s is more than max_store_duration, {dht.max_store_duration:g} s",
+                f"{dht.default_store_duration} s is more than max_store_duration, {dht.max_store_duration} s",
             )
         if dht.replication > dht.successors:
             self._fail("dht", "replication", f"{dht.replication} copies do not fit {dht.successors} successors")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import socket
 import time
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -16,9 +16,10 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from chordtwist.app.addresses import Address, UnixAddress
-from chordtwist.app.config import NodeConfig
+from chordtwist.app.config import NodeConfig, TlsMode
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
@@ -28,16 +29,23 @@ from chordtwist.net.api_address import listening_endpoint
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
 from chordtwist.net.peer_pool import PeerPool
-from chordtwist.node.interfaces import IRecordStore
+from chordtwist.node.interfaces import IDht, IRecordStore
 from chordtwist.node.node import Node
 from chordtwist.storage.memory import MemoryRecordStore
-from chordtwist.storage.state import StateDirectory
 
 LEAVE_WITHIN_S = 5.0
 """Time to leave the ring, from the signal to the end: what systemd, a container or a person waits for gladly."""
 
 CLOSE_WITHIN_S = 0.25
 """Kept back of it for each part that closes after the one that is closing: it takes milliseconds, but has to happen."""
+
+BACKLOG = 511
+"""Connections that wait to be accepted: fifty nodes started in one second all call the same bootstrap node."""
+
+ED25519_SEED_BYTES = 32
+"""RFC 8032, section 5.1.5."""
+
+_log = Logger()
 
 
 class StartError(ChordtwistError):
@@ -47,155 +55,142 @@ class StartError(ChordtwistError):
 def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -> MultiService:
     """The service that is one node; started, it joins its ring, stopped, it leaves it.
 
-    `on_shutdown` is called when a client of the API asks for SHUTDOWN; it is to stop the service, and then the process.
+    `on_shutdown` is called when a client of the API asks for SHUTDOWN, after the node has left; it is to stop the
+    service and then the process.
 
+    @param reactor: its clock must be monotonic.
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
+    if config.tls.mode is not TlsMode.OFF:
+        raise StartError(f"[tls] mode = {config.tls.mode.value}: this build has no TLS yet; only off can be had")
+    if config.web.address is not None:
+        raise StartError("[web] address: this build has no status page yet")
+    if config.dht.state_dir is not None:
+        raise StartError("[dht] state_dir: this build keeps records in memory only")
     identity = Identity(config.dht.network, config.dht.identity)
     parameters = parameters_of(config)
     me = own_peer(config, identity)
-    state = None if config.dht.state_dir is None else StateDirectory(config.dht.state_dir)
-    if state is None:
-        Logger().info("no state_dir: nothing is written to disk")
-    signer = Ed25519Signer(secrets.token_bytes(32) if state is None else state.node_key())
-    epochs = Epochs(state)
-    store = _store(state, reactor)
-    pool = PeerPool(
-        reactor,
-        Introduction(me, identity, parameters, signer, verify_ed25519, epochs.next(), wall_ms),
-        dial_from="" if config.dht.p2p_address.is_wildcard else own_ip(config.dht.p2p_address),
-    )
-    names = Names(
-        resolver(reactor), identity, [(address.host, address.port) for address in config.dht.bootstrap_node], reactor
-    )
+    signer = Ed25519Signer(secrets.token_bytes(ED25519_SEED_BYTES))
+    epochs = Epochs(wall_ms)
+
+    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epochs.next(), wall_ms)
+    pool = PeerPool(reactor, introduction, dial_from=dial_from(config))
+    store = MemoryRecordStore()
+    bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     node = Node(
-        me=me,
-        identity=identity,
-        parameters=parameters,
-        link=pool,
-        store=store,
-        clock=reactor,
-        wall_ms=wall_ms,
-        rng=random.Random(secrets.randbits(64)),
-        signer=signer,
-        verify=verify_ed25519,
-        next_epoch=epochs.next,
-        seeds=names.peers,
-        stabilize_interval_s=config.dht.stabilize_interval,
-        default_ttl_s=config.dht.default_store_duration,
-        max_ttl_s=config.dht.max_store_duration,
+        me,
+        identity,
+        parameters,
+        pool,
+        store,
+        reactor,
+        wall_ms,
+        SystemRandom(),
+        signer,
+        verify_ed25519,
+        epochs.next,
+        Names(resolver(reactor), identity, bootstrap, reactor).peers,
+        config.dht.stabilize_interval,
+        config.dht.default_store_duration,
+        config.dht.max_store_duration,
     )
-    api = ApiFactory(node, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
+    dht = LocalDht(node, pool, store, signer.public, type(reactor).__name__)
+    api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
+
     p2p = config.dht.p2p_address
-    p2p_host = own_ip(p2p)
-    listen = TCP6ServerEndpoint if ":" in p2p_host else TCP4ServerEndpoint
-    service = OrderedService(reactor)
+    whole = OrderedService(reactor)
     for part in (
-        StoreService(store, state),
-        LinksService(pool, node),
-        Listener(listen(reactor, p2p.port, interface=p2p_host), pool.factory, "p2p_address", p2p),
-        NodeService(node),
-        ApiService(api),
+        Part("store", stop=store.close),
+        Part("links", start=lambda: pool.start(node), stop=pool.stop),
+        Part("node", start=node.start, stop=node.leave),
+        Listener(peers_endpoint(reactor, p2p), pool.factory, "p2p_address", p2p),
+        Part("connections of the API", stop=api.close),
         Listener(api_endpoint(reactor, config.dht.api_address), api, "api_address", config.dht.api_address),
+        Part("announcement", start=lambda: _announce(me, config)),
     ):
-        part.setServiceParent(service)
-    return service
+        part.setServiceParent(whole)
+    return whole
+
+
+def _announce(me: Peer, config: NodeConfig) -> None:
+    _log.info(
+        "node {id} of network {network} at {address}, API at {api}",
+        id=f"{me.id:064x}"[:8],
+        network=config.dht.network,
+        address=str(me),
+        api=str(config.dht.api_address),
+    )
+    if config.dht.state_dir is None:
+        _log.info("no state_dir: nothing is written to disk, and what this node holds ends with it")
 
 
 def wall_ms() -> int:
-    """The time of day, for versions, epochs and signed times; never for timers."""
+    """The wall clock in milliseconds, for versions, epochs and signed times only."""
     return time.time_ns() // 1_000_000
 
 
 class Epochs:
-    """Numbers the runs of one node on the ring, each above all before it; across restarts with a state directory."""
+    """Numbers for the runs of one node on the ring, each above all before it; the first is the time of the start."""
 
-    def __init__(self, state: StateDirectory | None) -> None:
-        self._state = state
+    def __init__(self, wall_ms: Callable[[], int]) -> None:
+        self._wall_ms = wall_ms
         self._last = 0
 
     def next(self) -> int:
-        """A number that was never given before; on disk, where there is one, before it is used."""
-        if self._state is not None:
-            return self._state.next_epoch(wall_ms())
-        self._last = max(wall_ms(), self._last + 1)
+        """One that was never given, also when the clock was set back meanwhile."""
+        self._last = max(self._wall_ms(), self._last + 1)
         return self._last
 
 
-class StoreService(Service):
-    """The record store and the state directory; closed last of all."""
+@implementer(IDht)
+class LocalDht:
+    """What doors see of this process: the hash table of its node, and the state of node, links and store in one."""
 
-    name = "the record store"
-
-    def __init__(self, store: IRecordStore, state: StateDirectory | None) -> None:
-        self._store = store
-        self._state = state
-
-    async def _close(self) -> None:
-        await self._store.close()
-        if self._state is not None:
-            self._state.close()
-
-    def stopService(self) -> Deferred[None]:
-        """Make everything safe, and let another process have the directory."""
-        super().stopService()
-        return Deferred.fromCoroutine(self._close())
-
-
-class LinksService(Service):
-    """The links to other nodes."""
-
-    name = "the links"
-
-    def __init__(self, pool: PeerPool, node: Node) -> None:
+    def __init__(self, node: Node, pool: PeerPool, store: IRecordStore, key: bytes, reactor: str) -> None:
+        self.put = node.put
+        self.get = node.get
+        self.delete = node.delete
+        self.leave = node.leave
+        self._node = node
         self._pool = pool
-        self._node = node
+        self._store = store
+        self._key = key
+        self._reactor = reactor
 
-    def privilegedStartService(self) -> None:
-        """Be ready before anybody listens."""
-        self._pool.start(self._node)
+    def status(self) -> dict[str, object]:
+        """`IDht.status`."""
+        return {
+            "key": self._key.hex(),
+            "links": self._pool.status(),
+            "records": self._store.records(),
+            "bytes": self._store.record_bytes(),
+            "reactor": self._reactor,
+            **self._node.status(),
+        }
 
-    def stopService(self) -> Deferred[None]:
-        """Say Goodbye on every link."""
-        super().stopService()
-        return self._pool.stop()
 
+class Part(Service):
+    """A part of the node that is started and stopped by a call; `name` is for the log."""
 
-class NodeService(Service):
-    """The node itself: joins when started, leaves when stopped."""
-
-    name = "the node"
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[], object] = lambda: None,
+        stop: Callable[[], Deferred[None] | None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._start = start
+        self._stop = stop
 
     def startService(self) -> None:
-        """Join, trying for ever."""
+        """Start it."""
         super().startService()
-        self._node.start()
+        self._start()
 
-    def stopService(self) -> Deferred[None]:
-        """Leave; nothing is left to do when a client's SHUTDOWN has done it already."""
+    def stopService(self) -> Deferred[None] | None:
+        """Stop it; fires when it has stopped."""
         super().stopService()
-        return self._node.leave()
-
-
-class ApiService(Service):
-    """The connections of clients."""
-
-    name = "the API"
-
-    def __init__(self, factory: ApiFactory) -> None:
-        self._factory = factory
-
-    def stopService(self) -> Deferred[None]:
-        """Let clients read what is written for them."""
-        super().stopService()
-        return self._factory.close()
-
-
-def _store(state: StateDirectory | None, clock: IReactorTime) -> IRecordStore:
-    return MemoryRecordStore()
+        return self._stop()
 
 
 class OrderedService(MultiService):
@@ -261,6 +256,28 @@ def api_endpoint(reactor: Any, address: Address | UnixAddress) -> IStreamServerE
     if isinstance(address, Address):
         address = Address(own_ip(address), address.port)
     return listening_endpoint(reactor, str(address))
+
+
+def peers_endpoint(reactor: Any, address: Address) -> IStreamServerEndpoint:
+    """Where to listen for other nodes.
+
+    @raise StartError: the host name cannot be resolved.
+    """
+    ip = own_ip(address)
+    kind = TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint
+    endpoint: IStreamServerEndpoint = kind(reactor, address.port, BACKLOG, ip)
+    return endpoint
+
+
+def dial_from(config: NodeConfig) -> str:
+    """The IP address that links are dialled from: other nodes talk to those only that come from where they say.
+
+    Empty behind a translated address, where the system has to choose.
+    """
+    own, public = config.dht.p2p_address, config.dht.public_address
+    if own.is_wildcard or (public is not None and public.host != own.host):
+        return ""
+    return own_ip(own)
 
 
 def own_ip(address: Address) -> str:
