@@ -35,7 +35,8 @@ class Liveness:
         self.dead_after_s = dead_after_s
         self._heard: dict[Peer, float] = {}
         self._silent: dict[Peer, _Silence] = {}
-        self._excused = 0.0
+        self.excused_s = 0.0
+        """By how much this process was late so far."""
 
     def answered(self, peer: Peer, now: float) -> None:
         """`peer` answered something."""
@@ -49,7 +50,7 @@ class Liveness:
         """A question to `peer` went unanswered, or could not be put."""
         silence = self._silent.get(peer)
         if silence is None:
-            silence = self._silent[peer] = _Silence(self._heard.get(peer, now), self._excused)
+            silence = self._silent[peer] = _Silence(self._heard.get(peer, now), self.excused_s)
         silence.tries += 1
 
     def others_tried(self, peer: Peer) -> None:
@@ -59,7 +60,7 @@ class Liveness:
 
     def excuse(self, late_s: float) -> None:
         """This process was late by so much: nobody's silence during that time counts."""
-        self._excused += late_s
+        self.excused_s += late_s
 
     def is_silent(self, peer: Peer) -> bool:
         """Whether its last question went unanswered."""
@@ -70,7 +71,7 @@ class Liveness:
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
             return False
-        return now - silence.since - (self._excused - silence.excused) >= self.dead_after_s
+        return now - silence.since - (self.excused_s - silence.excused) >= self.dead_after_s
 
     def forget(self, peer: Peer) -> None:
         """Start afresh with `peer`: it left, died, or is another incarnation."""

@@ -130,8 +130,11 @@ class Contact:
 
         def silent(failure: Failure, peer: Peer) -> None:
             failure.trap(Unreachable)
-            joins = failure.check(NoMember) is not None
-            self._say(peer, "not a member of a ring yet" if joins else failure.getErrorMessage())
+            error = failure.value
+            if isinstance(error, NoMember):
+                self._say(peer, "not a member of a ring yet")
+            elif isinstance(error, Unreachable):
+                self._say(peer, error.reason)
 
         await DeferredList(
             [self._tables.fetch(peer).addCallbacks(answered, silent, errbackArgs=(peer,)) for peer in peers]

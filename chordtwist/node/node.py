@@ -121,6 +121,7 @@ class Node:
         self._finger = 0
         self._served = False
         self._shown: Successors = ()
+        self._searches = self._hops = self._questions = 0
 
         self.routing = Routing(me, parameters.successors)
         self.liveness = Liveness(parameters.dead_after_s)
@@ -578,6 +579,9 @@ class Node:
         route = lookup.route(self.parameters.successors)
         if route is None:
             raise Unreachable(None, "nobody on the ring can be asked")
+        self._searches += 1
+        self._hops += route.hops
+        self._questions += route.questions
         return route
 
     # Another ring
@@ -660,6 +664,9 @@ class Node:
             "successors": [str(peer) for peer in routing.successors],
             "whole": routing.whole,
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
+            "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
+            "lookups": {"asked": self._searches, "hops": self._hops, "questions": self._questions},
+            "late_s": round(self.liveness.excused_s, 3),
         }
 
 
