@@ -5,23 +5,27 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from twisted.application.service import Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor, RaisingMemoryReactor
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.testing import EventLoggingObserver, MemoryReactor, MemoryReactorClock, RaisingMemoryReactor
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import NodeConfig, read_text
 from chordtwist.app.service import (
     CLOSE_WITHIN_S,
     LEAVE_WITHIN_S,
+    Epochs,
     Listener,
     OrderedService,
     StartError,
     api_endpoint,
+    build,
+    dial_from,
     own_ip,
     own_peer,
     parameters_of,
@@ -139,6 +143,59 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual(str(path), reactor.unixServers[0][0])
 
 
+class BuildTests(TestCase):
+    """A whole node on a reactor in memory."""
+
+    def setUp(self) -> None:
+        """A node with a configuration as short as can be."""
+        self.reactor = MemoryReactorClock()
+        self.ended: list[str] = []
+
+    def build(self, text: str = "") -> MultiService:
+        """Build, with TLS off."""
+        config = read_text(f"[tls]\nmode = off\n[dht]\n{text}", "node.ini", Path("/"))
+        return build(config, self.reactor, lambda: self.ended.append("shut down"))
+
+    def test_life(self) -> None:
+        """Started, a node listens on both addresses; stopped, it leaves no timer behind."""
+        node = self.build("api_address = 127.0.0.2:7401\np2p_address = 127.0.0.3:6401")
+        node.privilegedStartService()
+        self.assertEqual(
+            [(6401, "127.0.0.3"), (7401, "127.0.0.2")],
+            sorted((port, interface) for port, _, _, interface in self.reactor.tcpServers),
+        )
+        node.startService()
+        self.reactor.advance(0)
+        self.successResultOf(node.stopService())
+        self.assertEqual([], [call for call in self.reactor.getDelayedCalls() if call.active()])
+
+    def test_announcement(self) -> None:
+        """The first line names both addresses, the second says that nothing is written to disk."""
+        events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
+        node = self.build()
+        node.startService()
+        self.addCleanup(node.stopService)
+        first, second = [event for event in events if event["log_namespace"] == "chordtwist.app.service"]
+        self.assertEqual(("127.0.0.1:6401", "127.0.0.1:7401"), (first["address"], first["api"]))
+        self.assertIn("nothing is written to disk", formatEvent(second))
+
+    def test_not_there_yet(self) -> None:
+        """What this build does not have fails the start with one line instead of being passed over."""
+        for text in ("[web]\naddress = 127.0.0.1:8080", "state_dir = /x"):
+            self.assertRaises(StartError, self.build, text)
+        self.assertRaises(StartError, build, NodeConfig(), self.reactor, lambda: None)
+
+
+class EpochsTests(SynchronousTestCase):
+    """Numbers for a node's runs."""
+
+    def test_grow(self) -> None:
+        """Each is above the one before, also when the wall clock stands still or goes back."""
+        times = iter([1000, 1000, 500, 2000])
+        epochs = Epochs(lambda: next(times))
+        self.assertEqual([1000, 1001, 1002, 2000], [epochs.next() for _ in range(4)])
+
+
 class OwnAddressTests(SynchronousTestCase):
     """Who this node is."""
 
@@ -160,6 +217,16 @@ class OwnAddressTests(SynchronousTestCase):
         config = read_text("[dht]\npublic_address = 192.0.2.7:7000\nidentity = address", "node.ini", Path("/"))
         identity = Identity("chordtwist", Policy.ADDRESS)
         self.assertEqual(identity.peer("192.0.2.7", 7000), own_peer(config, identity))
+
+    def test_dial_from(self) -> None:
+        """Links are dialled from the address that others know; behind a translated one the system chooses."""
+        for text, expected in {
+            "p2p_address = 127.0.0.2:6401": "127.0.0.2",
+            "p2p_address = 192.0.2.1:6401\npublic_address = 192.0.2.1:7000": "192.0.2.1",
+            "p2p_address = 10.0.0.1:6401\npublic_address = 192.0.2.1:6401": "",
+            "p2p_address = 0.0.0.0:6401\npublic_address = 192.0.2.1:6401": "",
+        }.items():
+            self.assertEqual(expected, dial_from(read_text(f"[dht]\n{text}", "node.ini", Path("/"))), text)
 
     def test_agreement(self) -> None:
         """What the network's nodes must agree on comes from the configuration."""

@@ -220,10 +220,10 @@ class OrderedService(MultiService):
             try:
                 await maybeDeferred(service.stopService).addTimeout(within_s, self._clock)
             except TimeoutError:
-                self._log.warn("{service} did not stop within {within_s:.1f} s", service=service, within_s=within_s)
+                self._log.warn("{part}: not stopped within {within_s:.1f} s", part=service.name, within_s=within_s)
             except Exception:
                 # A bug in one part must not keep the store behind it from being closed.
-                self._log.failure("while {service} stopped", service=service)
+                self._log.failure("{part}: stopping failed", part=service.name)
 
 
 class Listener(StreamServerEndpointService):
@@ -233,7 +233,7 @@ class Listener(StreamServerEndpointService):
 
     def __init__(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, name: str, shown: object) -> None:
         super().__init__(endpoint, factory)
-        self._name = name
+        self.name = name
         self._shown = shown
 
     def privilegedStartService(self) -> None:
@@ -245,7 +245,7 @@ class Listener(StreamServerEndpointService):
             super().privilegedStartService()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
-            raise StartError(f"cannot listen on {self._name} {self._shown}: {reason}") from None
+            raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}") from None
 
 
 def api_endpoint(reactor: Any, address: Address | UnixAddress) -> IStreamServerEndpoint:
