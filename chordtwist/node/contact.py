@@ -88,11 +88,8 @@ class Contact:
                 wait_s = min(wait_s, FIRST_AFTER_S / 4)
         return None
 
-    async def other_ring(self, table: Table) -> list[Peer] | None:
-        """Look whether a contact belongs to another ring of our network, and a larger one than that of `table`, ours.
-
-        Answers with whom to join it through, or None.
-        """
+    async def look_for_ring(self, table: Table) -> Table | None:
+        """Look whether a contact belongs to another ring of our network than that of `table`, ours; see `meet`."""
         seeds = await self._seeds()
         named = {peer.packed for peer in table.everybody()}
         strangers = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer.packed not in named]
@@ -100,10 +97,12 @@ class Contact:
             self._strangers = 0
             return None
         met = strangers[int(self._rng.random() * len(strangers))]
-        return await self.larger_ring(met, table)
+        return await self.meet(met, table)
 
-    async def larger_ring(self, met: Peer, table: Table) -> list[Peer] | None:
-        """Whether `met` is a member of another, larger ring than that of `table`, ours: whom to join it through."""
+    async def meet(self, met: Peer, table: Table) -> Table | None:
+        """Look our own place up in the ring of `met`: the table of the member before it when that ring does not hold
+        us, though that of `table` does.
+        """
         try:
             before = await self._joining.find_place([met])
         except Unreachable:
@@ -116,9 +115,7 @@ class Contact:
         self._strangers += 1
         if self._strangers < SAME_RING_ROUNDS and not (table.whole and not table.successors):
             return None
-        mine, theirs = table.members_estimate(), before.members_estimate()
-        smaller = mine < theirs or (mine == theirs and _lowest(table) > _lowest(before))
-        return [before.peer, met] if smaller else None
+        return before
 
     async def _answering(self, peers: list[Peer]) -> list[Table]:
         """The tables of those that answer as members; one line for each that does not, when its reason is new."""
@@ -145,6 +142,12 @@ class Contact:
         if self._said.get(peer) != reason:
             self._said[peer] = reason
             self._log.info("bootstrap: {peer}: {reason}; trying on", peer=str(peer), reason=reason)
+
+
+def gives_way(ours: Table, theirs: Table) -> bool:
+    """Which of two rings that met joins the other: the smaller one, or that without the smallest id; both agree."""
+    mine, other = ours.members_estimate(), theirs.members_estimate()
+    return mine < other or (mine == other and _lowest(ours) > _lowest(theirs))
 
 
 def _lowest(table: Table) -> int:

@@ -29,7 +29,7 @@ from chordtwist.core.small_ring import Successors, copied, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.admission import Admission
 from chordtwist.node.chores import Chore
-from chordtwist.node.contact import Contact
+from chordtwist.node.contact import Contact, gives_way
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.joining import Joining
 from chordtwist.node.pulse import Pulse
@@ -368,6 +368,7 @@ class Node:
 
     def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
         """A peer says that it is no member: that ends its older incarnation here, as a death would."""
+        known = self.tables.epoch_of(peer)
         try:
             news = self.tables.standing_said(peer, said)
         except (Malformed, Untruthful) as error:
@@ -379,6 +380,9 @@ class Node:
         if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone_live(peer)
+        if known is None and standing is Standing.JOINING:
+            # Never a member as far as we know: it was only named, and a list without it is as whole as before.
+            self._write(self.routing.take_back(peer))
         self._drop(peer)
 
     def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
@@ -450,21 +454,27 @@ class Node:
         """Whether a head answers as another incarnation, or as a ring of its own: our member it is no more."""
         return table_is_alone(table) or (epoch is not None and table.epoch != epoch)
 
-    async def _members_that_answer(self, table: Table) -> list[Peer]:
+    async def _members_that_answer(self, table: Table) -> list[Peer] | None:
         """Of a list that will be whole: the members that we or the head name, and that live."""
         routing = self.routing
         if not copied(self.me, table.peer, table.successors, routing.entries_max)[1]:
-            return []
+            return None
         theirs = dict.fromkeys((table.peer, *table.successors))
         ours = dict.fromkeys(routing.successors)
         unsure = [peer for peer in in_order(self.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
-        answering = await DeferredList([self.pulse.answers_now(peer) for peer in unsure])
+        answering = await DeferredList([self._answers_as_member(peer) for peer in unsure])
         silent = {peer for peer, (_, alive) in zip(unsure, answering, strict=True) if not alive}
         now_ours = dict.fromkeys(routing.successors)
         # One of ours that is silent is kept until it is dead by the rule, which a check finds out.
         self.pulse.check_all(peer for peer in unsure if peer in silent and peer in now_ours)
         left = [peer for peer in ours if peer not in now_ours]
         return [peer for peer in (*now_ours, *theirs) if peer in now_ours or (peer not in silent and peer not in left)]
+
+    def _answers_as_member(self, peer: Peer) -> Deferred[bool]:
+        """Whether a peer shows a table: one that still joins must not get into lists by being copied, since nobody
+        would take it out again when it withdraws. It announces itself to everybody before it goes live.
+        """
+        return self.tables.fetch(peer).addCallbacks(lambda _: True, lambda failure: failure.trap(Unreachable) is None)
 
     # Rectify (Zave: on notify)
 
@@ -588,9 +598,7 @@ class Node:
 
     async def _look_for_other_ring(self) -> None:
         if self.is_member:
-            contacts = await self.contact.other_ring(self.statements.table)
-            if contacts is not None:
-                self._merge(contacts)
+            self._met(await self.contact.look_for_ring(self.statements.table))
 
     def _consider_soon(self, met: Peer) -> None:
         if not self._considering:
@@ -601,17 +609,21 @@ class Node:
 
     async def _consider(self, met: Peer) -> None:
         try:
-            contacts = await self.contact.larger_ring(met, self.statements.table)
+            other = await self.contact.meet(met, self.statements.table)
         finally:
             self._considering = False
-        if contacts is not None and self.is_member:
-            self._merge(contacts)
+        self._met(other)
 
-    def _merge(self, contacts: list[Peer]) -> None:
-        self._log.info("joining the larger ring of {peer}", peer=str(contacts[0]))
-        self._tell(self.routing.everybody(), Elsewhere(contacts[0].packed)).addCallback(
-            lambda _: self._rejoin(contacts)
-        )
+    def _met(self, other: Table | None) -> None:
+        """Another ring of our network, if any: one of the two joins the other, member by member."""
+        if other is None or not self.is_member:
+            return
+        if not gives_way(self.statements.table, other):
+            self._tell((other.peer,), Elsewhere(self.me.packed))
+            return
+        self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
+        neighbours = self.routing.everybody()
+        self._tell(neighbours, Elsewhere(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
 
     # Small things
 

@@ -1,0 +1,202 @@
+"""Many nodes as processes on loopback addresses of their own, and a client that knows nothing but sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+API_PORT, P2P_PORT = 7401, 6401
+PUT, GET, SUCCESS, FAILURE, SHUTDOWN, STATUS, STATUS_PIECE = 650, 651, 652, 653, 654, 659, 660
+BIN = Path(sys.executable).parent
+
+Key = bytes
+
+
+def value_of(seed: int, length: int) -> bytes:
+    """A value of `length` bytes that no two seeds share."""
+    block = sha256(b"value %d" % seed).digest()
+    return (block * (length // len(block) + 1))[:length]
+
+
+class Client:
+    """The course API over one plain socket."""
+
+    def __init__(self, host: str, within_s: float = 30.0) -> None:
+        self._socket = socket.create_connection((host, API_PORT), within_s)
+        self._file = self._socket.makefile("rb")
+
+    def put(self, key: Key, value: bytes, ttl_s: int = 0, replication: int = 0) -> None:
+        """PUT; nothing is answered."""
+        self._socket.sendall(struct.pack(">HHHBx", 40 + len(value), PUT, ttl_s, replication) + key + value)
+
+    def get(self, key: Key) -> bytes | None:
+        """GET: the value, or None for FAILURE."""
+        return self.get_many([key])[key]
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, bytes | None]:
+        """Pipelined GETs; each key is answered exactly once."""
+        self._socket.sendall(b"".join(struct.pack(">HH", 36, GET) + key for key in keys))
+        found: dict[Key, bytes | None] = {}
+        for _ in keys:
+            size, kind = struct.unpack(">HH", self._read(4))
+            body = self._read(size - 4)
+            assert kind in (SUCCESS, FAILURE), kind
+            assert body[:32] not in found, "answered twice"
+            found[body[:32]] = body[32:] if kind == SUCCESS else None
+        return found
+
+    def shutdown(self) -> None:
+        """SHUTDOWN: four bytes."""
+        self._socket.sendall(struct.pack(">HH", 4, SHUTDOWN))
+
+    def status(self) -> dict[str, object]:
+        """The node's own state."""
+        self._socket.sendall(struct.pack(">HHI", 8, STATUS, 1))
+        text = b""
+        last = False
+        while not last:
+            size, kind, _, last = struct.unpack(">HHI?", self._read(9))
+            assert kind == STATUS_PIECE, kind
+            text += self._read(size - 9)
+        state: dict[str, object] = json.loads(text)
+        return state
+
+    def close(self) -> None:
+        """End the connection."""
+        self._file.close()
+        self._socket.close()
+
+    def _read(self, length: int) -> bytes:
+        raw = self._file.read(length)
+        if len(raw) != length:
+            raise ConnectionError("the node ended the connection")
+        return raw
+
+
+class Fleet:
+    """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`."""
+
+    def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "127.0.0.") -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fleet-")
+        self._dht = dict(dht or {})
+        self._tls = tls
+        self._prefix = prefix
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def host(self, number: int) -> str:
+        """The address of one node."""
+        return f"{self._prefix}{number}"
+
+    def log(self, number: int) -> str:
+        """What a node wrote to standard error so far."""
+        return (Path(self._folder.name) / f"{number}.log").read_text()
+
+    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,)) -> None:
+        """Start nodes that list the nodes `bootstrap`."""
+        folder = Path(self._folder.name)
+        for number in numbers:
+            options = {
+                "api_address": f"{self.host(number)}:{API_PORT}",
+                "p2p_address": f"{self.host(number)}:{P2P_PORT}",
+                "bootstrap_node": ", ".join(f"{self.host(other)}:{P2P_PORT}" for other in bootstrap),
+                **self._dht,
+            }
+            if self._dht.get("state_dir"):
+                options["state_dir"] = str(folder / f"state-{number}")
+            config = folder / f"{number}.ini"
+            lines = "\n".join(f"{key} = {value}" for key, value in options.items())
+            config.write_text(f"[dht]\n{lines}\n[tls]\nmode = {self._tls}\n")
+            with open(folder / f"{number}.log", "ab") as log:
+                self.processes[number] = subprocess.Popen(
+                    [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)],
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                )
+
+    def kill(self, numbers: Iterable[int]) -> None:
+        """SIGKILL, all at once."""
+        dead = [self.processes.pop(number) for number in numbers]
+        for process in dead:
+            process.send_signal(signal.SIGKILL)
+        for process in dead:
+            process.wait()
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                process.kill()
+        for process in self.processes.values():
+            process.wait()
+        self.processes.clear()
+        self._folder.cleanup()
+
+    def client(self, number: int, within_s: float = 30.0) -> Client:
+        """A connection to the API of one node, waited for while its process starts."""
+        ends = time.monotonic() + within_s
+        while True:
+            try:
+                return Client(self.host(number))
+            except OSError:
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.05)
+
+    def statuses(self) -> dict[int, dict[str, object]]:
+        """The state of every node."""
+        states = {}
+        for number in self.processes:
+            client = self.client(number)
+            states[number] = client.status()
+            client.close()
+        return states
+
+    def is_one_ring(self) -> bool:
+        """Whether walking the first successors of all living nodes gives one ring of them, in the order of their ids,
+        and every predecessor agrees.
+        """
+        states = list(self.statuses().values())
+        if not all(state["member"] for state in states):
+            return False
+        states.sort(key=lambda state: str(state["id"]))
+        addresses = [state["address"] for state in states]
+        for index, state in enumerate(states):
+            successors = state["successors"]
+            assert isinstance(successors, list)
+            if len(states) == 1:
+                return not successors
+            after, before = addresses[(index + 1) % len(states)], addresses[index - 1]
+            if not successors or successors[0] != after or state["predecessor"] != before:
+                return False
+        return True
+
+    def wait_for_ring(self, within_s: float) -> float:
+        """Seconds until the living nodes are one ring; raises after `within_s`."""
+        for number in self.processes:
+            self.client(number, within_s=60).close()
+        answering = time.monotonic()
+        while not self.is_one_ring():
+            if time.monotonic() - answering > within_s:
+                raise AssertionError(f"no ring after {within_s} s: {self.statuses()}")
+            time.sleep(0.1)
+        return time.monotonic() - answering
