@@ -91,14 +91,15 @@ class Routing:
         entries, whole = fitted(in_order(self.me, successors), whole, self.entries_max)
         return self._write(predecessor=predecessor, successors=entries, whole=whole)
 
-    def stabilize(self, table: Table, also: Iterable[Peer] = ()) -> bool:
+    def stabilize(self, table: Table, members: Iterable[Peer] | None = None) -> bool:
         """Take over the list of a head that has just answered with `table`, always, also when nothing seems new.
 
-        @param also: in a whole list, members that we or the head name and that answer now.
+        @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
+            member now. None: what the head names.
         """
         entries, whole = copied(self.me, table.peer, table.successors, self.entries_max)
-        if whole:
-            entries, whole = fitted(in_order(self.me, (*entries, *also)), True, self.entries_max)
+        if whole and members is not None:
+            entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
         return self._write(self.predecessor, entries, whole)
 
     def better_head(self, table: Table) -> Peer | None:

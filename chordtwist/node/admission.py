@@ -13,6 +13,10 @@ COMING, LIVE, WITHDRAWN = range(3)
 """The steps of an `Announce`."""
 
 
+WENT_LIVE_MAX = 64
+"""Newcomers whose going live is remembered, until whatever they said before it must have arrived."""
+
+
 class Admission:
     """Answers `JoinRequest` and `Announce` for one member.
 
@@ -27,10 +31,13 @@ class Admission:
         self._in_hand: tuple[Peer, int] | None = None
         self._since = 0.0
         self._taken_in: dict[Peer, int] = {}
+        self._went_live: dict[Peer, int] = {}
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
-        """Whether `peer` in that epoch was taken in and has not gone live yet: it joins, and that counts as alive."""
-        return self._taken_in.get(peer) == epoch
+        """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
+        live; it counts as alive.
+        """
+        return epoch in (self._taken_in.get(peer), self._went_live.get(peer))
 
     def gone_live(self, peer: Peer) -> None:
         """A newcomer answers as a member now, or will never be one."""
@@ -52,6 +59,9 @@ class Admission:
         routing = self._routing
         if question.step == LIVE:
             self.gone_live(peer)
+            self._went_live[peer] = question.epoch
+            if len(self._went_live) > WENT_LIVE_MAX:
+                del self._went_live[next(iter(self._went_live))]
             return self._members(), False
         if question.step == WITHDRAWN:
             awaited = self.awaits(peer, question.epoch)

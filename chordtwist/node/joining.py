@@ -119,6 +119,9 @@ class Joining:
             except StartOver:
                 await self._announce(members, WITHDRAWN)
                 raise
+        if len(first.successors) < self._routing.entries_max:
+            # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
+            raise StartOver
         again = await self._fetch(predecessor)
         if again.whole or again.successors != first.successors or not followers:
             raise StartOver

@@ -96,6 +96,8 @@ class Tables:
         known = self._known.get(peer)
         if known is not None and order <= (known.table.epoch, known.table.seq):
             return None
+        if known is not None and standing is Standing.JOINING and stamp.epoch == known.table.epoch:
+            return None  # said before it went live in that epoch, and overtaken
         if order < self._standings.get(peer, order):
             return None
         self._verified(peer, said.signature, said.body)
