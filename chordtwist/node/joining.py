@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
 from chordtwist.core.small_ring import in_order
@@ -121,6 +122,9 @@ class Joining:
                 raise
         if len(first.successors) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
+            raise StartOver
+        if between(predecessor.id, first.successors[0].id, me.id):
+            # Its head lies before us and shows no table: dead, or a newcomer that withdrew. It must let go of it first.
             raise StartOver
         again = await self._fetch(predecessor)
         if again.whole or again.successors != first.successors or not followers:
