@@ -32,6 +32,7 @@ from chordtwist.wire.api_messages import (
     Success,
     pack_found,
     pack_status,
+    unpack_status,
 )
 
 KEY = bytes(range(32))
@@ -152,7 +153,13 @@ class LayoutTests(SynchronousTestCase):
         state = {"peers": ["x" * 64] * 2500}
         told = [piece for piece in read_all(AnswerReader(), [pack_status(5, state)]) if isinstance(piece, StatusPiece)]
         self.assertEqual([piece.is_last for piece in told], [False, False, True])
+        self.assertEqual(unpack_status(b"".join(piece.text for piece in told)), state)
         self.assertEqual(json.loads(b"".join(piece.text for piece in told)), state)
+
+    def test_no_status(self) -> None:
+        """Pieces that make no JSON object are no status."""
+        for text in b"[]", b"{", b'{"\xff": 1}':
+            self.assertRaises(Malformed, unpack_status, text)
 
     def test_long_reason(self) -> None:
         """A reason too long for its place is cut between characters; counts too high for it become the highest."""

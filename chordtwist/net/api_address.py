@@ -34,6 +34,9 @@ SOCKET_MODE = 0o660
 DIAL_WITHIN_S = 10.0
 """The API is on this machine or near it; a dial that takes longer has failed."""
 
+PATH_BYTES_MAX = 107
+"""Linux keeps the path of a Unix socket in 108 bytes, one of them for its end (unix(7))."""
+
 _UNIX = "unix:"
 
 
@@ -69,7 +72,7 @@ class UnixSocketEndpoint:
         self._path = path
         self._endpoint = UNIXServerEndpoint(reactor, path, BACKLOG, mode)
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; fails with `CannotListenError`."""
         try:
             _remove_stale(self._path)
@@ -104,6 +107,8 @@ def _path(address: str) -> str:
     path = address.removeprefix(_UNIX)
     if not path:
         raise ValueError(f"{address!r} names no path; one is unix:/run/chordtwist/api.sock")
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        raise ValueError(f"{address!r} has a path longer than the {PATH_BYTES_MAX} bytes of a Unix socket")
     return path
 
 

@@ -231,6 +231,17 @@ def pack_status(request_id: int, state: Mapping[str, object]) -> bytes:
     )
 
 
+def unpack_status(text: bytes | bytearray) -> dict[str, Any]:
+    """The state that the pieces of a STATUS's answer make together.
+
+    @raise Malformed: they make no JSON object.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Malformed(f"a status that cannot be read: {error}") from None
+
+
 # Reading
 
 M = TypeVar("M")
