@@ -18,6 +18,7 @@ class CoreReactor:
 
     def __init__(self) -> None:
         self.stops = 0
+        self.starting: list[Callable[[], object]] = []
         self.leaving: list[Callable[[], object]] = []
 
     def stop(self) -> None:
@@ -31,8 +32,15 @@ class CoreReactor:
         function(*args)
 
     def callWhenRunning(self, function: Callable[[], object]) -> None:
-        """It runs already."""
-        function()
+        """Remember what is to be called when it runs."""
+        self.starting.append(function)
+
+    def run(self) -> None:
+        """Take the signals, as a reactor does when it starts, then tell those who wait for it."""
+        for number in ENDING_SIGNALS:
+            signal.signal(number, lambda *_: None)
+        for call in self.starting:
+            call()
 
     def addSystemEventTrigger(self, phase: str, event_type: str, function: Callable[[], object]) -> None:
         """Remember what is to be called before the shutdown."""
@@ -59,6 +67,7 @@ class EndingSignalsTests(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.reactor = CoreReactor()
         EndingSignals(self.reactor).install()
+        self.reactor.run()
 
     def test_first_leaves(self) -> None:
         """The first signal stops the reactor, which stops the services, which leave."""
@@ -71,6 +80,15 @@ class EndingSignalsTests(SynchronousTestCase):
     def test_second_ends(self) -> None:
         """After the first, both signals have the system's own reaction: the process ends, whatever it is doing."""
         signal.raise_signal(signal.SIGINT)
+        self.assertEqual([signal.SIG_DFL] * 2, [signal.getsignal(number) for number in ENDING_SIGNALS])
+
+    def test_before_it_runs(self) -> None:
+        """A signal that comes before the reactor runs lets the node leave too, and the next one ends the process."""
+        reactor = CoreReactor()
+        EndingSignals(reactor).install()
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(1, reactor.stops)
+        reactor.run()
         self.assertEqual([signal.SIG_DFL] * 2, [signal.getsignal(number) for number in ENDING_SIGNALS])
 
     def test_while_leaving(self) -> None:

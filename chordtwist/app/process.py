@@ -28,21 +28,24 @@ class EndingSignals:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._came = False
         self._is_leaving = False
 
     def install(self) -> None:
-        """Take the signals over once the reactor runs, since it sets its own reactions when it starts."""
+        """Take the signals over, from now on: one that comes while the node is built lets it leave once it runs."""
+        self._take_over()
+        # A reactor that starts to run sets its own reactions.
         self._reactor.callWhenRunning(self._take_over)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._leaving)
 
     def _take_over(self) -> None:
         for number in ENDING_SIGNALS:
-            signal.signal(number, self._first)
+            signal.signal(number, signal.SIG_DFL if self._came else self._first)
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         # With the system's own reaction in place, the second signal works even when no more Python code runs.
-        for ending in ENDING_SIGNALS:
-            signal.signal(ending, signal.SIG_DFL)
+        self._came = True
+        self._take_over()
         self._reactor.callFromThread(self._leave, signal.Signals(number).name)
 
     def _leave(self, name: str) -> None:

@@ -102,11 +102,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     for part in (
         Part("store", stop=store.close),
         Part("links", start=lambda: pool.start(node), stop=pool.stop),
+        Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
         Listener(peers_endpoint(reactor, p2p), pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(api_endpoint(reactor, config.dht.api_address), api, "api_address", config.dht.api_address),
-        Part("announcement", start=lambda: _announce(me, config)),
     ):
         part.setServiceParent(whole)
     return whole

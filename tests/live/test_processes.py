@@ -1,0 +1,152 @@
+"""Nodes as operators run them: processes, started by command or by twistd, ended by signal or by SHUTDOWN."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+BIN = Path(sys.executable).parent
+HANGS_AFTER_S = 60
+"""Far beyond anything that a node takes: what still runs then would run for ever."""
+
+SHUTDOWN = struct.pack(">HH", 4, 654)
+
+
+class NodeProcess:
+    """One node in a process of its own, on loopback, with ports that were free a moment ago."""
+
+    def __init__(self, case: SynchronousTestCase, *, twistd: bool = False, p2p_port: int | None = None) -> None:
+        folder = tempfile.TemporaryDirectory()
+        case.addCleanup(folder.cleanup)
+        self.api_port = free_port()
+        self.p2p_port = p2p_port or free_port()
+        config = Path(folder.name) / "node.ini"
+        config.write_text(
+            f"[dht]\napi_address = 127.0.0.1:{self.api_port}\np2p_address = 127.0.0.1:{self.p2p_port}\n"
+            "[tls]\nmode = off\n"
+        )
+        run = [f"{BIN}/chordtwist", "run", "-c", str(config)]
+        daemon = [f"{BIN}/twistd", "-n", "--pidfile=", "chord", "--config", str(config)]
+        self.process = subprocess.Popen(
+            daemon if twistd else run, cwd=folder.name, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        case.addCleanup(self._end)
+
+    def first_line(self) -> str:
+        """The first line of its log: it comes once the node listens."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline()
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end: status, and what it wrote since it was last read."""
+        _, written = self.process.communicate(timeout=HANGS_AFTER_S)
+        return self.process.returncode, written
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.communicate()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class ProcessTests(SynchronousTestCase):
+    """The life of a process."""
+
+    def ask(self, node: NodeProcess, message: bytes) -> bytes:
+        """What the node answers to one message on a connection of its own."""
+        with socket.create_connection(("127.0.0.1", node.api_port), HANGS_AFTER_S) as connection:
+            connection.sendall(message)
+            connection.shutdown(socket.SHUT_WR)
+            return connection.makefile("rb").read()
+
+    def test_says_where_it_is(self) -> None:
+        """The first line names both doors, in the same format under both commands."""
+        for twistd in (False, True):
+            node = NodeProcess(self, twistd=twistd)
+            line = node.first_line()
+            self.assertIn(f"127.0.0.1:{node.p2p_port}", line)
+            self.assertIn(f"127.0.0.1:{node.api_port}", line)
+            self.assertIn(" info     chordtwist.", line)
+
+    def test_get_and_put(self) -> None:
+        """A single node stores and finds."""
+        node = NodeProcess(self)
+        node.first_line()
+        key = sha256(b"greeting").digest()
+        get = struct.pack(">HH", 36, 651) + key
+        self.assertEqual(struct.pack(">HH", 36, 653) + key, self.ask(node, get))
+        put = struct.pack(">HHHBB", 40 + 12, 650, 60, 1, 0) + key + b"good morning"
+        success = struct.pack(">HH", 36 + 12, 652) + key + b"good morning"
+        self.assertEqual(success, self.ask(node, put + get))
+
+    def test_signal(self) -> None:
+        """SIGTERM and SIGINT let it leave, and it ends with status 0."""
+        for twistd in (False, True):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                node = NodeProcess(self, twistd=twistd)
+                node.first_line()
+                node.process.send_signal(number)
+                status, written = node.ended()
+                self.assertEqual(0, status, written)
+                self.assertNotIn("Traceback", written)
+
+    def test_shutdown(self) -> None:
+        """SHUTDOWN lets it leave, and it ends with status 0."""
+        for twistd in (False, True):
+            node = NodeProcess(self, twistd=twistd)
+            node.first_line()
+            with socket.create_connection(("127.0.0.1", node.api_port), HANGS_AFTER_S) as connection:
+                connection.sendall(SHUTDOWN)
+                self.assertEqual(b"", connection.recv(1))
+            status, written = node.ended()
+            self.assertEqual(0, status, written)
+            self.assertNotIn("Traceback", written)
+
+    def test_port_in_use(self) -> None:
+        """A port that is taken ends the start with status 1 and one line that names it."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            taken = server.getsockname()[1]
+            for twistd in (False, True):
+                node = NodeProcess(self, twistd=twistd, p2p_port=taken)
+                status, written = node.ended()
+                expected = f"Error: cannot listen on p2p_address 127.0.0.1:{taken}: Address already in use\n"
+                self.assertEqual((1, expected), (status, written))
+
+    def test_second_signal(self) -> None:
+        """A second signal ends a process at once that is stuck in its leaving."""
+        program = (
+            "import sys, time\n"
+            "from twisted.internet import reactor\n"
+            "from chordtwist.app.process import EndingSignals\n"
+            "EndingSignals(reactor).install()\n"
+            "def leave():\n"
+            "    print('leaving', file=sys.stderr, flush=True)\n"
+            "    while True: time.sleep(1)\n"
+            "reactor.addSystemEventTrigger('before', 'shutdown', leave)\n"
+            "reactor.callWhenRunning(print, 'running', file=sys.stderr, flush=True)\n"
+            "reactor.run()\n"
+        )
+        process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        assert process.stderr is not None
+        self.assertEqual("running\n", process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual("leaving\n", process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, process.wait(HANGS_AFTER_S))
