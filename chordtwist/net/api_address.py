@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import (
     HostnameEndpoint,
+    TCP4ClientEndpoint,
     TCP4ServerEndpoint,
+    TCP6ClientEndpoint,
     TCP6ServerEndpoint,
     UNIXClientEndpoint,
     UNIXServerEndpoint,
@@ -48,7 +50,7 @@ def listening_endpoint(reactor: Any, address: str, socket_mode: int = SOCKET_MOD
     if address.startswith(_UNIX):
         return UnixSocketEndpoint(reactor, _path(address), socket_mode)
     host, port = _host_and_port(address)
-    kind = TCP6ServerEndpoint if _is_ipv6(host) else TCP4ServerEndpoint
+    kind = TCP6ServerEndpoint if isinstance(_ip(host), IPv6Address) else TCP4ServerEndpoint
     endpoint: IStreamServerEndpoint = kind(reactor, port, BACKLOG, host)
     return endpoint
 
@@ -61,7 +63,11 @@ def dialling_endpoint(reactor: Any, address: str) -> IStreamClientEndpoint:
     if address.startswith(_UNIX):
         return UNIXClientEndpoint(reactor, _path(address), DIAL_WITHIN_S)
     host, port = _host_and_port(address)
-    return HostnameEndpoint(reactor, host, port, DIAL_WITHIN_S)
+    ip = _ip(host)
+    # An IP address needs no resolver, whose thread would be most of a short command's time.
+    kind = HostnameEndpoint if ip is None else TCP6ClientEndpoint if ip.version == 6 else TCP4ClientEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, host, port, DIAL_WITHIN_S)
+    return endpoint
 
 
 @implementer(IStreamServerEndpoint)
@@ -116,7 +122,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-        if not _is_ipv6(host):
+        if not isinstance(_ip(host), IPv6Address):
             raise ValueError(f"{address!r} has something other than an IPv6 address in its brackets")
     elif ":" in host:
         raise ValueError(f"{address!r} is ambiguous; an IPv6 address stands in brackets, as in [::1]:7401")
@@ -125,8 +131,8 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _is_ipv6(host: str) -> bool:
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        return isinstance(ip_address(host), IPv6Address)
+        return ip_address(host)
     except ValueError:
-        return False
+        return None

@@ -1,0 +1,203 @@
+"""The API over real sockets, TCP and Unix: what transports in memory cannot show."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import TestCase
+
+from chordtwist.net.api import ApiFactory
+from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
+from chordtwist.net.client import DhtClient
+from chordtwist.wire.api_messages import VALUE_BYTES_MAX, AnswerReader, Failure, Get, Put, Success
+from tests.memory_dht import MemoryDht
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+clock: Any = reactor
+
+
+class SocketTestCase(TestCase):
+    """A door to a hash table in memory, listening where a test says."""
+
+    def setUp(self) -> None:
+        """Nobody listens yet."""
+        self.dht = MemoryDht(clock)
+        self.door = ApiFactory(self.dht, clock, lambda: None)
+
+    async def listen(self, address: str) -> IListeningPort:
+        door = self.door
+        port = await listening_endpoint(reactor, address).listen(door)
+
+        def close() -> Deferred[Any]:
+            return DeferredList([door.close(), maybeDeferred(port.stopListening)])
+
+        self.addCleanup(close)
+        return port
+
+    async def listen_somewhere(self, host: str = "127.0.0.1") -> tuple[str, int]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            number = probe.getsockname()[1]
+        await self.listen(f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
+        return host, number
+
+
+class TcpTests(SocketTestCase):
+    async def test_both_families(self) -> None:
+        """A node listens on IPv4 and IPv6 addresses, and carries the longest value."""
+        for host in "127.0.0.1", "::1":
+            self.door = ApiFactory(self.dht, clock, lambda: None)
+            host, port = await self.listen_somewhere(host)
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            client = await DhtClient.connect(dialling_endpoint(reactor, address))
+            value = os.urandom(VALUE_BYTES_MAX)
+            await client.put_confirmed(KEY, value)
+            self.assertEqual(await client.get(KEY), value)
+            await client.close()
+
+    async def test_close_behind_put(self) -> None:
+        """PUTs are carried out when the client sends a thousand and closes at once."""
+        address = await self.listen_somewhere()
+
+        def put() -> None:
+            with socket.create_connection(address) as plain:
+                plain.sendall(b"".join(Put(60, 0, bytes([n % 250]) * 32, b"%d" % n).pack() for n in range(1000)))
+
+        await deferToThread(put)
+        while self.door.connections or len(self.dht.puts) < 1000:
+            await deferLater(clock, 0.01)
+        self.assertEqual([value for _, value, *_ in self.dht.puts], [b"%d" % n for n in range(1000)])
+
+    async def test_half_closed(self) -> None:
+        """A client that sends everything, says so, and then reads gets all its answers and the end."""
+        address = await self.listen_somewhere()
+
+        def talk() -> bytes:
+            with socket.create_connection(address) as plain, plain.makefile("rb") as answers:
+                plain.sendall(Put(60, 0, KEY, b"value").pack() + Get(KEY).pack() + Get(OTHER).pack())
+                plain.shutdown(socket.SHUT_WR)
+                return answers.read()
+
+        self.assertEqual(await deferToThread(talk), Success(KEY, b"value").pack() + Failure(OTHER).pack())
+
+    async def test_client_that_does_not_read(self) -> None:
+        """A client that sends without reading has to wait itself; when it reads, every answer comes."""
+        address = await self.listen_somewhere()
+        value = b"x" * 60_000
+        self.dht.put(KEY, value)
+        asked = 0
+
+        def greedy() -> int:
+            nonlocal asked
+            reader, answers = AnswerReader(), 0
+            with socket.socket() as plain:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
+                plain.connect(address)
+                plain.settimeout(0.5)
+                batch = Get(KEY).pack() * 1000
+                try:
+                    while asked < 200_000:
+                        plain.sendall(batch)
+                        asked += 1000
+                except TimeoutError:
+                    pass
+                sent_wholly = asked
+                plain.settimeout(30)
+                while answers < sent_wholly:
+                    reader.feed(plain.recv(1 << 20))
+                    while reader.take() is not None:
+                        answers += 1
+            return answers
+
+        self.assertGreaterEqual(await deferToThread(greedy), asked)
+        self.assertLess(asked, 200_000)
+
+    async def test_reset(self) -> None:
+        """A client that resets its connection with answers under way disturbs nobody."""
+        address = await self.listen_somewhere()
+        self.dht.held = []
+
+        def reset() -> None:
+            with socket.create_connection(address) as plain:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                plain.sendall(Get(KEY).pack() * 10)
+
+        await deferToThread(reset)
+        client = await DhtClient.connect(dialling_endpoint(reactor, "{}:{}".format(*address)))
+        self.dht.release()
+        self.assertIsNone(await client.get(OTHER))
+        await client.close()
+
+
+class UnixTests(SocketTestCase):
+    def setUp(self) -> None:
+        """A short path: those of Unix sockets are bounded."""
+        super().setUp()
+        self.path = Path(os.path.relpath(self.mktemp())).absolute().parent / "api.sock"
+
+    async def test_socket(self) -> None:
+        """The API is served on a Unix socket, with the rights asked for, and the socket is gone afterwards."""
+        port = await listening_endpoint(reactor, f"unix:{self.path}", 0o600).listen(self.door)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        await client.put_confirmed(KEY, b"value")
+        self.assertEqual(await client.get(KEY), b"value")
+        await client.close()
+        await maybeDeferred(port.stopListening)
+        self.assertFalse(self.path.exists())
+
+    async def test_left_behind(self) -> None:
+        """A socket that a killed process left behind is no obstacle."""
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(self.path))
+        self.assertTrue(self.path.is_socket())
+        await self.listen(f"unix:{self.path}")
+        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        self.assertIsNone(await client.get(KEY))
+        await client.close()
+
+    async def test_in_use(self) -> None:
+        """A socket on which somebody listens is left alone."""
+        await self.listen(f"unix:{self.path}")
+        error = await self.assertFailure(
+            listening_endpoint(reactor, f"unix:{self.path}").listen(self.door), CannotListenError
+        )
+        self.assertIn("another process listens there", str(error))
+        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        await client.close()
+
+    async def test_no_socket(self) -> None:
+        """A file that is no socket is left alone."""
+        self.path.write_text("precious")
+        error = await self.assertFailure(
+            listening_endpoint(reactor, f"unix:{self.path}").listen(self.door), CannotListenError
+        )
+        self.assertIn("something that is no socket is in its place", str(error))
+        self.assertEqual(self.path.read_text(), "precious")
+
+
+class ExampleTests(SocketTestCase):
+    async def test_examples(self) -> None:
+        """The examples of the documents work as they stand."""
+        address = "{}:{}".format(*await self.listen_somewhere())
+        for name in "client_twisted.py", "client_asyncio.py":
+            out, err, status = await getProcessOutputAndValue(
+                sys.executable, (str(EXAMPLES / name), address), {"PYTHONPATH": str(EXAMPLES.parents[1])}
+            )
+            self.assertEqual((err, status), (b"", 0), name)
+            self.assertEqual(out, b"4 of 4 copies\ngreeting: good morning\nfarewell: nothing\n", name)
