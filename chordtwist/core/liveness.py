@@ -10,13 +10,18 @@ TRIES_MIN = 3
 """Questions that must have gone unanswered; one may be lost, two may meet a pause."""
 
 HEARD_MAX = 4096
-"""Peers whose last answer is remembered; the oldest are forgotten, which only makes a verdict later."""
+"""Peers whose last answer is remembered; those not heard of for the longest are forgotten, which only makes a verdict
+later.
+"""
+
+SILENT_MAX = 4096
+"""Peers that owe us an answer; the first to fall silent is forgotten first, with the same effect."""
 
 
 @dataclass(slots=True)
 class _Silence:
     since: float
-    excused: float
+    """In time that counts."""
     tries: int = 0
     others_silent: bool = False
 
@@ -34,23 +39,28 @@ class Liveness:
     def __init__(self, dead_after_s: float) -> None:
         self.dead_after_s = dead_after_s
         self._heard: dict[Peer, float] = {}
+        """When each last answered, in time that counts: without that by which we were late."""
         self._silent: dict[Peer, _Silence] = {}
         self.excused_s = 0.0
         """By how much this process was late so far."""
 
     def answered(self, peer: Peer, now: float) -> None:
         """`peer` answered something."""
-        self._heard[peer] = now
+        heard = self._heard
+        heard.pop(peer, None)
+        heard[peer] = now - self.excused_s
+        if len(heard) > HEARD_MAX:
+            del heard[next(iter(heard))]
         if self._silent:
             self._silent.pop(peer, None)
-        if len(self._heard) > HEARD_MAX:
-            del self._heard[next(iter(self._heard))]
 
     def unanswered(self, peer: Peer, now: float) -> None:
         """A question to `peer` went unanswered, or could not be put."""
         silence = self._silent.get(peer)
         if silence is None:
-            silence = self._silent[peer] = _Silence(self._heard.get(peer, now), self.excused_s)
+            silence = self._silent[peer] = _Silence(self._heard.get(peer, now - self.excused_s))
+            if len(self._silent) > SILENT_MAX:
+                del self._silent[next(iter(self._silent))]
         silence.tries += 1
 
     def others_tried(self, peer: Peer) -> None:
@@ -71,9 +81,4 @@ class Liveness:
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
             return False
-        return now - silence.since - (self.excused_s - silence.excused) >= self.dead_after_s
-
-    def forget(self, peer: Peer) -> None:
-        """Start afresh with `peer`: it left, died, or is another incarnation."""
-        self._heard.pop(peer, None)
-        self._silent.pop(peer, None)
+        return now - self.excused_s - silence.since >= self.dead_after_s
