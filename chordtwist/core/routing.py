@@ -117,9 +117,13 @@ class Routing:
 
     def rectify(self, notifier: Peer, predecessor_is_dead: bool) -> bool:
         """Take a notifier that was just reached as predecessor: it is closer, or the one we had is dead."""
-        if notifier.id != self.me.id and (predecessor_is_dead or self.wants_predecessor(notifier)):
-            return self._write(notifier, self.successors, self.whole)
-        return False
+        if notifier == self.predecessor or notifier.id == self.me.id:
+            return False
+        if not predecessor_is_dead and not self.wants_predecessor(notifier):
+            return False
+        self.predecessor = notifier
+        self.changes += 1
+        return True
 
     def drop(self, peer: Peer) -> bool:
         """Forget a peer that died or left. The list gets shorter, and is never topped up from anywhere: that loses
@@ -164,10 +168,12 @@ class Routing:
 
     def set_finger(self, k: int, peer: Peer | None) -> bool:
         """Point finger `k` to a peer that was just reached, or nowhere."""
+        if peer == self.me:
+            peer = None
         if self.fingers.get(k) == peer:
             return False
-        if peer is None or peer == self.me:
-            self.fingers.pop(k, None)
+        if peer is None:
+            del self.fingers[k]
         else:
             self.fingers[k] = peer
         self.changes += 1

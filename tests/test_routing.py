@@ -1,0 +1,439 @@
+"""Behaviour of the routing state: the rules by which one member's pointers change.
+
+Section numbers are those of P. Zave, "How to make Chord correct" (IEEE TSE 43(12), 2017) and of the Chord paper
+(Stoica et al., IEEE/ACM ToN 11(1), 2003).
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.ring import ID_BITS, finger_start
+from tests.builders import PLACE_BITS, at, peer, peers, places, routing, table
+
+FIRST = ID_BITS - PLACE_BITS
+"""The finger that begins one place behind its owner; test peers are never closer."""
+
+
+class SayingTests(SynchronousTestCase):
+    """What a routing state says of itself."""
+
+    def test_fresh(self) -> None:
+        """Before it joins a node knows nobody and owns nothing: it is neither alone nor any part of a ring."""
+        state = routing(10)
+        self.assertEqual((state.head, state.alone, state.everybody()), (None, False, []))
+        self.assertFalse(state.owns(at(10)))
+        self.assertEqual(state.keepers(at(10)), ())
+
+    def test_alone(self) -> None:
+        """A ring of one is whole and owns the whole circle."""
+        state = routing(10)
+        self.assertTrue(state.begin())
+        self.assertTrue(state.alone)
+        self.assertFalse(state.cut_off)
+        self.assertTrue(all(state.owns(at(place)) for place in (9, 10, 11)))
+        self.assertEqual(state.keepers(at(9)), peers(10))
+
+    def test_head(self) -> None:
+        """The head is the first successor."""
+        self.assertEqual(routing(10, (20, 30)).head, peer(20))
+
+    def test_cut_off(self) -> None:
+        """Without an entry in a ring too large to know all its members a member is cut off, not alone."""
+        state = routing(10, (), predecessor=5)
+        self.assertTrue(state.cut_off)
+        self.assertFalse(state.alone)
+
+    def test_owns(self) -> None:
+        """A member owns what lies behind its predecessor, up to and including itself."""
+        state = routing(10, (20,), predecessor=5)
+        owned = [place for place in (4, 5, 6, 10, 11) if state.owns(at(place))]
+        self.assertEqual(owned, [6, 10])
+
+    def test_owns_nothing_it_is_not_told(self) -> None:
+        """A member of a larger ring that knows no predecessor yet owns nothing."""
+        self.assertFalse(routing(10, (20,)).owns(at(10)))
+
+    def test_everybody(self) -> None:
+        """Everybody: successors, then the predecessor, then fingers, each once."""
+        state = routing(10, (20, 30), predecessor=5)
+        state.set_finger(255, peer(40))
+        state.set_finger(254, peer(30))
+        self.assertEqual(places(state.everybody()), [20, 30, 5, 40])
+
+
+class KeepersTests(SynchronousTestCase):
+    """`keepers`: who keeps a position, as far as one's own list tells."""
+
+    def test_own(self) -> None:
+        """What we own is kept by us and our successors."""
+        state = routing(10, (20, 30), predecessor=5)
+        self.assertEqual(places(state.keepers(at(7))), [10, 20, 30])
+
+    def test_within_the_list(self) -> None:
+        """Between two entries the second one owns, and the rest of the list stands behind it."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        self.assertEqual(places(state.keepers(at(11))), [20, 30, 40])
+        self.assertEqual(places(state.keepers(at(30))), [30, 40])
+
+    def test_beyond_the_list(self) -> None:
+        """Behind the last entry an ordinary list does not tell."""
+        self.assertEqual(routing(10, (20, 30), predecessor=5).keepers(at(31)), ())
+
+    def test_whole(self) -> None:
+        """A whole list tells of every position: from the owner once around, ourselves included."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        self.assertEqual(places(state.keepers(at(25))), [30, 10, 20])
+
+    def test_whole_without_predecessor(self) -> None:
+        """So it does while the predecessor is not known: behind the last entry come we."""
+        state = routing(10, (20, 30), whole=True)
+        self.assertEqual(places(state.keepers(at(31))), [10, 20, 30])
+
+
+class JoinTests(SynchronousTestCase):
+    """`join`: become a member, all pointers in one go."""
+
+    def test_join(self) -> None:
+        """The predecessor's list becomes ours (Zave: join reads the whole list, not one successor)."""
+        state = routing(10)
+        self.assertTrue(state.join(peer(5), peers(20, 30, 40), whole=False))
+        self.assertEqual(state.predecessor, peer(5))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
+
+    def test_whole(self) -> None:
+        """In a small ring the list is whole from the first moment."""
+        state = routing(10)
+        state.join(peer(5), peers(20, 30, 40, 5), whole=True)
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 5], True))
+
+    def test_own_place_is_left_out(self) -> None:
+        """An earlier incarnation of ourselves in that list is nobody."""
+        state = routing(10)
+        state.join(peer(5), peers(10, 20), whole=False)
+        self.assertEqual(places(state.successors), [20])
+
+    def test_again(self) -> None:
+        """Joining afresh leaves nothing of the ring before."""
+        state = routing(10, (20, 30), predecessor=5, whole=True)
+        state.join(peer(7), peers(15, 16, 17), whole=False)
+        self.assertEqual((state.predecessor, places(state.successors), state.whole), (peer(7), [15, 16, 17], False))
+
+    def test_begin_again(self) -> None:
+        """Whoever begins a ring forgets the one before."""
+        state = routing(10, (20, 30), predecessor=5)
+        state.begin()
+        self.assertEqual((state.predecessor, state.successors, state.alone), (None, (), True))
+
+
+class StabilizeTests(SynchronousTestCase):
+    """`stabilize`: take the head's list over."""
+
+    def test_always(self) -> None:
+        """The head's list replaces ours also when nothing seems new: it is the only way that old entries go."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        self.assertTrue(state.stabilize(table(20, (35, 45, 55), 10)))
+        self.assertEqual(places(state.successors), [20, 35, 45])
+
+    def test_nothing_new(self) -> None:
+        """When it changes nothing it says so."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        changes = state.changes
+        self.assertFalse(state.stabilize(table(20, (30, 40, 50), 10)))
+        self.assertEqual(state.changes, changes)
+
+    def test_new_head(self) -> None:
+        """A closer peer that was reached becomes the head, by its own table."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        state.stabilize(table(15, (20, 30, 40), 10))
+        self.assertEqual(places(state.successors), [15, 20, 30])
+
+    def test_predecessor_stays(self) -> None:
+        """Stabilizing never touches the predecessor."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        state.stabilize(table(15, (20, 30, 40), 7))
+        self.assertEqual(state.predecessor, peer(5))
+
+    def test_becomes_whole(self) -> None:
+        """A list that closes is whole from now on."""
+        state = routing(10, (20,), predecessor=30)
+        state.stabilize(table(20, (30, 10), 10, whole=True))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30], True))
+
+    def test_ceases_to_be_whole(self) -> None:
+        """A list of the head that does not name us ends it."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        state.stabilize(table(20, (30, 40, 50), 10))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
+
+    def test_members_of_a_whole_list(self) -> None:
+        """A whole list holds the head and exactly those members that were found to answer, whoever named them."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        state.stabilize(table(20, (30, 10), 10, whole=True), members=peers(40, 30))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], True))
+        state.stabilize(table(20, (30, 40, 10), 10, whole=True), members=peers(40))
+        self.assertEqual((places(state.successors), state.whole), ([20, 40], True))
+
+    def test_members_of_an_ordinary_list(self) -> None:
+        """An ordinary list takes nothing but what the head shows: filled up from elsewhere it loses principals."""
+        state = routing(10, (20, 30), predecessor=5)
+        state.stabilize(table(20, (30,), 10), members=peers(25, 40))
+        self.assertEqual(places(state.successors), [20, 30])
+
+    def test_growing_out_of_whole(self) -> None:
+        """More members than twice the entries, and the list becomes an ordinary one of the nearest."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        state.stabilize(table(20, (30, 10), 10, whole=True), members=peers(*range(20, 90, 10)))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
+
+
+class BetterHeadTests(SynchronousTestCase):
+    """`better_head`: whom to reach, since the head names it as its predecessor."""
+
+    def test_between(self) -> None:
+        """A predecessor of the head that lies between us and the head."""
+        self.assertEqual(routing(10, (20,)).better_head(table(20, predecessor=15)), peer(15))
+
+    def test_ourselves(self) -> None:
+        """Nobody when it is ourselves: all is well."""
+        self.assertIsNone(routing(10, (20,)).better_head(table(20, predecessor=10)))
+
+    def test_before_us(self) -> None:
+        """Nobody when it lies before us: the head has not been notified by us yet."""
+        self.assertIsNone(routing(10, (20,)).better_head(table(20, predecessor=5)))
+
+    def test_none(self) -> None:
+        """Nobody when the head knows no predecessor."""
+        self.assertIsNone(routing(10, (20,)).better_head(table(20)))
+
+
+class RectifyTests(SynchronousTestCase):
+    """`rectify`: what a notification does (where the Chord paper, figure 6, adopts whoever notifies, unchecked)."""
+
+    def test_closer(self) -> None:
+        """A notifier between our predecessor and us replaces it."""
+        state = routing(10, (20,), predecessor=3)
+        self.assertTrue(state.wants_predecessor(peer(7)))
+        self.assertTrue(state.rectify(peer(7), predecessor_is_dead=False))
+        self.assertEqual(state.predecessor, peer(7))
+
+    def test_farther(self) -> None:
+        """One that lies farther does not, while our predecessor lives."""
+        state = routing(10, (20,), predecessor=7)
+        self.assertFalse(state.wants_predecessor(peer(3)))
+        self.assertFalse(state.rectify(peer(3), predecessor_is_dead=False))
+        self.assertEqual(state.predecessor, peer(7))
+
+    def test_farther_than_a_dead_one(self) -> None:
+        """It does when our predecessor is dead."""
+        state = routing(10, (20,), predecessor=7)
+        self.assertTrue(state.rectify(peer(3), predecessor_is_dead=True))
+        self.assertEqual(state.predecessor, peer(3))
+
+    def test_first(self) -> None:
+        """Anybody is welcome while there is none."""
+        self.assertTrue(routing(10, (20,)).rectify(peer(11), predecessor_is_dead=False))
+
+    def test_same(self) -> None:
+        """The predecessor itself changes nothing."""
+        self.assertFalse(routing(10, (20,), predecessor=7).rectify(peer(7), predecessor_is_dead=False))
+
+    def test_in_our_place(self) -> None:
+        """Nobody who stands in our own place becomes our predecessor."""
+        state = routing(10, (20,), predecessor=7)
+        other = peer(10, 9999)
+        self.assertFalse(state.wants_predecessor(other))
+        self.assertFalse(state.rectify(other, predecessor_is_dead=True))
+
+    def test_list_stays(self) -> None:
+        """Successors are never touched by it."""
+        state = routing(10, (20, 30), predecessor=3)
+        state.rectify(peer(7), predecessor_is_dead=False)
+        self.assertEqual(places(state.successors), [20, 30])
+
+
+class DropTests(SynchronousTestCase):
+    """`drop`: forget who died or left."""
+
+    def test_list_gets_shorter(self) -> None:
+        """The second entry is promoted and nothing is put in at the end (914 of 1,500 runs lost a principal by it)."""
+        state = routing(10, (20, 30, 40), predecessor=5)
+        state.set_finger(255, peer(50))
+        self.assertTrue(state.drop(peer(20)))
+        self.assertEqual(places(state.successors), [30, 40])
+
+    def test_stranger(self) -> None:
+        """Whoever is in no list changes nothing."""
+        state = routing(10, (20,), predecessor=5)
+        self.assertFalse(state.drop(peer(99)))
+
+    def test_predecessor_stays(self) -> None:
+        """A dead predecessor stays until somebody else notifies: what we own must not grow by hearsay."""
+        state = routing(10, (20, 30), predecessor=5)
+        self.assertFalse(state.drop(peer(5)))
+        self.assertEqual(state.predecessor, peer(5))
+
+    def test_fingers_go(self) -> None:
+        """Every finger that points to it is let go."""
+        state = routing(10, (20,), predecessor=5)
+        for k, place in ((253, 40), (254, 40), (255, 50)):
+            state.set_finger(k, peer(place))
+        changes = state.changes
+        self.assertFalse(state.drop(peer(40)))
+        self.assertEqual(state.fingers, {255: peer(50)})
+        self.assertGreater(state.changes, changes)
+
+    def test_not_whole_until_it_closes_again(self) -> None:
+        """A list shortened by a death is not whole until it closes again."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        state.drop(peer(20))
+        self.assertFalse(state.whole)
+        state.stabilize(table(30, (10,), 20, whole=True))
+        self.assertTrue(state.whole)
+
+    def test_last_of_all(self) -> None:
+        """When everybody we knew has died, and we knew everybody, what is left is a ring of one."""
+        state = routing(10)
+        state.join(peer(30), peers(20, 30), whole=True)
+        state.drop(peer(20))
+        self.assertFalse(state.alone)
+        state.drop(peer(30))
+        self.assertTrue(state.alone)
+        self.assertIsNone(state.predecessor)
+
+    def test_last_of_all_after_a_notification(self) -> None:
+        """A new predecessor in between does not make us forget that we knew everybody."""
+        state = routing(10)
+        state.join(peer(40), peers(20, 30, 40), whole=True)
+        state.drop(peer(20))
+        state.drop(peer(40))
+        self.assertTrue(state.rectify(peer(30), predecessor_is_dead=True))
+        state.drop(peer(30))
+        self.assertTrue(state.alone)
+
+    def test_last_entry_of_a_large_ring(self) -> None:
+        """When every entry of an ordinary list has died there are others whom we do not know: we are cut off."""
+        state = routing(10)
+        state.join(peer(5), peers(20, 30, 40), whole=False)
+        for place in (20, 30, 40):
+            state.drop(peer(place))
+        self.assertTrue(state.cut_off)
+        self.assertEqual(state.predecessor, peer(5))
+
+    def test_whole_is_not_remembered_for_ever(self) -> None:
+        """Who knew everybody once, and has taken an ordinary list since, is cut off, not alone."""
+        state = routing(10)
+        state.join(peer(30), peers(20, 30), whole=True)
+        state.stabilize(table(20, (30, 40, 50), 10))
+        for place in (20, 30, 40):
+            state.drop(peer(place))
+        self.assertTrue(state.cut_off)
+
+
+class NewcomerTests(SynchronousTestCase):
+    """`take_in` and `take_back`: newcomers of small rings."""
+
+    def test_taken_in(self) -> None:
+        """A newcomer that announced itself gets its place in the list, which stays whole."""
+        state = routing(10, (20, 40), predecessor=40, whole=True)
+        self.assertTrue(state.take_in(peer(30)))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], True))
+
+    def test_twice(self) -> None:
+        """A second announcement changes nothing."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        self.assertFalse(state.take_in(peer(30)))
+
+    def test_first_other_member(self) -> None:
+        """A ring of one takes in its second member."""
+        state = routing(10)
+        state.begin()
+        state.take_in(peer(30))
+        self.assertEqual((places(state.successors), state.whole), ([30], True))
+
+    def test_in_anothers_place(self) -> None:
+        """Of two in one place the newcomer counts: the place was found free."""
+        state = routing(10, (20, 30), predecessor=30, whole=True)
+        state.take_in(peer(30, 9999))
+        self.assertEqual(state.successors, (peer(20), peer(30, 9999)))
+
+    def test_across_the_switch(self) -> None:
+        """The newcomer that makes it more than twice the entries makes the list an ordinary one."""
+        state = routing(10, range(20, 80, 10), predecessor=70, whole=True)
+        state.take_in(peer(15))
+        self.assertEqual((places(state.successors), state.whole), ([15, 20, 30], False))
+
+    def test_withdrawn(self) -> None:
+        """A newcomer that withdrew never was a member: without it the list is as whole as before."""
+        state = routing(10, (20, 30), predecessor=20, whole=True)
+        self.assertTrue(state.take_back(peer(30)))
+        self.assertEqual((places(state.successors), state.whole), ([20], True))
+        self.assertFalse(state.take_back(peer(30)))
+
+    def test_only_newcomer_withdrawn(self) -> None:
+        """When the only other one withdraws we are alone as before, not cut off."""
+        state = routing(10)
+        state.begin()
+        state.take_in(peer(30))
+        state.take_back(peer(30))
+        self.assertTrue(state.alone)
+
+
+class FingersTests(SynchronousTestCase):
+    """Fingers (Chord paper, section 4.3; we count them from 0)."""
+
+    def test_wanted(self) -> None:
+        """Wanted are fingers that begin behind the last successor; the list itself answers for the others."""
+        state = routing(0, (1, 2, 5), predecessor=60_000)
+        wanted = state.fingers_wanted()
+        self.assertEqual([k - FIRST for k in wanted], list(range(3, PLACE_BITS)))
+        self.assertTrue(all(finger_start(at(0), k) > at(5) for k in wanted))
+
+    def test_none_in_a_whole_list(self) -> None:
+        """Who knows everybody wants none; nor does who knows nobody."""
+        self.assertEqual(routing(0, (1, 2), whole=True).fingers_wanted(), [])
+        self.assertEqual(routing(0).fingers_wanted(), [])
+
+    def test_right(self) -> None:
+        """Right is the first member at or behind where the finger begins, by its own table."""
+        state = routing(0, (1, 2, 5))
+        k = FIRST + 4
+        self.assertTrue(state.finger_is_right(k, table(16, predecessor=15)))
+        self.assertTrue(state.finger_is_right(k, table(40, predecessor=15)))
+        self.assertFalse(state.finger_is_right(k, table(40, predecessor=16)))
+        self.assertFalse(state.finger_is_right(k, table(40)))
+
+    def test_set(self) -> None:
+        """A finger is pointed to a peer, elsewhere, or nowhere; what changes something says so."""
+        state = routing(0, (1, 2, 5))
+        self.assertTrue(state.set_finger(255, peer(40)))
+        self.assertFalse(state.set_finger(255, peer(40)))
+        self.assertTrue(state.set_finger(255, peer(41)))
+        self.assertEqual(state.fingers, {255: peer(41)})
+        self.assertTrue(state.set_finger(255, None))
+        self.assertFalse(state.set_finger(255, None))
+        self.assertEqual(state.fingers, {})
+
+    def test_ourselves(self) -> None:
+        """A finger that would point to ourselves points nowhere, and finding that again is no change."""
+        state = routing(0, (1, 2, 5))
+        state.set_finger(255, peer(40))
+        self.assertTrue(state.set_finger(255, peer(0)))
+        self.assertEqual(state.fingers, {})
+        self.assertFalse(state.set_finger(255, peer(0)))
+
+    def test_trimmed(self) -> None:
+        """Fingers that the list covers by now are let go."""
+        state = routing(0, (1, 2, 5))
+        state.set_finger(FIRST + 3, peer(9))
+        state.set_finger(255, peer(40_000))
+        state.successors = peers(1, 2, 12)
+        state.trim_fingers()
+        self.assertEqual(state.fingers, {255: peer(40_000)})
+
+    def test_counted(self) -> None:
+        """Changes of fingers are changes of the table that others are shown."""
+        state = routing(0, (1, 2, 5))
+        changes = state.changes
+        state.set_finger(255, peer(40))
+        self.assertGreater(state.changes, changes)
