@@ -102,6 +102,10 @@ class Routing:
             entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
         return self._write(self.predecessor, entries, whole)
 
+    def follows(self, table: Table) -> bool:
+        """Whether our list is what the head's `table` makes it, with nobody more and nobody less."""
+        return (self.successors, self.whole) == copied(self.me, table.peer, table.successors, self.entries_max)
+
     def better_head(self, table: Table) -> Peer | None:
         """The predecessor that our head shows, when it lies between us and the head: to be reached, then adopted."""
         candidate = table.predecessor

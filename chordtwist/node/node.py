@@ -121,6 +121,7 @@ class Node:
         self._finger = 0
         self._served = False
         self._shown: Successors = ()
+        self._settled: tuple[Table, int] | None = None
         self._searches = self._hops = self._questions = 0
 
         self.routing = Routing(me, parameters.successors)
@@ -420,13 +421,17 @@ class Node:
             if self._is_elsewhere(table, epoch):
                 self._drop(head)
                 continue
-            also = await self._members_that_answer(table)
-            if head != routing.head:
-                continue
-            self._write(routing.stabilize(table, also))
-            closer = routing.better_head(table)
-            if closer is not None:
-                await self._adopt(closer, head)
+            if (table, routing.changes) != self._settled:
+                also = await self._members_that_answer(table)
+                if head != routing.head:
+                    continue
+                self._write(routing.stabilize(table, also))
+                closer = routing.better_head(table)
+                if closer is not None:
+                    await self._adopt(closer, head)
+                elif routing.follows(table):
+                    # Until one of the two changes, another round could only find the same.
+                    self._settled = (table, routing.changes)
             if routing.head is not None:
                 await self._notify(routing.head)
             break
