@@ -32,3 +32,7 @@ class Untruthful(ChordtwistError):
 
 class StoreFull(Refused):
     """The record store can take no more: its own limit, a delivering address's quota, or the disk."""
+
+
+class StateUnusable(ChordtwistError):
+    """The operator's to mend: the state directory is in use, of a newer format, or cannot be read or written."""

@@ -1,0 +1,214 @@
+"""The state directory: what outlives a node's process, for one process at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from errno import EAGAIN, EWOULDBLOCK
+from fcntl import LOCK_EX, LOCK_NB, flock
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.logger import Logger
+
+from chordtwist.core.errors import StateUnusable
+from chordtwist.core.peer import Identity, Peer
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of the directory: raised when a file of it changes so that an older node would misread it."""
+
+KEY_BYTES = 32
+"""An Ed25519 seed (RFC 8032, section 5.1.5)."""
+
+PEERS_REMEMBERED_MAX = 256
+"""Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
+
+FILE_BYTES_MAX = 65_536
+"""Of each small file here: 256 peers take some 12 KiB. A larger one is corrupt and is not read into memory."""
+
+
+class StateDirectory:
+    """Opens and locks the directory at `path`, making it where there is none. Never waits.
+
+    Every file is replaced whole: after a crash there is either the old one or the new one. A file that makes no sense
+    is set aside beside it as ``NAME.corrupt-N`` with one line in the log, and the node goes on without it.
+
+    @raise StateUnusable: another process uses it, its format is newer, or the system refuses.
+    """
+
+    log = Logger()
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records = path / "records"
+        """Folder of the record store."""
+        self.tls_key = path / "tls-key.pem"
+        self.tls_certificate = path / "tls-certificate.pem"
+        self._lock = self._locked()
+        try:
+            self._check_format()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def next_epoch(self, now_ms: int) -> int:
+        """A number for this run of the node, greater than that of every run before it: `now_ms` (wall time) unless the
+        clock went back. It is on disk when this returns, so that no two runs ever sign as the same one.
+        """
+        path = self.path / "epoch"
+        epoch = max(now_ms, self._read(path, _number, default=0) + 1)
+        self.write(path, b"%d\n" % epoch)
+        return epoch
+
+    def node_key(self) -> bytes:
+        """The seed of the node's Ed25519 key; made on the first start. Only its owner may read the file."""
+        path = self.path / "node-key"
+        seed = self._read(path, _seed, default=b"")
+        if not seed:
+            seed = secrets.token_bytes(KEY_BYTES)
+            self.write(path, seed.hex().encode() + b"\n")
+        elif path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+            self.log.warn("{path}: others could read this node's key; now they cannot", path=path)
+        return seed
+
+    def remembered_peers(self, identity: Identity) -> list[Peer]:
+        """Peers that an earlier run knew, best first. Only addresses: whoever answers there must prove itself again."""
+        return self._read(self.path / "peers.json", lambda raw: _peers(raw, identity), default=[])
+
+    def remember_peers(self, peers: Iterable[Peer]) -> None:
+        """Keep these for the next start, best first, the first `PEERS_REMEMBERED_MAX` of them.
+
+        A full disk is no reason to fail: the older list stays, and the log says why.
+        """
+        addresses = [str(peer) for peer, _ in zip(peers, range(PEERS_REMEMBERED_MAX), strict=False)]
+        try:
+            self.write(self.path / "peers.json", json.dumps(addresses, indent=0).encode() + b"\n")
+        except StateUnusable as error:
+            self.log.warn("peers are not remembered: {error}", error=error)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace a file of the directory as a whole, readable by its owner only; it is on disk when this returns.
+
+        @raise StateUnusable: the system refuses; the old file stands.
+        """
+        # One name for all times: what a crash left behind is overwritten. The lock keeps other writers away.
+        new = path.with_name(path.name + ".new")
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            sync_directory(path.parent)
+        except OSError as error:
+            raise StateUnusable(f"{path}: cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        os.close(self._lock)
+
+    def _locked(self) -> int:
+        """The descriptor that holds the lock. It ends with the process, however the process ends."""
+        path = self.path / "lock"
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StateUnusable(f"{self.path}: cannot be used as state directory: {error.strerror}") from error
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError as error:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            if error.errno in (EAGAIN, EWOULDBLOCK):
+                raise StateUnusable(f"{self.path}: in use by process {owner or 'unknown'}") from None
+            raise StateUnusable(f"{self.path}: cannot be locked: {error.strerror}") from error
+        return descriptor
+
+    def _check_format(self) -> None:
+        path = self.path / "format"
+        written = self._read(path, _number, default=0)
+        if written > FORMAT:
+            raise StateUnusable(
+                f"{self.path}: written by a newer chordtwist (format {written}; this one reads up to {FORMAT})"
+            )
+        if written < FORMAT:
+            self.write(path, b"%d\n" % FORMAT)
+
+    def _read(self, path: Path, parse: Callable[[bytes], T], default: T) -> T:
+        """What `parse` makes of the file; `default` when there is none, or none that makes sense."""
+        try:
+            with path.open("rb") as file:
+                raw = file.read(FILE_BYTES_MAX + 1)
+        except FileNotFoundError:
+            return default
+        except OSError as error:
+            raise StateUnusable(f"{path}: cannot be read: {error.strerror}") from error
+        try:
+            if len(raw) > FILE_BYTES_MAX:
+                raise ValueError(f"more than {FILE_BYTES_MAX} bytes")
+            return parse(raw)
+        except ValueError as error:
+            set_aside(path, str(error))
+            return default
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Rename a file that makes no sense to the first free ``NAME.corrupt-N``, and say so in one line of the log.
+
+    @raise StateUnusable: the system refuses.
+    """
+    aside = next(aside for n in count(1) if not (aside := path.with_name(f"{path.name}.corrupt-{n}")).exists())
+    try:
+        path.rename(aside)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise StateUnusable(f"{path}: cannot be set aside: {error.strerror}") from error
+    StateDirectory.log.warn(
+        "{path} is corrupt and was set aside as {aside}: {reason}", path=path, aside=aside.name, reason=reason
+    )
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory last: they are in the directory's own file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _number(raw: bytes) -> int:
+    if not raw.strip().isdigit():
+        raise ValueError("not a whole number")
+    return int(raw)
+
+
+def _seed(raw: bytes) -> bytes:
+    seed = bytes.fromhex(raw.decode("ascii"))
+    if len(seed) != KEY_BYTES:
+        raise ValueError(f"{len(seed)} bytes instead of {KEY_BYTES}")
+    return seed
+
+
+def _peers(raw: bytes, identity: Identity) -> list[Peer]:
+    try:
+        addresses = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested without end") from None
+    if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+        raise ValueError("not a list of addresses")
+    peers = []
+    for address in addresses[:PEERS_REMEMBERED_MAX]:
+        host, _, port = address.rpartition(":")
+        peers.append(identity.peer(host.strip("[]"), int(port)))
+    return peers
