@@ -547,7 +547,8 @@ def decode(kind: int, body: bytes) -> Message:
         raise Malformed(f"a message of the unknown kind {kind}")
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec lets the last two through: text that is no UTF-8, and arrays within arrays without end.
         raise Malformed(f"a broken {MESSAGE_NAMES[kind]}: {error}") from None
 
 
