@@ -166,6 +166,27 @@ def wins(new: Kept, old: Kept) -> bool:
     return _rank(new) > _rank(old)
 
 
+Precedence = tuple[object, ...]
+"""What decides between two things under one key before their lives do; greater wins, as `precedence_of` says."""
+
+
+def precedence_of(kind: RecordKind, version: Version, seal: Seal | None, digest: bytes) -> Precedence:
+    """Of a record of which no more is known than this; `digest`, the SHA-256 of its value, is needed with a seal."""
+    if seal is not None:
+        return (2, seal.seq, digest)
+    if kind is RecordKind.CONTENT:
+        return (1,)
+    return (0, version)
+
+
+def precedence(kept: Kept) -> Precedence:
+    """Equal for copies of one thing, whatever their lives; the versions of content and signed records do not count."""
+    if isinstance(kept, Stub):
+        return precedence_of(RecordKind.PLAIN, kept.version, kept.seal, kept.digest)
+    digest = b"" if kept.seal is None else sha256(kept.value).digest()
+    return precedence_of(kept.kind, kept.version, kept.seal, digest)
+
+
 def merge(one: Kept, other: Kept) -> Kept:
     """What a replica that heard of both keeps: the one that wins, with the latest expiry of both as the least time for
     which its version is remembered, and of equals (the same content, the same signed value) the newest version.
@@ -173,7 +194,7 @@ def merge(one: Kept, other: Kept) -> Kept:
     winner, loser = (other, one) if wins(other, one) else (one, other)
     remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _stub_until_ms(winner), _stub_until_ms(loser))
     version, copies = winner.version, winner.copies
-    if _identity(winner) == _identity(loser):
+    if precedence(winner) == precedence(loser):
         version, copies = max((version, copies), (loser.version, loser.copies))
     if isinstance(winner, Stub):
         return replace(winner, version=version, copies=copies, expiry_ms=remembered_ms)
@@ -199,26 +220,13 @@ def _stub_until_ms(kept: Kept) -> int:
     return kept.stub_until_ms if isinstance(kept, Record) else 0
 
 
-def _identity(kept: Kept) -> tuple[object, ...]:
-    """What makes two things the same but for version and life; of a plain one the version is all there is."""
-    if kept.seal is not None:
-        return (2, kept.seal.seq, _digest(kept))
-    if isinstance(kept, Record) and kept.kind is RecordKind.CONTENT:
-        return (1,)
-    return (0, kept.version)
-
-
-def _rank(kept: Kept) -> tuple[object, ...]:
+def _rank(kept: Kept) -> Precedence:
     """Greater wins; equal only where nothing but copies of one thing, remembered for different times, is compared."""
-    identity = _identity(kept)
+    first = precedence(kept)
     is_stub = isinstance(kept, Stub)
     value = kept.value if isinstance(kept, Record) else b""
-    if identity[0]:
+    if first[0]:
         # A stub's expiry says for how long it is remembered, not when the record ended: that is the past.
         life_ms = 0 if is_stub else kept.expiry_ms
-        return (*identity, not is_stub, life_ms, b"" if kept.seal is None else kept.seal.signature)
-    return (*identity, is_stub, 0 if is_stub else -kept.expiry_ms, value)
-
-
-def _digest(kept: Kept) -> bytes:
-    return kept.digest if isinstance(kept, Stub) else sha256(kept.value).digest()
+        return (*first, not is_stub, life_ms, b"" if kept.seal is None else kept.seal.signature)
+    return (*first, is_stub, 0 if is_stub else -kept.expiry_ms, value)

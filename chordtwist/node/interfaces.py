@@ -57,6 +57,7 @@ class IRing(Interface):
     """What replication needs of its node: where it stands on the ring, and who keeps what."""
 
     me = Attribute("This node's own `Peer`.")
+    identity = Attribute("The `Identity` of its network, which turns packed addresses into peers.")
     is_member = Attribute("Whether it is a member of the ring now.")
     predecessor = Attribute("The nearest known live `Peer` counter-clockwise, or None.")
     successors = Attribute("Tuple of `Peer`, nearest first; empty when alone.")

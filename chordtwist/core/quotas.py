@@ -1,0 +1,63 @@
+"""How much each address may leave here: bytes and records, charged to whoever delivers them.
+
+Not to the publisher a record names: anybody can name anybody, and a hand-over would be charged to a victim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RECORD_OVERHEAD_BYTES = 256
+"""What a record costs besides its value, so that a million empty ones are not free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one delivering address may have here at one time."""
+
+    records_max: int = 500_000
+    """Half of what a node keeps: a neighbour that repairs us delivers a whole arc, a stranger never fills all."""
+
+    bytes_max: int = 1 << 29
+    """512 MiB, with `RECORD_OVERHEAD_BYTES` for each: half of what a node keeps by default."""
+
+
+class Ledger:
+    """Who delivered what is kept. What was here before a restart, or what we asked for, is charged to nobody."""
+
+    __slots__ = ("_charged", "_quota", "_totals")
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._charged: dict[bytes, tuple[str, int]] = {}
+        self._totals: dict[str, tuple[int, int]] = {}
+
+    def has_room(self, host: str, key: bytes, value_bytes: int) -> bool:
+        """Whether `host` may deliver a value of so many bytes under `key`, in place of what is there."""
+        records, size = self._totals.get(host, (0, 0))
+        charged = self._charged.get(key)
+        if charged is not None and charged[0] == host:
+            records -= 1
+            size -= charged[1]
+        size += value_bytes + RECORD_OVERHEAD_BYTES
+        return records < self._quota.records_max and size <= self._quota.bytes_max
+
+    def charge(self, host: str, key: bytes, value_bytes: int) -> None:
+        """`host` delivered what is now kept under `key`."""
+        self.release(key)
+        size = value_bytes + RECORD_OVERHEAD_BYTES
+        records, total = self._totals.get(host, (0, 0))
+        self._totals[host] = (records + 1, total + size)
+        self._charged[key] = (host, size)
+
+    def release(self, key: bytes) -> None:
+        """What was kept under `key` is charged to nobody any more."""
+        charged = self._charged.pop(key, None)
+        if charged is None:
+            return
+        host, size = charged
+        records, total = self._totals[host]
+        if records == 1:
+            del self._totals[host]
+        else:
+            self._totals[host] = (records - 1, total - size)

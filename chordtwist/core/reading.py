@@ -1,0 +1,219 @@
+"""One read of a record under way: which replicas to ask for what, and when their answers are enough.
+
+The value comes from the nearest replica, versions from the others of a majority, all at once: no single replica is
+believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Content
+records prove themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Precedence, Record, RecordKind
+
+REDIRECTS_MAX = 4
+"""Owners that may have joined before the one we knew, one by one; with more, a fresh search is cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to put: to the replica at `rank`, for the value or for the version only."""
+
+    peer: Peer
+    rank: int
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a replica said: the precedence of what it keeps, None of nothing; the record where it sent it.
+
+    `ended`: what it keeps is a stub.
+    """
+
+    precedence: Precedence | None
+    record: Record | None = None
+    ended: bool = False
+
+
+NOTHING_KEPT = Said(None)
+
+
+class Reading:
+    """Start with `begin`; put the questions that every method returns; report what came of each; stop when `done`."""
+
+    def __init__(self, replicas: Iterable[Peer], copies: int, me: Peer) -> None:
+        """@param replicas: the owner, then the members behind it. @param copies: how many of them should keep the
+        record; the rest stand in for those that are silent. @param me: who answers itself at no cost, so first.
+        """
+        self._order = list(replicas)
+        self._copies = copies
+        self._me = me
+        self._waiting: dict[tuple[Peer, bool], None] = {}
+        self._asked: dict[Peer, None] = {}
+        self._said: dict[Peer, Said] = {}
+        self._out: dict[Peer, None] = {}
+        self._redirects = 0
+        self._best: Precedence | None = None
+        self._in_hand: Record | None = None
+        self._in_hand_precedence: Precedence | None = None
+        self._ended = False
+        self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the answers are enough, or nobody is left to be asked."""
+        return self._done
+
+    @property
+    def record(self) -> Record | None:
+        """What the answers say stands there."""
+        if self._ended and self._in_hand_precedence != self._best:
+            return None
+        return self._in_hand
+
+    @property
+    def ended(self) -> bool:
+        """Whether the newest thing that was heard of is the stub of something that ended."""
+        return self._ended
+
+    @property
+    def certain(self) -> bool:
+        """Whether a majority has spoken; else some of those that keep the record may only have been silent."""
+        return sum(peer in self._said for peer in self._order[: self._replicas]) >= self._quorum
+
+    @property
+    def behind(self) -> list[tuple[int, Peer]]:
+        """Which replicas said that they lack `record` or keep an older one, with their ranks."""
+        return [
+            (rank, peer)
+            for rank, peer in enumerate(self._order[: self._replicas])
+            if peer in self._said and self._said[peer].precedence != self._best
+        ]
+
+    def begin(self) -> list[Ask]:
+        """The first questions: the value from the nearest, versions from the others of a majority."""
+        nearest = self._me if self._me in self._order[: self._replicas] else self._order[0]
+        asks = [self._ask(nearest, value=True)]
+        for peer in self._order[: self._replicas]:
+            if len(asks) >= self._quorum:
+                break
+            if peer is not nearest:
+                asks.append(self._ask(peer, value=False))
+        return asks
+
+    def said(self, ask: Ask, said: Said) -> list[Ask]:
+        """A replica answered."""
+        self._waiting.pop((ask.peer, ask.value), None)
+        self._said[ask.peer] = said
+        self._out.pop(ask.peer, None)
+        return self._next()
+
+    def out(self, ask: Ask) -> list[Ask]:
+        """A replica is silent, tells nonsense, or still pulls its records: somebody stands in for it."""
+        self._waiting.pop((ask.peer, ask.value), None)
+        self._said.pop(ask.peer, None)
+        self._out[ask.peer] = None
+        return self._next()
+
+    def not_mine(self, ask: Ask, predecessor: Peer) -> list[Ask]:
+        """The replica we took for the owner says who stands before it: that one is asked, it itself again behind it."""
+        self._redirects += 1
+        if predecessor in self._order or self._redirects > REDIRECTS_MAX:
+            return self.out(ask)
+        self._waiting.pop((ask.peer, ask.value), None)
+        self._asked.pop(ask.peer, None)
+        self._order.insert(0, predecessor)
+        asks = [self._ask(predecessor, value=True), self._ask(ask.peer, value=False)]
+        return asks + self._next()
+
+    def hedge(self) -> list[Ask]:
+        """Time has passed without enough answers: ask the next one too, as if somebody had failed."""
+        if self._done:
+            return []
+        for peer in self._order:
+            if peer not in self._asked:
+                return [self._ask(peer, value=self._in_hand is None)]
+        if self._in_hand is None:
+            for peer in self._order:
+                if self._is_open(peer) and (peer, True) not in self._waiting:
+                    return [self._ask(peer, value=True)]
+        return []
+
+    def renew(self, replicas: Iterable[Peer]) -> list[Ask]:
+        """A fresh route: those that have not spoken are asked, also the ones that were silent a moment ago."""
+        self._order = list(replicas)
+        self._out.clear()
+        self._done = False
+        for peer in list(self._asked):
+            if peer not in self._said and (peer, True) not in self._waiting and (peer, False) not in self._waiting:
+                del self._asked[peer]
+        return self._next()
+
+    @property
+    def _replicas(self) -> int:
+        return min(self._copies, len(self._order))
+
+    @property
+    def _quorum(self) -> int:
+        return self._replicas // 2 + 1
+
+    def _ask(self, peer: Peer, value: bool) -> Ask:
+        self._asked[peer] = None
+        self._waiting[(peer, value)] = None
+        return Ask(peer, self._order.index(peer), value)
+
+    def _is_open(self, peer: Peer) -> bool:
+        """Whether it has been asked and said nothing so far."""
+        return peer in self._asked and peer not in self._said and peer not in self._out
+
+    def _weigh(self) -> None:
+        self._best = self._in_hand = self._in_hand_precedence = None
+        self._ended = False
+        for said in self._said.values():
+            precedence = said.precedence
+            if precedence is None:
+                continue
+            if self._best is None or precedence > self._best:
+                self._best, self._ended = precedence, said.ended
+            elif precedence == self._best:
+                # Of a record at its end some have the stub a moment earlier: it lives until the last says so.
+                self._ended = self._ended and said.ended
+            if said.record is not None and (self._in_hand_precedence is None or precedence > self._in_hand_precedence):
+                self._in_hand, self._in_hand_precedence = said.record, precedence
+
+    def _next(self) -> list[Ask]:
+        self._weigh()
+        if self._in_hand is not None and self._in_hand.kind is RecordKind.CONTENT and self._in_hand_precedence == (1,):
+            self._done = self._best == (1,)
+        heard = len(self._said)
+        if heard >= self._quorum and self._best is not None:
+            self._done = self._ended or self._in_hand_precedence == self._best
+        if self._done:
+            return []
+        asks: list[Ask] = []
+        if self._best is not None and not self._ended and self._in_hand_precedence != self._best:
+            asks += self._fetch_best()
+        within = self._order[: self._replicas + sum(peer in self._out for peer in self._order)]
+        fresh = [peer for peer in within if peer not in self._asked]
+        value_coming = self._in_hand is not None or any(value for _, value in self._waiting)
+        waiting = {peer for peer, _ in self._waiting if peer not in self._said}
+        if self._best is None and not value_coming:
+            # Those that spoke have nothing. Nothing is only nothing when all say so: the others at once.
+            asks += [self._ask(peer, value=True) for peer in fresh]
+            asks += [self._ask(peer, value=True) for peer in within if peer in waiting]
+        else:
+            lacking = self._quorum - heard - len(waiting)
+            asks += [self._ask(peer, value=self._in_hand is None) for peer in fresh[: max(0, lacking)]]
+        if not self._waiting:
+            self._done = True
+        return asks
+
+    def _fetch_best(self) -> list[Ask]:
+        """The value from one of those that name the best version, unless one of them is being asked for it."""
+        holders = [peer for peer, said in self._said.items() if said.precedence == self._best]
+        if any((peer, True) in self._waiting for peer in holders):
+            return []
+        return [self._ask(holders[0], value=True)]

@@ -1,0 +1,56 @@
+"""Routes found lately, so that most reads and writes need no search: who owned which arc, who stood behind it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import replace
+
+from chordtwist.core.lookup import Route
+from chordtwist.core.ring import RING_SIZE, Arc, RingId, distance
+
+ROUTES_MAX = 4_096
+KEPT_S = 60.0
+"""A stale route costs one more round trip, since an owner that is none says so: kept for as long as a quiet ring hardly
+changes, and short against what a changing one would make of a thousand routes."""
+
+
+class Routes:
+    """Which arcs are known to have which owner: each from a position that was looked for up to the owner found."""
+
+    def __init__(self) -> None:
+        self._owners: list[RingId] = []
+        self._routes: dict[RingId, tuple[Arc, Route, float]] = {}
+
+    def learn(self, route: Route, now_s: float) -> None:
+        """A search has found it just now."""
+        owner = route.owner.id
+        arc = Arc((route.position - 1) % RING_SIZE, owner)
+        known = self._routes.get(owner)
+        if known is None:
+            if len(self._owners) >= ROUTES_MAX:
+                self._owners.clear()
+                self._routes.clear()
+            self._owners.insert(bisect_left(self._owners, owner), owner)
+        elif known[1].replicas == route.replicas and distance(known[0].after, owner) > distance(arc.after, owner):
+            arc = known[0]
+        self._routes[owner] = (arc, route, now_s)
+
+    def known(self, position: RingId, now_s: float) -> Route | None:
+        """Who keeps `position`, when a search of the last minute tells."""
+        if not self._owners:
+            return None
+        index = bisect_left(self._owners, position)
+        owner = self._owners[index if index < len(self._owners) else 0]
+        arc, route, learned_s = self._routes[owner]
+        if position not in arc:
+            return None
+        if now_s - learned_s > KEPT_S:
+            self.forget(route)
+            return None
+        return replace(route, position=position, hops=0, questions=0)
+
+    def forget(self, route: Route) -> None:
+        """It has turned out to be stale."""
+        owner = route.owner.id
+        if self._routes.pop(owner, None) is not None:
+            self._owners.pop(bisect_left(self._owners, owner))

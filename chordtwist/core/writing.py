@@ -1,0 +1,103 @@
+"""One write to the replicas under way: who has confirmed, who stands in for whom, and when it is done.
+
+Done is when the owner, as owner, and a majority of the replicas have confirmed: every later majority of readers meets
+one of them. The rest still get theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.reading import REDIRECTS_MAX
+
+Send = tuple[Peer, int]
+"""To whom, as which replica; 0 is the owner."""
+
+
+class Writing:
+    """Start with `begin`; send what every method returns; report what came of each."""
+
+    def __init__(self, replicas: Iterable[Peer], copies: int) -> None:
+        """@param replicas: the owner, then the members behind it: more than `copies`, they stand in for silent ones."""
+        self._order = list(replicas)
+        self._copies = copies
+        self._waiting: dict[Peer, None] = {}
+        self._sent: dict[Peer, int] = {}
+        self._out: dict[Peer, None] = {}
+        self._redirects = 0
+        self.stored_at: dict[Peer, None] = {}
+        self.refusals: dict[Peer, str] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether the owner and a majority have confirmed."""
+        return self._order[0] in self.stored_at and len(self.stored_at) >= self.quorum
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it cannot be done, when the owner refuses or too many do."""
+        if not self.refusals or self.done:
+            return None
+        of_owner = self.refusals.get(self._order[0])
+        if of_owner is not None and (of_owner != "newer" or not self._waiting):
+            return of_owner
+        if self._replicas - len(self.refusals) < self.quorum:
+            return next(iter(self.refusals.values()))
+        return None
+
+    @property
+    def over(self) -> bool:
+        """Whether everybody who was asked has answered, or will not."""
+        return not self._waiting
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many copies as can be are confirmed."""
+        return self.done and len(self.stored_at) >= self._replicas
+
+    def begin(self) -> list[Send]:
+        """To all replicas at once."""
+        return [self._send(peer) for peer in self._order[: self._replicas]]
+
+    def stored(self, peer: Peer) -> None:
+        """A replica confirmed, as what it was last taken for."""
+        self._waiting.pop(peer, None)
+        self.stored_at[peer] = None
+
+    def refused(self, peer: Peer, reason: str) -> None:
+        """A replica said no: nobody can stand in for it, the reason holds everywhere."""
+        self._waiting.pop(peer, None)
+        self.refusals[peer] = reason
+
+    def out(self, peer: Peer) -> list[Send]:
+        """A replica is silent, or leaves: the next member behind the others stands in for it."""
+        self._waiting.pop(peer, None)
+        self._out[peer] = None
+        within = self._order[: self._replicas + len(self._out)]
+        return [self._send(peer) for peer in within if peer not in self._sent]
+
+    def not_mine(self, peer: Peer, predecessor: Peer) -> list[Send]:
+        """The replica taken for the owner names the one before it: that is sent the record as the owner, it itself
+        again as a replica.
+        """
+        self._redirects += 1
+        if predecessor in self._order or self._redirects > REDIRECTS_MAX:
+            return self.out(peer)
+        self._order.insert(0, predecessor)
+        return [self._send(predecessor), self._send(peer)]
+
+    @property
+    def _replicas(self) -> int:
+        return min(self._copies, len(self._order))
+
+    @property
+    def quorum(self) -> int:
+        """How many make a majority."""
+        return self._replicas // 2 + 1
+
+    def _send(self, peer: Peer) -> Send:
+        rank = self._order.index(peer)
+        self._waiting[peer] = None
+        self._sent[peer] = rank
+        return peer, rank

@@ -1,0 +1,206 @@
+"""What this node keeps: the store, with summaries of its pieces that are kept up as records come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from chordtwist.core.digests import NOTHING, Summary, mark
+from chordtwist.core.quotas import Ledger, Quota
+from chordtwist.core.records import Entry, Kept, Record, Stub, merge, position_of, present
+from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
+from chordtwist.node.interfaces import IRecordStore
+
+ENTRIES_PER_TURN = 2_000
+"""Entries looked at before others get the reactor: about 5 ms."""
+
+ENTRIES_PER_BUCKET = 32
+BUCKETS_MAX = 2_048
+"""Buckets of one arc: adding so many up costs a millisecond. An arc with more is scanned instead."""
+
+LIFE_SLACK_MS = 1_000
+"""A copy of a version that is here is written again only for a life that differs by more: each way a copy comes adds
+its own delay, and a write for a few milliseconds is a write for nothing."""
+
+
+class Holdings:
+    """Every change of the store goes through here."""
+
+    def __init__(self, store: IRecordStore, clock: IReactorTime, quota: Quota) -> None:
+        self.store = store
+        self._clock = clock
+        self._ledger = Ledger(quota)
+        self._buckets: dict[int, dict[int, Summary]] = {}
+        self._shift = ID_BITS
+
+    def now_ms(self) -> int:
+        """The steady clock that expiries are counted on."""
+        return int(self._clock.seconds() * 1000)
+
+    def get(self, key: bytes) -> Kept | None:
+        """What is there now, to the millisecond: a live record, a stub, or nothing."""
+        kept = self.store.get(key)
+        if kept is None or kept.expiry_ms > (now_ms := self.now_ms()):
+            return kept
+        return present(kept, now_ms)
+
+    def has_room(self, host: str | None, kept: Kept) -> bool:
+        """Whether an address may deliver this; None is ourselves, and what we asked for."""
+        return host is None or self._ledger.has_room(host, kept.key, _size(kept))
+
+    def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
+        """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing.
+
+        The Deferred fires when it is safe, and fails with `StoreFull`.
+        """
+        if here is not None:
+            kept = merge(kept, here)
+            if not _differs(kept, here):
+                return None
+        return self._put(kept, host)
+
+    def _put(self, kept: Kept, host: str | None) -> Deferred[None]:
+        before = self.store.get(kept.key)
+        written = self.store.put(kept)
+        now = self.store.get(kept.key)
+        if now is None or now.version != kept.version:
+            return written  # there was no room, and it has failed already
+        self._count(before, kept)
+        if host is None:
+            self._ledger.release(kept.key)
+        else:
+            self._ledger.charge(host, kept.key, _size(kept))
+        return written.addErrback(self._not_written, kept.key)
+
+    def _not_written(self, failure: Failure, key: bytes) -> Failure:
+        """The disk said no later: what was counted is counted again when somebody asks."""
+        self._buckets.pop(position_of(key) >> self._shift, None)
+        self._ledger.release(key)
+        return failure
+
+    def remove(self, key: bytes) -> None:
+        """Keep nothing under `key`."""
+        before = self.store.get(key)
+        if before is not None:
+            self.store.remove(key)
+            self._count(before, None)
+            self._ledger.release(key)
+
+    def sweep(self) -> int:
+        """Turn a batch of what has expired into stubs, or into nothing. Answers how many there were."""
+        now_ms = self.now_ms()
+        gone = self.store.expired(now_ms)
+        for kept in gone:
+            left = present(kept, now_ms)
+            if left is None:
+                self.remove(kept.key)
+            else:
+                self._put(left, None)
+        return len(gone)
+
+    # Summaries
+
+    def refine(self, arc: Arc) -> None:
+        """Size the buckets for the arc that this node owns and as much as it keeps now."""
+        buckets = min(BUCKETS_MAX, max(1, self.store.records() // ENTRIES_PER_BUCKET))
+        shift = max(0, arc.length.bit_length() - buckets.bit_length())
+        # A factor of 4 either way costs less than counting everything again.
+        if abs(shift - self._shift) > 2:
+            self._shift = shift
+            self._buckets.clear()
+
+    async def summary(self, arc: Arc, above: int) -> Summary:
+        """Of everything kept in `arc` with more than `above` copies, stubs included. Gives way to others on its way."""
+        total, looked = NOTHING, 0
+        for piece, index in self._pieces(arc):
+            if index is None:
+                for entry in self.store.scan(piece):
+                    if entry.copies > above:
+                        total += Summary(1, mark(entry.key, entry.version))
+                    looked += 1
+                    if looked >= ENTRIES_PER_TURN:
+                        looked = 0
+                        await deferLater(self._clock, 0)
+                continue
+            bucket = self._buckets.get(index)
+            if bucket is None:
+                bucket = self._buckets[index] = self._counted(piece)
+                looked += sum(level.count for level in bucket.values())
+            for copies, level in bucket.items():
+                if copies > above:
+                    total += level
+            looked += 1
+            if looked >= ENTRIES_PER_TURN:
+                looked = 0
+                await deferLater(self._clock, 0)
+        return total
+
+    def entries(self, arc: Arc, above: int) -> Iterator[Entry]:
+        """What is kept in `arc` with more than `above` copies."""
+        return (entry for entry in self.store.scan(arc) if entry.copies > above)
+
+    def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:
+        """The arc in pieces: whole buckets with their number, the rest without."""
+        width = 1 << self._shift
+        if self._shift >= ID_BITS or arc.length < width or arc.length // width > 2 * BUCKETS_MAX:
+            yield arc, None
+            return
+        # Bucket i holds the positions i * width up to (i + 1) * width - 1.
+        first = -(-(arc.after + 1) // width)
+        after, upto = arc.after, arc.upto if arc.upto > arc.after else arc.upto + RING_SIZE
+        last = (upto + 1) // width
+        if first >= last:
+            yield arc, None
+            return
+        if first * width - 1 > after:
+            yield Arc(after, (first * width - 1) % RING_SIZE), None
+        for index in range(first, last):
+            number = index % (RING_SIZE // width)
+            yield Arc((number * width - 1) % RING_SIZE, number * width + width - 1), number
+        if last * width - 1 < upto:
+            yield Arc((last * width - 1) % RING_SIZE, arc.upto), None
+
+    def _counted(self, piece: Arc) -> dict[int, Summary]:
+        bucket: dict[int, Summary] = {}
+        for entry in self.store.scan(piece):
+            bucket[entry.copies] = bucket.get(entry.copies, NOTHING) + Summary(1, mark(entry.key, entry.version))
+        return bucket
+
+    def _count(self, before: Kept | None, kept: Kept | None) -> None:
+        if not self._buckets:
+            return
+        some = before or kept
+        assert some is not None
+        bucket = self._buckets.get(position_of(some.key) >> self._shift)
+        if bucket is None:
+            return
+        if before is not None:
+            bucket[before.copies] -= Summary(1, mark(before.key, before.version))
+        if kept is not None:
+            bucket[kept.copies] = bucket.get(kept.copies, NOTHING) + Summary(1, mark(kept.key, kept.version))
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.value) if isinstance(kept, Record) else 0
+
+
+def _differs(kept: Kept, here: Kept) -> bool:
+    """Whether `kept`, merged from `here` and something else, is worth a write."""
+    return (
+        kept.version != here.version
+        or kept.copies != here.copies
+        or isinstance(kept, Stub) != isinstance(here, Stub)
+        or _size(kept) != _size(here)
+        or abs(kept.expiry_ms - here.expiry_ms) > LIFE_SLACK_MS
+        or _until_ms(kept) > _until_ms(here) + LIFE_SLACK_MS
+        or (isinstance(kept, Record) and isinstance(here, Record) and kept.value != here.value)
+    )
+
+
+def _until_ms(kept: Kept) -> int:
+    """Until when its version is remembered at least."""
+    return max(kept.expiry_ms, kept.stub_until_ms) if isinstance(kept, Record) else kept.expiry_ms

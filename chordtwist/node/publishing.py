@@ -1,0 +1,474 @@
+"""What this node has taken for others: brought to the replicas, and looked after until its life ends.
+
+A put is stamped when it arrives and lives from then on. Until its replicas have confirmed it this node serves it
+itself; afterwards it asks the owner now and then whether it is still there, and stores the very same version again when
+it is not, unless somebody has a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from heapq import heappop, heappush
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core import errors
+from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Kept, PutResult, Record, RecordKind, Version, position_of, precedence
+from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
+from chordtwist.core.writing import Writing
+from chordtwist.node.holdings import Holdings
+from chordtwist.node.reads import Reader
+from chordtwist.node.record_bodies import body_of
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store, Stored
+
+PUT_WITHIN_S = 10.0
+"""A put that is not confirmed by then is reported as not confirmed; it is tried on until its life ends."""
+
+RETRY_S, RETRY_SLOWEST_S = 0.5, 60.0
+"""A write that could not be done is tried again after so long, then after twice as long each."""
+
+LOOK_AFTER_S = (15.0, 60.0, 240.0)
+LOOK_AFTER_SLOWEST_S = 600.0
+"""When the owner is asked whether a published record is still there: soon after it was put, when a ring in trouble may
+have lost it, then every ten minutes. Repair keeps it; this is for the case that all its replicas went at once."""
+
+GRACE_MS = 5_000
+"""For so long after its end a publication is remembered: a replica's copy lives longer by the delay of its way, and
+this node, which knows the exact end, must not serve it then."""
+
+PUBLICATION_BYTES_MAX = 64 << 20
+PUBLICATIONS_MAX = 100_000
+"""Beyond this the oldest are no longer looked after by this node; their replicas keep them all the same."""
+
+
+class Publication:
+    """One put of this node."""
+
+    __slots__ = (
+        "confirmed",
+        "due",
+        "expected_seq",
+        "give_up_s",
+        "kept",
+        "looks",
+        "overtaken",
+        "result",
+        "retries",
+        "stamped_again",
+        "writing",
+    )
+
+    def __init__(self, kept: Kept, expected_seq: int | None, give_up_s: float, result: Deferred[PutResult]) -> None:
+        self.kept = kept
+        self.give_up_s = give_up_s
+        self.due = 0
+        """Which of its places in the queue counts: the last one."""
+        self.expected_seq = expected_seq
+        self.result: Deferred[PutResult] | None = result
+        self.writing: Writing | None = None
+        self.confirmed = False
+        self.stamped_again = False
+        self.overtaken = False
+        self.retries = 0
+        self.looks = 0
+
+
+class Publisher:
+    """Everything this node has put, by key: at most one each."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        ring_me: Peer,
+        reader: Reader,
+        holdings: Holdings,
+        versions: VersionClock,
+        clock: IReactorTime,
+        wall_ms: Callable[[], int],
+        rng: Random,
+        ask: Callable[[Peer, Store | Fetch], Answer | Deferred[Answer]],
+    ) -> None:
+        self._me = ring_me
+        self._reader = reader
+        self._holdings = holdings
+        self._versions = versions
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._rng = rng
+        self._ask = ask
+        self._publications: dict[bytes, Publication] = {}
+        self._bytes = 0
+        self._due: list[tuple[float, int, Publication]] = []
+        self._serial = 0
+        self._timer: IDelayedCall | None = None
+        self._stopped = False
+
+    # What the node asks
+
+    def publish(self, kept: Kept, expected_seq: int | None) -> Deferred[PutResult]:
+        """Bring it to its replicas. Fires with a `PutResult` when it is confirmed; fails with `Refused` or
+        `Unreachable`.
+        """
+        result: Deferred[PutResult] = Deferred()
+        publication = Publication(kept, expected_seq, self._clock.seconds() + PUT_WITHIN_S, result)
+        self._remember(publication)
+        self._schedule(PUT_WITHIN_S, publication)
+        self._write(publication, self._reader.route(position_of(kept.key)))
+        return result
+
+    def unconfirmed(self, key: bytes) -> Kept | None:
+        """What was put here under `key` and is not confirmed yet, while it lives."""
+        publication = self._publications.get(key)
+        if publication is None or publication.confirmed or publication.kept.expiry_ms <= self._holdings.now_ms():
+            return None
+        return publication.kept
+
+    def ended(self, record: Record) -> bool:
+        """Whether a record that a replica still has was put here and has lived its life."""
+        publication = self._publications.get(record.key)
+        return (
+            publication is not None
+            and publication.kept.version == record.version
+            and publication.kept.expiry_ms <= self._holdings.now_ms()
+        )
+
+    def exact(self, record: Record) -> Record:
+        """The record with the exact end of its life, where it was put here."""
+        publication = self._publications.get(record.key)
+        if publication is None or publication.kept.version != record.version:
+            return record
+        return replace(record, expiry_ms=min(record.expiry_ms, publication.kept.expiry_ms))
+
+    def stop(self) -> None:
+        """End every timer; results that are awaited fail."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due.clear()
+        publications, self._publications = list(self._publications.values()), {}
+        for publication in publications:
+            self._fail(publication, errors.Unreachable(None, "this node stops"))
+
+    def __len__(self) -> int:
+        return len(self._publications)
+
+    # Bringing it there
+
+    def _write(self, publication: Publication, route: Route | None) -> None:
+        if route is None:
+            self._reader.find(position_of(publication.kept.key)).addCallbacks(
+                lambda found: self._write(publication, found),
+                self._not_found,
+                errbackArgs=(publication,),
+            )
+            return
+        if not self._is_current(publication) or self._is_over(publication):
+            return
+        writing = publication.writing = Writing(route.replicas, publication.kept.copies)
+        for peer, rank in writing.begin():
+            self._store(publication, writing, peer, rank)
+
+    def _not_found(self, failure: Failure, publication: Publication) -> None:
+        if not failure.check(errors.Unreachable):
+            self._log.failure("a search failed", failure)
+        if self._is_current(publication):
+            self._retry(publication)
+
+    def _store(self, publication: Publication, writing: Writing, peer: Peer, rank: int) -> None:
+        if self._is_over(publication):
+            return
+        body = body_of(publication.kept, self._holdings.now_ms())
+        answer = self._ask(peer, Store(body, rank, publication.expected_seq))
+        version = publication.kept.version
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(
+                self._answered,
+                self._silent,
+                callbackArgs=(publication, writing, peer, version),
+                errbackArgs=(publication, writing, peer),
+            )
+        else:
+            self._answered(answer, publication, writing, peer, version)
+
+    def _silent(self, failure: Failure, publication: Publication, writing: Writing, peer: Peer) -> None:
+        if not failure.check(errors.ChordtwistError):
+            self._log.failure("storing at {peer} failed", failure, peer=str(peer))
+        self._go_on(publication, writing, writing.out(peer))
+
+    def _answered(
+        self, answer: Answer, publication: Publication, writing: Writing, peer: Peer, version: Version
+    ) -> None:
+        sends: list[tuple[Peer, int]] = []
+        if isinstance(answer, Stored):
+            writing.stored(peer)
+        elif isinstance(answer, Refused):
+            if answer.reason == "newer" and self._may_be_ours(answer, publication, version):
+                writing.stored(peer)
+            elif answer.reason == "leaving":
+                sends = writing.out(peer)
+            else:
+                writing.refused(peer, answer.reason)
+                if answer.reason == "newer" and self._stamp_again(publication, writing, answer):
+                    return
+                if answer.reason == "clock":
+                    self._report_skew(answer, peer)
+        elif isinstance(answer, NotMine):
+            try:
+                sends = writing.not_mine(peer, self._reader.ring.identity.unpack(answer.predecessor))
+            except ValueError:
+                sends = writing.out(peer)
+        else:
+            sends = writing.out(peer)
+        self._go_on(publication, writing, sends)
+
+    def _go_on(self, publication: Publication, writing: Writing, sends: list[tuple[Peer, int]]) -> None:
+        if self._stopped or publication.writing is not writing:
+            return
+        for peer, rank in sends:
+            self._store(publication, writing, peer, rank)
+        if writing.done:
+            self._confirm(publication, writing)
+        elif writing.refusal is not None:
+            self._refuse(publication, writing.refusal)
+        elif writing.over and not publication.confirmed:
+            self._retry(publication)
+
+    def _confirm(self, publication: Publication, writing: Writing) -> None:
+        if not publication.confirmed:
+            publication.confirmed = True
+            publication.expected_seq = None  # it stands; looking after it swaps nothing
+            publication.retries = 0
+            if publication.overtaken:
+                self._forget(publication)
+            else:
+                self._look_later(publication)
+        result, publication.result = publication.result, None
+        if result is not None:
+            kept = publication.kept
+            life_ms = kept.expiry_ms - self._holdings.now_ms() if isinstance(kept, Record) else 0
+            result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, life_ms)))
+
+    def _refuse(self, publication: Publication, reason: str) -> None:
+        if reason in ("newer", "kind", "seq", "wrong", "clock"):
+            self._forget(publication)
+        elif not publication.confirmed:
+            self._retry(publication)
+        self._fail(publication, errors.Refused(_REASONS.get(reason, reason)))
+
+    def _may_be_ours(self, answer: Refused, publication: Publication, version: Version) -> bool:
+        """Whether the newer version that stands there came after this put: another put of this node, or one that
+        somebody else took while this one was on its way. Then this one was stored for a moment, as it were.
+        """
+        if not _is_plain(publication.kept):
+            return False
+        there = Version(answer.version_ms, answer.publisher)
+        if there <= version:
+            return False
+        if there.publisher == self._me.packed:
+            return True
+        if there.ms <= self._wall_ms():
+            publication.overtaken = True
+            return True
+        return False
+
+    def _stamp_again(self, publication: Publication, writing: Writing, answer: Refused) -> bool:
+        """A version stands there that our clock has not reached: it is slow, or that of its publisher is fast. The put
+        came later all the same, so it is stamped again, behind that version, once.
+        """
+        kept = publication.kept
+        if publication.stamped_again or not self._is_current(publication) or publication.writing is not writing:
+            return False
+        if not _is_plain(kept):
+            return False
+        there, now_ms = Version(answer.version_ms, answer.publisher), self._wall_ms()
+        if there <= kept.version:
+            return False  # the stub of this very put, which has ended there
+        if is_ahead(there, now_ms):
+            # Not on the word of one: a liar could claim the far future, and all others would refuse what follows it.
+            if sum(reason == "newer" for reason in writing.refusals.values()) < writing.quorum:
+                return False
+            version = self._versions.after(there)
+        else:
+            self._versions.see(there, now_ms)
+            version = self._versions.next(now_ms)
+        self._log.info(
+            "the clock of {publisher} is ahead of ours by at least {ahead_ms} ms: the put was stamped again",
+            publisher=there.publisher.hex(),
+            ahead_ms=there.ms - now_ms,
+        )
+        publication.stamped_again = True
+        publication.confirmed = False
+        publication.kept = replace(kept, version=version)
+        self._write(publication, self._reader.route(position_of(kept.key)))
+        return True
+
+    def _report_skew(self, answer: Refused, peer: Peer) -> None:
+        self._log.warn(
+            "{peer} refuses what is stamped here: our clock is ahead of its by {ahead_ms} ms, {most_ms} are allowed",
+            peer=str(peer),
+            ahead_ms=self._wall_ms() - answer.version_ms,
+            most_ms=AHEAD_MS_MAX,
+        )
+
+    # Looking after it
+
+    def _retry(self, publication: Publication) -> None:
+        wait_s = min(RETRY_SLOWEST_S, RETRY_S * (1 << min(publication.retries, 10)))
+        publication.retries += 1
+        publication.writing = None
+        self._schedule(wait_s * (0.5 + self._rng.random()), publication)
+
+    def _look_later(self, publication: Publication) -> None:
+        looks = publication.looks
+        publication.looks += 1
+        wait_s = LOOK_AFTER_S[looks] if looks < len(LOOK_AFTER_S) else LOOK_AFTER_SLOWEST_S
+        self._schedule(wait_s * (0.5 + self._rng.random()), publication)
+
+    def _attend(self, publication: Publication) -> None:
+        """Its time has come: to be forgotten, given up, tried again, or looked after."""
+        now_ms = self._holdings.now_ms()
+        if publication.give_up_s <= self._clock.seconds():
+            self._fail(publication, errors.Unreachable(None, "too few replicas answered"))
+        if publication.kept.expiry_ms <= now_ms:
+            self._fail(publication, errors.Unreachable(None, "it expired before enough replicas answered"))
+            grace_ms = publication.kept.expiry_ms + GRACE_MS - now_ms
+            if grace_ms > 0:
+                self._schedule(grace_ms / 1000, publication)
+            else:
+                self._forget(publication)
+        elif publication.confirmed:
+            self._look(publication, self._reader.route(position_of(publication.kept.key)))
+        else:
+            self._schedule(RETRY_SLOWEST_S, publication)
+            if publication.writing is None or publication.writing.over:
+                self._write(publication, None)
+
+    def _look(self, publication: Publication, route: Route | None) -> None:
+        self._look_later(publication)
+        if route is None:
+            self._reader.find(position_of(publication.kept.key)).addCallbacks(
+                lambda found: self._ask_owner(publication, found), lambda failure: None
+            )
+        else:
+            self._ask_owner(publication, route)
+
+    def _ask_owner(self, publication: Publication, route: Route) -> None:
+        if not self._is_current(publication) or self._is_over(publication):
+            return
+        answer = self._ask(route.owner, Fetch(publication.kept.key, 0, False))
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(self._owner_said, lambda failure: None, callbackArgs=(publication, route))
+        else:
+            self._owner_said(answer, publication, route)
+
+    def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
+        if not self._is_current(publication) or self._is_over(publication):
+            return
+        if isinstance(answer, NotMine):
+            self._reader.routes.forget(route)
+            self._write(publication, None)
+        elif isinstance(answer, (Found, NotFound)):
+            said = self._reader.judged(publication.kept.key, answer, value=False)
+            ours = precedence(publication.kept)
+            if said is None or said.precedence is None or said.precedence < ours:
+                self._write(publication, route)
+            elif said.precedence > ours:
+                self._forget(publication)
+
+    # Keeping count
+
+    def _is_current(self, publication: Publication) -> bool:
+        return self._publications.get(publication.kept.key) is publication
+
+    def _is_over(self, publication: Publication) -> bool:
+        return publication.kept.expiry_ms <= self._holdings.now_ms()
+
+    def _remember(self, publication: Publication) -> None:
+        before = self._publications.pop(publication.kept.key, None)
+        if before is not None:
+            self._bytes -= _size(before)
+        self._publications[publication.kept.key] = publication
+        self._bytes += _size(publication)
+        while self._bytes > PUBLICATION_BYTES_MAX or len(self._publications) > PUBLICATIONS_MAX:
+            self._forget(next(iter(self._publications.values())))
+
+    def _forget(self, publication: Publication) -> None:
+        if self._is_current(publication):
+            del self._publications[publication.kept.key]
+            self._bytes -= _size(publication)
+
+    def _fail(self, publication: Publication, error: errors.ChordtwistError) -> None:
+        result, publication.result = publication.result, None
+        if result is not None:
+            result.errback(error)
+
+    def _schedule(self, wait_s: float, publication: Publication) -> None:
+        if self._stopped:
+            return
+        now_s = self._clock.seconds()
+        left_s = (publication.kept.expiry_ms - self._holdings.now_ms()) / 1000
+        if left_s > 0:
+            # A little later, so that the end has come for certain in whole milliseconds.
+            wait_s = min(wait_s, left_s + 0.002)
+        due_s = now_s + wait_s
+        if publication.result is not None:
+            due_s = min(due_s, max(now_s, publication.give_up_s))
+        self._serial += 1
+        publication.due = self._serial
+        heappush(self._due, (due_s, self._serial, publication))
+        if self._due[0][1] == self._serial:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due:
+            self._timer = self._clock.callLater(max(0.0, self._due[0][0] - self._clock.seconds()), self._come_due)
+
+    def _come_due(self) -> None:
+        self._timer = None
+        now_s = self._clock.seconds()
+        for _ in range(DUE_AT_ONCE):
+            if not self._due or self._due[0][0] > now_s:
+                break
+            _, serial, publication = heappop(self._due)
+            if serial != publication.due:
+                continue
+            if self._is_current(publication):
+                self._attend(publication)
+            else:
+                self._fail(publication, errors.Unreachable(None, "too few replicas answered"))
+        if self._timer is None:
+            self._set_timer()
+
+
+DUE_AT_ONCE = 200
+"""Publications attended to in one turn of the reactor: about a millisecond of its time."""
+
+_REASONS = {
+    "newer": "a newer record stands under that key",
+    "kind": "a record that proves its key stands there: nothing else may replace it",
+    "clock": "this node's clock is ahead of the others by more than a minute",
+    "full": "the owner has no room for it",
+    "seq": "another seq stands there than the one to be replaced",
+    "wrong": "it is not what its kind demands: the key, or the signature, does not fit",
+}
+
+
+def _size(publication: Publication) -> int:
+    kept = publication.kept
+    return len(kept.value) if isinstance(kept, Record) else 0
+
+
+def _is_plain(kept: Kept) -> bool:
+    return kept.seal is None and not (isinstance(kept, Record) and kept.kind is RecordKind.CONTENT)

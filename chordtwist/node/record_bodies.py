@@ -1,0 +1,93 @@
+"""Records and stubs as they travel, and back: a remaining life on the wire, an expiry on this node's own clock here."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from chordtwist.core.errors import Malformed
+from chordtwist.core.records import Kept, Record, RecordKind, Seal, Stub, Version
+from chordtwist.wire import peer_messages as wire
+
+LIFE_MS_MAX = 1 << 40
+"""34 years: beyond any maximum, and small enough that sums of it stay in 63 bits."""
+
+
+def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
+    """What travels of something that is alive, or remembered, at `now_ms`."""
+    if isinstance(kept, Stub):
+        return _stub_body(kept, now_ms)
+    return wire.RecordBody(
+        kept.key,
+        kept.value,
+        kept.kind,
+        kept.version.ms,
+        kept.version.publisher,
+        kept.expiry_ms - now_ms,
+        kept.copies,
+        None if kept.seal is None else _sealed(kept.seal),
+        max(0, kept.stub_until_ms - now_ms),
+    )
+
+
+def version_body_of(record: Record, now_ms: int) -> wire.RecordBody:
+    """A record without its value; where there is a seal the value's digest proves it."""
+    return wire.RecordBody(
+        record.key,
+        b"" if record.seal is None else sha256(record.value).digest(),
+        record.kind,
+        record.version.ms,
+        record.version.publisher,
+        record.expiry_ms - now_ms,
+        record.copies,
+        None if record.seal is None else _sealed(record.seal),
+    )
+
+
+def _stub_body(stub: Stub, now_ms: int) -> wire.RecordBody:
+    return wire.RecordBody(
+        stub.key,
+        stub.digest,
+        RecordKind.PLAIN if stub.seal is None else RecordKind.SIGNED,
+        stub.version.ms,
+        stub.version.publisher,
+        0,
+        stub.copies,
+        None if stub.seal is None else _sealed(stub.seal),
+        stub.expiry_ms - now_ms,
+    )
+
+
+def without_life(body: wire.RecordBody) -> wire.RecordBody:
+    """The stub that a record named without its value would leave."""
+    return wire.RecordBody(
+        body.key, body.value, body.record_kind, body.version_ms, body.publisher, 0, body.copies, body.seal
+    )
+
+
+def kept_from(body: wire.RecordBody, now_ms: int, life_ms_max: int) -> Kept:
+    """What a body brings, counted from `now_ms`, a life cut to `life_ms_max`.
+
+    @raise Malformed: its kind is unknown.
+    """
+    version = Version(body.version_ms, body.publisher)
+    seal = None if body.seal is None else _seal(body.seal)
+    stub_until_ms = now_ms + min(body.stub_life_ms, life_ms_max)
+    copies = max(1, body.copies)
+    if not body.life_ms:
+        return Stub(body.key, version, stub_until_ms, copies, seal, body.value if seal is not None else b"")
+    try:
+        kind = RecordKind(body.record_kind)
+    except ValueError:
+        raise Malformed(f"a record of the unknown kind {body.record_kind}") from None
+    expiry_ms = now_ms + min(body.life_ms, life_ms_max)
+    if stub_until_ms <= expiry_ms:
+        stub_until_ms = 0
+    return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, stub_until_ms)
+
+
+def _sealed(seal: Seal) -> wire.Seal:
+    return wire.Seal(seal.public_key, seal.salt, seal.seq, seal.signature)
+
+
+def _seal(seal: wire.Seal) -> Seal:
+    return Seal(seal.public_key, seal.salt, seal.seq, seal.signature)

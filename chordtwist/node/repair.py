@@ -1,0 +1,543 @@
+"""Keeping every record at its replicas while members come and go.
+
+The owner of an arc compares what it keeps with each of its replicas and sends what is missing there, both ways. A
+newcomer compares its arc with the old owner in the same way, and a leaver with its successor. What nobody is
+responsible for here goes to its owner, and is dropped when all its replicas have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, gaps, is_listed, mark_bytes, short_mark
+from chordtwist.core.errors import ChordtwistError, Refused, StoreFull, Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Entry, Kept, Record, Version
+from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
+from chordtwist.node.holdings import Holdings
+from chordtwist.node.interfaces import IRing
+from chordtwist.node.reads import Reader
+from chordtwist.node.record_bodies import body_of, kept_from
+from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.peer_messages import (
+    BATCH_BYTES_MAX,
+    BATCH_RECORDS_MAX,
+    MARKS_MAX,
+    Digest,
+    HandedOver,
+    HandOver,
+    Holds,
+    InStep,
+    Missing,
+    Parts,
+    RecordBody,
+    StoreAll,
+    StoredAll,
+)
+
+ROUND_S = 60.0
+"""Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
+every read repairs what it meets."""
+
+SOON_S = 1.5
+"""After a change of the ring: a few rounds of stabilization, so that those who change together are seen together."""
+
+DAMPED_S = 5.0
+"""Between the beginnings of two rounds at least, however often the ring changes."""
+
+ROUNDS_MISSED_MAX = 3
+"""A holder whose owner has not compared for so many rounds looks for the owner itself."""
+
+PULL_AGAIN_S = 1.0
+PULLS_MAX = 10
+"""How often a newcomer tries to get its arc from somebody; then it serves what it has, and the rounds do the rest."""
+
+TIDY_AFTER_S = 20.0
+"""After joining: by then every owner that counts on us has compared once, and the rest of what a restart found on disk
+is not ours any more."""
+
+TIDIED_AT_ONCE = 8
+"""Owners looked up in one round for what nobody is responsible for here."""
+
+DUTIES_MAX = 256
+"""Owners that are believed to count on us: more than any replication needs, few enough to look through."""
+
+NOWHERE = position_bytes(0)
+
+RECORD_OVERHEAD_BYTES = 100
+"""What a record takes in a batch besides its value."""
+
+
+class Repair:
+    """The duty of one node to its records."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        ring: IRing,
+        holdings: Holdings,
+        reader: Reader,
+        clock: IReactorTime,
+        rng: Random,
+        accept: Callable[[Kept, str | None], Deferred[None] | None],
+        copies: int,
+        life_ms_max: int,
+    ) -> None:
+        """@param accept: keeps what somebody else sent, as far as it wins."""
+        self._ring = ring
+        self._holdings = holdings
+        self._reader = reader
+        self._clock = clock
+        self._rng = rng
+        self._accept = accept
+        self._copies = copies
+        self._life_ms_max = life_ms_max
+        self._timer: IDelayedCall | None = None
+        self._due_s = 0.0
+        self._began_s = self._joined_s = clock.seconds() - DAMPED_S
+        self._pulls = 0
+        self._busy = False
+        self._changed = False
+        self._running = False
+        self._duties: dict[bytes, tuple[Arc, int, float]] = {}
+        """Owners that count us as a replica: their arc, our distance, when they last compared."""
+        self.pulling = False
+        self.in_step: Arc | None = None
+        """The arc that was last found in step with a majority of its replicas: of it our word is good."""
+        self.sent = self.fetched = self.dropped = self.rounds = 0
+        """Records sent to others, fetched from others, dropped as surplus; rounds done."""
+
+    # When
+
+    def start(self) -> None:
+        """Do rounds until `stop`."""
+        self._running = True
+        self._schedule(ROUND_S * (0.5 + self._rng.random()))
+
+    def stop(self) -> None:
+        """End the timer; what is under way ends by itself."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def joined(self, old_owner: Peer | None) -> None:
+        """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
+        self._joined_s = self._clock.seconds()
+        self._duties.clear()
+        self.in_step = None
+        if old_owner is None:
+            self.soon()
+        else:
+            Deferred.fromCoroutine(self.pull(old_owner)).addErrback(
+                lambda failure: self._log.failure("pulling our records failed", failure)
+            )
+
+    def ring_changed(self) -> None:
+        """Another predecessor, or other replicas."""
+        arc = self.arc
+        if arc is None:
+            self.in_step = None
+        elif self.in_step is not None and arc.length < self.in_step.length:
+            # Somebody else owns the rest now; should he go again, his writes must be looked for first.
+            self.in_step = arc
+        self.soon()
+
+    def soon(self) -> None:
+        """Compare soon, but not again and again while the ring goes on changing."""
+        if not self._running:
+            return
+        self._changed = True
+        if not self._busy:
+            due_s = max(self._clock.seconds() + SOON_S * (0.5 + self._rng.random()), self._began_s + DAMPED_S)
+            if self._timer is None or due_s < self._due_s:
+                self._schedule(due_s - self._clock.seconds())
+
+    def _schedule(self, wait_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due_s = self._clock.seconds() + wait_s
+        self._timer = self._clock.callLater(wait_s, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._busy = True
+        self._changed = False
+        self._began_s = self._clock.seconds()
+        Deferred.fromCoroutine(self.round()).addErrback(self._failed).addCallback(self._ended)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("a round of repair failed; it goes on", failure)
+
+    def _ended(self, _: None) -> None:
+        self._busy = False
+        if not self._running:
+            return
+        self._schedule(ROUND_S * (0.5 + self._rng.random()))
+        if self._changed:
+            self.soon()
+
+    # The round of an owner
+
+    @property
+    def arc(self) -> Arc | None:
+        """What this node owns; None while it does not know its predecessor."""
+        ring = self._ring
+        if not ring.is_member:
+            return None
+        if ring.predecessor is None:
+            return Arc(ring.me.id, ring.me.id) if not ring.successors else None
+        return Arc(ring.predecessor.id, ring.me.id)
+
+    async def round(self) -> None:
+        """Compare our arc with its replicas, then see to what nobody is responsible for here."""
+        while self._holdings.sweep():
+            await deferLater(self._clock, 0)
+        arc = self.arc
+        if arc is None or self.pulling:
+            return
+        self.rounds += 1
+        self._holdings.refine(arc)
+        replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
+        outcomes: list[Deferred[bool]] = []
+        for above, peer in enumerate(replicas, 1):
+            if above >= self._copies and not (await self._holdings.summary(arc, above)).count:
+                break
+            outcomes.append(Deferred.fromCoroutine(self._compared(peer, arc, above)))
+        answered = await DeferredList(outcomes)
+        wanted = min(self._copies - 1, len(replicas))
+        in_step = sum(1 for _, right in answered[:wanted] if right)
+        # With ourselves a majority: whatever was confirmed to anybody is here now.
+        self.in_step = arc if in_step + 1 > (wanted + 1) // 2 else None
+        if self._running and self._clock.seconds() - self._joined_s >= TIDY_AFTER_S:
+            await self._tidy(arc)
+
+    async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
+        try:
+            await self.reconcile(peer, arc, above, duty=True)
+        except ChordtwistError as error:
+            self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
+            return False
+        return True
+
+    # Comparing with one peer
+
+    async def reconcile(self, peer: Peer, arc: Arc, above: int, duty: bool = False, both: bool = True) -> None:
+        """Until both keep the same records of `arc` with more than `above` copies: send what is missing there and,
+        where `both`, fetch what is missing here.
+
+        @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
+        """
+        pieces = [arc]
+        while pieces:
+            piece = pieces.pop()
+            mine = await self._holdings.summary(piece, above)
+            after, upto = position_bytes(piece.after), position_bytes(piece.upto)
+            told = wire.Summary(mine.count, mark_bytes(mine.total))
+            answer = await self._ring.ask(peer, Digest(after, upto, above, told, duty))
+            duty = False
+            if isinstance(answer, InStep):
+                continue
+            if not isinstance(answer, Parts):
+                raise Unreachable(peer, f"it answered a digest with {type(answer).__name__}")
+            if len(answer.parts) == 1:
+                await self._level(peer, piece, above, mine.count, answer.parts[0].count, both)
+                continue
+            parts = cut(piece)
+            if len(parts) != len(answer.parts):
+                raise Unreachable(peer, "it cuts arcs into other parts")
+            for part, theirs in zip(parts, answer.parts, strict=True):
+                ours = await self._holdings.summary(part, above)
+                if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
+                    continue
+                if is_listed(part, ours.count, theirs.count):
+                    await self._level(peer, part, above, ours.count, theirs.count, both)
+                else:
+                    pieces.append(part)
+
+    async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
+        """Even out a piece that is not worth cutting."""
+        if not theirs:
+            await self._send(peer, [entry.key for entry in self._holdings.entries(arc, above)])
+        elif not mine:
+            if both:
+                await self._fetch_arc(peer, arc, above)
+        else:
+            await self._level_by_list(peer, arc, above, both)
+
+    async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
+        entries = list(self._holdings.entries(arc, above))
+        for start in range(0, max(1, len(entries)), MARKS_MAX):
+            listed = entries[start : start + MARKS_MAX]
+            is_last = start + MARKS_MAX >= len(entries)
+            after = arc.after if not start else entries[start - 1].position
+            piece = Arc(after, arc.upto if is_last else listed[-1].position)
+            missing = await self._missing(peer, piece, above, listed, both)
+            besides = {held.key: Version(held.version_ms, held.publisher) for held in missing.besides}
+            lacking = [listed[index] for index in missing.lacks if index < len(listed)]
+            # Of what both have the newer goes to the other side: ours unless theirs is, and the other way round.
+            await self._send(
+                peer, [entry.key for entry in lacking if besides.get(entry.key, entry.version) <= entry.version]
+            )
+            here = {entry.key: entry.version for entry in listed}
+            wanted = [key for key, version in besides.items() if key not in here or here[key] < version]
+            if wanted:
+                await self._fetch_keys(peer, wanted)
+
+    async def _missing(self, peer: Peer, arc: Arc, above: int, entries: list[Entry], both: bool) -> Missing:
+        marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
+        question = Holds(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
+        answer = await self._ring.ask(peer, question)
+        if not isinstance(answer, Missing):
+            raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
+        return answer
+
+    async def _send(self, peer: Peer, keys: Iterable[bytes]) -> None:
+        for batch in self._batches(keys):
+            answer = await self._ring.ask(peer, StoreAll(batch))
+            if not isinstance(answer, StoredAll):
+                raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
+            self.sent += len(batch) - len(answer.refused)
+
+    def _batches(self, keys: Iterable[bytes]) -> Iterable[list[RecordBody]]:
+        """What is kept under `keys` when its turn comes, in batches."""
+        batch: list[RecordBody] = []
+        size = 0
+        for key in keys:
+            kept = self._holdings.get(key)
+            if kept is None:
+                continue
+            batch.append(body_of(kept, self._holdings.now_ms()))
+            size += RECORD_OVERHEAD_BYTES + (len(kept.value) if isinstance(kept, Record) else 0)
+            if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_RECORDS_MAX:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+    async def _fetch_arc(self, peer: Peer, arc: Arc, above: int) -> None:
+        after, upto = position_bytes(arc.after), position_bytes(arc.upto)
+        while True:
+            answer = await self._ring.ask(peer, HandOver(after, upto, above))
+            reached = await self._take(peer, answer)
+            if reached.reached == upto:
+                return
+            left = distance(position_from_bytes(after), arc.upto)
+            if not 0 < distance(position_from_bytes(reached.reached), arc.upto) < (left or 1 << 256):
+                raise Unreachable(peer, "its hand-over does not move on")
+            after = reached.reached
+
+    async def _fetch_keys(self, peer: Peer, keys: list[bytes]) -> None:
+        while keys:
+            asked, keys = keys[:BATCH_RECORDS_MAX], keys[BATCH_RECORDS_MAX:]
+            got = await self._take(peer, await self._ring.ask(peer, HandOver(NOWHERE, NOWHERE, 0, asked)))
+            if got.reached in asked[1:]:
+                # The batch was full: `reached` is the first key that had no place in it.
+                keys = asked[asked.index(got.reached) :] + keys
+
+    async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
+        if not isinstance(answer, HandedOver):
+            raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
+        now_ms = self._holdings.now_ms()
+        for body in answer.records:
+            try:
+                # What we asked for is charged to nobody.
+                written = self._accept(kept_from(body, now_ms, self._life_ms_max), None)
+            except StoreFull:
+                raise
+            except Refused as refused:
+                self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
+                continue
+            self.fetched += 1
+            if written is not None:
+                await written
+        return answer
+
+    # Answering those who compare
+
+    async def compare(self, peer: Peer, question: Digest) -> InStep | Parts:
+        """How an arc here differs from what the asker has in it."""
+        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
+        theirs = Summary(question.summary.count, int.from_bytes(question.summary.total, "big"))
+        if question.duty:
+            self._note_duty(peer, arc, question.above)
+            self._holdings.sweep()
+        ours = await self._holdings.summary(arc, question.above)
+        if ours == theirs:
+            return InStep()
+        if is_listed(arc, ours.count, theirs.count):
+            return Parts([wire.Summary(ours.count, mark_bytes(ours.total))])
+        parts = []
+        for part in cut(arc):
+            summary = await self._holdings.summary(part, question.above)
+            parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
+        return Parts(parts)
+
+    def list_missing(self, question: Holds) -> Missing:
+        """Which of the listed records are not here, and which here are not listed."""
+        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
+        size = SHORT_MARK_BYTES
+        theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
+        here: set[bytes] = set()
+        besides: list[wire.Held] = []
+        for entry in self._holdings.entries(arc, question.above):
+            found = short_mark(entry.key, entry.version)
+            if found in theirs:
+                here.add(found)
+            elif question.both and len(besides) < BATCH_RECORDS_MAX:
+                besides.append(wire.Held(entry.key, entry.version.ms, entry.version.publisher))
+        return Missing([index for found, index in theirs.items() if found not in here], besides)
+
+    def hand_out(self, question: HandOver) -> HandedOver:
+        """The next batch of an arc, or of the keys named; then `reached` is the first key that comes in none so far."""
+        if question.keys:
+            keys = iter(question.keys)
+            batch = next(iter(self._batches(keys)), [])
+            more = next(keys, None)
+            return HandedOver(batch, question.upto if more is None else more)
+        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
+        entries = self._holdings.entries(arc, question.above)
+        last: Entry | None = None
+
+        def keys_of() -> Iterable[bytes]:
+            nonlocal last
+            for last in entries:
+                yield last.key
+
+        keys_left = iter(keys_of())
+        batch = next(iter(self._batches(keys_left)), [])
+        reached = question.upto if last is None else position_bytes(last.position)
+        return HandedOver(batch, question.upto if next(keys_left, None) is None else reached)
+
+    def _note_duty(self, peer: Peer, arc: Arc, above: int) -> None:
+        # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
+        self._duties = {
+            packed: duty
+            for packed, duty in self._duties.items()
+            if packed != peer.packed and arc.upto not in duty[0] and duty[0].upto not in arc
+        }
+        if len(self._duties) >= DUTIES_MAX:
+            del self._duties[next(iter(self._duties))]
+        self._duties[peer.packed] = (arc, above, self._clock.seconds())
+
+    # What nobody is responsible for here
+
+    async def _tidy(self, own: Arc) -> None:
+        """Records that no owner has compared for some rounds go to their owner, and are dropped when all replicas have
+        them.
+        """
+        since_s = self._clock.seconds() - ROUNDS_MISSED_MAX * 1.5 * ROUND_S
+        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
+        duties = [(arc, above) for arc, above, _ in self._duties.values()]
+        surplus = [(gap, 256) for gap in gaps([own, *(arc for arc, _ in duties)])]
+        # A record of fewer copies than our distance is not what its owner compares with us.
+        surplus += [(arc, above) for arc, above in duties if arc != own]
+        looked_up = 0
+        for arc, copies_max in surplus:
+            held = await self._holdings.summary(arc, 0)
+            if copies_max < 256:
+                held -= await self._holdings.summary(arc, copies_max)
+            while held.count and looked_up < TIDIED_AT_ONCE and self._running:
+                looked_up += 1
+                try:
+                    left = await self._return(arc, copies_max)
+                except ChordtwistError as error:
+                    self._log.debug("what is kept for others was not returned: {error}", error=error)
+                    break
+                if left is None:
+                    break
+                arc = left
+
+    async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
+        """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
+        first = next((entry for entry in self._holdings.entries(arc, 0) if entry.copies <= copies_max), None)
+        if first is None:
+            return None
+        me = self._ring.me
+        route = await self._reader.find(first.position)
+        owner = route.owner
+        is_last = distance(first.position, owner.id) >= distance(first.position, arc.upto)
+        piece = Arc(arc.after, arc.upto if is_last else owner.id)
+        held: list[Entry] = []
+        for entry in self._holdings.entries(piece, 0):
+            if entry.copies <= copies_max:
+                held.append(entry)
+                if len(held) == MARKS_MAX:
+                    piece, is_last = Arc(piece.after, entry.position), False
+                    break
+        replicas = list(route.replicas)
+        my_rank = replicas.index(me) if me in replicas else len(replicas)
+        missing_somewhere: set[bytes] = set()
+        for rank, peer in enumerate(replicas):
+            here = [entry for entry in held if entry.copies > rank]
+            if not here:
+                break
+            if peer == me:
+                continue
+            answer = await self._missing(peer, piece, rank, here, both=False)
+            lacking = [here[index].key for index in answer.lacks if index < len(here)]
+            missing_somewhere.update(lacking)
+            if rank == 0:
+                await self._send(peer, lacking)
+        for entry in held:
+            if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
+                continue
+            kept = self._holdings.get(entry.key)
+            if kept is not None and kept.version == entry.version:
+                self._holdings.remove(entry.key)
+                self.dropped += 1
+        return None if is_last else Arc(piece.upto, arc.upto)
+
+    # Coming and going
+
+    async def pull(self, old_owner: Peer) -> None:
+        """Get our arc from the old owner, or when it fails from those behind it, who keep copies."""
+        self._pulls += 1
+        this = self._pulls
+        self.pulling = True
+        try:
+            for _ in range(PULLS_MAX):
+                for peer in dict.fromkeys((old_owner, *self._ring.successors)):
+                    arc = self.arc
+                    if arc is None or not self._running or this != self._pulls:
+                        return
+                    self._holdings.refine(arc)
+                    if peer != self._ring.me and await self._pulled(peer, arc):
+                        return
+                if not self._ring.successors:
+                    return
+                await deferLater(self._clock, PULL_AGAIN_S)
+            self._log.warn("nobody handed our part of the ring over; copies elsewhere will be found")
+        finally:
+            if this == self._pulls:
+                self.pulling = False
+                self.soon()
+
+    async def _pulled(self, peer: Peer, arc: Arc) -> bool:
+        try:
+            await self.reconcile(peer, arc, 0)
+        except ChordtwistError as error:
+            self._log.debug("{peer} did not hand our arc over: {error}", peer=str(peer), error=error)
+            return False
+        return True
+
+    async def hand_over(self) -> None:
+        """Before we leave: the successor gets everything of our arc that it lacks, owners get what is theirs."""
+        arc = self.arc
+        if arc is None:
+            return
+        for peer in self._ring.successors:
+            try:
+                await self.reconcile(peer, arc, 0, both=False)
+                break
+            except ChordtwistError as error:
+                self._log.debug("{peer} did not take our records: {error}", peer=str(peer), error=error)
+        await self._tidy(arc)
