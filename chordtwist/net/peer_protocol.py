@@ -18,7 +18,6 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
     IReactorTime,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -29,7 +28,7 @@ from chordtwist.core.errors import Malformed, Refused, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
-from chordtwist.net.tls import Tls
+from chordtwist.net.tls import Tls, explain
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
     BODY_BYTES_MAX,
@@ -140,7 +139,9 @@ class PeerFactory(Factory):
 
     def wrapped(self, link: PeerProtocol) -> Protocol:
         """What a transport is given for a link: the link itself, or TLS around it."""
-        return link if self._tls is None else self._tls.wrap(link, link.dialled is not None)
+        if self._tls is None:
+            return link
+        return self._tls.wrap(link, None if link.dialled is None else (link.dialled.host, link.dialled.port))
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -239,8 +240,9 @@ class PeerProtocol(Protocol):
         transport = cast(Any, self.transport)
         self.came_from = transport.getPeer().host
         self._set_limit(MEET_WITHIN_S, self._met_nobody)
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
+        no_delay = getattr(transport, "setTcpNoDelay", None)
+        if no_delay is not None:
+            no_delay(True)
         if self._tls is None:
             self._introduce()
 
@@ -301,9 +303,8 @@ class PeerProtocol(Protocol):
         """The transport is gone."""
         self.connected = 0
         if not self._has_ended:
-            refusal = None if self._tls is None else self._tls.refusal(reason)
-            end = End.LOST if refusal is None else End.REFUSED
-            self._end(end, refusal or reason.getErrorMessage().rstrip("."))
+            we_refused, why = explain(reason, self.transport) or (False, reason.getErrorMessage().rstrip("."))
+            self._end(End.REFUSED if we_refused else End.LOST, why)
         self._clear_limit()
         if self._turn_ends is not None:
             self._turn_ends.cancel()
@@ -334,6 +335,8 @@ class PeerProtocol(Protocol):
             self._clear_limit()
             self.is_open = True
             cast(Any, self.transport).registerProducer(self, True)
+            if self._tls is not None and self.dialled is not None:
+                self._tls.remember(cast(Any, self.transport).getHandle(), (self.dialled.host, self.dialled.port))
             self._owner.met(self)
         except Refused as error:
             self._end(End.REFUSED, str(error))

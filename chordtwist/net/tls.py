@@ -1,19 +1,329 @@
-"""TLS 1.3 between nodes: our certificate, and what we demand of another's."""
+"""TLS 1.3 between nodes: both sides show a certificate, and each looks at the other's for itself.
+
+OpenSSL's own verdict does not suffice: it cannot know the address we dialled, and on a resumed session it gives none at
+all. So every connection, new or resumed, goes through `Tls.check` before a byte of it is believed.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
 
-from twisted.internet.protocol import Protocol
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from OpenSSL import SSL, crypto
+from service_identity import CertificateError, VerificationError
+from service_identity.pyopenssl import verify_ip_address
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.errors import Refused
+from chordtwist.core.peer import canonical_ip
+from chordtwist.net.certificates import load_key, revoked_serials, subject_address
+
+EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
+EXPORTER_BYTES = 32
+"""RFC 9266: what both ends of a TLS 1.3 session can derive, and nobody between them."""
+
+LOOK_AGAIN_EVERY_S = 5.0
+"""The files of certificates are looked at again so often, when a link is made: a renewal needs no restart."""
+
+SESSIONS_MAX = 4096
+"""Sessions that may be resumed, one for each peer."""
+
+_SELF_SIGNED, _EXPIRED, _NOT_YET = 18, 10, 9
+_UNKNOWN_ISSUER = frozenset((18, 19, 20, 21))
+"""OpenSSL's numbers (X509_V_ERR_...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a node shows, and whom it believes; all PEM."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes = b""
+    """Certificates of the authority, or of several while one is replaced. Empty in an open network."""
+
+    revoked: bytes = b""
+    """The authority's revocation list, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """Where credentials are kept, for those that an operator makes."""
+
+    certificate: Path
+    key: Path
+    authority: Path | None = None
+    revoked: Path | None = None
+
+    def read(self) -> Credentials:
+        """What the files hold. @raise OSError: one cannot be read."""
+        paths = (self.certificate, self.key, self.authority, self.revoked)
+        return Credentials(*(b"" if path is None else path.read_bytes() for path in paths))
+
+    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Changes when a file does."""
+        paths = (self.certificate, self.key, self.authority, self.revoked)
+        return tuple(_stamp(path) for path in paths if path is not None)
 
 
 class Tls:
-    def wrap(self, protocol: Protocol, dialled: bool) -> Protocol:
-        raise NotImplementedError
+    """The TLS of one node."""
 
-    def check(self, connection: Any, host: str) -> bytes:
-        raise NotImplementedError
+    _log = Logger()
 
-    def refusal(self, reason: Failure) -> str | None:
-        raise NotImplementedError
+    def __init__(
+        self,
+        credentials: Credentials,
+        host: str,
+        now: Callable[[], datetime],
+        clock: IReactorTime,
+        files: CredentialFiles | None = None,
+    ) -> None:
+        """
+        @param host: the IP address that other nodes dial; our certificate has to be for it.
+        @param now: wall time, UTC.
+        @param files: where the credentials come from, when they are to be read again.
+
+        @raise ValueError: they do not serve, and why.
+        """
+        self._host = host
+        self._now = now
+        self._clock = clock
+        self._files = files
+        self._stamp = None if files is None else files.stamp()
+        self._looked_at = clock.seconds()
+        self._sessions: OrderedDict[tuple[str, int], SSL.Session] = OrderedDict()
+        self._terms = _Terms(credentials, host, now())
+        self._dialling = self._factory(True)
+        self._accepting = self._factory(False)
+
+    def wrap(self, link: Protocol, dialled: tuple[str, int] | None) -> Protocol:
+        """TLS around a link: as the side that dialled an address, or as the one that was dialled."""
+        self._look_again()
+        wrapped = _TlsLink(self._accepting if dialled is None else self._dialling, link)
+        wrapped.dialled = dialled
+        return wrapped
+
+    def check(self, connection: SSL.Connection, host: str) -> bytes:
+        """Look at the certificate of whoever is at the other end, which has to be the node at the IP address `host`.
+
+        Returns what only the two ends of this session can derive.
+
+        @raise Refused: it is not to be talked to, and why.
+        """
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            raise Refused("it shows no certificate")
+        self._terms.check(certificate, self._now())
+        try:
+            address = subject_address(certificate)
+            verify_ip_address(connection, host)
+        except ValueError as error:
+            raise Refused(f"it shows {error}") from None
+        except (VerificationError, CertificateError):
+            raise Refused(f"its certificate is for {address} and not for {host}") from None
+        return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
+
+    def remember(self, connection: SSL.Connection, dialled: tuple[str, int]) -> None:
+        """Keep the session of a link that we dialled, to be resumed by the next dial to that address.
+
+        To be called once something has come over it: TLS 1.3 sends its tickets after the handshake.
+        """
+        session = connection.get_session()
+        if session is not None:
+            self._sessions[dialled] = session
+            self._sessions.move_to_end(dialled)
+            if len(self._sessions) > SESSIONS_MAX:
+                self._sessions.popitem(last=False)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show and demand something else from the next link on. @raise ValueError: it does not serve, and why."""
+        self._terms = _Terms(credentials, self._host, self._now())
+        self._sessions.clear()
+
+    def _look_again(self) -> None:
+        now = self._clock.seconds()
+        if self._files is None or now - self._looked_at < LOOK_AGAIN_EVERY_S:
+            return
+        self._looked_at = now
+        stamp = self._files.stamp()
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self.renew(self._files.read())
+        except (OSError, ValueError) as error:
+            self._log.error("the changed TLS files do not serve, the old ones stay in use: {error}", error=error)
+        else:
+            self._log.info("the changed TLS files are in use")
+
+    def _factory(self, dials: bool) -> TLSMemoryBIOFactory:
+        # TLSMemoryBIOProtocol, not the one that buffers writes: a link writes once per turn anyway.
+        return TLSMemoryBIOFactory(_Creator(self), dials, Factory(), self._clock)
+
+    def connection(self, link: _TlsLink, dials: bool) -> SSL.Connection:
+        """OpenSSL's side of a new link."""
+        connection = SSL.Connection(self._terms.dialling if dials else self._terms.accepting, None)
+        connection.set_app_data(link)
+        if dials and link.dialled is not None:
+            session = self._sessions.get(link.dialled)
+            if session is not None:
+                connection.set_session(session)
+        return connection
+
+
+def explain(reason: Failure, transport: object) -> tuple[bool, str] | None:
+    """Why TLS over a transport failed, if that is what its connection was lost by: whether it was we who refused the
+    other side, and the reason in words.
+    """
+    error = reason.value
+    if not isinstance(error, SSL.Error):
+        return None
+    why = getattr(transport, "why", "")
+    if why:
+        return True, why
+    words = error.args[0][-1][2] if error.args and error.args[0] else "it ended in the middle of a handshake"
+    for sign, meaning in _MEANINGS:
+        if sign in words:
+            return True, meaning
+    _, is_alert, alert = words.partition("alert ")
+    return (False, f"it refuses us: {alert}") if is_alert else (True, f"TLS failed: {words}")
+
+
+_MEANINGS = (
+    ("peer did not return a certificate", "it shows no certificate"),
+    ("unsupported protocol", "it speaks a TLS older than 1.3"),
+    ("wrong ssl version", "it speaks a TLS older than 1.3"),
+    ("alert protocol version", "it speaks no TLS 1.3"),
+    ("wrong version number", "it speaks no TLS"),
+    ("http request", "it speaks no TLS"),
+    ("packet length too long", "it speaks no TLS"),
+    ("record layer failure", "it speaks no TLS"),
+    ("unexpected message", "it speaks no TLS"),
+)
+"""What OpenSSL's words for a failed handshake mean here."""
+
+
+class _Terms:
+    # Our credentials, made ready: contexts for both directions, shared by all links, and what we demand.
+
+    def __init__(self, credentials: Credentials, host: str, now: datetime) -> None:
+        key = load_key(credentials.key)
+        self._certificate = _certificates(credentials.certificate, "certificate")[0]
+        if self._certificate.public_key() != key.public_key():
+            raise ValueError("the certificate is not for this key")
+        if subject_address(self._certificate) != canonical_ip(host):
+            raise ValueError(f"the certificate is for {subject_address(self._certificate)} and not for {host}")
+        self._authorities = (
+            _certificates(credentials.authority, "certificate of the authority") if credentials.authority else []
+        )
+        self._revoked = revoked_serials(credentials.revoked, self._authorities) if credentials.revoked else frozenset()
+        try:
+            self.check(self._certificate, now)
+        except Refused as error:
+            raise ValueError(f"our own certificate does not serve: {error}") from None
+        self.dialling, self.accepting = self._context(key), self._context(key)
+
+    def check(self, certificate: x509.Certificate, now: datetime) -> None:
+        # Raises Refused. All that OpenSSL checks as well, since it checks nothing on a resumed session.
+        if certificate.not_valid_after_utc < now:
+            raise Refused(f"its certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+        if certificate.not_valid_before_utc > now:
+            raise Refused(f"its certificate begins on {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
+        if self._authorities:
+            if not any(_is_issued_by(certificate, authority, now) for authority in self._authorities):
+                raise Refused("its certificate is not of this network's authority")
+            if certificate.serial_number in self._revoked:
+                raise Refused("its certificate was revoked")
+
+    def _context(self, key: Any) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_session_id(b"chordtwist")
+        context.use_certificate(self._certificate)
+        context.use_privatekey(key)
+        store = cast(crypto.X509Store, context.get_cert_store())
+        for authority in self._authorities:
+            store.add_cert(crypto.X509.from_cryptography(authority))
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge)
+        return context
+
+    def _judge(self, connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        # OpenSSL asks for each certificate of the chain. Strangers sign for themselves in an open network, where chains
+        # have no meaning; in a closed one the chain is node and authority.
+        if error == 0 and (depth == 0 or self._authorities):
+            return True
+        if error == _SELF_SIGNED and depth == 0 and not self._authorities:
+            return True
+        connection.get_app_data().why = _words(error, shown)
+        return False
+
+
+class _TlsLink(TLSMemoryBIOProtocol):
+    # `why`: what our verdict on the other side's certificate was, for OpenSSL's own words do not tell.
+
+    why = ""
+    dialled: tuple[str, int] | None = None
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class _Creator:
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return self._tls.connection(tlsProtocol, dials=True)
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return self._tls.connection(tlsProtocol, dials=False)
+
+
+def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ValueError(f"no {what} in PEM") from None
+
+
+def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate, now: datetime) -> bool:
+    if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+        return False
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _words(error: int, shown: crypto.X509) -> str:
+    if error == _EXPIRED:
+        return f"its certificate expired on {shown.to_cryptography().not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if error == _NOT_YET:
+        return f"its certificate begins on {shown.to_cryptography().not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    if error in _UNKNOWN_ISSUER:
+        return "its certificate is not of this network's authority"
+    return f"its certificate does not serve (X.509 error {error})"
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
