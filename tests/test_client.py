@@ -19,7 +19,7 @@ from chordtwist.core.records import PutResult, Seal, Version, signed_key
 from chordtwist.core.signed import Ed25519Signer
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint
-from chordtwist.net.client import DhtClient, key_of
+from chordtwist.net.client import DhtClient, NodeGone, key_of, seal
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -92,6 +92,17 @@ class ConversationTests(SynchronousTestCase):
         self.pump.flush()
         self.assertEqual(str(self.failureResultOf(refused, Refused).value), "the seal does not hold")
 
+    def test_signed(self) -> None:
+        """The owner of a key writes under it, in place of exactly what it expects."""
+        signer = Ed25519Signer(b"s" * 32)
+        key = signed_key(signer.public, b"name")
+        self.result(self.client.put_confirmed(key, b"one", seal=seal(signer, b"one", 1, b"name", 0)))
+        self.result(self.client.put_confirmed(key, b"two", seal=seal(signer, b"two", 2, b"name", 1)))
+        late = self.client.put_confirmed(key, b"three", seal=seal(signer, b"three", 3, b"name", 1))
+        self.pump.flush()
+        self.failureResultOf(late, Refused)
+        self.assertEqual(self.result(self.client.get(key)), b"two")
+
     def test_delete(self) -> None:
         """What was deleted is gone."""
         self.client.put(KEY, b"value")
@@ -132,7 +143,7 @@ class ConversationTests(SynchronousTestCase):
         got = self.client.get(OTHER)
         self.client.put(KEY, b"value")
         closed = [self.client.close(), self.client.close()]
-        self.assertIn("was closed", str(self.failureResultOf(got, Unreachable).value))
+        self.assertIn("was closed", str(self.failureResultOf(got, NodeGone).value))
         self.pump.flush()
         self.assertEqual([self.successResultOf(one) for one in closed], [None, None])
         self.assertEqual([key for key, *_ in self.dht.puts], [KEY])
@@ -213,7 +224,7 @@ class ClientTests(SynchronousTestCase):
             self.client.status(),
             self.client.shutdown(),
         ]
-        reasons = {str(self.failureResultOf(deferred, Unreachable).value) for deferred in under_way}
+        reasons = {str(self.failureResultOf(deferred, NodeGone).value) for deferred in under_way}
         self.assertEqual(reasons, {"the connection to the node is gone: Connection was closed cleanly"})
         self.assertIsNone(self.successResultOf(ended))
 
@@ -285,5 +296,5 @@ class ConnectTests(SynchronousTestCase):
         connected = DhtClient.connect(dialling_endpoint(reactor, "unix:/run/node.sock"))
         _, factory, *_ = reactor.unixClients[0]
         factory.clientConnectionFailed(None, TwistedFailure(ConnectionRefusedError(osError=111)))
-        reason = str(self.failureResultOf(connected, Unreachable).value)
+        reason = str(self.failureResultOf(connected, NodeGone).value)
         self.assertEqual(reason, "no node answers there: Connection refused")

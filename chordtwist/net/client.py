@@ -41,6 +41,7 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.records import KEY_BYTES, PutResult, Seal
+from chordtwist.core.signed import Signer, pack_record
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -66,6 +67,10 @@ T = TypeVar("T")
 _REQUEST_IDS = 1 << 32
 
 
+class NodeGone(Unreachable):
+    """The node itself cannot be reached, or the connection to it is gone; `Unreachable` alone is what it says of others."""
+
+
 def key_of(name: str) -> bytes:
     """The key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256."""
     if len(name) == 2 * KEY_BYTES and not set(name) - set(hexdigits):
@@ -73,11 +78,19 @@ def key_of(name: str) -> bytes:
     return sha256(name.encode(errors="surrogateescape")).digest()
 
 
+def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
+    """What makes `value` a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
+    there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).
+    """
+    signature = signer.sign(pack_record(salt, seq, sha256(value).digest()))
+    return Seal(signer.public, salt, seq, signature, expected_seq)
+
+
 @implementer(IPushProducer)
 class DhtClient(Protocol):
     """A connection to a node's API. Any number of questions may be under way; none waits for the answer to another.
 
-    When the connection is lost, what is under way fails with `Unreachable`, and so does what is asked afterwards.
+    When the connection is lost, what is under way fails with `NodeGone`, and so does what is asked afterwards.
     Cancelling a Deferred gives up waiting for its answer; the question has been asked all the same.
     """
 
@@ -97,11 +110,11 @@ class DhtClient(Protocol):
 
     @classmethod
     def connect(cls, endpoint: IStreamClientEndpoint) -> Deferred[DhtClient]:
-        """A client of the node that `endpoint` reaches; fails with `Unreachable`."""
+        """A client of the node that `endpoint` reaches; fails with `NodeGone`."""
 
         def unreachable(reason: TwistedFailure) -> DhtClient:
             reason.trap(ConnectError, DNSLookupError)
-            raise Unreachable(None, f"no node answers there: {_words(reason)}") from None
+            raise NodeGone(None, f"no node answers there: {_words(reason)}") from None
 
         connected: Deferred[DhtClient] = connectProtocol(endpoint, cls())
         return connected.addErrback(unreachable)
@@ -169,7 +182,7 @@ class DhtClient(Protocol):
     def close(self) -> Deferred[None]:
         """End the connection when everything is sent; fires when it is closed. What is under way fails."""
         if self._error is None:
-            self._give_up(Unreachable(None, "this connection to the node was closed"))
+            self._give_up(NodeGone(None, "this connection to the node was closed"))
             self._transport.unregisterProducer()
             self._transport.loseConnection()
         return self._end()
@@ -197,7 +210,7 @@ class DhtClient(Protocol):
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
         """The connection is gone, and with it every answer that is not here."""
         self._is_gone = True
-        self._give_up(Unreachable(None, f"the connection to the node is gone: {_words(reason)}"))
+        self._give_up(NodeGone(None, f"the connection to the node is gone: {_words(reason)}"))
         ends, self._until_end = self._until_end, []
         for end in ends:
             end.callback(None)

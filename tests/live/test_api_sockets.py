@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -43,8 +44,9 @@ class SocketTestCase(TestCase):
         port = await listening_endpoint(reactor, address).listen(door)
 
         def close() -> Deferred[Any]:
-            return DeferredList([door.close(), maybeDeferred(port.stopListening)])
+            return maybeDeferred(port.stopListening).addCallback(lambda stopped: door.close())
 
+        self.stop_listening = close
         self.addCleanup(close)
         return port
 
@@ -201,3 +203,30 @@ class ExampleTests(SocketTestCase):
             )
             self.assertEqual((err, status), (b"", 0), name)
             self.assertEqual(out, b"4 of 4 copies\ngreeting: good morning\nfarewell: nothing\n", name)
+
+
+class CommandTests(SocketTestCase):
+    async def chordtwist(self, *words: str, api: str) -> tuple[bytes, bytes, int]:
+        """Run the command as a process of its own."""
+        program = "from chordtwist.app.cli import main; main()"
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, ("-c", program, *words), {"PYTHONPATH": str(EXAMPLES.parents[1]), "CHORDTWIST_API": api}
+        )
+        return out, err, status
+
+    async def test_commands(self) -> None:
+        """The commands do what they say, over a real connection."""
+        api = "{}:{}".format(*await self.listen_somewhere())
+        out, err, status = await self.chordtwist("put", "greeting", "good morning", api=api)
+        self.assertEqual((out[64:], err, status), (b": 4 of 4 copies, for 3600 s\n", b"", 0))
+        self.assertEqual(await self.chordtwist("get", "greeting", api=api), (b"good morning", b"", 0))
+        out, err, status = await self.chordtwist("status", "--json", api=api)
+        self.assertEqual((json.loads(out), err, status), (self.dht.state, b"", 0))
+
+    async def test_shutdown(self) -> None:
+        """A node that is told to shut down is gone when the command ends."""
+        host, number = await self.listen_somewhere()
+        self.door._on_shutdown = self.stop_listening
+        out, err, status = await self.chordtwist("shutdown", api=f"{host}:{number}")
+        self.assertEqual((out, err, status), (f"the node at {host}:{number} has left\n".encode(), b"", 0))
+        self.assertEqual((await self.chordtwist("status", api=f"{host}:{number}"))[2], 3)

@@ -1,0 +1,53 @@
+"""``chordtwist delete``: put an end to a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from chordtwist.app.cli import signing, talking
+from chordtwist.core.records import PutResult, signed_key
+
+if TYPE_CHECKING:
+    from chordtwist.app.cli.talking import Connect, Door
+
+
+@click.command()
+@click.argument("key")
+@signing.keyfile_option
+@signing.seq_option
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: str, as_json: bool) -> None:
+    """Put an end to the value under KEY, everywhere, before its time.
+
+    KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. A record that was put with
+    --signed is ended with the same key file and name; one that was put with --content cannot be ended.
+
+    \b
+    Examples:
+        chordtwist delete greeting
+        chordtwist delete news --signed owner.pem
+    """
+    from chordtwist.net.client import key_of, seal
+
+    if keyfile is None:
+        if seq is not None:
+            raise click.UsageError("--seq is for --signed")
+        place, end = key_of(key), None
+    else:
+        signer, salt = signing.signer_of(keyfile), signing.salt_of(key)
+        # The end of a signed record is an empty value of a higher number.
+        place, end = signed_key(signer.public, salt), seal(signer, b"", signing.seq_or_now(seq), salt)
+
+    async def conversation(connect: Connect) -> PutResult:
+        client = await connect()
+        return await client.delete(place, end)
+
+    result = talking.confirmed(door, api, conversation, place, as_json)
+    if as_json:
+        talking.show_json({"key": place.hex(), "done": True, "copies": result.copies, "wanted": result.wanted})
+    else:
+        click.echo(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes")

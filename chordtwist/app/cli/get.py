@@ -1,0 +1,47 @@
+"""``chordtwist get``: a value, byte for byte."""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import click
+
+from chordtwist.app.cli import talking
+
+if TYPE_CHECKING:
+    from chordtwist.app.cli.talking import Connect, Door
+
+
+@click.command()
+@talking.key_argument
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
+    """Read the value under KEY and write it to standard output, exactly its bytes.
+
+    KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits.
+
+    \b
+    Examples:
+        chordtwist get greeting
+        chordtwist get backup > backup.tar
+        chordtwist get greeting --api 127.0.0.3:7401
+
+    Where there is nothing, nothing is written and the exit status is 1. With --json the value is shown in base64.
+    """
+
+    async def conversation(connect: Connect) -> bytes | None:
+        client = await connect()
+        return await client.get(key)
+
+    value = door.talk(api, conversation)
+    if as_json:
+        encoded = None if value is None else b64encode(value).decode()
+        talking.show_json({"key": key.hex(), "found": value is not None, "value_base64": encoded})
+    elif value is not None:
+        sys.stdout.buffer.write(value)
+    if value is None:
+        raise talking.No(f"there is no value under {key.hex()}")

@@ -1,0 +1,127 @@
+"""``chordtwist put``: store a value, and say how many copies there are of it."""
+
+from __future__ import annotations
+
+import sys
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from chordtwist.app.cli import signing, talking
+from chordtwist.core.records import PutResult, Seal, signed_key
+from chordtwist.wire.api_messages import VALUE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from chordtwist.app.cli.talking import Connect, Door
+
+
+@click.command()
+@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("value", required=False)
+@click.option("--ttl", "ttl_s", metavar="S", type=click.IntRange(0, (1 << 32) - 1), default=0, help="Seconds it lives.")
+@click.option("--replication", metavar="N", type=click.IntRange(0, 255), default=0, help="Copies to make of it.")
+@click.option(
+    "--content", is_flag=True, help="Take no KEY: the key is the SHA-256 of the value, and nothing else fits."
+)
+@signing.keyfile_option
+@signing.seq_option
+@click.option(
+    "--expect",
+    "expected_seq",
+    metavar="SEQ",
+    type=click.IntRange(0, (1 << 63) - 1),
+    help="With --signed, write only in place of the record with this number; 0: of none.",
+)
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(
+    door: Door,
+    key: str | None,
+    value: str | None,
+    ttl_s: int,
+    replication: int,
+    content: bool,
+    keyfile: BinaryIO | None,
+    seq: int | None,
+    expected_seq: int | None,
+    api: str,
+    as_json: bool,
+) -> None:
+    """Store VALUE under KEY, and say how many copies were made.
+
+    KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. VALUE is read from standard
+    input when it is left out; it has 1 to 65,495 bytes.
+
+    \b
+    Examples:
+        chordtwist put greeting "good morning"
+        chordtwist put backup --ttl 86400 --replication 8 < backup.tar
+        chordtwist put --content "nobody can change this"
+        chordtwist put news "only I can change this" --signed owner.pem
+
+    A value under a name can be replaced by anybody. What is put with --content or --signed cannot; both tell the key
+    under which to get it.
+    """
+    if content:
+        if keyfile is not None:
+            raise click.UsageError("--content and --signed are two kinds of record; choose one")
+        if value is not None:
+            raise click.UsageError("with --content there is no KEY, only VALUE")
+        key, value = None, key
+    elif key is None:
+        raise click.UsageError("Missing argument 'KEY'.")
+    if keyfile is None and (seq is not None or expected_seq is not None):
+        raise click.UsageError("--seq and --expect are for --signed")
+    raw = _bytes(value)
+    place, seal = _place(key, raw, keyfile, seq, expected_seq)
+
+    async def conversation(connect: Connect) -> PutResult:
+        client = await connect()
+        return await client.put_confirmed(place, raw, ttl_s, replication, seal)
+
+    result = talking.confirmed(door, api, conversation, place, as_json)
+    if as_json:
+        talking.show_json(
+            {
+                "key": place.hex(),
+                "done": True,
+                "copies": result.copies,
+                "wanted": result.wanted,
+                "version_ms": result.version.ms,
+                "life_s": result.life_ms / 1000,
+                **({} if seal is None else {"seq": seal.seq}),
+            }
+        )
+    else:
+        click.echo(f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.life_ms / 1000:.0f} s")
+
+
+def _bytes(value: str | None) -> bytes:
+    # An argument is what the shell passed, also where that is no text in this locale.
+    raw = _standard_input() if value is None else value.encode(errors="surrogateescape")
+    if not raw:
+        raise talking.BadValue("the value is empty; it has 1 to 65,495 bytes")
+    if len(raw) > VALUE_BYTES_MAX:
+        raise talking.BadValue("the value has more than 65,495 bytes")
+    return raw
+
+
+def _standard_input() -> bytes:
+    if sys.stdin.isatty():
+        click.echo("type the value; Ctrl-D ends it", err=True)
+    return sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
+
+
+def _place(
+    name: str | None, value: bytes, keyfile: BinaryIO | None, seq: int | None, expected_seq: int | None
+) -> tuple[bytes, Seal | None]:
+    from chordtwist.net.client import key_of, seal
+
+    if name is None:
+        return sha256(value).digest(), None
+    if keyfile is None:
+        return key_of(name), None
+    signer, salt = signing.signer_of(keyfile), signing.salt_of(name)
+    return signed_key(signer.public, salt), seal(signer, value, signing.seq_or_now(seq), salt, expected_seq)

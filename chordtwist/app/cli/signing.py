@@ -1,0 +1,65 @@
+"""Signed records on the command line: the owner's key from its file, and the key under which it writes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from chordtwist.core.records import SALT_BYTES_MAX
+
+if TYPE_CHECKING:
+    from chordtwist.core.signed import Ed25519Signer
+
+keyfile_option = click.option(
+    "--signed",
+    "keyfile",
+    metavar="KEYFILE",
+    type=click.File("rb"),
+    help="Sign with the Ed25519 private key in this PEM file; KEY is then a name of the owner's own.",
+)
+seq_option = click.option(
+    "--seq",
+    type=click.IntRange(1, (1 << 63) - 1),
+    help="With --signed, the number of this write, higher than that of the last one. Default: the time in ms.",
+)
+
+
+def signer_of(keyfile: BinaryIO) -> Ed25519Signer:
+    """The signer with the key in a file.
+
+    @raise click.BadParameter: there is no such key in it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from chordtwist.core.signed import Ed25519Signer
+
+    try:
+        key = load_pem_private_key(keyfile.read(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise click.BadParameter(
+            f"{keyfile.name} holds no Ed25519 private key in PEM without a password; one is made by"
+            " openssl genpkey -algorithm ed25519 -out owner.pem"
+        )
+    return Ed25519Signer(key.private_bytes_raw())
+
+
+def salt_of(name: str) -> bytes:
+    """What tells the records of one owner apart.
+
+    @raise click.BadParameter: the name is too long for it.
+    """
+    salt = name.encode(errors="surrogateescape")
+    if len(salt) > SALT_BYTES_MAX:
+        raise click.BadParameter(f"with --signed, KEY is a name of at most {SALT_BYTES_MAX} bytes")
+    return salt
+
+
+def seq_or_now(seq: int | None) -> int:
+    """The number of a write: as asked, or the wall time, which grows by itself."""
+    return time.time_ns() // 1_000_000 if seq is None else seq

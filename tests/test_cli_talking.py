@@ -1,0 +1,324 @@
+"""The commands that talk to a node, against a hash table in memory: what they show, and with which status they end."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Coroutine
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, connect
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.cli import delete, get, put, shutdown, status
+from chordtwist.app.cli.talking import Door
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.records import PutResult, signed_key
+from chordtwist.net.api import ApiFactory
+from chordtwist.net.client import DhtClient, NodeGone
+from tests.memory_dht import MemoryDht
+
+T = TypeVar("T")
+
+GREETING = sha256(b"greeting").hexdigest()
+
+
+class MemoryDoor(Door):
+    """Connects to a hash table in memory; `is_there` says whether anybody listens."""
+
+    def __init__(self, dht: MemoryDht, clock: Clock, shutdown_allowed: bool = True) -> None:
+        self._door = ApiFactory(dht, clock, self._stop)
+        self._host = "127.0.0.1" if shutdown_allowed else "192.0.2.1"
+        self._pumps: list[Any] = []
+        self.asked: list[str] = []
+        self.is_there = True
+        self.is_silent = False
+
+    def run(self, api: str, conversation: Callable[[Callable[[], Awaitable[Any]]], Coroutine[Any, Any, T]]) -> T:
+        self.asked.append(api)
+        talked: Deferred[T] = Deferred.fromCoroutine(conversation(self._connect))
+        while any([pump.pump() for pump in self._pumps]):
+            pass
+        results: list[T | Failure] = []
+        talked.addBoth(results.append)
+        result = results[0]
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+    def _connect(self) -> Deferred[DhtClient]:
+        if self.is_silent:
+            return fail(TimeoutError(30, "Deferred"))
+        if not self.is_there:
+            return fail(NodeGone(None, "no node answers there: Connection refused"))
+        client, node = DhtClient(), self._door.buildProtocol(None)
+        here = IPv4Address("TCP", self._host, 50_000)
+        transports = FakeTransport(node, True, peerAddress=here), FakeTransport(client, False)
+        self._pumps.append(connect(node, transports[0], client, transports[1]))
+        return succeed(client)
+
+    def _stop(self) -> None:
+        self.is_there = False
+        self._door.close()
+
+
+class CommandTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        """An empty node."""
+        self.clock = Clock()
+        self.dht = MemoryDht(self.clock)
+        self.door = MemoryDoor(self.dht, self.clock)
+
+    def command(self, command: click.Command, *words: str, typed: bytes | None = None) -> Result:
+        return CliRunner(env={"CHORDTWIST_API": None}).invoke(command, list(words), input=typed, obj=self.door)
+
+    def shown(self, command: click.Command, *words: str, typed: bytes | None = None) -> Any:
+        """What a command shows with --json."""
+        return json.loads(self.command(command, *words, "--json", typed=typed).stdout)
+
+    def keyfile(self) -> str:
+        """An owner's key, in a file."""
+        self.key = Ed25519PrivateKey.generate()
+        path = Path(self.mktemp())
+        path.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return str(path)
+
+
+class PutTests(CommandTestCase):
+    def test_value(self) -> None:
+        """A value from the command line is stored under the SHA-256 of its name, and the copies are told."""
+        result = self.command(put.command, "greeting", "good morning", "--ttl", "90", "--replication", "3")
+        self.assertEqual((result.exit_code, result.output), (0, f"{GREETING}: 3 of 3 copies, for 90 s\n"))
+        self.assertEqual(self.dht.puts, [(bytes.fromhex(GREETING), b"good morning", 90, 3)])
+
+    def test_standard_input(self) -> None:
+        """A value that is left out is read from standard input, byte for byte, up to the longest."""
+        value = bytes(range(256)) * 255 + b"x" * 215
+        self.assertEqual(self.command(put.command, "greeting", typed=value).exit_code, 0)
+        self.assertEqual([stored for _, stored, *_ in self.dht.puts], [value])
+        self.assertEqual(len(value), 65_495)
+
+    def test_hexadecimal_key(self) -> None:
+        """64 hexadecimal digits are the key itself."""
+        self.command(put.command, "AB" * 32, "value")
+        self.assertEqual([key for key, *_ in self.dht.puts], [b"\xab" * 32])
+
+    def test_json(self) -> None:
+        """With --json the outcome is one object."""
+        shown = self.shown(put.command, "greeting", "value", "--ttl", "60")
+        version_ms = shown.pop("version_ms")
+        self.assertIsInstance(version_ms, int)
+        self.assertEqual(shown, {"key": GREETING, "done": True, "copies": 4, "wanted": 4, "life_s": 60.0})
+
+    def test_impossible_values(self) -> None:
+        """An empty value, and one of 65,496 bytes, are refused with one line and status 2, and nobody is asked."""
+        for typed, expected in (
+            (b"", "Error: the value is empty; it has 1 to 65,495 bytes\n"),
+            (b"x" * 65_496, "Error: the value has more than 65,495 bytes\n"),
+        ):
+            result = self.command(put.command, "greeting", typed=typed)
+            self.assertEqual((result.exit_code, result.output), (2, expected))
+        self.assertEqual(self.command(put.command, "greeting", "").exit_code, 2)
+        self.assertEqual(self.door.asked, [])
+
+    def test_content(self) -> None:
+        """With --content the key is the value's own SHA-256, and afterwards nothing else can stand there."""
+        key = sha256(b"for ever").hexdigest()
+        self.assertEqual(self.shown(put.command, "--content", "for ever")["key"], key)
+        self.assertEqual(self.shown(put.command, "--content", typed=b"for ever")["key"], key)
+        refused = self.command(put.command, key, "something else")
+        self.assertEqual((refused.exit_code, refused.stdout), (1, ""))
+        self.assertEqual(refused.stderr, f"Error: {key}: refused: a better record stands there\n")
+
+    def test_signed(self) -> None:
+        """With --signed only the owner of the key file writes under its name, each time with a higher number."""
+        keyfile = self.keyfile()
+        key = signed_key(self.key.public_key().public_bytes_raw(), b"news").hex()
+        first = self.shown(put.command, "news", "one", "--signed", keyfile, "--seq", "5")
+        self.assertEqual((first["key"], first["seq"]), (key, 5))
+        self.assertEqual(self.command(put.command, "news", "two", "--signed", keyfile, "--expect", "5").exit_code, 0)
+        for words in (
+            ("news", "old", "--signed", keyfile, "--seq", "4"),
+            ("news", "unexpected", "--signed", keyfile, "--expect", "5"),
+            (key, "plain"),
+        ):
+            self.assertEqual(self.command(put.command, *words).exit_code, 1, words)
+        self.assertEqual(self.command(get.command, key).output, "two")
+
+    def test_refused_as_json(self) -> None:
+        """A refusal is shown as JSON as well, where that was asked for."""
+        key = sha256(b"for ever").hexdigest()
+        self.command(put.command, "--content", "for ever")
+        expected = {"key": key, "done": False, "reason": "a better record stands there"}
+        self.assertEqual(self.shown(put.command, key, "something else"), expected)
+
+    def test_failed(self) -> None:
+        """A put that too few nodes confirmed ends with status 1 and says so."""
+
+        def nobody(*arguments: object) -> Deferred[PutResult]:
+            return fail(Unreachable(None, "1 of 4 copies confirmed"))
+
+        self.dht.put = nobody  # type: ignore[method-assign,assignment]
+        result = self.command(put.command, "greeting", "value")
+        self.assertEqual(
+            (result.exit_code, result.output), (1, f"Error: {GREETING}: failed: 1 of 4 copies confirmed\n")
+        )
+
+    def test_bad_usage(self) -> None:
+        """Words that contradict one another are bad usage, and say what they are about."""
+        keyfile, no_key = self.keyfile(), Path(self.mktemp())
+        no_key.write_text("nothing")
+        for words, about in (
+            ((), "Missing argument 'KEY'"),
+            (("--content", "one", "two"), "with --content there is no KEY"),
+            (("--content", "one", "--signed", keyfile), "two kinds of record"),
+            (("name", "value", "--seq", "5"), "--seq and --expect are for --signed"),
+            (("name", "value", "--ttl", "-1"), "-1 is not in the range"),
+            (("name", "value", "--api", "nowhere"), "'nowhere' is not host:port"),
+            (("name", "value", "--signed", str(no_key)), "holds no Ed25519 private key"),
+            (("name", "value", "--signed", "missing.pem"), "No such file"),
+            (("n" * 65, "value", "--signed", keyfile), "a name of at most 64 bytes"),
+        ):
+            result = self.command(put.command, *words)
+            self.assertEqual(result.exit_code, 2, words)
+            self.assertIn(about, result.output)
+        self.assertEqual(self.door.asked, [])
+
+
+class GetTests(CommandTestCase):
+    def test_exact_bytes(self) -> None:
+        """The value is written byte for byte, and nothing besides."""
+        value = bytes(range(256))
+        self.dht.put(bytes.fromhex(GREETING), value)
+        result = self.command(get.command, "greeting")
+        self.assertEqual((result.exit_code, result.stdout_bytes, result.stderr), (0, value, ""))
+
+    def test_nothing(self) -> None:
+        """Where there is nothing the status is 1, and standard output stays empty."""
+        result = self.command(get.command, "greeting")
+        self.assertEqual((result.exit_code, result.stdout), (1, ""))
+        self.assertEqual(result.stderr, f"Error: there is no value under {GREETING}\n")
+
+    def test_json(self) -> None:
+        """With --json the value is shown in base64; that there is none is shown as well."""
+        self.assertEqual(self.shown(get.command, "greeting"), {"key": GREETING, "found": False, "value_base64": None})
+        self.dht.put(bytes.fromhex(GREETING), b"\xff\x00")
+        shown = self.shown(get.command, "greeting")
+        self.assertEqual((shown["found"], b64decode(shown["value_base64"])), (True, b"\xff\x00"))
+
+
+class DeleteTests(CommandTestCase):
+    def test_plain(self) -> None:
+        """What was deleted is gone, and the nodes that know are told."""
+        self.command(put.command, "greeting", "value")
+        result = self.command(delete.command, "greeting")
+        self.assertEqual((result.exit_code, result.output), (0, f"{GREETING}: ended at 4 of 4 nodes\n"))
+        self.assertEqual(self.command(get.command, "greeting").exit_code, 1)
+
+    def test_signed(self) -> None:
+        """A signed record is ended by its owner only."""
+        keyfile = self.keyfile()
+        key = self.shown(put.command, "news", "one", "--signed", keyfile)["key"]
+        self.assertEqual(self.command(delete.command, key).exit_code, 1)
+        self.assertEqual(self.command(get.command, key).output, "one")
+        later = str(2**62)
+        shown = self.shown(delete.command, "news", "--signed", keyfile, "--seq", later)
+        self.assertEqual(shown, {"key": key, "done": True, "copies": 4, "wanted": 4})
+        self.assertEqual(self.command(get.command, key).exit_code, 1)
+
+    def test_bad_usage(self) -> None:
+        """A number without a key file is bad usage."""
+        self.assertEqual(self.command(delete.command, "greeting", "--seq", "4").exit_code, 2)
+
+
+class StatusTests(CommandTestCase):
+    def test_for_people(self) -> None:
+        """Each field takes a line, a list a line for each element."""
+        self.dht.state = {
+            "id": "ab",
+            "member": True,
+            "predecessor": None,
+            "successors": [
+                {"address": "127.0.0.2:6401", "whole": False},
+                {"address": "127.0.0.3:6401", "tags": [1, 2]},
+            ],
+            "fingers": [],
+        }
+        expected = [
+            "id           ab",
+            "member       yes",
+            "predecessor  none",
+            "successors   address 127.0.0.2:6401  whole no",
+            "             address 127.0.0.3:6401  tags 1, 2",
+            "fingers      none",
+        ]
+        self.assertEqual(self.command(status.command).output.splitlines(), expected)
+
+    def test_json(self) -> None:
+        """With --json the state is shown as the node tells it."""
+        self.assertEqual(self.shown(status.command), self.dht.state)
+
+    def test_empty(self) -> None:
+        """A state without fields is shown without fields."""
+        self.dht.state = {}
+        self.assertEqual((self.command(status.command).exit_code, self.command(status.command).output), (0, ""))
+
+
+class ShutdownTests(CommandTestCase):
+    def test_gone(self) -> None:
+        """The node leaves, and the command says so when it is gone."""
+        result = self.command(shutdown.command)
+        self.assertEqual((result.exit_code, result.output), (0, "the node at 127.0.0.1:7401 has left\n"))
+        self.assertEqual(self.dht.left, 1)
+
+    def test_json(self) -> None:
+        """With --json too."""
+        self.assertEqual(self.shown(shutdown.command), {"api": "127.0.0.1:7401", "shut_down": True})
+
+    def test_not_allowed(self) -> None:
+        """A node that takes no SHUTDOWN from here goes on, and the status is 1."""
+        self.door = MemoryDoor(self.dht, self.clock, shutdown_allowed=False)
+        result = self.command(shutdown.command)
+        self.assertEqual((result.exit_code, self.dht.left), (1, 0))
+        self.assertIn("takes no SHUTDOWN from here", result.output)
+
+
+class ReachingTests(CommandTestCase):
+    def test_nobody_there(self) -> None:
+        """Every command ends with status 3 where no node is reached, and one line that names the address."""
+        self.door.is_there = False
+        for command, *words in (
+            (put.command, "greeting", "value"),
+            (get.command, "greeting"),
+            (delete.command, "greeting"),
+            (status.command,),
+            (shutdown.command,),
+        ):
+            result = self.command(command, *words, "--json")
+            self.assertEqual((result.exit_code, result.stdout), (3, ""))
+            self.assertEqual(result.stderr, "Error: 127.0.0.1:7401: no node answers there: Connection refused\n", words)
+
+    def test_silent(self) -> None:
+        """A node that does not answer in time is not reachable either."""
+        self.door.is_silent = True
+        result = self.command(get.command, "greeting")
+        self.assertEqual(result.exit_code, 3)
+        self.assertEqual(result.stderr, "Error: the node at 127.0.0.1:7401 did not answer within 30 s\n")
+
+    def test_address(self) -> None:
+        """The address comes from --api, else from the environment, else it is the course's habitual one."""
+        runner = CliRunner(env={"CHORDTWIST_API": "[::1]:7402"})
+        runner.invoke(get.command, ["greeting"], obj=self.door)
+        runner.invoke(get.command, ["greeting", "--api", "unix:/run/api.sock"], obj=self.door)
+        self.command(get.command, "greeting")
+        self.assertEqual(self.door.asked, ["[::1]:7402", "unix:/run/api.sock", "127.0.0.1:7401"])
