@@ -437,7 +437,8 @@ class Publisher:
 
     def _come_due(self) -> None:
         self._timer = None
-        now_s = self._clock.seconds()
+        # A clock of whole microseconds may fire a hair before a due time that is a fraction.
+        now_s = self._clock.seconds() + 0.001
         for _ in range(DUE_AT_ONCE):
             if not self._due or self._due[0][0] > now_s:
                 break
