@@ -344,8 +344,8 @@ class PeerProtocol(Protocol):
     # Questions and answers
 
     def _take_answer(self, kind: int, request_id: int, body: bytes) -> None:
-        asked = cast(Outstanding, self._outstanding).take(request_id)
         message = decode(kind, body)
+        asked = cast(Outstanding, self._outstanding).take(request_id)
         if asked is not None:
             asked[2].callback(cast(Answer, message))
         elif request_id in self._owed:
