@@ -5,9 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests run in as many processes: most of their time is waiting for nothing but the processor.
 JOBS ?= 2
+# How long make fuzz searches, all parsers together.
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test lint types docs clean
+.PHONY: help node test lint types docs fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +30,9 @@ types: $(VENV)/.dev  ## check types
 docs: $(VENV)/.docs  ## build the documents into docs/_build/html
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
+fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 for longer
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*
 
@@ -36,7 +41,8 @@ $(VENV)/.node: extras =
 $(VENV)/.test: extras = [test,dev]
 $(VENV)/.dev: extras = [test,dev]
 $(VENV)/.docs: extras = [test,dev,docs]
-$(VENV)/.node $(VENV)/.test $(VENV)/.dev $(VENV)/.docs: pyproject.toml
+$(VENV)/.fuzz: extras = [fuzz]
+$(VENV)/.node $(VENV)/.test $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "chordtwist needs python3; on Debian: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,0 +1,333 @@
+"""The parsers that read strangers' bytes, each behind one function that takes any bytes and has to come back.
+
+A target raises when the parser does what it never may: an error that is not in its documents, another meaning for the
+same bytes cut differently, more bytes held than its bound, a message that does not survive being written and read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chordtwist.app.config import ConfigurationError, read_text
+from chordtwist.core.errors import Malformed, Refused
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.records import PutResult, Seal, Version
+from chordtwist.core.signed import (
+    Ed25519Signer,
+    Stamp,
+    pack_acknowledged,
+    pack_standing,
+    pack_table,
+    unpack_acknowledged,
+    unpack_standing,
+    unpack_table,
+    verify_ed25519,
+)
+from chordtwist.core.signed import Standing as NodeStanding
+from chordtwist.core.table import Table
+from chordtwist.net.introduction import Introduction
+from chordtwist.wire import api_messages as api
+from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
+
+PIECES = (1, 2, 3, 7, 61, 1448, 16_384, 65_536)
+"""How many bytes arrive at once; the first byte of an input to a stream's reader chooses."""
+
+IDENTITY = Identity("fuzz", Policy.IP)
+PARAMETERS = Parameters(network="fuzz")
+ME, OTHER, THIRD = (IDENTITY.peer(host, 6401) for host in ("192.0.2.1", "192.0.2.2", "2001:db8::3"))
+SIGNER = Ed25519Signer(bytes(31) + b"\x01")
+THEIR_SIGNER = Ed25519Signer(bytes(31) + b"\x02")
+CHANNEL = b"channel"
+FOLDER = Path("/nowhere")
+FRAME_BYTES_MAX = OPENING_BYTES + max(wire.BODY_BYTES_MAX.values())
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parser: `feed` gives it any bytes, `seeds` are inputs from which the search for others begins."""
+
+    name: str
+    feed: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+
+
+# Streams
+
+
+def feed_frames(raw: bytes) -> None:
+    """Frames of the peer protocol."""
+    piece, stream = _piece(raw)
+    whole, cut = _frames(stream, len(stream) or 1), _frames(stream, piece)
+    assert whole[1] == cut[1], "what is malformed depends on how the bytes were cut"
+    if not whole[1]:
+        assert whole[0] == cut[0], "the frames depend on how the bytes were cut"
+        written = b"".join(pack_frame(*frame) for frame in whole[0])
+        assert stream.startswith(written), "the frames are not what arrived"
+
+
+def _frames(stream: bytes, piece: int) -> tuple[list[tuple[int, int, bytes]], bool]:
+    reader = FrameReader(wire.BODY_BYTES_MAX)
+    frames: list[tuple[int, int, bytes]] = []
+    try:
+        for at in range(0, len(stream), piece):
+            frames += reader.feed(stream[at : at + piece])
+            assert reader.held_bytes < FRAME_BYTES_MAX, "more is held than one incomplete frame"
+    except Malformed:
+        return frames, True
+    return frames, False
+
+
+def feed_questions(raw: bytes) -> None:
+    """What clients of the API send."""
+    _feed_api(api.QuestionReader, raw)
+
+
+def feed_answers(raw: bytes) -> None:
+    """What the node sends to clients of the API."""
+    _feed_api(api.AnswerReader, raw)
+
+
+Reader = api.QuestionReader | api.AnswerReader
+
+
+def _feed_api(make: Callable[[], Reader], raw: bytes) -> None:
+    piece, stream = _piece(raw)
+    whole, cut = _messages(make(), stream, len(stream) or 1), _messages(make(), stream, piece)
+    assert whole == cut, "the messages depend on how the bytes were cut"
+    written = b"".join(message.pack() for message in whole[0])
+    again, is_malformed = _messages(make(), written, len(written) or 1)
+    # Compared as bytes: an overlong reason is cut when it is written.
+    assert not is_malformed and b"".join(message.pack() for message in again) == written, "written, it reads otherwise"
+
+
+def _messages(reader: Reader, stream: bytes, piece: int) -> tuple[list[api.Question | api.Answer], bool]:
+    messages: list[api.Question | api.Answer] = []
+    try:
+        for at in range(0, len(stream), piece):
+            reader.feed(stream[at : at + piece])
+            while (message := reader.take()) is not None:
+                messages.append(message)
+            assert reader.held_bytes < api.MESSAGE_BYTES_MAX, "more is held than one incomplete message"
+    except Malformed:
+        return messages, True
+    return messages, False
+
+
+def _piece(raw: bytes) -> tuple[int, bytes]:
+    return (PIECES[raw[0] % len(PIECES)], raw[1:]) if raw else (1, b"")
+
+
+# Bodies
+
+
+def feed_peer_messages(raw: bytes) -> None:
+    """The body of a frame: its first byte is the kind."""
+    kind, body = (raw[0], raw[1:]) if raw else (0, b"")
+    try:
+        message = wire.decode(kind, body[: wire.BODY_BYTES_MAX.get(kind, 0)])
+    except Malformed:
+        return
+    written = wire.encode(message)
+    assert wire.decode(kind, written) == message, "what was read and written is read as something else"
+    if isinstance(message, wire.Hello):
+        _meet(message)
+
+
+def _meet(hello: wire.Hello) -> None:
+    introduction = Introduction(ME, IDENTITY, PARAMETERS, SIGNER, verify_ed25519, 1, lambda: 1)
+    for dialled in (None, OTHER):
+        try:
+            met = introduction.meet(hello, OTHER.host, dialled, CHANNEL)
+        except (Malformed, Refused):
+            continue
+        assert met.peer == OTHER and met.key == THEIR_SIGNER.public, "somebody else was taken for the other side"
+
+
+def feed_tables(raw: bytes) -> None:
+    """The signed bytes of a table."""
+    try:
+        table = unpack_table(IDENTITY, raw)
+    except Malformed:
+        return
+    assert pack_table(IDENTITY, table) == raw, "one table has two forms, and a signature would hold for one only"
+
+
+def feed_statements(raw: bytes) -> None:
+    """The signed bytes of the shorter statements."""
+    try:
+        stamp, standing = unpack_standing(IDENTITY, raw)
+        assert pack_standing(IDENTITY, stamp, standing) == raw, "one standing has two forms"
+    except Malformed:
+        pass
+    try:
+        stamp, neighbour, known = unpack_acknowledged(IDENTITY, raw)
+    except Malformed:
+        return
+    assert pack_acknowledged(IDENTITY, stamp, neighbour, None)[:-8] + known == raw, "one statement has two forms"
+
+
+def feed_configuration(raw: bytes) -> None:
+    """The text of a configuration file."""
+    with suppress(ConfigurationError, UnicodeDecodeError):
+        read_text(raw.decode("utf-8-sig"), "node.ini", FOLDER)
+
+
+# Where the search begins
+
+
+def frame_seeds() -> list[bytes]:
+    """A frame of every kind, all of them together, and claims beyond the limits."""
+    frames = [pack_frame(message.kind, 7, wire.encode(message)) for message in messages_of_peers()]
+    claims = [(limit + delta).to_bytes(4, "big") + bytes((kind,)) for kind, limit in _LIMITS for delta in (5, 6)]
+    streams = [*frames, b"".join(frames), *(claim + bytes(40) for claim in claims)]
+    return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate(streams)]
+
+
+_LIMITS = tuple(wire.BODY_BYTES_MAX.items())
+
+
+def peer_message_seeds() -> list[bytes]:
+    """A body of every kind, and two that msgspec does not call its own errors."""
+    bodies = [bytes((message.kind,)) + wire.encode(message) for message in messages_of_peers()]
+    store = wire.encode(_STORE)
+    nested = bytes((wire.Store.kind, store[0] + 1)) + store[1:] + b"\x91" * 5000 + b"\x90"
+    return [*bodies, nested, bytes((wire.Goodbye.kind,)) + b"\x91\xa2\xff\xfe"]
+
+
+def table_seeds() -> list[bytes]:
+    """Tables of a ring of one, a small and a large one."""
+    peers = tuple(IDENTITY.peer(f"192.0.2.{number}", 6401) for number in range(2, 40))
+    known = b"\x05" * 8
+    tables = [
+        Table(ME, 1, 1, 1, SIGNER.public, True, None, (), (), ()),
+        Table(ME, 2, 3, 4, SIGNER.public, True, OTHER, (OTHER, THIRD), (), (known,) * 3),
+        Table(ME, 2, 4, 5, SIGNER.public, False, OTHER, peers[:16], peers[16:], (known,) * 17),
+    ]
+    return [pack_table(IDENTITY, table) for table in tables]
+
+
+def statement_seeds() -> list[bytes]:
+    """One of each."""
+    stamp = Stamp(OTHER, 1, 2, 3)
+    return [
+        pack_standing(IDENTITY, stamp, NodeStanding.LEAVING),
+        pack_standing(IDENTITY, stamp, NodeStanding.JOINING),
+        pack_acknowledged(IDENTITY, stamp, THIRD, SIGNER.public),
+        pack_acknowledged(IDENTITY, stamp, ME, None),
+    ]
+
+
+def question_seeds() -> list[bytes]:
+    """Every question, alone and behind one another, and every size that a type may not have."""
+    key, seal = bytes(range(32)), _API_SEAL
+    packed = [
+        api.Put(60, 1, key, b"value").pack(),
+        api.Get(key).pack(),
+        api.Shutdown().pack(),
+        api.PutConfirmed(1, 60, 2, key, b"value").pack(),
+        api.PutConfirmed(2, 0, 0, key, b"v", seal).pack(),
+        api.Delete(3, key).pack(),
+        api.Delete(4, key, seal).pack(),
+        api.Status(5).pack(),
+    ]
+    odd = [size.to_bytes(2, "big") + kind.to_bytes(2, "big") + bytes(40) for size in (0, 3, 5, 35) for kind in _TYPES]
+    return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed), *odd])]
+
+
+def answer_seeds() -> list[bytes]:
+    """Every answer, alone and behind one another."""
+    key, result = bytes(range(32)), PutResult(3, 4, Version(5, b"publisher"), 6)
+    packed = [
+        api.Success(key, b"value").pack(),
+        api.Failure(key).pack(),
+        api.Outcome(1, api.Standing.DONE, result).pack(),
+        api.Outcome(2, api.Standing.REFUSED, api.NOTHING_STORED, "because é").pack(),
+        api.pack_status(3, {"member": True, "successors": ["192.0.2.2:6401"]}),
+    ]
+    return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed)])]
+
+
+_TYPES = range(650, 662)
+
+
+def configuration_seeds() -> list[bytes]:
+    """The file that is shipped, with and without its comments, and the oddities of INI."""
+    root = Path(__file__).parents[2]
+    shipped = [path.read_bytes() for path in sorted(root.glob("etc/**/*.ini"))]
+    bare = [b"\n".join(line.lstrip(b"# ") for line in text.splitlines() if b" = " in line[:40]) for text in shipped]
+    odd = [
+        b"hostkey = /key.pem ; why\n[dht]\napi_address = unix:/run/api.sock\n",
+        b"\xef\xbb\xbf[dht]\r\nbootstrap = [::1]:6401, localhost:6402\r\n[other]\r\nanything : goes\r\n",
+        b"[tls]\nmode = closed\nauthority = a.pem\ncertificate = ~nobody/c.pem\n[dht]\nidentity=ADDRESS\n",
+    ]
+    return [*shipped, *bare, *odd]
+
+
+_RECORD = wire.RecordBody(bytes(32), b"value", 0, 1, OTHER.packed, 1000, 4)
+_WIRE_SEAL = wire.Seal(bytes(32), b"salt", 7, bytes(64))
+_SIGNED = wire.RecordBody(bytes(32), b"value", 2, 1, OTHER.packed, 1000, 4, _WIRE_SEAL, 5)
+_API_SEAL = Seal(bytes(32), b"salt", 7, bytes(64), 6)
+_STORE = wire.Store(_RECORD, 0)
+
+
+def messages_of_peers() -> Iterator[wire.Message]:
+    """One message of every kind, and Hello as the other side would say it."""
+    theirs = Introduction(OTHER, IDENTITY, PARAMETERS, THEIR_SIGNER, verify_ed25519, 1, lambda: 1)
+    yield theirs.hello(ME, CHANNEL)
+    yield theirs.hello(None, CHANNEL)
+    summary = wire.Summary(3, bytes(16))
+    examples: tuple[wire.Message, ...] = (
+        wire.Goodbye("idle"),
+        wire.PingFor(OTHER.packed),
+        wire.JoinRequest(1),
+        wire.JoinFailure("that place is taken", OTHER.packed, True),
+        wire.Announce(1, 0),
+        wire.Announced([ME.packed, THIRD.packed]),
+        wire.NotMember(b"body", bytes(64)),
+        wire.Leave(b"body", bytes(64)),
+        wire.Elsewhere(THIRD.packed),
+        wire.GetTable(1, 2),
+        wire.TableIs(b"body", bytes(64)),
+        wire.Notify(1),
+        wire.Notified(b"body", bytes(64)),
+        _STORE,
+        wire.Store(_SIGNED, 1, 6),
+        wire.Stored(b"receipt"),
+        wire.Refused("newer", 2, OTHER.packed),
+        wire.Fetch(bytes(32), 0, True),
+        wire.Found(_SIGNED),
+        wire.NotFound(_RECORD),
+        wire.NotMine(OTHER.packed),
+        wire.Digest(bytes(32), bytes(32), 1, summary, True),
+        wire.Parts([summary, summary]),
+        wire.Holds(bytes(32), bytes(32), 1, bytes(16), True),
+        wire.Missing([0, 1], [wire.Held(bytes(32), 1, OTHER.packed)]),
+        wire.HandOver(bytes(32), bytes(32), 0, [bytes(32)]),
+        wire.HandedOver([_RECORD, _SIGNED], bytes(32)),
+        wire.StoreAll([_SIGNED]),
+        wire.StoredAll([0]),
+    )
+    yield from examples
+    shown = {type(message) for message in examples} | {wire.Hello}
+    for kind in wire.MESSAGES:
+        if kind not in shown:
+            yield kind()
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("frames", feed_frames, frame_seeds),
+        Target("peer-messages", feed_peer_messages, peer_message_seeds),
+        Target("tables", feed_tables, table_seeds),
+        Target("statements", feed_statements, statement_seeds),
+        Target("api-questions", feed_questions, question_seeds),
+        Target("api-answers", feed_answers, answer_seeds),
+        Target("configuration", feed_configuration, configuration_seeds),
+    )
+}
