@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from chordtwist.core.digests import NOTHING, Summary, mark
@@ -14,6 +13,7 @@ from chordtwist.core.quotas import Ledger, Quota
 from chordtwist.core.records import Entry, Kept, Record, Stub, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
+from chordtwist.node.turns import Turns
 
 ENTRIES_PER_TURN = 2_000
 """Entries looked at before others get the reactor: about 5 ms."""
@@ -30,9 +30,10 @@ its own delay, and a write for a few milliseconds is a write for nothing."""
 class Holdings:
     """Every change of the store goes through here."""
 
-    def __init__(self, store: IRecordStore, clock: IReactorTime, quota: Quota) -> None:
+    def __init__(self, store: IRecordStore, clock: IReactorTime, turns: Turns, quota: Quota) -> None:
         self.store = store
         self._clock = clock
+        self._turns = turns
         self._ledger = Ledger(quota)
         self._buckets: dict[int, dict[int, Summary]] = {}
         self._shift = ID_BITS
@@ -124,7 +125,7 @@ class Holdings:
                     looked += 1
                     if looked >= ENTRIES_PER_TURN:
                         looked = 0
-                        await deferLater(self._clock, 0)
+                        await self._turns.pause()
                 continue
             bucket = self._buckets.get(index)
             if bucket is None:
@@ -136,7 +137,7 @@ class Holdings:
             looked += 1
             if looked >= ENTRIES_PER_TURN:
                 looked = 0
-                await deferLater(self._clock, 0)
+                await self._turns.pause()
         return total
 
     def entries(self, arc: Arc, above: int) -> Iterator[Entry]:

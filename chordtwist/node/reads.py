@@ -61,12 +61,19 @@ class Reader:
         self._wall_ms = wall_ms
         self._life_ms_max = life_ms_max
         self._repaired: dict[tuple[bytes, bytes], float] = {}
+        self.open: dict[_Read, None] = {}
+        """Reads under way that have a timer."""
 
     def read(self, key: bytes) -> Deferred[Record | None]:
         """The live record under `key` as a majority of its replicas has it; None when there is none, or when none could
         be had in `BEATS_MAX` beats. Never fails.
         """
         return _Read(self, key).begin()
+
+    def stop(self) -> None:
+        """End what is under way: with None."""
+        for read in list(self.open):
+            read.finish(None)
 
     def route(self, position: RingId) -> Route | None:
         """Who keeps a position, as far as is known without asking anybody."""
@@ -162,6 +169,7 @@ class _Read:
             self._follow(route)
         if self._result is not None:
             self._timer = self._reader.clock.callLater(BEAT_S, self._beat)
+            self._reader.open[self] = None
         return result
 
     def _follow(self, route: Route) -> None:
@@ -218,9 +226,9 @@ class _Read:
             behind = reading.behind
             if behind:
                 self._reader.repair(record, behind)
-            self._finish(record)
+            self.finish(record)
         elif reading.ended or (self._fresh and reading.certain):
-            self._finish(None)
+            self.finish(None)
         elif not self._fresh:
             self._search()
         # Else they were silent, and the ring may not have noticed yet: a later beat searches again.
@@ -244,7 +252,7 @@ class _Read:
         self._beats += 1
         reading = self._reading
         if self._beats >= BEATS_MAX:
-            self._finish(self._at_last(reading))
+            self.finish(self._at_last(reading))
             return
         self._timer = self._reader.clock.callLater(BEAT_S, self._beat)
         if reading is not None and not reading.done:
@@ -259,7 +267,8 @@ class _Read:
         kept = self._reader.holdings.get(self._key)
         return kept if isinstance(kept, Record) else None
 
-    def _finish(self, record: Record | None) -> None:
+    def finish(self, record: Record | None) -> None:
+        """This is the outcome, if there was none before."""
         result = self._result
         self._stop()
         if result is not None:
@@ -268,5 +277,7 @@ class _Read:
     def _stop(self) -> None:
         self._result = None
         timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        if timer is not None:
+            del self._reader.open[self]
+            if timer.active():
+                timer.cancel()

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +24,7 @@ from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
 from chordtwist.node.record_bodies import body_of, kept_from
+from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_BYTES_MAX,
@@ -86,6 +86,7 @@ class Repair:
         holdings: Holdings,
         reader: Reader,
         clock: IReactorTime,
+        turns: Turns,
         rng: Random,
         accept: Callable[[Kept, str | None], Deferred[None] | None],
         copies: int,
@@ -96,6 +97,7 @@ class Repair:
         self._holdings = holdings
         self._reader = reader
         self._clock = clock
+        self._turns = turns
         self._rng = rng
         self._accept = accept
         self._copies = copies
@@ -137,9 +139,7 @@ class Repair:
         if old_owner is None:
             self.soon()
         else:
-            Deferred.fromCoroutine(self.pull(old_owner)).addErrback(
-                lambda failure: self._log.failure("pulling our records failed", failure)
-            )
+            Deferred.fromCoroutine(self.pull(old_owner)).addErrback(self._failed)
 
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
@@ -175,7 +175,8 @@ class Repair:
         Deferred.fromCoroutine(self.round()).addErrback(self._failed).addCallback(self._ended)
 
     def _failed(self, failure: Failure) -> None:
-        self._log.failure("a round of repair failed; it goes on", failure)
+        if not failure.check(CancelledError):
+            self._log.failure("a round of repair failed; it goes on", failure)
 
     def _ended(self, _: None) -> None:
         self._busy = False
@@ -200,7 +201,7 @@ class Repair:
     async def round(self) -> None:
         """Compare our arc with its replicas, then see to what nobody is responsible for here."""
         while self._holdings.sweep():
-            await deferLater(self._clock, 0)
+            await self._turns.pause()
         arc = self.arc
         if arc is None or self.pulling:
             return
@@ -514,7 +515,7 @@ class Repair:
                         return
                 if not self._ring.successors:
                     return
-                await deferLater(self._clock, PULL_AGAIN_S)
+                await self._turns.pause(PULL_AGAIN_S)
             self._log.warn("nobody handed our part of the ring over; copies elsewhere will be found")
         finally:
             if this == self._pulls:

@@ -13,7 +13,6 @@ from random import Random
 
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from chordtwist.core import errors
@@ -41,6 +40,7 @@ from chordtwist.node.publishing import Publisher
 from chordtwist.node.reads import BEAT_S, Reader
 from chordtwist.node.record_bodies import body_of, kept_from, version_body_of
 from chordtwist.node.repair import Repair
+from chordtwist.node.turns import Turns
 from chordtwist.wire.peer_messages import (
     VALUE_BYTES_MAX,
     Answer,
@@ -92,7 +92,8 @@ class Replication:
         self._running = False
         self._sweeping: IDelayedCall | None = None
         self.versions = VersionClock(ring.me.packed)
-        self.holdings = Holdings(store, clock, quota or Quota())
+        self._turns = Turns(clock)
+        self.holdings = Holdings(store, clock, self._turns, quota or Quota())
         self.reader = Reader(
             ring,
             self.holdings,
@@ -109,6 +110,7 @@ class Replication:
             self.holdings,
             self.reader,
             clock,
+            self._turns,
             rng,
             self._accept,
             parameters.replication,
@@ -136,6 +138,8 @@ class Replication:
         self._running = False
         self.repair.stop()
         self.publisher.stop()
+        self.reader.stop()
+        self._turns.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -326,7 +330,7 @@ class Replication:
         waiting: list[tuple[int, Deferred[None]]] = []
         for index, body in enumerate(question.records):
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
-                await deferLater(self._clock, 0)
+                await self._turns.pause()
             try:
                 written = self._accept(kept_from(body, self.holdings.now_ms(), self._life_ms_max), peer.host)
             except errors.Refused:
