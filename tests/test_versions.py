@@ -1,0 +1,90 @@
+"""The hybrid logical clock: whoever puts later gets the newer version, and nobody drags the clocks."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.records import Version
+from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
+
+ME, OTHER = b"\x0a\0\0\1\x19\1", b"\x0a\0\0\2\x19\1"
+NOW_MS = 1_800_000_000_000
+
+
+class VersionClockTests(SynchronousTestCase):
+    """`VersionClock`, with the wall time as an argument."""
+
+    def test_runs_with_the_wall_clock(self) -> None:
+        """A version is the wall time in milliseconds and who stamped it."""
+        self.assertEqual(VersionClock(ME).next(NOW_MS), Version(NOW_MS, ME))
+
+    def test_two_puts_in_one_millisecond_differ(self) -> None:
+        """Every version is newer than the one before it, however fast they follow."""
+        clock = VersionClock(ME)
+        self.assertEqual([clock.next(NOW_MS).ms for _ in range(3)], [NOW_MS, NOW_MS + 1, NOW_MS + 2])
+
+    def test_a_clock_set_back_stamps_on(self) -> None:
+        """A wall clock that goes back by a minute does not make later puts older."""
+        clock = VersionClock(ME)
+        first = clock.next(NOW_MS)
+        self.assertGreater(clock.next(NOW_MS - 60_000), first)
+
+    def test_runs_after_what_it_has_seen(self) -> None:
+        """A put that follows another publisher's gets the newer version although the wall clock here is slow."""
+        clock = VersionClock(ME)
+        theirs = Version(NOW_MS + 5_000, OTHER)
+        self.assertTrue(clock.see(theirs, NOW_MS))
+        self.assertEqual(clock.next(NOW_MS), Version(NOW_MS + 5_001, ME))
+
+    def test_an_older_version_changes_nothing(self) -> None:
+        """Seeing the past is no reason to stamp differently."""
+        clock = VersionClock(ME)
+        clock.next(NOW_MS)
+        self.assertTrue(clock.see(Version(NOW_MS - 10, OTHER), NOW_MS))
+        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS + 1)
+
+    def test_the_far_future_is_not_merged(self) -> None:
+        """A version more than a minute ahead is refused and leaves the clock alone; exactly a minute is taken."""
+        clock = VersionClock(ME)
+        self.assertFalse(clock.see(Version(NOW_MS + AHEAD_MS_MAX + 1, OTHER), NOW_MS))
+        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+        self.assertTrue(clock.see(Version(NOW_MS + AHEAD_MS_MAX, OTHER), NOW_MS))
+        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS + AHEAD_MS_MAX + 1)
+
+    def test_a_clock_put_right_is_believed_again(self) -> None:
+        """After a wall clock that was an hour ahead is put right, versions are of this hour again."""
+        clock = VersionClock(ME)
+        clock.next(NOW_MS + 3_600_000)
+        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+
+    def test_stamps_after_the_far_future_without_going_there(self) -> None:
+        """Who is slow by more than a minute can still follow a version; the next put is of its own time again."""
+        clock = VersionClock(ME)
+        theirs = Version(NOW_MS + 90_000, OTHER)
+        self.assertEqual(clock.after(theirs), Version(NOW_MS + 90_001, ME))
+        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+
+    def test_ahead_is_more_than_a_minute(self) -> None:
+        """`is_ahead` draws the line where `see` does."""
+        self.assertFalse(is_ahead(Version(NOW_MS + AHEAD_MS_MAX, OTHER), NOW_MS))
+        self.assertTrue(is_ahead(Version(NOW_MS + AHEAD_MS_MAX + 1, OTHER), NOW_MS))
+
+    def test_equal_milliseconds_are_told_apart_by_publisher(self) -> None:
+        """Two nodes that stamp in the same millisecond agree on which of the two is newer."""
+        self.assertLess(Version(NOW_MS, ME), Version(NOW_MS, OTHER))
+        self.assertLess(Version(NOW_MS, OTHER), Version(NOW_MS + 1, ME))
+
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 200_000)), max_size=30))
+    def test_never_stamps_twice_alike_within_a_minute_of_skew(self, steps: list[tuple[bool, int]]) -> None:
+        """Whatever is seen and however the wall clock jumps within a minute, versions grow."""
+        clock = VersionClock(ME)
+        last = Version(0, ME)
+        for is_put, ms in steps:
+            if is_put:
+                stamped = clock.next(NOW_MS + ms % 30_000)
+                self.assertGreater(stamped, last)
+                last = stamped
+            else:
+                clock.see(Version(NOW_MS + ms, OTHER), NOW_MS)
