@@ -252,7 +252,8 @@ class StatusTests(CommandTestCase):
                 {"address": "127.0.0.2:6401", "whole": False},
                 {"address": "127.0.0.3:6401", "tags": [1, 2]},
             ],
-            "fingers": [],
+            "fingers": {},
+            "suspected": [],
         }
         expected = [
             "id           ab",
@@ -261,6 +262,7 @@ class StatusTests(CommandTestCase):
             "successors   address 127.0.0.2:6401  whole no",
             "             address 127.0.0.3:6401  tags 1, 2",
             "fingers      none",
+            "suspected    none",
         ]
         self.assertEqual(self.command(status.command).output.splitlines(), expected)
 

@@ -47,7 +47,8 @@ def _lines(value: object) -> Iterator[str]:
         for element in value:
             yield from _lines(element)
     elif isinstance(value, Mapping):
-        yield "  ".join(f"{name} {_word(part)}" for name, part in value.items())
+        if value:
+            yield "  ".join(f"{name} {_word(part)}" for name, part in value.items())
     elif value is not None:
         yield _word(value)
 

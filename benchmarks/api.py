@@ -1,0 +1,184 @@
+"""Puts and gets per second through the API of a ring of real processes, every value checked.
+
+``python -m benchmarks.api --nodes N --clients C --value-bytes B --seconds S [--tls]`` starts N nodes on loopback
+addresses of their own, lets C clients, spread over them, first put for S seconds (confirmed puts of new keys) and then
+get for S seconds (random keys, each at whatever node the client is connected to), and prints one JSON object:
+
+- ``puts_per_s``, ``put_p50_ms``, ``put_p99_ms``: confirmed puts, from the question to the outcome;
+- ``gets_per_s``, ``p50_ms``, ``p99_ms``: gets;
+- ``right``: the share of all outcomes and values that were as they should be;
+- ``limit_gets_per_s``: the same clients at a server with the same protocol and no node behind it, in the same run;
+- ``formed_s``: how long the ring took, from the last node's API to every neighbour right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+
+from benchmarks.forked import Forked
+from benchmarks.limits import OneValue
+from chordtwist.net.api import ApiFactory
+from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, Standing, Success
+from tests.live.fleet import API_PORT, Fleet
+
+PREFIX = "127.77.0."
+"""Nodes have the addresses 1 to N of it, away from those of the tests."""
+
+LIMIT_HOST = "127.77.1.1"
+
+
+def value_of(key: bytes, length: int) -> bytes:
+    """The value that belongs under a key, so that nobody has to remember it."""
+    return (key * (length // len(key) + 1))[:length]
+
+
+class Load:
+    """What all clients do in one phase: which question is next, whether an answer is right, how long answers took."""
+
+    def __init__(self, question: Callable[[], tuple[bytes, bytes]], is_right: Callable[[bytes, object], bool]) -> None:
+        self.question = question
+        self.is_right = is_right
+        self.latencies_s: list[float] = []
+        self.right = 0
+        self.ends_at_s = 0.0
+
+    def per_s(self, seconds: float) -> int:
+        """Answers per second."""
+        return round(len(self.latencies_s) / seconds)
+
+    def quantile_ms(self, share: float) -> float:
+        """The time within which this share of the answers came."""
+        ordered = sorted(self.latencies_s)
+        return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3) if ordered else 0.0
+
+
+class LoadClient(Protocol):
+    """One client with one question under way, again and again, until the phase ends."""
+
+    def connectionMade(self) -> None:
+        self._reader = AnswerReader()
+
+    def run(self, load: Load) -> Deferred[None]:
+        """Ask until the end of the phase; fires when the last answer is here."""
+        self._load = load
+        self._over: Deferred[None] = Deferred()
+        self._ask()
+        return self._over
+
+    def dataReceived(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (answer := self._reader.take()) is not None:
+            now_s = time.perf_counter()
+            self._load.latencies_s.append(now_s - self._asked_s)
+            self._load.right += self._load.is_right(self._key, answer)
+            if now_s < self._load.ends_at_s:
+                self._ask()
+            else:
+                self._over.callback(None)
+
+    def _ask(self) -> None:
+        self._key, raw = self._load.question()
+        self._asked_s = time.perf_counter()
+        self.transport.write(raw)  # type: ignore[union-attr]
+
+
+async def run_load(reactor: Any, hosts: Sequence[str], clients: int, seconds: float, load: Load) -> Load:
+    """Connect the clients to the hosts in turn and let them ask."""
+    connected = [
+        await connectProtocol(TCP4ClientEndpoint(reactor, hosts[number % len(hosts)], API_PORT), LoadClient())
+        for number in range(clients)
+    ]
+    load.ends_at_s = time.perf_counter() + seconds
+    await gatherResults([client.run(load) for client in connected])
+    for client in connected:
+        client.transport.abortConnection()
+    return load
+
+
+async def measure(reactor: Any, given: argparse.Namespace, hosts: Sequence[str]) -> dict[str, object]:
+    """Put, get, and get where there is no node."""
+    rng = random.Random(given.seed)
+    keys: list[bytes] = []
+
+    def put() -> tuple[bytes, bytes]:
+        key = rng.randbytes(32)
+        return key, PutConfirmed(1, 3600, 0, key, value_of(key, given.value_bytes)).pack()
+
+    def is_stored(key: bytes, answer: object) -> bool:
+        is_right = isinstance(answer, Outcome) and answer.standing is Standing.DONE
+        if is_right:
+            keys.append(key)
+        return is_right
+
+    def get() -> tuple[bytes, bytes]:
+        key = rng.choice(keys)
+        return key, Get(key).pack()
+
+    def is_found(key: bytes, answer: object) -> bool:
+        return answer == Success(key, value_of(key, given.value_bytes))
+
+    puts = await run_load(reactor, hosts, given.clients, given.seconds, Load(put, is_stored))
+    if not keys:
+        raise RuntimeError("not one put was confirmed")
+    gets = await run_load(reactor, hosts, given.clients, given.seconds, Load(get, is_found))
+    limit = await run_load(reactor, [LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
+    asked = len(puts.latencies_s) + len(gets.latencies_s)
+    return {
+        "puts_per_s": puts.per_s(given.seconds),
+        "gets_per_s": gets.per_s(given.seconds),
+        "p50_ms": gets.quantile_ms(0.5),
+        "p99_ms": gets.quantile_ms(0.99),
+        "right": (puts.right + gets.right) / asked,
+        "put_p50_ms": puts.quantile_ms(0.5),
+        "put_p99_ms": puts.quantile_ms(0.99),
+        "limit_gets_per_s": limit.per_s(min(given.seconds, 2.0)),
+    }
+
+
+def main() -> None:
+    """Start the ring, load it, print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--nodes", type=int, default=5, help="processes, up to 250 (5)")
+    options.add_argument("--clients", type=int, default=32, help="connections, one question under way each (32)")
+    options.add_argument("--value-bytes", type=int, default=100, help="length of every value (100)")
+    options.add_argument("--seconds", type=float, default=5, help="for the puts, and again for the gets (5)")
+    options.add_argument("--tls", action="store_true", help="TLS 1.3 between the nodes")
+    options.add_argument("--state", action="store_true", help="records on disk instead of in memory")
+    options.add_argument("--seed", type=int, default=1, help="of the keys and their order (1)")
+    given = options.parse_args()
+
+    def serve(reactor: Any) -> None:
+        door = ApiFactory(OneValue(value_of(b"k" * 32, given.value_bytes)), reactor, reactor.stop)
+        reactor.listenTCP(API_PORT, door, 50, LIMIT_HOST)
+
+    about = {name: getattr(given, name) for name in ("nodes", "clients", "value_bytes", "seconds", "tls", "state")}
+    settings = {"network": "benchmark", **({"state_dir": "yes"} if given.state else {})}
+    with Forked(serve), Fleet(settings, "open" if given.tls else "off", PREFIX) as fleet:
+        fleet.start(range(1, given.nodes + 1))
+        formed_s = fleet.wait_for_ring(60.0)
+        from twisted.internet import reactor as installed
+
+        reactor: Any = installed
+        hosts = [fleet.host(number) for number in range(1, given.nodes + 1)]
+
+        async def run() -> None:
+            figures = await measure(reactor, given, hosts)
+            print(json.dumps({**about, **figures, "formed_s": round(formed_s, 2)}), flush=True)
+
+        reactor.callWhenRunning(
+            lambda: Deferred.fromCoroutine(run()).addErrback(print).addBoth(lambda done: reactor.stop())
+        )
+        reactor.run()
+
+
+if __name__ == "__main__":
+    main()
