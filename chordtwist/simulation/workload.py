@@ -1,0 +1,150 @@
+"""What goes on in a simulated world: nodes come and go, look positions up, put and get records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chordtwist.core.peer import Peer
+from chordtwist.simulation.chance import below, pick, session_us, waiting_us
+from chordtwist.simulation.clock import SECOND_US, microseconds
+from chordtwist.simulation.world import LookupResult, World
+
+AWAY_SHARE = 10
+"""Who comes back to its address is away for a tenth of a session, on average."""
+
+WAYS = ("crash", "power_off", "leave")
+
+
+class Churn:
+    """Keeps the number of nodes as it is while each of them stays for a session only.
+
+    A node ends by crash, by power loss or by leaving, alike often. Half of them come back to their own address later,
+    with nothing but their key and epoch; for the others a new node starts at a new address at once.
+    """
+
+    def __init__(self, world: World, session_median_s: float, ways: tuple[str, ...] = WAYS) -> None:
+        self.world = world
+        self.median_us = microseconds(session_median_s)
+        self.ways = ways
+        self.ended = 0
+        self.running = False
+
+    def begin(self) -> None:
+        """From now on sessions end; ages are random, as if it had always been so."""
+        self.running = True
+        for peer in list(self.world.live):
+            self._schedule(peer)
+
+    def stop(self) -> None:
+        """Nobody goes any more; who is away still comes back."""
+        self.running = False
+
+    def _schedule(self, peer: Peer) -> None:
+        world = self.world
+        link = world.live[peer].link
+        world.clock.at(
+            world.clock.now_us + session_us(world.rng, self.median_us), lambda _: self._end(peer, link), None
+        )
+
+    def _end(self, peer: Peer, link: object) -> None:
+        world = self.world
+        if not self.running or peer not in world.live or world.live[peer].link is not link:
+            return
+        self.ended += 1
+        way = pick(world.rng, self.ways)
+        if way == "leave":
+            world.leave(peer)
+        elif way == "crash":
+            world.crash(peer)
+        else:
+            world.power_off(peer)
+        if world.rng.getrandbits(1):
+            away_us = waiting_us(world.rng, self.median_us // AWAY_SHARE)
+            world.clock.at(world.clock.now_us + max(away_us, SECOND_US), self._start, peer)
+        else:
+            self._start(None)
+
+    def _start(self, peer: Peer | None) -> None:
+        world = self.world
+        if peer is not None and peer in world.live:  # still leaving
+            world.clock.at(world.clock.now_us + SECOND_US, self._start, peer)
+            return
+        host = world.start(peer)
+        if self.running:
+            self._schedule(host.peer)
+
+
+class Lookups:
+    """Random members look random positions up, `rate` times a second in all, independently of one another."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked = 0
+        self.right = 0
+        self.explained = 0
+        self.wrong = 0
+        self.hops = 0
+        self.questions = 0
+        self.took_us = 0
+        self.took_us_max = 0
+        self._running: object | None = None
+
+    def begin(self, per_second: float) -> None:
+        """Look up from now on, until `stop`."""
+        self._running = running = object()
+        mean_us = int(SECOND_US / per_second)
+        world = self.world
+
+        def again(_: None) -> None:
+            if self._running is running:
+                self.once()
+                world.clock.at(world.clock.now_us + waiting_us(world.rng, mean_us), again, None)
+
+        world.clock.at(world.clock.now_us + waiting_us(world.rng, mean_us), again, None)
+
+    def stop(self) -> None:
+        """No more; what is under way ends and counts."""
+        self._running = None
+
+    def once(self) -> None:
+        """One lookup now, by any member."""
+        asker = any_member(self.world)
+        if asker is not None:
+            self.world.find(asker, self.world.rng.getrandbits(256), self._told)
+
+    @property
+    def answered(self) -> int:
+        """Lookups that ended in any way; the others are under way, or their asker is gone."""
+        return self.right + self.explained + self.wrong
+
+    def _told(self, result: LookupResult) -> None:
+        self.asked += 1
+        if result.verdict == "right":
+            self.right += 1
+        elif result.verdict == "explained":
+            self.explained += 1
+        else:
+            self.wrong += 1
+        self.hops += result.hops
+        self.questions += result.questions
+        self.took_us += result.took_us
+        self.took_us_max = max(self.took_us_max, result.took_us)
+
+
+def any_member(world: World) -> Peer | None:
+    """A member at random, each alike; None when there is none."""
+    ids = world.check.ids
+    if not ids:
+        return None
+    return world.check.owner(ids[below(world.rng, len(ids))])
+
+
+def every(world: World, seconds: float, act: Callable[[], None], until_s: float) -> None:
+    """Do something again and again until it is `until_s`."""
+
+    def again(_: None) -> None:
+        if world.now_s < until_s:
+            act()
+            world.clock.at(world.clock.now_us + microseconds(seconds), again, None)
+
+    again(None)

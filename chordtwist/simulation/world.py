@@ -1,0 +1,414 @@
+"""A world to run nodes in: one network, one clock, one seed, and a look at everything after every step.
+
+The nodes are the very class that runs in production, built of the same parts; only their link, their clock, their
+signer and their chance come from here. The world starts and kills them, asks them for lookups and records, and checks
+what they answer against what it alone knows: who really is a member.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from random import Random
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.lookup import Route
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.ring import RingId, distance
+from chordtwist.node.node import Node
+from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
+from chordtwist.simulation.invariants import RingCheck
+from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork, Weather
+from chordtwist.simulation.signer import SimulatedSigner, verify_simulated
+from chordtwist.simulation.trace import Trace
+from chordtwist.storage.memory import MemoryRecordStore
+
+BEGAN_MS = 1_700_000_000_000
+"""Wall time at which every simulation begins."""
+
+SEEDS_TOLD = 3
+"""Members that a starting node is told of, as a list of bootstrap nodes would."""
+
+GROW_WAIT_S = 60
+"""Seconds that a newcomer to a small ring is waited for."""
+
+CONFIRM_S = 10.0
+"""A ring that stays ideal for so long is taken for settled."""
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(
+        self,
+        seed: int,
+        parameters: Parameters | None = None,
+        weather: Weather | None = None,
+        stabilize_interval_s: float = 1.0,
+        build: type[Node] = Node,
+    ) -> None:
+        """@param build: the class of the nodes; tests of the checker pass one that breaks a rule."""
+        self.seed = seed
+        self.parameters = parameters if parameters is not None else Parameters(network="simulation")
+        self.identity = Identity(self.parameters.network, self.parameters.policy)
+        self.stabilize_interval_s = stabilize_interval_s
+        self.build = build
+        self.rng = Random(seed)
+        self.trace = Trace()
+        self.clock = HeapClock()
+        self.network = SimulatedNetwork(self.clock, Random(self.rng.getrandbits(64)), self.trace, weather)
+        self.network.misled = self._misled
+        self.check = RingCheck(self.parameters.successors, self.trace)
+        self.hosts: dict[Peer, Host] = {}
+        """Every address that ever ran a node."""
+        self.live: dict[Peer, Host] = {}
+        """Those whose process runs, member or not, in the order of their start."""
+        self.seed_peers: list[Peer] | None = None
+        """The bootstrap list of everybody; None: a few members of the moment, as a good name server would tell."""
+        self.errors: list[str] = []
+        """What nodes logged as failures: bugs, each of them."""
+        self.timers_left = 0
+        """Calls that stopped nodes still waited for: there should be none."""
+        self.membership: list[tuple[int, Peer]] = []
+        """Every change of who is a member: when, and who."""
+        self.each_second: list[Callable[[], None]] = []
+        self._addresses = 0
+        self._failures = Failures(self)
+        globalLogPublisher.addObserver(self._failures)
+
+    def close(self) -> None:
+        """The world ends; nothing of it goes on."""
+        for host in list(self.live.values()):
+            host.node.stop()
+            host.link.clock.end()
+        globalLogPublisher.removeObserver(self._failures)
+
+    # Hosts
+
+    def address(self, number: int | None = None) -> Peer:
+        """The peer at the address of that number, or at one not used before."""
+        if number is None:
+            number = self._addresses
+        self._addresses = max(self._addresses, number + 1)
+        return self.identity.peer(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 6401)
+
+    def start(self, peer: Peer | None = None) -> Host:
+        """Start a node at `peer`, or at a fresh address; at one where a node ran before it is a restart."""
+        if peer is None:
+            peer = self.address()
+        if peer in self.live:
+            raise ValueError(f"a node runs at {peer} already")
+        host = self.hosts.get(peer)
+        if host is None:
+            host = self.hosts[peer] = Host(self, peer)
+        self.live[peer] = host
+        host.run()
+        return host
+
+    def crash(self, *peers: Peer) -> None:
+        """Their processes die at this instant; their hosts reset the links."""
+        self._die(peers, SimulatedLink.crash)
+
+    def power_off(self, *peers: Peer) -> None:
+        """Their hosts die at this instant, without a sound."""
+        self._die(peers, SimulatedLink.power_off)
+
+    def leave(self, peer: Peer) -> Deferred[None]:
+        """The node leaves in good order; fires when its process has ended."""
+        host = self.live[peer]
+        link = host.link
+        self.trace.line(self.clock.now_us, "{} leaves", peer)
+
+        def left(result: None) -> None:
+            host.look()
+            if not link.ended:
+                del self.live[peer]
+                self._end(host, SimulatedLink.close)
+
+        leaving = host.node.leave().addCallback(left)
+        host.look()
+        return leaving
+
+    def _die(self, peers: Iterable[Peer], end: Callable[[SimulatedLink], None]) -> None:
+        dying = [self.live.pop(peer) for peer in peers]
+        self.check.ended(self.clock.now_us, [host.peer for host in dying if host.is_member])
+        for host in dying:
+            self.trace.line(self.clock.now_us, "{} dies", host.peer)
+            self.membership.append((self.clock.now_us, host.peer))
+            host.is_member = False
+            self._end(host, end)
+
+    def _end(self, host: Host, end: Callable[[SimulatedLink], None]) -> None:
+        host.node.stop()
+        self.timers_left += host.link.clock.calls
+        end(host.link)
+
+    def members(self) -> list[Peer]:
+        """Those that are members now, in the order of their start."""
+        return [peer for peer, host in self.live.items() if host.is_member]
+
+    def node(self, peer: Peer) -> Node:
+        """The node that runs at `peer`."""
+        return self.live[peer].node
+
+    def seeds(self, me: Peer) -> list[Peer]:
+        """What a node is told of when it asks for its bootstrap list."""
+        if self.seed_peers is not None:
+            return self.seed_peers
+        members = self.check.members
+        if len(members) <= SEEDS_TOLD:
+            return [peer for peer in members if peer != me]
+        told: dict[Peer, None] = {}
+        for _ in range(SEEDS_TOLD):
+            peer = self.check.owner(self.rng.getrandbits(256))
+            if peer is not None and peer != me:
+                told[peer] = None
+        return list(told)
+
+    # Time
+
+    @property
+    def now_s(self) -> float:
+        return self.clock.now_us / SECOND_US
+
+    def run(self, seconds: float) -> None:
+        """Let so much time pass."""
+        until_us = self.clock.now_us + microseconds(seconds)
+        while self.clock.now_us < until_us:
+            step_us = min(until_us, (self.clock.now_us // SECOND_US + 1) * SECOND_US)
+            self.clock.run_until(step_us)
+            if step_us % SECOND_US == 0:
+                self.trace.settle()
+                for told in self.each_second:
+                    told()
+
+    def after(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do something in so many seconds; it belongs to no host, and nobody can cancel it."""
+        self.clock.at(self.clock.now_us + microseconds(seconds), lambda _: act(), None)
+
+    def wrong(self) -> list[str]:
+        """What is not ideal on the ring, in words; nodes that are no members yet count."""
+        waiting = [f"{peer} is no member yet" for peer, host in self.live.items() if not host.is_member]
+        return waiting + self.check.wrong_pointers()
+
+    def settle(self, within_s: float) -> float | None:
+        """Run until the ring has been ideal for `CONFIRM_S`; after how many seconds it became so, or None."""
+        began_s = self.now_s
+        ideal_since: float | None = None
+        while self.now_s - began_s < within_s + CONFIRM_S:
+            if self.wrong():
+                ideal_since = None
+            elif ideal_since is None:
+                ideal_since = self.now_s
+            elif self.now_s - ideal_since >= CONFIRM_S:
+                return ideal_since - began_s
+            self.run(1.0)
+        return None
+
+    def grow(self, count: int, per_second: float = 20.0) -> None:
+        """Let `count` nodes join, unhurried: one by one while the ring is small, then so many a second."""
+        small = 2 * self.parameters.successors + 2
+        for _ in range(count):
+            self.start()
+            if len(self.live) > small:
+                self.run(1 / per_second)
+            else:
+                for _ in range(GROW_WAIT_S):
+                    if len(self.check.members) == len(self.live):
+                        break
+                    self.run(1)
+
+    # Lookups
+
+    def find(self, asker: Peer, position: RingId, told: Callable[[LookupResult], None]) -> None:
+        """Let a node look a position up, and judge its answer."""
+        began_us = self.clock.now_us
+        host = self.live[asker]
+
+        def judged(result: Route | Failure) -> None:
+            if host.link.ended:
+                return
+            route = None if isinstance(result, Failure) else result
+            told(self._judge(began_us, position, route))
+
+        host.node.find(position).addBoth(judged)
+
+    def _judge(self, began_us: int, position: RingId, route: Route | None) -> LookupResult:
+        answer = None if route is None else route.owner
+        hops, questions = (0, 0) if route is None else (route.hops, route.questions)
+        took_us = self.clock.now_us - began_us
+        verdict = "wrong"
+        if answer is not None:
+            if answer == self.check.owner(position):
+                verdict = "right"
+            elif self._was_owner(answer, position, began_us):
+                verdict = "explained"
+        if verdict == "wrong":
+            self.trace.line(
+                self.clock.now_us,
+                "?? a lookup begun {} ms ago found {}, not {}",
+                took_us // 1000,
+                answer,
+                self.check.owner(position),
+            )
+        return LookupResult(verdict, hops, questions, took_us)
+
+    def _was_owner(self, answer: Peer, position: RingId, began_us: int) -> bool:
+        """Whether a membership change during the lookup explains its answer: nobody who was a linked member all the
+        time stands nearer, and the answer was a member at some time.
+        """
+        changed = {peer for _, peer in self.membership[bisect_right(self.membership, began_us, key=lambda c: c[0]) :]}
+        if answer not in changed and answer not in self.check.members:
+            return False
+        gap = distance(position, answer.id)
+        for peer in self.check.followers(position):
+            if distance(position, peer.id) >= gap:
+                return True
+            pointers = self.check.members[peer]
+            if pointers.linked and pointers.linked_since_us <= began_us and peer not in changed:
+                return False
+        return True
+
+    # What nodes tell
+
+    def _misled(self, asker: Peer, asked: Peer, reason: str) -> None:
+        self.errors.append(f"{self.now_s:.6f} {asker} asked {asked} what broke the protocol: {reason}")
+
+
+@implementer(ILogObserver)
+class Failures:
+    """Keeps what nodes log as failures: they go on, as they should, but each is a bug."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __call__(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._world.errors.append(f"{self._world.now_s:.6f} {failure.getTraceback()}")
+
+
+class LookupResult:
+    """What became of one lookup: "right", "explained" by a membership change during it, or "wrong"."""
+
+    __slots__ = ("hops", "questions", "took_us", "verdict")
+
+    def __init__(self, verdict: str, hops: int, questions: int, took_us: int) -> None:
+        self.verdict = verdict
+        self.hops = hops
+        self.questions = questions
+        self.took_us = took_us
+
+
+class Host:
+    """One address: what survives a restart, and the run of the node there."""
+
+    __slots__ = ("_changes", "_epoch", "_seed", "_world", "is_member", "link", "node", "peer", "skew_ms", "store")
+
+    def __init__(self, world: World, peer: Peer) -> None:
+        self._world = world
+        self._epoch = 0
+        self._seed = world.rng.getrandbits(64)
+        self._changes = -1
+        self.peer = peer
+        self.skew_ms = 0
+        """By how much its wall clock is ahead."""
+        self.is_member = False
+        self.link: SimulatedLink
+        self.node: Node
+        self.store: MemoryRecordStore
+
+    def run(self) -> None:
+        """Start the node; it has forgotten everything but its key and its epoch."""
+        world = self._world
+        signer = SimulatedSigner(self._seed.to_bytes(8, "big"))
+        self.is_member = False
+        self._changes = -1
+        self.link = world.network.link(self.peer, signer.public)
+        self.store = MemoryRecordStore()
+        self.node = world.build(
+            self.peer,
+            world.identity,
+            world.parameters,
+            self.link,
+            self.store,
+            self.link.clock,
+            self.wall_ms,
+            Random(world.rng.getrandbits(64)),
+            signer,
+            verify_simulated,
+            self._next_epoch,
+            lambda: succeed(world.seeds(self.peer)),
+            world.stabilize_interval_s,
+        )
+        self.link.clock.after = self.look
+        self.link.listen(self.node)
+        world.trace.line(world.clock.now_us, "{} starts", self.peer)
+        self.node.start()
+        self.look()
+
+    def wall_ms(self) -> int:
+        """What its wall clock shows."""
+        return BEGAN_MS + self.skew_ms + self._world.clock.now_us // 1000
+
+    def _next_epoch(self) -> int:
+        self._epoch = max(self.wall_ms(), self._epoch + 1)
+        return self._epoch
+
+    def look(self) -> None:
+        """See whether a ring pointer of the node, or its membership, has changed, and have the ring checked."""
+        routing = self.node.routing
+        is_member = self.node.standing is None
+        if routing.changes == self._changes and is_member is self.is_member:
+            return
+        self._changes = routing.changes
+        world = self._world
+        check, now_us = world.check, world.clock.now_us
+        before, behind, whole = routing.predecessor, routing.successors, routing.whole
+        if is_member:
+            if self.is_member:
+                known = check.members[self.peer]
+                if known.predecessor is before and known.successors is behind and known.whole is whole:
+                    return
+                self._tell("now has")
+                check.changed(now_us, self.peer, before, behind, whole)
+            else:
+                self.is_member = True
+                world.membership.append((now_us, self.peer))
+                self._tell("is a member:")
+                check.went_live(now_us, self.peer, before, behind, whole)
+        elif self.is_member:
+            self.is_member = False
+            world.membership.append((now_us, self.peer))
+            self._tell("is no member any more:")
+            check.ended(now_us, [self.peer])
+
+    def _tell(self, what: str) -> None:
+        routing = self.node.routing
+        self._world.trace.line(
+            self._world.clock.now_us,
+            "{} {} {} < > {}{}",
+            self.peer,
+            what,
+            routing.predecessor,
+            _Shown(routing.successors),
+            " whole" if routing.whole else "",
+        )
+
+
+class _Shown:
+    """A list of peers, put into words only when somebody reads it."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self, peers: tuple[Peer, ...]) -> None:
+        self._peers = peers
+
+    def __str__(self) -> str:
+        shown = " ".join(map(str, self._peers[:4]))
+        return shown + (f" +{len(self._peers) - 4}" if len(self._peers) > 4 else "")
