@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chordtwist.core.peer import Peer
+from chordtwist.core.prefixes import is_crowded
 from chordtwist.core.ring import ID_BITS, Arc, RingId, between, distance, finger_start
 from chordtwist.core.small_ring import Successors, copied, fitted, in_order
 from chordtwist.core.table import Table
@@ -23,10 +24,13 @@ class Routing:
     `changes`.
     """
 
-    def __init__(self, me: Peer, entries_max: int) -> None:
-        """@param entries_max: r, the entries of a successor list; twice as many while the list is whole."""
+    def __init__(self, me: Peer, entries_max: int, spreads_fingers: bool = True) -> None:
+        """@param entries_max: r, the entries of a successor list; twice as many while the list is whole.
+        @param spreads_fingers: whether only a few of them may be in one prefix: so in networks that anybody may join.
+        """
         self.me = me
         self.entries_max = entries_max
+        self._spreads_fingers = spreads_fingers
         self.predecessor: Peer | None = None
         self.successors: Successors = ()
         self.whole = False
@@ -171,13 +175,19 @@ class Routing:
         return table.predecessor is not None and finger_start(self.me.id, k) in Arc(table.predecessor.id, table.peer.id)
 
     def set_finger(self, k: int, peer: Peer | None) -> bool:
-        """Point finger `k` to a peer that was just reached, or nowhere."""
+        """Point finger `k` to a peer that was just reached, or nowhere.
+
+        One whose prefix has its share of the fingers is not taken: who owns a prefix shall not own our way to the rest
+        of the ring. Fingers only; who keeps a record must come out alike everywhere.
+        """
         if peer == self.me:
             peer = None
         if self.fingers.get(k) == peer:
             return False
         if peer is None:
             del self.fingers[k]
+        elif self._spreads_fingers and is_crowded(peer, [other for at, other in self.fingers.items() if at != k]):
+            return False
         else:
             self.fingers[k] = peer
         self.changes += 1

@@ -11,6 +11,7 @@ from hmac import digest as hmac_digest
 from chordtwist.core.errors import Malformed, Refused
 from chordtwist.core.parameters import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, Parameters
 from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
+from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.core.signed import Signer, Stamp, Verify, pack_hello
 from chordtwist.wire.peer_messages import Hello
 
@@ -109,6 +110,8 @@ class Introduction:
             raise Refused(f"the node at {dialled} says that its address is {peer}")
         if dialled is None and canonical_ip(peer.host) != canonical_ip(came_from):
             raise Refused(f"it claims the address {peer} and comes from {came_from}")
+        if not can_be_neighbours(self.me, peer):
+            raise Refused(f"the address {peer} it claims cannot be reached from the network of this node's")
         # The other side signed the address that it dialled, so what was said on one link is worth nothing on another.
         stamp = Stamp(peer, hello.epoch, hello.seq, hello.time_ms)
         said = pack_hello(self.identity, stamp, self.me if dialled is None else None, channel)

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
+from chordtwist.core.prefixes import can_be_neighbours, prefix_group
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
@@ -277,6 +278,8 @@ class PeerPool:
             return "this node has stopped"
         if known.peer == self._me:
             return "it is this node itself"
+        if not can_be_neighbours(self._me, known.peer):
+            return "its address cannot be reached from the network of this node's"
         if known.dial is not None:
             return None if len(known.dial.waiting) < WAITING_MAX else f"{WAITING_MAX} questions to it wait already"
         refused = self.refusals.standing(str(known.peer))
@@ -330,8 +333,11 @@ class PeerPool:
         here = [self._links[link] for link in self._unmet]
         if here.count(host) >= UNMET_PER_ADDRESS_MAX:
             return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
-        group = _prefix(host)
-        if group is not None and sum(_prefix(other) == group for other in here) >= UNMET_PER_PREFIX_MAX:
+        group = prefix_group(canonical_ip(host))
+        if (
+            group is not None
+            and sum(prefix_group(canonical_ip(other)) == group for other in here) >= UNMET_PER_PREFIX_MAX
+        ):
             return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {group}"
         if not self._has_room():
             return f"all of {self._links_max} links are in use"
@@ -534,11 +540,3 @@ def _shown(error: BaseException | None) -> str:
         return f"no connection within {CONNECT_WITHIN_S:g} s"
     number = getattr(error, "osError", None)
     return os.strerror(number) if isinstance(number, int) else str(error).rstrip(".")
-
-
-def _prefix(host: str) -> str | None:
-    # The group of addresses that one customer of a provider may well own; none for loopback and private ranges.
-    ip = canonical_ip(host)
-    if ip.is_private:
-        return None
-    return f"{host.rsplit('.', 1)[0]}.0/24" if ip.version == 4 else f"{ip.exploded[:14]}::/48"

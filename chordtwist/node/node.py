@@ -97,10 +97,12 @@ class Node:
         stabilize_interval_s: float = 1.0,
         default_ttl_s: float = 3600,
         max_ttl_s: float = 86400,
+        spreads_fingers: bool = True,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
         @param seeds: the bootstrap list, resolved afresh at every call, our own address included where it is listed.
+        @param spreads_fingers: `Routing`; not needed where an authority says who may join.
         """
         self.me = me
         self.identity = identity
@@ -124,7 +126,7 @@ class Node:
         self._settled: tuple[Table, int] | None = None
         self._searches = self._hops = self._questions = 0
 
-        self.routing = Routing(me, parameters.successors)
+        self.routing = Routing(me, parameters.successors, spreads_fingers)
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
