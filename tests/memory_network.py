@@ -106,7 +106,7 @@ class MemoryReactor:
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
         return self._network.clock.getDelayedCalls()
 
-    def listenTCP(self, port: int, factory: Factory, backlog: int = 50, interface: str = "") -> MemoryPort:
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> MemoryPort:
         if (interface, port) in self._network.ports:
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
         self._network.ports[interface, port] = factory
@@ -116,7 +116,7 @@ class MemoryReactor:
         self,
         host: str,
         port: int,
-        factory: ClientFactory,
+        factory: Any,
         timeout: float = 30,
         bindAddress: tuple[str, int] | None = None,
     ) -> MemoryConnector:

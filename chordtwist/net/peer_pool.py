@@ -377,6 +377,7 @@ class PeerPool:
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over a link any more."""
         self._unmet.pop(link, None)
+        why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
         peer = link.dialled if link.met is None else link.met.peer
         known = None if peer is None else self._acquaintances.get(peer.packed)
         was_proved = known is not None and self._part(known, link)
@@ -387,14 +388,14 @@ class PeerPool:
         if known is None or peer is None:
             return
         if known.dial is not None and known.dial.link is link:
-            self.dial_failed(known, f"it refused us: {reason}" if end is End.HEARD else reason)
+            self.dial_failed(known, why)
         elif end is End.HEARD and reason not in MOVED_ON:
-            self._pause_dials(known, f"it said Goodbye: {reason}")
+            self._pause_dials(known, why)
         for asked in unanswered:
             if end is End.BROKEN:
                 asked[2].errback(Malformed(f"{peer}: {reason}"))
             elif reason not in MOVED_ON:
-                asked[2].errback(Unreachable(peer, reason))
+                asked[2].errback(Unreachable(peer, why))
             elif known.asking is not None:
                 known.asking.send(asked)
             else:
@@ -466,12 +467,14 @@ class PeerPool:
     def _breach(self, link: PeerProtocol, peer: Peer | None, was_proved: bool, reason: str) -> None:
         self.counts.breaches += 1
         self.refusals.tell(link.came_from if peer is None else str(peer), reason)
-        if peer is not None and (was_proved or link.dialled is not None):
+        if was_proved and peer is not None:
             self.refusals.refuse(str(peer), reason)
             if self._policy is Policy.IP:
                 self.refusals.refuse(link.came_from, reason)
-            if was_proved:
-                cast(IAnswer, self._node).breach(peer, reason)
+            cast(IAnswer, self._node).breach(peer, reason)
+        elif link.dialled is not None:
+            # Something else than a node may listen beside one.
+            self.refusals.refuse(str(link.dialled), reason)
         elif not self._is_home_of_proved(link.came_from):
             # Anybody on a peer's machine can connect from its address: that must not cost the peer its links.
             self.refusals.refuse(link.came_from, reason)
