@@ -7,6 +7,7 @@ get for S seconds (random keys, each at whatever node the client is connected to
 - ``puts_per_s``, ``put_p50_ms``, ``put_p99_ms``: confirmed puts, from the question to the outcome;
 - ``gets_per_s``, ``p50_ms``, ``p99_ms``: gets;
 - ``right``: the share of all outcomes and values that were as they should be;
+- ``cpu_ms_per_put``, ``cpu_ms_per_get``: processor time of all nodes together, which a busy machine does not change;
 - ``limit_gets_per_s``: the same clients at a server with the same protocol and no node behind it, in the same run;
 - ``formed_s``: how long the ring took, from the last node's API to every neighbour right.
 """
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -104,7 +107,18 @@ async def run_load(reactor: Any, hosts: Sequence[str], clients: int, seconds: fl
     return load
 
 
-async def measure(reactor: Any, given: argparse.Namespace, hosts: Sequence[str]) -> dict[str, object]:
+def cpu_s(pids: Sequence[int]) -> float:
+    """Processor time that processes have used so far, in seconds (proc(5): fields 14 and 15 of stat)."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def measure(
+    reactor: Any, given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
+) -> dict[str, object]:
     """Put, get, and get where there is no node."""
     rng = random.Random(given.seed)
     keys: list[bytes] = []
@@ -126,10 +140,13 @@ async def measure(reactor: Any, given: argparse.Namespace, hosts: Sequence[str])
     def is_found(key: bytes, answer: object) -> bool:
         return answer == Success(key, value_of(key, given.value_bytes))
 
+    cpu_start_s = cpu_s(pids)
     puts = await run_load(reactor, hosts, given.clients, given.seconds, Load(put, is_stored))
     if not keys:
         raise RuntimeError("not one put was confirmed")
+    cpu_between_s = cpu_s(pids)
     gets = await run_load(reactor, hosts, given.clients, given.seconds, Load(get, is_found))
+    cpu_end_s = cpu_s(pids)
     limit = await run_load(reactor, [LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
     asked = len(puts.latencies_s) + len(gets.latencies_s)
     return {
@@ -140,6 +157,8 @@ async def measure(reactor: Any, given: argparse.Namespace, hosts: Sequence[str])
         "right": (puts.right + gets.right) / asked,
         "put_p50_ms": puts.quantile_ms(0.5),
         "put_p99_ms": puts.quantile_ms(0.99),
+        "cpu_ms_per_put": round((cpu_between_s - cpu_start_s) / len(puts.latencies_s) * 1000, 3),
+        "cpu_ms_per_get": round((cpu_end_s - cpu_between_s) / len(gets.latencies_s) * 1000, 3),
         "limit_gets_per_s": limit.per_s(min(given.seconds, 2.0)),
     }
 
@@ -171,7 +190,8 @@ def main() -> None:
         hosts = [fleet.host(number) for number in range(1, given.nodes + 1)]
 
         async def run() -> None:
-            figures = await measure(reactor, given, hosts)
+            pids = [process.pid for process in fleet.processes.values()]
+            figures = await measure(reactor, given, hosts, pids)
             print(json.dumps({**about, **figures, "formed_s": round(formed_s, 2)}), flush=True)
 
         reactor.callWhenRunning(
