@@ -200,13 +200,18 @@ class Reading:
         fresh = [peer for peer in within if peer not in self._asked]
         value_coming = self._in_hand is not None or any(value for _, value in self._waiting)
         waiting = {peer for peer, _ in self._waiting if peer not in self._said}
-        if self._best is None and not value_coming:
+        if heard and self._best is None and not value_coming:
             # Those that spoke have nothing. Nothing is only nothing when all say so: the others at once.
             asks += [self._ask(peer, value=True) for peer in fresh]
             asks += [self._ask(peer, value=True) for peer in within if peer in waiting]
         else:
-            lacking = self._quorum - heard - len(waiting)
-            asks += [self._ask(peer, value=self._in_hand is None) for peer in fresh[: max(0, lacking)]]
+            if not value_coming:
+                source = fresh[:1] or [peer for peer in within if peer in waiting][:1]
+                asks += [self._ask(peer, value=True) for peer in source]
+                waiting.update(source)
+                fresh = fresh[1:]
+            lacking = max(0, self._quorum - heard - len(waiting))
+            asks += [self._ask(peer, value=False) for peer in fresh[:lacking]]
         if not self._waiting:
             self._done = True
         return asks
