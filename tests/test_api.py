@@ -584,6 +584,17 @@ class ClosingTests(ApiTestCase):
         self.assertIsNone(self.successResultOf(closed))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_answers_owed(self) -> None:
+        """What is under way is answered first; nothing more is taken."""
+        client = self.client()
+        self.dht.held = []
+        client.send(Get(KEY).pack())
+        self.door.close()
+        client.send(Get(OTHER).pack())
+        self.assertFalse(client.transport.disconnecting)
+        self.dht.release()
+        self.assertEqual((client.answers, client.transport.disconnecting), ([Failure(KEY)], True))
+
     def test_already_ending(self) -> None:
         """A connection that ends already is waited for like the others."""
         client = self.client()

@@ -62,7 +62,7 @@ COMPLETE_WITHIN_S = 60.0
 """From the first byte of a message to its last: the longest needs no more at 10 kbit/s."""
 
 CLOSE_WITHIN_S = 1.0
-"""For clients to read what is left for them when the node closes their connections."""
+"""For questions under way to be answered, and answers to be read, when the node closes its connections."""
 
 
 class ApiFactory(Factory):
@@ -104,7 +104,7 @@ class ApiFactory(Factory):
         return len(self._connections)
 
     def close(self) -> Deferred[None]:
-        """End every connection as soon as its client has read what is written, or after `CLOSE_WITHIN_S`.
+        """End every connection as soon as its client has the answers it waits for, or after `CLOSE_WITHIN_S`.
 
         To be called once, when nobody listens any more; fires when no connection is left.
         """
@@ -262,9 +262,10 @@ class ApiProtocol(Protocol):
         """The connection is gone; `connectionLost` sees to it."""
 
     def close(self) -> None:
-        """The node ends this connection, once what is written is read."""
+        """The node ends this connection, once what was asked is answered and read."""
         self._is_deaf = True
-        self._end()
+        self._is_ending = True
+        self._settle(False)
 
     def abort(self) -> None:
         """The node ends this connection at once."""
