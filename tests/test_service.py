@@ -170,20 +170,29 @@ class BuildTests(TestCase):
         self.assertEqual([], [call for call in self.reactor.getDelayedCalls() if call.active()])
 
     def test_announcement(self) -> None:
-        """The first line names both addresses, the second says that nothing is written to disk."""
+        """The first line names both addresses; the next say that links are open to all, and nothing is on disk."""
         events = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
         node = self.build()
         node.startService()
         self.addCleanup(node.stopService)
-        first, second = [event for event in events if event["log_namespace"] == "chordtwist.app.service"]
+        first, open_links, second = [event for event in events if event["log_namespace"] == "chordtwist.app.service"]
         self.assertEqual(("127.0.0.1:6401", "127.0.0.1:7401"), (first["address"], first["api"]))
+        self.assertIn("mode = off", formatEvent(open_links))
         self.assertIn("nothing is written to disk", formatEvent(second))
 
     def test_not_there_yet(self) -> None:
         """What this build does not have fails the start with one line instead of being passed over."""
         for text in ("[web]\naddress = 127.0.0.1:8080", "state_dir = /x"):
             self.assertRaises(StartError, self.build, text)
-        self.assertRaises(StartError, build, NodeConfig(), self.reactor, lambda: None)
+
+    def test_tls(self) -> None:
+        """Without a word about TLS links are encrypted; credentials that do not serve fail the start in one line."""
+        node = build(read_text("[dht]", "node.ini", Path("/")), self.reactor, lambda: None)
+        node.startService()
+        self.successResultOf(node.stopService())
+        config = read_text("hostkey = /nothing.pem\n[dht]", "node.ini", Path("/"))
+        error = self.assertRaises(StartError, build, config, self.reactor, lambda: None)
+        self.assertEqual(str(error), "[tls] /nothing.pem: cannot be read: No such file or directory")
 
 
 class EpochsTests(SynchronousTestCase):

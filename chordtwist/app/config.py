@@ -205,6 +205,18 @@ class TlsSection:
         values.path,
         "The private key of the certificate, PEM. Default empty: hostkey where that is given, else a new key.",
     )
+    revoked: Path | None = _option(
+        None,
+        values.path,
+        "The authority's list of revoked certificates, PEM. It and the three files above are looked at again while the"
+        " node runs. Default empty: none is revoked.",
+    )
+    secret: str = _option(
+        "",
+        values.secret,
+        "A secret of 16 bytes or more that all nodes of a network share and prove to one another: the small alternative"
+        " to an authority. Default empty: none. Needs TLS, since the proof is bound to the session.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +444,10 @@ class _Reader:
             for name in "authority", "certificate":
                 if getattr(tls, name) is None:
                     self._fail("tls", name, "is needed with mode = closed")
+        if tls.mode is TlsMode.OFF and tls.secret:
+            self._fail("tls", "secret", "needs mode = open or closed: without TLS its proof could be overheard")
+        if tls.revoked is not None and tls.mode is not TlsMode.CLOSED:
+            self._fail("tls", "revoked", "is the list of an authority; that needs mode = closed")
         if tls.certificate is not None and tls.key is None and config.hostkey is None:
             self._fail("tls", "certificate", "needs its private key, as key or hostkey")
 

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import NodeConfig, TlsMode
+from chordtwist.app.tls import tls_of
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
@@ -61,8 +62,6 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     @param reactor: its clock must be monotonic.
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
-    if config.tls.mode is not TlsMode.OFF:
-        raise StartError(f"[tls] mode = {config.tls.mode.value}: this build has no TLS yet; only off can be had")
     if config.web.address is not None:
         raise StartError("[web] address: this build has no status page yet")
     if config.dht.state_dir is not None:
@@ -73,8 +72,13 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     signer = Ed25519Signer(secrets.token_bytes(ED25519_SEED_BYTES))
     epochs = Epochs(wall_ms)
 
-    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epochs.next(), wall_ms)
-    pool = PeerPool(reactor, introduction, dial_from=dial_from(config))
+    try:
+        tls = tls_of(config, me.host, reactor, state=None)
+    except ValueError as error:
+        raise StartError(f"[tls] {error}") from None
+    secret = config.tls.secret.encode()
+    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epochs.next(), wall_ms, secret)
+    pool = PeerPool(reactor, introduction, tls, dial_from(config))
     store = MemoryRecordStore()
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     node = Node(
@@ -120,6 +124,8 @@ def _announce(me: Peer, config: NodeConfig) -> None:
         address=str(me),
         api=str(config.dht.api_address),
     )
+    if config.tls.mode is TlsMode.OFF:
+        _log.warn("[tls] mode = off: everybody on this machine can read and forge what nodes tell one another")
     if config.dht.state_dir is None:
         _log.info("no state_dir: nothing is written to disk, and what this node holds ends with it")
 

@@ -15,11 +15,21 @@ from chordtwist.app.addresses import Address, UnixAddress
 
 E = TypeVar("E", bound=Enum)
 
+SECRET_BYTES_MIN = 16
+"""Shorter ones are found by trying."""
+
 
 def text(written: str, folder: Path) -> str:
     """A name."""
     if not 1 <= len(written.encode()) <= 255:
         raise ValueError("from 1 to 255 bytes of text")
+    return written
+
+
+def secret(written: str, folder: Path) -> str:
+    """What nobody guesses; or nothing."""
+    if written and not SECRET_BYTES_MIN <= len(written.encode()) <= 255:
+        raise ValueError(f"from {SECRET_BYTES_MIN} to 255 bytes of text, such as: openssl rand -hex 32")
     return written
 
 
