@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from operator import attrgetter
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,11 +16,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from chordtwist.core.errors import Malformed, Refused, Unreachable
+from chordtwist.core.errors import Malformed, Refused, StoreFull, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import PutResult, Seal, signed_key
+from chordtwist.core.records import (
+    Entry,
+    Kept,
+    PutResult,
+    Record,
+    RecordKind,
+    Seal,
+    Stub,
+    Version,
+    position_of,
+    signed_key,
+)
+from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
-from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink
+from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore
 from chordtwist.wire.peer_messages import Answer, GetTable, JoinFailure, Noted, Notify, Ping, Pong, Question
 
 
@@ -324,3 +337,193 @@ class DhtContract(SynchronousTestCase):
         left = [self.dht.leave(), self.dht.leave()]
         self.advance(10.0)
         self.assertEqual([self.successResultOf(d) for d in left], [None, None])
+
+
+class RecordStoreContract(SynchronousTestCase):
+    """What every `IRecordStore` does. A test case inherits from it and says how a store is made."""
+
+    def make_store(self, records_max: int = 1000, bytes_max: int = 1 << 20) -> IRecordStore:
+        """An empty store that commits at once, closed at the end of the test."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """An empty store."""
+        self.store = self.make_store()
+
+    def put(self, *kept: Kept) -> None:
+        """Put, and be sure that it is safe."""
+        for one in kept:
+            self.successResultOf(self.store.put(one))
+
+    def test_interface(self) -> None:
+        """It is an `IRecordStore`."""
+        verifyObject(IRecordStore, self.store)
+
+    def test_nothing(self) -> None:
+        """Under a key that was never put there is None."""
+        self.assertIsNone(self.store.get(b"k" * 32))
+
+    def test_every_field(self) -> None:
+        """What is read is what was put, in every field: records of each kind, with and without a seal, and stubs."""
+        seal = Seal(b"p" * 32, b"salt", 2**64 - 1, b"s" * 64)
+        for kept in (
+            make_record(b"plain", value=b"value", expiry_ms=-5),
+            make_record(b"content", kind=RecordKind.CONTENT, value=b""),
+            make_record(b"signed", kind=RecordKind.SIGNED, seal=seal, value=b"value", stub_until_ms=90_000),
+            make_record(b"no salt", kind=RecordKind.SIGNED, seal=Seal(b"p" * 32, b"", 0, b"s" * 64)),
+            make_record(b"largest", value=bytes(65_495), copies=255, version=Version(2**64 - 1, b"\xff" * 18)),
+            make_record(b"anonymous", version=Version(0, b"")),
+            make_stub(b"stub"),
+            make_stub(b"signed stub", seal=seal, digest=b"d" * 32),
+        ):
+            self.put(kept)
+            self.assertEqual(self.store.get(kept.key), kept)
+
+    def test_replace(self) -> None:
+        """What is put takes the place of what was there, a stub that of a record and a record that of a stub."""
+        for kept in (make_record(b"k", value=b"old"), make_record(b"k"), make_stub(b"k"), make_record(b"k", copies=2)):
+            self.put(kept)
+            self.assertEqual(self.store.get(kept.key), kept)
+            self.assertEqual(len(list(self.store.scan(Arc(0, 0)))), 1)
+
+    def test_remove(self) -> None:
+        """What is removed is gone, and can be put again; to remove what is not there does nothing."""
+        kept = make_record(b"k")
+        self.put(kept)
+        for _ in range(2):
+            self.store.remove(kept.key)
+            self.assertIsNone(self.store.get(kept.key))
+            self.assertEqual(list(self.store.scan(Arc(0, 0))), [])
+        self.put(kept)
+        self.assertEqual(self.store.get(kept.key), kept)
+
+    def test_scan(self) -> None:
+        """A scan gives the entries of an arc in the order of positions, beginning after its beginning, also where the
+        arc goes over the end of the circle, and where it is the whole circle.
+        """
+        kept = [make_record(b"%d" % n) for n in range(700)] + [make_stub(b"stub %d" % n) for n in range(20)]
+        self.put(*kept)
+        entries = sorted((entry_of(one) for one in kept), key=attrgetter("position"))
+        first, last = entries[10].position, entries[600].position
+        for arc, expected in (
+            (Arc(first, last), entries[11:601]),
+            (Arc(first - 1, last - 1), entries[10:600]),
+            (Arc(last, first), entries[601:] + entries[:11]),
+            (Arc(first, first), entries[11:] + entries[:11]),
+            (Arc(first, first + 1), []),
+            (Arc(entries[-1].position, entries[0].position - 1), []),
+            (Arc(0, RING_SIZE - 1), entries),
+            (Arc(RING_SIZE - 1, 0), []),
+        ):
+            self.assertEqual(list(self.store.scan(arc)), expected)
+
+    def test_scan_while_changed(self) -> None:
+        """A scan under way sees what is put and what is removed ahead of it, and is not disturbed by what is behind."""
+        kept = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
+        late, removed = kept[400], kept[500]
+        self.put(*(record for record in kept if record is not late))
+        scan = self.store.scan(Arc(0, 0))
+        seen = [next(scan).key for _ in range(5)]
+        self.put(late)
+        self.store.remove(removed.key)
+        self.store.remove(kept[0].key)
+        self.put(make_record(b"3", value=b"other"))
+        seen += [entry.key for entry in scan]
+        self.assertEqual(seen, [record.key for record in kept if record is not removed])
+
+    def test_expired(self) -> None:
+        """At its expiry something is expired, not a millisecond before; soonest first; until it is dealt with."""
+        late, soon, stub = make_record(b"late", expiry_ms=30), make_record(b"soon", expiry_ms=10), make_stub(b"s", 20)
+        self.put(late, soon, stub)
+        self.assertEqual(self.store.expired(9), [])
+        self.assertEqual(self.store.expired(10), [soon])
+        self.assertEqual(self.store.expired(29), [soon, stub])
+        self.assertEqual(self.store.expired(30), [soon, stub, late])
+        self.store.remove(stub.key)
+        self.put(make_stub(b"soon", 40))
+        self.assertEqual(self.store.expired(39), [late])
+        self.assertEqual(self.store.get(late.key), late)
+
+    def test_expiry_of_what_stands(self) -> None:
+        """Only the expiry of what is kept now counts, also after it was longer, shorter, and the same again."""
+        for expiry_ms in (10, 50, 10, 30, 30):
+            self.put(make_record(b"k", expiry_ms=expiry_ms))
+        self.assertEqual(self.store.expired(29), [])
+        self.assertEqual(self.store.expired(30), [make_record(b"k", expiry_ms=30)])
+
+    def test_many_expired(self) -> None:
+        """Expired things come in batches; those that are dealt with make room for the next."""
+        self.put(*(make_record(b"%d" % n, expiry_ms=n) for n in range(700)))
+        expiries: list[int] = []
+        while batch := self.store.expired(649):
+            self.assertLess(len(batch), 400)
+            for kept in batch:
+                self.store.remove(kept.key)
+            expiries += [kept.expiry_ms for kept in batch]
+        self.assertEqual(expiries, list(range(650)))
+
+    def test_counts(self) -> None:
+        """Records are counted, and the bytes of their values; stubs are not."""
+        self.put(make_record(b"a", value=b"12345"), make_record(b"b", value=b"123"), make_stub(b"c"))
+        self.assertEqual((self.store.records(), self.store.record_bytes()), (2, 8))
+        self.put(make_record(b"a", value=b"1"), make_stub(b"b"), make_record(b"c", value=b"12"))
+        self.assertEqual((self.store.records(), self.store.record_bytes()), (2, 3))
+        self.store.remove(make_record(b"c").key)
+        self.store.remove(make_record(b"b").key)
+        self.assertEqual((self.store.records(), self.store.record_bytes()), (1, 1))
+
+    def test_too_many(self) -> None:
+        """Beyond the number of keys it may keep, stubs among them, a new key is refused; what is there may change."""
+        self.store = self.make_store(records_max=3)
+        self.put(make_record(b"a"), make_record(b"b"), make_stub(b"c"))
+        for kept in (make_record(b"d"), make_stub(b"d")):
+            self.failureResultOf(self.store.put(kept), StoreFull)
+            self.assertIsNone(self.store.get(kept.key))
+        self.put(make_stub(b"a"), make_record(b"c"))
+        self.store.remove(make_record(b"b").key)
+        self.put(make_record(b"d"))
+
+    def test_too_large(self) -> None:
+        """Beyond the bytes it may keep, more bytes are refused, and what was there stays; fewer are always taken."""
+        self.store = self.make_store(bytes_max=100)
+        old = make_record(b"a", value=bytes(60))
+        self.put(old, make_record(b"b", value=bytes(40)))
+        for kept in (make_record(b"a", value=bytes(61)), make_record(b"c", value=b"1")):
+            self.failureResultOf(self.store.put(kept), StoreFull)
+        self.assertEqual(self.store.get(old.key), old)
+        self.put(make_record(b"c", value=b""), make_record(b"a", value=bytes(50)), make_record(b"c", value=bytes(10)))
+        self.assertEqual(self.store.record_bytes(), 100)
+
+    def test_close(self) -> None:
+        """Closing comes to its end."""
+        self.put(make_record(b"a"))
+        self.successResultOf(self.store.close())
+
+
+OLD, NEW = Version(1, b"\x7f\0\0\1\x19\1"), Version(2, b"\x7f\0\0\1\x19\1")
+
+
+def make_record(
+    name: bytes,
+    expiry_ms: int = 60_000,
+    *,
+    value: bytes = b"value",
+    kind: RecordKind = RecordKind.PLAIN,
+    version: Version = OLD,
+    copies: int = 4,
+    seal: Seal | None = None,
+    stub_until_ms: int = 0,
+) -> Record:
+    """A record under the key that `name` is hashed to."""
+    return Record(sha256(name).digest(), value, kind, version, expiry_ms, copies, seal, stub_until_ms)
+
+
+def make_stub(name: bytes, expiry_ms: int = 60_000, *, seal: Seal | None = None, digest: bytes = b"") -> Stub:
+    """A stub under the key that `name` is hashed to."""
+    return Stub(sha256(name).digest(), NEW, expiry_ms, 4, seal, digest)
+
+
+def entry_of(kept: Kept) -> Entry:
+    """The entry that a scan gives for something kept."""
+    is_stub = isinstance(kept, Stub)
+    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub)

@@ -1,0 +1,78 @@
+"""The bytes of one record or stub on disk.
+
+``flags u8, kind u8, publisher's length u8, copies u16, version ms u64, expiry i64, stub until i64 || publisher`` then,
+where there is a seal, ``seq u64, salt's length u8, signature 64, public key 32 || salt``; the rest is the value of a
+record or the digest of a stub. Times are milliseconds on the clock of the file: the node's own steady clock plus
+`offset_ms`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from chordtwist.core.records import Entry, Kept, Record, RecordKind, Seal, Stub, Version, position_of
+
+_HEAD = Struct(">BBBHQqq")
+_SEAL = Struct(">QB64s32s")
+
+_STUB = 1
+_SEALED = 2
+
+
+def pack(kept: Kept, offset_ms: int) -> bytes:
+    """What is written for `kept`. A seal's `expected_seq` is left out: it is a question of a put, answered by now."""
+    version, seal = kept.version, kept.seal
+    flags, kind, until_ms = _STUB, 0, 0
+    if isinstance(kept, Record):
+        flags, kind, rest = 0, int(kept.kind), kept.value
+        if kept.stub_until_ms:
+            until_ms = kept.stub_until_ms + offset_ms
+    else:
+        rest = kept.digest
+    sealed = b""
+    if seal is not None:
+        flags |= _SEALED
+        sealed = _SEAL.pack(seal.seq, len(seal.salt), seal.signature, seal.public_key) + seal.salt
+    publisher = version.publisher
+    head = _HEAD.pack(flags, kind, len(publisher), kept.copies, version.ms, kept.expiry_ms + offset_ms, until_ms)
+    return b"".join((head, publisher, sealed, rest))
+
+
+def unpack(key: bytes, raw: memoryview, offset_ms: int) -> Kept:
+    """What was packed. @raise ValueError: that was never packed."""
+    flags, kind, copies, version, expiry_ms, until_ms, seal_at, at = _head(raw)
+    seal = None
+    if flags & _SEALED:
+        seq, length, signature, public_key = _SEAL.unpack_from(raw, seal_at)
+        seal = Seal(public_key, bytes(raw[at - length : at]), seq, signature)
+    expiry_ms -= offset_ms
+    if flags & _STUB:
+        return Stub(key, version, expiry_ms, copies, seal, bytes(raw[at:]))
+    if until_ms:
+        until_ms -= offset_ms
+    return Record(key, bytes(raw[at:]), RecordKind(kind), version, expiry_ms, copies, seal, until_ms)
+
+
+def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
+    """The entry of what was packed and the bytes of its value, without touching the value: it may be on other pages.
+
+    @raise ValueError: that was never packed.
+    """
+    flags, kind, copies, version, expiry_ms, _, _, at = _head(raw)
+    RecordKind(kind)
+    is_stub = bool(flags & _STUB)
+    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub)
+    return entry, 0 if is_stub else len(raw) - at
+
+
+def _head(raw: memoryview) -> tuple[int, int, int, Version, int, int, int, int]:
+    """Flags, kind, copies, version, expiry, stub until, where a seal begins, where value or digest begins."""
+    if len(raw) < _HEAD.size:
+        raise ValueError(f"{len(raw)} bytes are too few for a record")
+    flags, kind, length, copies, version_ms, expiry_ms, until_ms = _HEAD.unpack_from(raw)
+    seal_at = at = _HEAD.size + length
+    if flags & _SEALED and at + _SEAL.size <= len(raw):
+        at += _SEAL.size + raw[at + 8]
+    if flags > _STUB | _SEALED or at > len(raw) or (flags & _SEALED and at == seal_at):
+        raise ValueError(f"{len(raw)} bytes that are no record")
+    return flags, kind, copies, Version(version_ms, bytes(raw[_HEAD.size : seal_at])), expiry_ms, until_ms, seal_at, at

@@ -1,0 +1,397 @@
+"""A record store on disk: puts are confirmed after their commit, many puts share one, and reads never wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Protocol, TypeVar
+
+import lmdb
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chordtwist.core.errors import StoreFull
+from chordtwist.core.records import Entry, Kept, Record, Stub, position_of, present
+from chordtwist.core.ring import Arc
+from chordtwist.node.interfaces import IRecordStore
+from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, Expiries, Places, Room
+from chordtwist.storage.layout import glance, pack, unpack
+from chordtwist.storage.record_file import SHRINK_CHANGES_MAX, Corrupt, RecordFile
+from chordtwist.storage.state import set_aside
+
+T = TypeVar("T")
+
+COMMIT_CHANGES_MAX = 512
+"""Changes in one commit: they hold the reactor for about a millisecond."""
+
+COMMIT_BYTES_MAX = 4 << 20
+"""Bytes of values in one commit: copying them takes about 2 ms."""
+
+WAITING_BYTES_MAX = 64 << 20
+"""Bytes of values that wait for their commits: seconds of a slow disk's work. Beyond, puts are refused."""
+
+MAP_BYTES_PER_RECORD = 1024
+"""Room for the record around its value, for tree pages that are half full, and for values of which only one fits on a
+page; beside twice the bytes of the values, it is what the file may grow to."""
+
+
+WARNING_INTERVAL_MS = 60_000
+"""Between two lines in the log that say that records are refused: a store that is nearly full is so again and again."""
+
+SKEW_MS_MIN = 2
+"""Changes of the wall clock that are written down: two clocks read one after the other may differ by one."""
+
+
+class Worker(Protocol):
+    """Where commits run: a thread; in tests, at once or when the test says so."""
+
+    def run(self, call: Callable[[], T]) -> Deferred[T]:
+        """Call it, and fire with what it returned or raised."""
+
+    def stop(self) -> None:
+        """Nothing will be run any more."""
+
+
+@implementer(IRecordStore)
+class LmdbRecordStore:
+    """Opens the store in `directory`. `now_ms` is the steady clock of `Record.expiry_ms`, `wall_ms` the wall's.
+
+    Values are on disk only; of every key its entry is in memory too, about 600 bytes, so that misses, scans, digests
+    and expiry never touch the disk. What waits for its commit is read from memory.
+
+    *Time.* A file needs a clock that goes on while no process runs, and a process one that no step of the wall clock
+    disturbs. So the file has its own: the steady clock plus an offset that is fixed at the start (else the same record,
+    written and read back, would not have the same expiry). How far the wall clock is from the file's is kept beside the
+    records, and committed with them whenever it has changed; the next start sets the file's clock by it. A wall clock
+    that is set right while the node runs (a small computer that boots in 1970) ends no life early or late.
+
+    *Trouble.* When disk or map is full, records are refused with `StoreFull`; stubs and removals live on a headroom.
+    A file that makes no sense is set aside, with one line in the log, and the store begins empty: other replicas bring
+    the records back. So do they for a single record that cannot be read: it is forgotten.
+
+    @raise StateUnusable: the format is newer, or the system refuses.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        directory: Path,
+        worker: Worker,
+        now_ms: Callable[[], int],
+        wall_ms: Callable[[], int],
+        records_max: int = RECORDS_MAX,
+        bytes_max: int = BYTES_MAX,
+        map_bytes_max: int | None = None,
+    ) -> None:
+        self._worker = worker
+        self._now_ms = now_ms
+        self._wall_ms = wall_ms
+        self._batches: deque[Batch] = deque()
+        self._is_committing = False
+        self._idle: list[Deferred[None]] = []
+        self._undone: set[bytes] = set()
+        self._warn_again_ms = now_ms()
+        if map_bytes_max is None:
+            map_bytes_max = 2 * bytes_max + MAP_BYTES_PER_RECORD * records_max
+        try:
+            self._open(directory, map_bytes_max, Room(records_max, bytes_max))
+        except Corrupt as error:
+            set_aside(directory / "data.mdb", str(error))
+            self._open(directory, map_bytes_max, Room(records_max, bytes_max))
+        self._drop_expired()
+
+    def _open(self, directory: Path, map_bytes_max: int, room: Room) -> None:
+        self._room = room
+        self._entries: dict[bytes, Entry] = {}
+        self._value_bytes: dict[bytes, int] = {}
+        self._places = Places()
+        self._expiries = Expiries()
+        self._file = RecordFile(directory, map_bytes_max)
+        self._offset_ms = self._wall_ms() - self._file.skew_ms - self._now_ms()
+        try:
+            for key, raw in self._file.rows():
+                self._note(*glance(key, raw, self._offset_ms))
+        except (Corrupt, ValueError) as error:
+            self._file.close()
+            raise Corrupt(str(error)) from error
+
+    def put(self, kept: Kept) -> Deferred[None]:
+        """Keep it; fires after its commit. When that fails, what was on disk before is kept again."""
+        key = kept.key
+        size = len(kept.value) if isinstance(kept, Record) else 0
+        refusal = self._room.refusal(key not in self._entries, size - self._value_bytes.get(key, 0))
+        if refusal is None and size and sum(batch.bytes for batch in self._batches) + size > WAITING_BYTES_MAX:
+            refusal = StoreFull(f"the disk is {WAITING_BYTES_MAX >> 20} MiB of values behind")
+        if refusal is not None:
+            return fail(refusal)
+        is_stub = isinstance(kept, Stub)
+        self._note(Entry(position_of(key), key, kept.version, kept.expiry_ms, kept.copies, is_stub), size)
+        done: Deferred[None] = Deferred()
+        batch = self._open_batch()
+        batch.put[key] = kept
+        batch.bytes += size
+        batch.waiting.append((key, done))
+        self._commit_soon()
+        return done
+
+    def get(self, key: bytes) -> Kept | None:
+        """What is kept under `key`."""
+        if key not in self._entries:
+            return None
+        for batch in reversed(self._batches):
+            kept = batch.put.get(key)
+            if kept is not None:
+                return kept
+        try:
+            kept = self._file.read(key, lambda raw: unpack(key, raw, self._offset_ms))
+            if kept is None:
+                raise Corrupt(f"{self._file.path}: {key.hex()} vanished")
+        except Corrupt as error:
+            self.log.error("a record cannot be read and is forgotten: {error}", error=error)
+            self._forget(key)
+            return None
+        return kept
+
+    def remove(self, key: bytes) -> None:
+        """Keep nothing under `key` any more."""
+        if key in self._entries:
+            self._forget(key)
+            batch = self._open_batch()
+            batch.put.pop(key, None)
+            batch.removed.add(key)
+            self._commit_soon()
+
+    def scan(self, arc: Arc) -> Iterator[Entry]:
+        """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
+        for _, key in self._places.scan(arc):
+            yield self._entries[key]
+
+    def expired(self, now_ms: int) -> list[Kept]:
+        """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
+        found = (self.get(key) for key in self._expiries.due(now_ms, self._entries))
+        return [kept for kept in found if kept is not None]
+
+    def records(self) -> int:
+        """How many records are kept."""
+        return self._room.records
+
+    def record_bytes(self) -> int:
+        """Bytes of their values."""
+        return self._room.bytes
+
+    def close(self) -> Deferred[None]:
+        """Fires when everything is committed, the file closed and the worker stopped."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        if self._is_committing:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
+        try:
+            # The wall clock may have been set since the last commit.
+            if self._undone or self._skew_ms() != self._file.skew_ms:
+                await self._write(self._undone, ())
+        except lmdb.Error as error:
+            self.log.warn("the end of the record store is not written: {error}", error=error)
+        self._file.close()
+        self._worker.stop()
+
+    # What is kept, without values
+
+    def _note(self, entry: Entry, value_bytes: int) -> None:
+        """From now on this is what is kept under its key."""
+        key, room = entry.key, self._room
+        before = self._entries.get(key)
+        self._entries[key] = entry
+        if before is None:
+            room.keys += 1
+            self._places.add(key)
+        if before is None or before.expiry_ms != entry.expiry_ms:
+            self._expiries.add(entry.expiry_ms, key, self._entries)
+        if before is not None and not before.is_stub:
+            room.records -= 1
+            room.bytes -= self._value_bytes.pop(key)
+        if not entry.is_stub:
+            room.records += 1
+            room.bytes += value_bytes
+            self._value_bytes[key] = value_bytes
+
+    def _forget(self, key: bytes) -> None:
+        entry = self._entries.pop(key)
+        self._room.keys -= 1
+        self._places.discard(key)
+        if not entry.is_stub:
+            self._room.records -= 1
+            self._room.bytes -= self._value_bytes.pop(key)
+
+    def _drop_expired(self) -> None:
+        """What expired while no process ran leaves its stub, or nothing, before anybody can read it."""
+        now_ms = self._now_ms()
+        while due := self.expired(now_ms):
+            for kept in due:
+                left = present(kept, now_ms)
+                if left is None:
+                    self.remove(kept.key)
+                else:
+                    self.put(left).addErrback(lambda failure: failure.trap(StoreFull))
+
+    # Commits, one after another
+
+    def _open_batch(self) -> Batch:
+        if not self._batches or not self._batches[-1].takes_more:
+            self._batches.append(Batch())
+        return self._batches[-1]
+
+    def _commit_soon(self) -> None:
+        if not self._is_committing:
+            self._is_committing = True
+            Deferred.fromCoroutine(self._commit_all()).addErrback(
+                lambda failure: self.log.failure("records are no longer committed", failure)
+            )
+
+    async def _commit_all(self) -> None:
+        while self._batches:
+            batch = self._batches[0]
+            batch.is_open = False
+            reason, refused = await self._commit(batch)
+            self._batches.popleft()
+            for key in refused:
+                # A later change of the same key stands, whatever became of this one.
+                if not any(later.touches(key) for later in self._batches):
+                    self._restore(key)
+            for key, done in batch.waiting:
+                if key in refused:
+                    done.errback(StoreFull(reason))
+                else:
+                    done.callback(None)
+        self._is_committing = False
+        for idle in self._idle:
+            idle.callback(None)
+
+    async def _commit(self, batch: Batch) -> tuple[str, set[bytes]]:
+        """Commits all that can be; says why the rest is refused, and its keys."""
+        removed = batch.removed | self._undone
+        while True:
+            try:
+                await self._write(removed, batch.put.values())
+            except lmdb.MapFullError as error:
+                if self._file.grow():
+                    continue
+                reason = f"the disk or the map of the record store is full ({error})"
+            except lmdb.Error as error:
+                reason = f"the record store cannot be written ({error})"
+            else:
+                break
+            if self._now_ms() >= self._warn_again_ms:
+                self._warn_again_ms = self._now_ms() + WARNING_INTERVAL_MS
+                self.log.warn("records are refused: {reason}", reason=reason)
+            return reason, await self._shrink(removed, batch.put)
+        self._undone.clear()
+        return "", set()
+
+    async def _shrink(self, removed: set[bytes], put: dict[bytes, Kept]) -> set[bytes]:
+        """Commits removals and stubs in small steps on the headroom; returns the keys of what was not put."""
+        changes: list[tuple[bytes, Stub | None]] = [(key, None) for key in removed]
+        changes += [(key, kept) for key, kept in put.items() if isinstance(kept, Stub)]
+        refused = set(put)
+        self._undone = set(removed)
+        self._file.open_headroom()
+        try:
+            for begin in range(0, len(changes), SHRINK_CHANGES_MAX):
+                step = changes[begin : begin + SHRINK_CHANGES_MAX]
+                await self._write([key for key, stub in step if not stub], [stub for _, stub in step if stub])
+                for key, stub in step:
+                    (refused if stub else self._undone).discard(key)
+        except lmdb.Error as error:
+            # What should have been removed will be with the next commit that succeeds; nobody sees it until then.
+            self.log.debug("nothing can be removed from the record store: {error}", error=error)
+        finally:
+            self._file.close_headroom()
+        return refused
+
+    async def _write(self, removed: Iterable[bytes], put: Iterable[Kept]) -> None:
+        skew_ms = self._skew_ms()
+        commit = self._file.change(removed, ((kept.key, pack(kept, self._offset_ms)) for kept in put), skew_ms)
+        await self._worker.run(commit)
+        self._file.committed(skew_ms)
+
+    def _restore(self, key: bytes) -> None:
+        """After a refused put, what is on disk is what is kept."""
+        try:
+            found = self._file.read(key, lambda raw: glance(key, raw, self._offset_ms))
+        except Corrupt:
+            found = None
+        if found is not None and key not in self._undone:
+            self._note(*found)
+        elif key in self._entries:
+            self._forget(key)
+
+    def _skew_ms(self) -> int:
+        """How far the wall clock is ahead of the file's clock, as it is to be kept."""
+        skew_ms = self._wall_ms() - self._now_ms() - self._offset_ms
+        return skew_ms if abs(skew_ms - self._file.skew_ms) >= SKEW_MS_MIN else self._file.skew_ms
+
+
+class Batch:
+    """Changes that become one commit: first what is removed, then what is put."""
+
+    __slots__ = ("bytes", "is_open", "put", "removed", "waiting")
+
+    def __init__(self) -> None:
+        self.removed: set[bytes] = set()
+        self.put: dict[bytes, Kept] = {}
+        self.bytes = 0
+        self.is_open = True
+        self.waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def touches(self, key: bytes) -> bool:
+        """Whether it changes what is kept under `key`."""
+        return key in self.put or key in self.removed
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it is not being committed, and not full."""
+        return self.is_open and len(self.put) + len(self.removed) < COMMIT_CHANGES_MAX and self.bytes < COMMIT_BYTES_MAX
+
+
+class CommitThread:
+    """One thread, for whatever takes long and needs no Python: commits."""
+
+    def __init__(self, reactor: IReactorFromThreads) -> None:
+        self._reactor = reactor
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # A daemon: a process that has to end at once does not wait for a disk. A commit is whole or nothing anyway.
+        self._thread = Thread(target=self._run, name="record commits", daemon=True)
+        self._thread.start()
+
+    def run(self, call: Callable[[], T]) -> Deferred[T]:
+        """Call it in the thread; fires in the reactor's."""
+        done: Deferred[T] = Deferred()
+
+        def work() -> None:
+            try:
+                result = call()
+            except Exception:
+                self._reactor.callFromThread(done.errback, Failure())
+            else:
+                self._reactor.callFromThread(done.callback, result)
+
+        self._calls.put(work)
+        return done
+
+    def stop(self) -> None:
+        """The thread has ended when this returns."""
+        self._calls.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (work := self._calls.get()) is not None:
+            work()

@@ -1,0 +1,463 @@
+"""The store on disk: what a process that ends, in whatever way, leaves to the next one."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+from pathlib import Path
+
+import lmdb
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.errors import StateUnusable, StoreFull
+from chordtwist.core.records import Record, Stub
+from chordtwist.core.ring import Arc
+from chordtwist.node.interfaces import IRecordStore
+from chordtwist.storage.lmdb import WAITING_BYTES_MAX, LmdbRecordStore
+from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
+from tests import contracts
+from tests.contracts import make_record, make_stub
+from tests.store_machine import InlineWorker, LmdbStoreMachine, SteppedWorker, folder_in_memory
+
+WALL_MS = 1_700_000_000_000
+VALUE_BYTES_MAX = 65_495
+
+
+class LmdbRecordStoreTests(contracts.RecordStoreContract):
+    """`LmdbRecordStore` is an `IRecordStore`."""
+
+    def make_store(self, records_max: int = 1000, bytes_max: int = 1 << 20) -> IRecordStore:
+        folder = folder_in_memory()
+        self.addCleanup(shutil.rmtree, folder)
+        store = LmdbRecordStore(folder, InlineWorker(), lambda: 0, lambda: WALL_MS, records_max, bytes_max)
+        self.addCleanup(store.close)
+        return store
+
+    def test_close(self) -> None:
+        """Closing comes to its end."""
+        store = LmdbRecordStore(Path(self.mktemp()), InlineWorker(), lambda: 0, lambda: WALL_MS)
+        self.successResultOf(store.close())
+
+    def test_like_a_dictionary(self) -> None:
+        """Whatever is done to it, in whatever order, however its process ends and whenever the next one starts, it
+        says what a dictionary with a clock says.
+        """
+        run_state_machine_as_test(LmdbStoreMachine, settings=settings(max_examples=40, deadline=None))
+
+
+class Run:
+    """One process's life with a store: its clocks, its worker, and its end."""
+
+    def __init__(self, directory: Path, now_ms: int = 0, wall_ms: int = WALL_MS, map_bytes_max: int | None = None):
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self.worker = SteppedWorker()
+        self.store = LmdbRecordStore(
+            directory, self.worker, lambda: self.now_ms, lambda: self.wall_ms, map_bytes_max=map_bytes_max
+        )
+
+    def wait(self, elapsed_ms: int) -> None:
+        """Time passes on both clocks."""
+        self.now_ms += elapsed_ms
+        self.wall_ms += elapsed_ms
+
+    def settle(self) -> None:
+        """Make every commit that waits."""
+        while self.worker.waiting:
+            self.worker.step()
+
+    def end(self) -> None:
+        """Close it as it should be."""
+        closed = self.store.close()
+        self.settle()
+        assert closed.called
+
+
+class DiskTests(SynchronousTestCase):
+    """Scenes with one directory and several runs."""
+
+    def setUp(self) -> None:
+        """A directory, and what is logged."""
+        root = folder_in_memory()
+        self.addCleanup(shutil.rmtree, root)
+        self.directory = root / "records"
+        self.logged = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
+        self.runs: list[Run] = []
+
+    def tearDown(self) -> None:
+        """End what still runs."""
+        for run in self.runs:
+            run.end()
+
+    def run_store(
+        self, now_ms: int = 0, wall_ms: int = WALL_MS, map_bytes_max: int | None = None, directory: Path | None = None
+    ) -> Run:
+        """A process begins."""
+        run = Run(directory or self.directory, now_ms, wall_ms, map_bytes_max)
+        self.runs.append(run)
+        return run
+
+    def end(self, run: Run) -> None:
+        """It ends as it should."""
+        self.runs.remove(run)
+        run.end()
+
+    def killed(self) -> Path:
+        """The directory as a process that is killed now would leave it."""
+        directory = self.directory.with_name("killed")
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(self.directory, directory)
+        return directory
+
+    def messages(self) -> list[str]:
+        """What was logged, each as its format with the fields that a person reads."""
+        return [str(event["log_format"]).format(**event) for event in self.logged]
+
+
+class CommitTests(DiskTests):
+    """When a put is safe, and what is read until then."""
+
+    def test_fires_after_its_commit(self) -> None:
+        """A put is confirmed when its commit is over, not before; it is read at once."""
+        run, kept = self.run_store(), make_record(b"k")
+        done = run.store.put(kept)
+        self.assertEqual(run.store.get(kept.key), kept)
+        self.assertNoResult(done)
+        self.assertIsNone(self.run_store(directory=self.killed()).store.get(kept.key))
+        run.settle()
+        self.successResultOf(done)
+        self.assertEqual(self.run_store(directory=self.killed()).store.get(kept.key), kept)
+
+    def test_group_commit(self) -> None:
+        """What is put while a commit is under way shares the next one."""
+        run = self.run_store()
+        done = [run.store.put(make_record(b"%d" % n)) for n in range(100)]
+        run.worker.step()
+        self.successResultOf(done[0])
+        for other in done[1:]:
+            self.assertNoResult(other)
+        run.worker.step()
+        for other in done[1:]:
+            self.successResultOf(other)
+
+    def test_bounded_commit(self) -> None:
+        """A commit holds at most 4 MiB of values and one more, so that copying it never holds the reactor for long."""
+        run = self.run_store()
+        done = [run.store.put(make_record(b"%d" % n, value=bytes(VALUE_BYTES_MAX))) for n in range(200)]
+        run.worker.step()
+        run.worker.step()
+        committed = sum(one.called for one in done)
+        self.assertTrue(4 << 20 <= (committed - 1) * VALUE_BYTES_MAX < (4 << 20) + VALUE_BYTES_MAX, committed)
+        run.settle()
+        self.assertEqual(run.store.records(), 200)
+        self.assertTrue(all(one.called for one in done))
+
+    def test_slow_disk(self) -> None:
+        """When too many bytes wait for a disk that does not keep up, more are refused; stubs and removals are not."""
+        run, count = self.run_store(), WAITING_BYTES_MAX // VALUE_BYTES_MAX + 1
+        done = [run.store.put(make_record(b"%d" % n, value=bytes(VALUE_BYTES_MAX))) for n in range(count)]
+        self.failureResultOf(done[-1], StoreFull)
+        stub = run.store.put(make_stub(b"0"))
+        run.store.remove(make_record(b"1").key)
+        run.settle()
+        for one in (*done[:-1], stub):
+            self.successResultOf(one)
+        self.assertEqual(run.store.records(), count - 3)
+        self.successResultOf(self.confirmed(run, make_record(b"again", value=bytes(VALUE_BYTES_MAX))))
+
+    def confirmed(self, run: Run, record: Record) -> Deferred[None]:
+        done = run.store.put(record)
+        run.settle()
+        return done
+
+    def test_close_waits(self) -> None:
+        """Closing waits for every commit; then the worker has been stopped."""
+        run, kept = Run(self.directory), make_record(b"k")
+        done = [run.store.put(kept), run.store.put(make_stub(b"other"))]
+        closed = run.store.close()
+        self.assertNoResult(closed)
+        run.settle()
+        self.successResultOf(closed)
+        for one in done:
+            self.successResultOf(one)
+        self.assertTrue(run.worker.has_stopped)
+        self.assertEqual(self.run_store().store.get(kept.key), kept)
+
+
+class ClockTests(DiskTests):
+    """Lives over restarts, and over clocks that are set."""
+
+    def test_remaining_life(self) -> None:
+        """A restart takes as much of a life as it lasts, to the millisecond, whatever the steady clock begins at."""
+        run = self.run_store(now_ms=5_000)
+        run.store.put(make_record(b"k", expiry_ms=65_000, stub_until_ms=75_000))
+        run.wait(10_001)
+        self.end(run)
+        run = self.run_store(now_ms=900_000, wall_ms=run.wall_ms + 20_000)
+        self.assertEqual(
+            run.store.get(make_record(b"k").key),
+            make_record(b"k", expiry_ms=900_000 + 29_999, stub_until_ms=900_000 + 39_999),
+        )
+
+    def test_expired_while_down(self) -> None:
+        """What expired while no process ran is gone at the start; its stub stays where it is due, until its time."""
+        run = self.run_store()
+        gone, left = make_record(b"gone", expiry_ms=10), make_record(b"left", expiry_ms=10, stub_until_ms=50)
+        for kept in (gone, left, make_stub(b"old stub", 20), make_stub(b"stub", 21), make_record(b"alive", 21)):
+            run.store.put(kept)
+        run.wait(5)
+        self.end(run)
+        run = self.run_store(now_ms=0, wall_ms=run.wall_ms + 15)
+        self.assertEqual(run.store.expired(0), [])
+        self.assertIsNone(run.store.get(gone.key))
+        self.assertEqual(run.store.get(left.key), Stub(left.key, left.version, 30, left.copies))
+        self.assertEqual(run.store.get(make_stub(b"stub").key), make_stub(b"stub", 1))
+        self.assertEqual(len(list(run.store.scan(Arc(0, 0)))), 3)
+        self.end(run)
+        self.assertEqual(len(list(self.run_store(wall_ms=run.wall_ms).store.scan(Arc(0, 0)))), 3)
+
+    def test_many_expired_while_down(self) -> None:
+        """Thousands that expired are dropped in one start."""
+        run = self.run_store()
+        for n in range(3_000):
+            run.store.put(make_record(b"%d" % n, expiry_ms=n))
+        self.end(run)
+        run = self.run_store(wall_ms=WALL_MS + 2_000)
+        self.assertEqual(run.store.records(), 999)
+
+    def test_wall_clock_set_while_running(self) -> None:
+        """A wall clock that is set, by years and in either direction, changes no life: neither while the process runs
+        nor over its restart.
+        """
+        for step_ms in (50 * 365 * 86_400_000, -3_600_000):
+            run = self.run_store(wall_ms=WALL_MS)
+            run.store.put(make_record(b"before", expiry_ms=60_000))
+            run.settle()
+            run.wall_ms += step_ms
+            run.store.put(make_record(b"after", expiry_ms=60_000))
+            run.wait(10_000)
+            self.end(run)
+            run = self.run_store(now_ms=7, wall_ms=run.wall_ms)
+            for name in (b"before", b"after"):
+                self.assertEqual(run.store.get(make_record(name).key), make_record(name, expiry_ms=50_007))
+            self.end(run)
+            shutil.rmtree(self.directory)
+
+    def test_wall_clock_set_before_a_kill(self) -> None:
+        """One commit after the wall clock was set is enough for the next process to know, also when it is a crash."""
+        run = self.run_store(wall_ms=1_000)
+        run.store.put(make_record(b"before", expiry_ms=60_000))
+        run.settle()
+        run.wall_ms = WALL_MS
+        run.store.put(make_record(b"after", expiry_ms=60_000))
+        run.settle()
+        run = self.run_store(wall_ms=WALL_MS, directory=self.killed())
+        for name in (b"before", b"after"):
+            self.assertEqual(run.store.get(make_record(name).key), make_record(name, expiry_ms=60_000))
+
+
+class FullTests(DiskTests):
+    """No more room, in the map or on the disk."""
+
+    def fill(self, run: Run, value_bytes: int = VALUE_BYTES_MAX) -> tuple[list[bytes], Record]:
+        """Put until a single record is refused: the keys of what was taken, and that record."""
+        taken: list[bytes] = []
+        at_once, n = 256, 0
+        while True:
+            records = [make_record(b"%d" % (n + i), value=bytes(value_bytes)) for i in range(at_once)]
+            refused: list[object] = []
+            for record in records:
+                run.store.put(record).addErrback(refused.append)
+            run.settle()
+            n += at_once
+            taken += [record.key for record in records if run.store.get(record.key) is not None]
+            if refused and at_once == 1:
+                return taken, records[0]
+            if refused:
+                at_once //= 4
+
+    def test_grows(self) -> None:
+        """A map that is full grows, and what is in it is read as before."""
+        run = self.run_store()
+        records = [make_record(b"%d" % n, value=bytes([n]) * VALUE_BYTES_MAX) for n in range(150)]
+        done = [run.store.put(record) for record in records]
+        run.settle()
+        for one in done:
+            self.successResultOf(one)
+        self.assertGreater((self.directory / "data.mdb").stat().st_size, 2 * MAP_BYTES_MIN)
+        for record in records:
+            self.assertEqual(run.store.get(record.key), record)
+        self.end(run)
+        self.assertEqual(self.run_store().store.records(), 150)
+
+    def test_full_map(self) -> None:
+        """A full map refuses records, says so once, and serves what it has; all can be removed, and there is room
+        again; the next process finds it so.
+        """
+        for value_bytes in (VALUE_BYTES_MAX, 1_000, 10):
+            run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
+            taken, refused = self.fill(run, value_bytes)
+            again = run.store.put(refused)
+            run.settle()
+            self.failureResultOf(again, StoreFull)
+            self.assertEqual(len([line for line in self.messages() if "records are refused" in line]), 1)
+            for key in taken:
+                self.assertIsNotNone(run.store.get(key))
+            for key in taken[::2]:
+                run.store.remove(key)
+            for key in taken[1::2]:
+                stub = run.store.put(Stub(key, contracts.NEW, 100, 4))
+            run.settle()
+            self.successResultOf(stub)
+            self.assertEqual(run.store.records(), 0)
+            self.assertLess((self.directory / "data.mdb").stat().st_size, MAP_BYTES_MIN + 2 * HEADROOM_BYTES)
+            self.end(run)
+            run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
+            self.assertEqual(len(list(run.store.scan(Arc(0, 0)))), len(taken) // 2)
+            for entry in list(run.store.scan(Arc(0, 0))):
+                run.store.remove(entry.key)
+            self.assertGreater(len(self.fill(run, value_bytes)[0]), len(taken) * 0.8)
+            self.end(run)
+            shutil.rmtree(self.directory)
+            self.logged._events.clear()
+
+    def test_replaced_while_full(self) -> None:
+        """A refused put leaves what was there before, on disk and in memory."""
+        run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
+        old = make_record(b"k", value=b"old", expiry_ms=1)
+        run.store.put(old)
+        run.settle()
+        self.fill(run)
+        done = run.store.put(make_record(b"k", value=bytes(VALUE_BYTES_MAX)))
+        run.settle()
+        self.failureResultOf(done, StoreFull)
+        self.assertEqual(run.store.get(old.key), old)
+        self.assertEqual(run.store.expired(1), [old])
+
+    def test_later_changes_stand(self) -> None:
+        """What was changed again while a put that will be refused was under way stays as it was changed last."""
+        run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
+        names = [b"a", b"b", b"c"]
+        for name in names:
+            run.store.put(make_record(name, value=b"old"))
+        run.settle()
+        self.fill(run)
+        # One commit is under way, the next one is as large as commits become, and so the last changes make a third.
+        run.store.put(make_stub(b"first"))
+        refused = [
+            run.store.put(make_record(name, value=bytes(VALUE_BYTES_MAX)))
+            for name in (b"x", *names, *(b"more %d" % n for n in range(61)))
+        ]
+        stub = run.store.put(make_stub(b"a"))
+        run.store.remove(make_record(b"b").key)
+        self.assertNoResult(refused[0])
+        run.settle()
+        for one in refused:
+            self.failureResultOf(one, StoreFull)
+        self.successResultOf(stub)
+        self.assertEqual(run.store.get(make_record(b"a").key), make_stub(b"a"))
+        self.assertIsNone(run.store.get(make_record(b"b").key))
+        self.assertEqual(run.store.get(make_record(b"c").key), make_record(b"c", value=b"old"))
+
+    def test_full_disk(self) -> None:
+        """A disk that gives no more refuses records and serves reads, removals and stubs; room given is room again."""
+        run = self.run_store()
+        size = (self.directory / "data.mdb").stat().st_size
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + (1 << 20), limit[1]))
+        try:
+            taken, _ = self.fill(run)
+            for key in taken[1:]:
+                run.store.remove(key)
+            run.settle()
+            self.assertIsNotNone(run.store.get(taken[0]))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+            signal.signal(signal.SIGXFSZ, before)
+        self.assertEqual(run.store.records(), 1)
+        for n in range(200):
+            done = run.store.put(make_record(b"%d" % n, value=bytes(VALUE_BYTES_MAX)))
+        run.settle()
+        self.successResultOf(done)
+
+
+class CorruptTests(DiskTests):
+    """Files that are not what was written."""
+
+    def written(self) -> Path:
+        """A file with some records, that no process uses."""
+        run = self.run_store()
+        for n in range(300):
+            run.store.put(make_record(b"%d" % n, value=bytes(2_000)))
+        self.end(run)
+        return self.directory / "data.mdb"
+
+    def assert_set_aside(self) -> None:
+        """The next start has an empty store that works, the old file is beside it, and one line says so."""
+        run = self.run_store()
+        self.assertEqual(run.store.records(), 0)
+        done = run.store.put(make_record(b"k"))
+        run.settle()
+        self.successResultOf(done)
+        self.assertTrue((self.directory / "data.mdb.corrupt-1").exists())
+        self.assertEqual(len([line for line in self.messages() if "is corrupt" in line]), 1)
+
+    def test_no_record_file(self) -> None:
+        """A file of anything else is set aside."""
+        self.written().write_bytes(b"These are not the records that you are looking for.\n" * 10_000)
+        self.assert_set_aside()
+
+    def test_truncated(self) -> None:
+        """A file that lost its end is set aside, before anybody looks where there is nothing."""
+        os.truncate(self.written(), 100_000)
+        self.assert_set_aside()
+
+    def test_no_records(self) -> None:
+        """A file whose rows are no records is set aside."""
+        path = self.written()
+        with lmdb.open(str(path.parent), max_dbs=2, lock=False, map_size=64 << 20) as env:
+            records = env.open_db(b"records")
+            with env.begin(write=True, db=records) as txn:
+                txn.put(b"k" * 32, b"\xff" * 40)
+        self.assert_set_aside()
+
+    def test_one_record_unreadable(self) -> None:
+        """A record that vanished from the file while the process runs is forgotten, with a line in the log."""
+        run = self.run_store()
+        record = make_record(b"k")
+        run.store.put(record)
+        run.settle()
+        commit = run.store._file.change([record.key], (), 0)
+        commit()
+        run.store._file.committed(0)
+        self.assertIsNone(run.store.get(record.key))
+        self.assertEqual(list(run.store.scan(Arc(0, 0))), [])
+        self.assertEqual(len([line for line in self.messages() if "is forgotten" in line]), 1)
+
+    def test_newer_format(self) -> None:
+        """Records of a newer format are left alone, and one line says what wrote them."""
+        path = self.written()
+        with lmdb.open(str(path.parent), max_dbs=2, lock=False, map_size=64 << 20) as env:
+            about = env.open_db(b"about")
+            with env.begin(write=True, db=about) as txn:
+                txn.put(b"format", (2).to_bytes(4, "big"))
+        before = path.read_bytes()
+        with self.assertRaises(StateUnusable) as caught:
+            LmdbRecordStore(self.directory, SteppedWorker(), lambda: 0, lambda: WALL_MS)
+        self.assertIn("newer chordtwist (format 2; this one reads up to 1)", str(caught.exception))
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_not_allowed(self) -> None:
+        """A folder that cannot be made is an error of one line that names it."""
+        (self.directory.parent / "file").write_bytes(b"")
+        with self.assertRaises(StateUnusable) as caught:
+            LmdbRecordStore(self.directory.parent / "file" / "records", SteppedWorker(), lambda: 0, lambda: WALL_MS)
+        self.assertIn("file/records", str(caught.exception))
