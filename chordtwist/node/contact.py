@@ -109,11 +109,13 @@ class Contact:
             return None
         self._lost.pop(met, None)
         ours = {peer.packed for peer in table.everybody()}
-        if before.peer.packed in ours or self._me in before.everybody():
+        is_alone = table.whole and not table.successors
+        # A ring of one is no part of a larger ring: that lists an older run of ours.
+        if before.peer.packed in ours or (self._me in before.everybody() and not is_alone):
             self._strangers = 0
             return None
         self._strangers += 1
-        if self._strangers < SAME_RING_ROUNDS and not (table.whole and not table.successors):
+        if self._strangers < SAME_RING_ROUNDS and not is_alone:
             return None
         return before
 

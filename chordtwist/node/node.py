@@ -314,6 +314,9 @@ class Node:
         """Perhaps it crashed: look, if it is one of ours."""
         if self.is_member and (peer == self.predecessor or peer in self.successors):
             self.pulse.check_all((peer,))
+            if peer == self.routing.head:
+                # It may be back already, as another run: only its table tells.
+                self._stabilizing.hurry()
 
     def breach(self, peer: Peer, reason: str) -> None:
         """A peer broke the protocol."""
@@ -448,7 +451,7 @@ class Node:
         except Unreachable:
             return
         now = self.routing.head
-        if now is not None and now == head and not table_is_alone(table):
+        if now is not None and now == head and not self._is_elsewhere(table):
             also = await self._members_that_answer(table)
             if self.routing.head == head:
                 self._write(self.routing.stabilize(table, also))
@@ -457,9 +460,12 @@ class Node:
         with suppress(Unreachable):
             await self.ask(head, Notify(self.epoch))
 
-    def _is_elsewhere(self, table: Table, epoch: int | None) -> bool:
-        """Whether a head answers as another incarnation, or as a ring of its own: our member it is no more."""
-        return table_is_alone(table) or (epoch is not None and table.epoch != epoch)
+    def _is_elsewhere(self, table: Table, epoch: int | None = None) -> bool:
+        """Whether a peer answers as another run than `epoch`, or from another ring: our member it is no more."""
+        if self.routing.is_foreign(table):
+            self._consider_soon(table.peer)
+            return True
+        return epoch is not None and table.epoch != epoch
 
     async def _members_that_answer(self, table: Table) -> list[Peer] | None:
         """Of a list that will be whole: the members that we or the head name, and that live."""
@@ -478,10 +484,12 @@ class Node:
         return [peer for peer in (*now_ours, *theirs) if peer in now_ours or (peer not in silent and peer not in left)]
 
     def _answers_as_member(self, peer: Peer) -> Deferred[bool]:
-        """Whether a peer shows a table: one that still joins must not get into lists by being copied, since nobody
-        would take it out again when it withdraws. It announces itself to everybody before it goes live.
+        """Whether a peer shows a table of our ring: one that still joins must not get into lists by being copied,
+        since nobody would take it out again when it withdraws. It announces itself to everybody before it goes live.
         """
-        return self.tables.fetch(peer).addCallbacks(lambda _: True, lambda failure: failure.trap(Unreachable) is None)
+        return self.tables.fetch(peer).addCallbacks(
+            lambda table: not self._is_elsewhere(table), lambda failure: failure.trap(Unreachable) is None
+        )
 
     # Rectify (Zave: on notify)
 
@@ -510,7 +518,7 @@ class Node:
             table = await self.tables.fetch(notifier)
         except Unreachable:
             return
-        if table_is_alone(table) and not routing.alone:
+        if self._is_elsewhere(table):
             return
         self.admission.gone_live(notifier)
         dead = False
@@ -687,8 +695,3 @@ class Node:
             "lookups": {"asked": self._searches, "hops": self._hops, "questions": self._questions},
             "late_s": round(self.liveness.excused_s, 3),
         }
-
-
-def table_is_alone(table: Table) -> bool:
-    """Whether a member says that it is a ring of one."""
-    return table.whole and not table.successors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -91,7 +92,8 @@ class Fleet:
         self._folder = tempfile.TemporaryDirectory(prefix="fleet-")
         self._dht = dict(dht or {})
         self._tls = tls
-        self._prefix = prefix
+        # Fleets that run at the same time stay out of each other's way.
+        self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Fleet:
