@@ -187,6 +187,21 @@ class StabilizeTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
 
 
+class FollowsTests(SynchronousTestCase):
+    """`follows`: whether stabilizing with a table would change nothing."""
+
+    def test_follows(self) -> None:
+        """A list that is what the head's table makes it follows it."""
+        self.assertTrue(routing(10, (20, 30, 40)).follows(table(20, (30, 40, 50))))
+        self.assertTrue(routing(10, (20, 30), whole=True).follows(table(20, (30, 10), whole=True)))
+
+    def test_more_or_less(self) -> None:
+        """One with an entry more or less, or another idea of being whole, does not."""
+        self.assertFalse(routing(10, (20, 30, 40)).follows(table(20, (35, 40, 50))))
+        self.assertFalse(routing(10, (20, 25, 30), whole=True).follows(table(20, (30, 10), whole=True)))
+        self.assertFalse(routing(10, (20, 30)).follows(table(20, (30, 10), whole=True)))
+
+
 class BetterHeadTests(SynchronousTestCase):
     """`better_head`: whom to reach, since the head names it as its predecessor."""
 

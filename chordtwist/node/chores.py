@@ -57,6 +57,8 @@ class Chore:
         self._busy = False
         self._again = False
         self._loop: LoopingCall | None = None
+        self._round_of: LoopingCall | None = None
+        """The loop that began the last round: after a stop and a start another one."""
 
     @property
     def running(self) -> bool:
@@ -98,6 +100,14 @@ class Chore:
         return wait
 
     def _once(self) -> Deferred[None] | None:
+        loop = self._loop
+        assert loop is not None
+        if self._busy:
+            # A round from before the last stop is still under way; this one comes right behind it.
+            self._again = True
+            self._beat_from_now(loop)
+            return None
+        self._round_of = loop
         self._began = self._clock.seconds()
         lateness = self._began - self._due
         if self._late is not None and lateness > LATE_S:
@@ -123,13 +133,20 @@ class Chore:
             self._interval_s = self._fastest_s
         else:
             self._interval_s = min(self._slowest_s, self._interval_s * SLOWER)
+        again, self._again = self._again, False
         loop = self._loop
-        if loop is not None:
-            # LoopingCall counts its beats from `starttime`: begun afresh, the next beat is one interval from now.
-            loop.starttime = self._clock.seconds()
-            if self._again:
-                self._again = False
-                self._interval_s = self._fastest_s
-                loop.interval = self._soon()
-            else:
-                loop.interval = self._next_wait()
+        if loop is None:
+            return
+        if again:
+            self._interval_s = self._fastest_s
+            loop.interval = self._soon()
+        else:
+            loop.interval = self._next_wait()
+        if loop is self._round_of:
+            self._beat_from_now(loop)
+        else:
+            loop.reset()
+
+    def _beat_from_now(self, loop: LoopingCall) -> None:
+        # LoopingCall counts its beats from `starttime`: begun afresh, the next beat is one interval from now.
+        loop.starttime = self._clock.seconds()
