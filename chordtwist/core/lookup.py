@@ -27,13 +27,15 @@ class Route:
     """Who keeps a position: its owner first, then the members behind it, nearest first.
 
     `hops`: how many tables stood one behind another on the way to the one that named the owner, 0 when this node knew
-    it; `questions`: how many were put in all, the one to the owner included.
+    it; `questions`: how many were put in all, the one to the owner included; `silent`: how many of them nobody answered
+    with a table.
     """
 
     position: RingId
     replicas: tuple[Peer, ...]
     hops: int = 0
     questions: int = 0
+    silent: int = 0
 
     @property
     def owner(self) -> Peer:
@@ -153,7 +155,7 @@ class Lookup:
         if owner is None or owner not in self._tables:
             return None
         replicas = (owner, *self._tables[owner].successors)[:entries_max]
-        return Route(self.position, replicas, self._depth[owner], self.questions)
+        return Route(self.position, replicas, self._depth[owner], self.questions, len(self._gone))
 
     def _take(self, table: Table, depth: int) -> None:
         self._tables[table.peer] = table
