@@ -183,7 +183,11 @@ def main() -> None:
     settings = {"network": "benchmark", **({"state_dir": "yes"} if given.state else {})}
     with Forked(serve), Fleet(settings, "open" if given.tls else "off", PREFIX) as fleet:
         fleet.start(range(1, given.nodes + 1))
-        formed_s = fleet.wait_for_ring(60.0)
+        try:
+            formed_s = fleet.wait_for_ring(60.0)
+        except (OSError, AssertionError) as error:
+            last = {number: fleet.log(number).strip().rpartition("\n")[2] for number in fleet.processes}
+            raise SystemExit(f"no ring: {error}; the last words of the nodes: {last}") from None
         from twisted.internet import reactor as installed
 
         reactor: Any = installed
