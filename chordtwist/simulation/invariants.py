@@ -103,7 +103,7 @@ class RingCheck:
         self._by_id[peer.id] = peer
         insort(self.ids, peer.id)
         self._skips[peer.id] = sum(1 for a, b in self._pairs if _inside(a, peer.id, b))
-        if len(self.members) == 1:
+        if len(self.members) == 1 or any(holder.successors[0] == peer for holder in self._holders.get(peer, ())):
             self._link(now_us, pointers)
         self._point(now_us, pointers, predecessor, successors, whole)
         if not self.suspended:

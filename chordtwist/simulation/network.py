@@ -91,6 +91,8 @@ class SimulatedNetwork:
         self.trace = trace
         self.bytes_by_kind = [0] * 256
         """Plaintext bytes written, by kind of message."""
+        self.failed = 0
+        """Questions that ended without an answer."""
         self.through_wire = False
         """Whether every message really becomes bytes and is read back: three times slower, and nothing slips through
         that a frame could not carry."""
@@ -409,6 +411,7 @@ class SimulatedNetwork:
             asker.clock.held.append((lambda asked: self._fail(asked, reason), asked))
             return
         asked.deferred = None
+        self.failed += 1
         words = self.trace.words
         words.append(self.clock.now_us << 16 | asked.question.kind << 8 | _FAILED)
         words.append(asker.index)

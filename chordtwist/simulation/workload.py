@@ -85,6 +85,7 @@ class Lookups:
         self.wrong = 0
         self.hops = 0
         self.questions = 0
+        self.silent = 0
         self.took_us = 0
         self.took_us_max = 0
         self._running: object | None = None
@@ -125,8 +126,10 @@ class Lookups:
             self.explained += 1
         else:
             self.wrong += 1
-        self.hops += result.hops
-        self.questions += result.questions
+        if result.route is not None:
+            self.hops += result.route.hops
+            self.questions += result.route.questions
+            self.silent += result.route.silent
         self.took_us += result.took_us
         self.took_us_max = max(self.took_us_max, result.took_us)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
@@ -240,7 +241,6 @@ class World:
 
     def _judge(self, began_us: int, position: RingId, route: Route | None) -> LookupResult:
         answer = None if route is None else route.owner
-        hops, questions = (0, 0) if route is None else (route.hops, route.questions)
         took_us = self.clock.now_us - began_us
         verdict = "wrong"
         if answer is not None:
@@ -256,7 +256,7 @@ class World:
                 answer,
                 self.check.owner(position),
             )
-        return LookupResult(verdict, hops, questions, took_us)
+        return LookupResult(verdict, route, took_us)
 
     def _was_owner(self, answer: Peer, position: RingId, began_us: int) -> bool:
         """Whether a membership change during the lookup explains its answer: nobody who was a linked member all the
@@ -293,16 +293,13 @@ class Failures:
             self._world.errors.append(f"{self._world.now_s:.6f} {failure.getTraceback()}")
 
 
+@dataclass(frozen=True, slots=True)
 class LookupResult:
     """What became of one lookup: "right", "explained" by a membership change during it, or "wrong"."""
 
-    __slots__ = ("hops", "questions", "took_us", "verdict")
-
-    def __init__(self, verdict: str, hops: int, questions: int, took_us: int) -> None:
-        self.verdict = verdict
-        self.hops = hops
-        self.questions = questions
-        self.took_us = took_us
+    verdict: str
+    route: Route | None
+    took_us: int
 
 
 class Host:

@@ -1,0 +1,100 @@
+"""The command ``chordtwist simulate``, which is ``python -m chordtwist.simulation``."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from twisted.logger import globalLogBeginner
+
+from chordtwist.simulation import report
+from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.scenarios import SCENARIOS
+
+COLLECT_AFTER = 200_000
+"""Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
+
+
+def simulate(options: Options, shows_progress: bool = False) -> Run:
+    """Run one scenario to its end, or to the first error in a node."""
+    if not shows_progress:
+        run = Run(options)
+        SCENARIOS[options.scenario](run)
+        return run
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        # How long the ring takes to form and to come to rest is not known before: the bar shows the minutes asked for.
+        task = bar.add_task(options.scenario, total=options.minutes * 60)
+        run = Run(options, lambda now_s: bar.update(task, completed=now_s, refresh=False))
+        SCENARIOS[options.scenario](run)
+    return run
+
+
+def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        width = max(map(len, SCENARIOS)) + 2
+        for name, function in SCENARIOS.items():
+            click.echo(f"{name:<{width}}{' '.join((function.__doc__ or '').split())}")
+        context.exit()
+
+
+@click.command("simulate")
+@click.option("--nodes", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Nodes of the ring.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same run, to the bit, anywhere.")
+@click.option("--minutes", default=10.0, show_default=True, help="Simulated minutes under load.")
+@click.option("--scenario", default="steady", show_default=True, type=click.Choice(list(SCENARIOS)), metavar="NAME")
+@click.option("--scenarios", is_flag=True, expose_value=False, is_eager=True, callback=_names, help="List them.")
+@click.option("--session-median", type=float, metavar="S", help="Half of all nodes stay for less than S seconds.")
+@click.option("--lookups", type=click.IntRange(0), metavar="L", help="Lookups in all; 2 a second unless given.")
+@click.option("--records", type=click.IntRange(0), metavar="R", help="Records put in all; one per node unless given.")
+@click.option("--successors", default=16, show_default=True, type=click.IntRange(2, 64), help="Length of lists, r.")
+@click.option("--replication", default=4, show_default=True, type=click.IntRange(1, 64), help="Copies of a record.")
+@click.option("--stabilize-interval", default=1.0, show_default=True, metavar="S", help="Fastest pace of upkeep.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    nodes: int,
+    seed: int,
+    minutes: float,
+    scenario: str,
+    session_median: float | None,
+    lookups: int | None,
+    records: int | None,
+    successors: int,
+    replication: int,
+    stabilize_interval: float,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the very same node, thousands of it, on a simulated network, and check the ring after every step.
+
+    Exit status: 0 everything came right, 1 something did not; then the end of the trace and the command that shows it
+    again are printed.
+    """
+    options = Options(
+        nodes=nodes,
+        seed=seed,
+        minutes=minutes,
+        scenario=scenario,
+        session_median_s=session_median,
+        lookups=lookups,
+        successors=successors,
+        replication=min(replication, successors),
+        stabilize_interval_s=stabilize_interval,
+        records=records,
+    )
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
+    gc.set_threshold(COLLECT_AFTER, 20, 50)
+    run = simulate(options, shows_progress=sys.stderr.isatty())
+    if plot is not None:
+        plot.write_text(report.plot(run))
+    click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))
+    if run.problems():
+        click.echo(report.failure_page(run), err=True)
+        sys.exit(1)

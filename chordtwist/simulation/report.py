@@ -1,0 +1,139 @@
+"""What a run is told as: one JSON object, a few lines for people, a plot."""
+
+from __future__ import annotations
+
+from chordtwist.simulation.run import Run, Sample
+
+DIGITS = 3
+
+
+def as_json(run: Run) -> dict[str, object]:
+    """The figures of a finished run; the fields other people's scripts lean on, and what explains them."""
+    world, lookups, records = run.world, run.lookups, run.records
+    answered = max(1, lookups.right + lookups.explained)
+    return {
+        "nodes": run.options.nodes,
+        "seed": run.options.seed,
+        "scenario": run.options.scenario,
+        "simulated_s": round(world.now_s, DIGITS),
+        "wall_s": round(run.wall_s, DIGITS),
+        "trace_hash": world.trace.digest(),
+        "invariants": {
+            "checked": world.check.checked,
+            "violated": world.check.violated + records.violated,
+            "assumptions_broken": {"bursts": world.check.bursts, "live_judged_dead": world.check.misjudged},
+        },
+        "converged_s": None if run.converged_s is None else round(run.converged_s, DIGITS),
+        "lookups": {
+            "asked": lookups.asked,
+            "right": lookups.right,
+            "explained": lookups.explained,
+            "wrong": lookups.wrong,
+            "hops_mean": round(lookups.hops / answered, DIGITS),
+            "questions_mean": round(lookups.questions / answered, DIGITS),
+            "silent_mean": round(lookups.silent / answered, DIGITS),
+            "took_ms_mean": round(lookups.took_us / max(1, lookups.answered) / 1000, DIGITS),
+        },
+        "records": {
+            "stored": records.stored,
+            "readable": run.readable,
+            "lost": run.due - run.readable,
+            "due": run.due,
+            "without_living_copy": run.gone,
+            "reads": records.reads,
+            "reads_right": records.read_right,
+        },
+        "traffic": {"bytes_per_node_s": round(run.bytes_per_node_s(), DIGITS)},
+        "evictions": {"colluders": 0, "evicted": 0, "honest": run.options.nodes, "honest_evicted": 0}
+        | {"half_evicted_s": None},
+        "notes": run.notes,
+        "problems": run.problems(),
+    }
+
+
+def as_lines(run: Run) -> str:
+    """The same for people."""
+    world, lookups, records, check = run.world, run.lookups, run.records, run.world.check
+    lines = [
+        f"{run.options.command()}",
+        f"  {world.now_s:,.0f} simulated seconds in {run.wall_s:,.1f} s, {world.now_s / max(run.wall_s, 1e-9):,.0f} "
+        f"times real time; trace {world.trace.digest()}",
+        f"  ring: {len(check.members)} members, {check.checked} steps checked, {check.violated} violations"
+        + ("" if run.assumptions_held else f"; assumptions broken: {check.bursts} bursts, {check.misjudged} misjudged"),
+        f"  converged: {'never' if run.converged_s is None else f'after {run.converged_s:.0f} s'}",
+    ]
+    if lookups.asked:
+        lines.append(
+            f"  lookups: {lookups.asked} asked, {lookups.right} right, {lookups.explained} explained by a change, "
+            f"{lookups.wrong} wrong; {lookups.hops / lookups.asked:.2f} hops, "
+            f"{lookups.questions / lookups.asked:.2f} questions, {lookups.took_us / lookups.asked / 1000:.0f} ms"
+        )
+    if records.stored:
+        lines.append(
+            f"  records: {records.stored} stored, {run.readable} of {run.due} read at the end, "
+            f"{run.gone} without a living copy; {records.read_right} of {records.reads} reads right on the way"
+        )
+    lines.append(f"  traffic: {run.bytes_per_node_s():,.0f} bytes per node and second")
+    lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in run.notes.items()]
+    for problem in run.problems():
+        lines.append(f"  PROBLEM {problem}")
+    return "\n".join(lines)
+
+
+def failure_page(run: Run) -> str:
+    """What somebody needs who wants to know why a run failed: the end of its trace, and how to see it again."""
+    page = run.world.check.page or run.world.trace.last_page()
+    return f"{page}\n\nThe same again:\n  {run.options.command()}"
+
+
+# The plot, made by hand: four strips over one axis of time need no library
+
+WIDTH, STRIP, GAP, LEFT, TOP = 900, 110, 34, 70, 56
+STRIPS = (
+    ("members", "#2b6cb0", lambda sample: sample.members),
+    ("wrong pointers", "#c05621", lambda sample: sample.wrong_pointers),
+    ("lookups wrong, %", "#c53030", lambda sample: 100 * sample.lookups_wrong / max(1, sample.lookups)),
+    ("bytes per node and second", "#2f855a", lambda sample: sample.bytes_per_node_s),
+)
+
+
+def plot(run: Run) -> str:
+    """Ring size, wrong pointers, lookups wrong and bytes per node over time, as SVG."""
+    height = TOP + len(STRIPS) * (STRIP + GAP) + 24
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="sans-serif" font-size="12" fill="#222">',
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+        f'<text x="{LEFT}" y="24" font-size="15">{_escaped(run.options.command())}</text>',
+    ]
+    samples = run.samples or [Sample(0.0, 0, 0, 0, 0, 0.0)]
+    end_s = max(1.0, samples[-1].at_s)
+    for number, (title, colour, value_of) in enumerate(STRIPS):
+        top = TOP + number * (STRIP + GAP)
+        values = [float(value_of(sample)) for sample in samples]
+        most = max(values) or 1.0
+        points = " ".join(
+            f"{LEFT + (WIDTH - LEFT - 20) * sample.at_s / end_s:.1f},{top + STRIP * (1 - value / most):.1f}"
+            for sample, value in zip(samples, values, strict=True)
+        )
+        parts += [
+            f'<text x="{LEFT}" y="{top - 6}">{title}</text>',
+            f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - 20}" height="{STRIP}" fill="#f7f7f7"/>',
+            f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{_number(most)}</text>',
+            f'<text x="{LEFT - 6}" y="{top + STRIP}" text-anchor="end">0</text>',
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
+        ]
+    parts += [
+        f'<text x="{LEFT}" y="{height - 10}">0</text>',
+        f'<text x="{WIDTH - 20}" y="{height - 10}" text-anchor="end">{end_s / 60:.1f} simulated minutes</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

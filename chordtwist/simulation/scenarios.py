@@ -1,0 +1,587 @@
+"""Scenarios by name: what happens to a ring, and what is expected of it afterwards.
+
+Each is a function of a `Run`; its docstring says what it is. All end with `Run.finish`: faults are healed, then the
+ring must become ideal and every record that has a living copy must be read. Where a scenario comes from another
+project's list of tests, its name and the thread stand in the docstring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chordtwist.core.peer import Peer
+from chordtwist.simulation.chance import below, pick, pick_some
+from chordtwist.simulation.run import Run
+from chordtwist.simulation.workload import Churn
+
+Scenario = Callable[[Run], None]
+
+SCENARIOS: dict[str, Scenario] = {}
+
+HALF_A_DAY_S = 12 * 3600
+
+
+def scenario(function: Scenario) -> Scenario:
+    """Give a scenario its name: that of its function, with hyphens."""
+    SCENARIOS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+# The ring at work
+
+
+@scenario
+def steady(run: Run) -> None:
+    """A ring at work for the given minutes; with --session-median its nodes come and go all the while."""
+    run.grow()
+    churn = None
+    if run.options.session_median_s is not None:
+        churn = Churn(run.world, run.options.session_median_s)
+        churn.begin()
+    run.load()
+    run.minutes()
+    if churn is not None:
+        churn.stop()
+        run.notes["sessions_ended"] = churn.ended
+    run.finish()
+
+
+def _churn(run: Run, median_s: float) -> None:
+    run.grow()
+    churn = Churn(run.world, median_s)
+    churn.begin()
+    run.load()
+    run.minutes()
+    churn.stop()
+    run.notes["sessions_ended"] = churn.ended
+    run.finish()
+
+
+@scenario
+def churn_60(run: Run) -> None:
+    """Half of all nodes stay for less than an hour."""
+    _churn(run, 3600)
+
+
+@scenario
+def churn_10(run: Run) -> None:
+    """Half of all nodes stay for less than ten minutes."""
+    _churn(run, 600)
+
+
+@scenario
+def churn_1_4(run: Run) -> None:
+    """Half of all nodes stay for less than 84 seconds: what Bamboo was measured with (USENIX 2004)."""
+    _churn(run, 84)
+
+
+@scenario
+def loss_20(run: Run) -> None:
+    """Every fifth segment is lost and sent again, from the first join on."""
+    run.world.network.change_weather(loss=0.2)
+    run.grow()
+    run.load()
+    run.minutes()
+    run.finish()
+
+
+@scenario
+def slow_node(run: Run) -> None:
+    """One node is slow by 400 ms each way: nobody may give it up, and nobody may wait for it twice."""
+    peers = run.grow()
+    run.world.network.slow_down(pick(run.world.rng, peers), 400_000)
+    run.load()
+    run.minutes()
+    run.expect(not run.world.check.misjudged, "the slow node was given up")
+    run.finish()
+
+
+@scenario
+def paused_node(run: Run) -> None:
+    """One node after another stands still for 2 s, as a loaded host does: too short to be dead."""
+    peers = run.grow()
+    run.load()
+    for _ in range(max(1, int(run.options.minutes * 6))):
+        link = run.world.live[pick(run.world.rng, peers)].link
+        link.pause()
+        run.world.run(2)
+        link.resume()
+        run.world.run(8)
+    run.expect(not run.world.check.misjudged, "a paused node was given up")
+    run.finish()
+
+
+@scenario
+def flapping_node(run: Run) -> None:
+    """One node crashes and starts again every few seconds, all the time."""
+    peers = run.grow()
+    flapping = pick(run.world.rng, peers)
+    run.load()
+    for _ in range(max(1, int(run.options.minutes * 10))):
+        run.world.crash(flapping)
+        run.world.run(0.2 + 2 * run.world.rng.random())
+        run.world.start(flapping)
+        run.world.run(3 * run.world.rng.random())
+    run.finish()
+
+
+@scenario
+def rolling_restart(run: Run) -> None:
+    """Every node leaves and starts again on its address, one after another, with writes going on."""
+    peers = run.grow()
+    run.load()
+    for peer in peers:
+        run.world.leave(peer)
+        _until(run, lambda peer=peer: peer not in run.world.live, 10, "left")  # type: ignore[misc]
+        run.world.start(peer)
+        _until(run, lambda peer=peer: run.world.live[peer].is_member, 30, "came back")  # type: ignore[misc]
+        run.world.run(2)
+    run.finish()
+
+
+# Many at once
+
+
+@scenario
+def join_storm(run: Run) -> None:
+    """All nodes start within one second, all with the same three bootstrap addresses (hivemind#624)."""
+    world, options = run.world, run.options
+    addresses = [world.address() for _ in range(options.nodes)]
+    world.seed_peers = addresses[:3]
+    for peer in addresses:
+        world.after(world.rng.random(), lambda peer=peer: world.start(peer))  # type: ignore[misc]
+    world.run(1)
+    began_s = world.now_s
+    _until(run, lambda: len(world.members()) == options.nodes, 600, "everybody became a member")
+    run.notes["all_members_after_s"] = round(world.now_s - began_s, 1)
+    run.settle("the storm is over")
+    world.seed_peers = None
+    run.load()
+    run.minutes()
+    run.finish()
+
+
+@scenario
+def neighbours_vanish(run: Run) -> None:
+    """As many consecutive nodes as a list may lose vanish at once, without a sound (chord-grpc#156)."""
+    run.grow()
+    run.load()
+    run.minutes(0.5)
+    world = run.world
+    position = world.rng.getrandbits(256)
+    count = min(run.options.successors - 1, len(world.check.ids) - 1)
+    followers = world.check.followers(position)
+    world.power_off(*[next(followers) for _ in range(count)])
+    run.minutes(0.5)
+    run.finish()
+
+
+@scenario
+def half_dies(run: Run) -> None:
+    """Half of all nodes lose power in one instant; lookups begin in the next (Chord paper, theorem 6, figure 11)."""
+    run.grow()
+    world = run.world
+    run.load()
+    run.lookups.stop()
+    run.minutes(0.5)
+    peers = world.members()
+    world.power_off(*pick_some(world.rng, peers, len(peers) // 2))
+    lost = [p.peer for p in world.check.members.values() if not world.check.has_live_entry(p)]
+    run.notes["members_without_living_entry"] = len(lost)
+    lookups = run.lookups
+    silent = world.network.failed
+    for _ in range(200):
+        lookups.once()
+        world.run(0.005)
+    world.run(15)
+    run.notes["first_200_lookups"] = {
+        "right": lookups.right,
+        "explained": lookups.explained,
+        "wrong": lookups.wrong,
+        "s_mean": round(lookups.took_us / 1e6 / max(1, lookups.answered), 3),
+        "s_most": round(lookups.took_us_max / 1e6, 3),
+    }
+    run.notes["timeouts_per_lookup"] = round(lookups.silent / max(1, lookups.answered), 2)
+    run.notes["questions_failed_in_15_s"] = world.network.failed - silent
+    run.minutes(0.5)
+    run.finish()
+
+
+@scenario
+def partition_and_merge(run: Run) -> None:
+    """The network falls into two halves, with writes on both sides; then it is healed (stacks-core#164)."""
+    run.grow()
+    world = run.world
+    run.load()
+    run.minutes(0.1)
+    peers = world.members()
+    world.check.suspended = True
+    world.network.partition([pick_some(world.rng, peers, len(peers) // 2)])
+    run.minutes(0.8)
+    run.rest()
+    began_s = world.now_s
+    took_s = world.settle(600)
+    run.notes["one_ring_after_s"] = took_s
+    run.expect(took_s is not None, f"no single ring {world.now_s - began_s:.0f} s after the partition was healed")
+    _resume(run)
+    run.load(0.1)
+    run.minutes(0.1)
+    run.finish()
+
+
+@scenario
+def two_rings(run: Run) -> None:
+    """Two rings of one network grow apart; then each learns of the other's bootstrap addresses, and they become one."""
+    world, options = run.world, run.options
+    world.check.suspended = True
+    addresses = [world.address() for _ in range(options.nodes)]
+    cut = max(1, options.nodes * 2 // 5)
+    for group in (addresses[:cut], addresses[cut:]):
+        world.seed_peers = group[:1]
+        for peer in group:
+            world.start(peer)
+            _until(run, lambda peer=peer: world.live[peer].is_member, 60, "joined its ring")  # type: ignore[misc]
+    run.load()
+    run.minutes(0.2)
+    run.lookups.stop()
+    world.seed_peers = [addresses[0], addresses[cut]]
+    took_s = world.settle(600)
+    run.notes["one_ring_after_s"] = took_s
+    run.expect(took_s is not None, "the two rings did not become one in 600 s")
+    _resume(run)
+    run.load(0.5)
+    run.minutes(0.5)
+    run.finish()
+
+
+# The six ways the original protocol breaks (ring.md, after Zave 2012): four nodes in order, lists of two entries
+
+
+def _four(run: Run) -> list[Peer]:
+    """Four addresses n0 < n1 < n2 < n3; n0 runs, alone."""
+    world = run.world
+    world.seed_peers = []
+    peers = sorted((world.address() for _ in range(4)), key=lambda peer: peer.id)
+    world.start(peers[0])
+    world.seed_peers = [peers[0]]
+    return peers
+
+
+def _join(run: Run, *peers: Peer) -> None:
+    """All of them start now; wait until they are members."""
+    for peer in peers:
+        run.world.start(peer)
+    _until(run, lambda: all(run.world.live[peer].is_member for peer in peers), 30, "joined")
+
+
+@scenario
+def zave_two_rings(run: Run) -> None:
+    """At most one ring: n1 and n3 join n0, n2 and die before lists are copied again."""
+    n0, n1, n2, n3 = _four(run)
+    _join(run, n2)
+    run.world.run(3)
+    _join(run, n1)
+    _join(run, n3)
+    _until(run, lambda: run.world.check.linked() == 4, 10, "linked in")
+    run.world.power_off(n1, n3)
+    run.world.run(30)
+    run.world.seed_peers = [n0, n2]
+    run.finish()
+
+
+@scenario
+def zave_no_ring(run: Run) -> None:
+    """At least one ring: n1 joins n0, n2, notifies n2, and dies."""
+    n0, n1, n2, _ = _four(run)
+    _join(run, n2)
+    run.world.run(3)
+    _join(run, n1)
+    _until(run, lambda: run.world.node(n2).predecessor == n1, 10, "known to its successor")
+    run.world.power_off(n1)
+    run.world.run(30)
+    run.world.seed_peers = [n0, n2]
+    run.finish()
+
+
+@scenario
+def zave_lost_appendage(run: Run) -> None:
+    """Connected appendages: n2 dies just as n1 joins in front of it."""
+    n0, n1, n2, n3 = _four(run)
+    _join(run, n2)
+    run.world.run(3)
+    run.world.start(n1)
+    run.world.run(0.25 + 0.5 * run.world.rng.random())
+    run.world.power_off(n2)
+    run.world.run(30)
+    run.world.seed_peers = [n0, n1]
+    _join(run, n3)
+    run.finish()
+
+
+@scenario
+def zave_wrong_list(run: Run) -> None:
+    """Valid successor lists: n1's second entry is old when n2 dies, and jumps over n3."""
+    n0, n1, n2, n3 = _four(run)
+    _join(run, n2)
+    _join(run, n1)
+    run.world.run(3)
+    _join(run, n3)
+    run.world.power_off(n2)
+    run.world.run(30)
+    run.world.seed_peers = [n0, n1, n3]
+    run.finish()
+
+
+@scenario
+def zave_disordered_merge(run: Run) -> None:
+    """Ordered merges: n1 and n2 join in front of n3 at once, and notify in order."""
+    n0, n1, n2, n3 = _four(run)
+    _join(run, n3)
+    run.world.run(3)
+    _join(run, n1, n2)
+    run.world.run(30)
+    run.world.seed_peers = [n0, n1, n2, n3]
+    run.finish()
+
+
+@scenario
+def zave_disordered_appendages(run: Run) -> None:
+    """Ordered appendages: n1, n2 and n3 join n0 at once, which then dies."""
+    n0, n1, n2, n3 = _four(run)
+    _join(run, n1, n2, n3)
+    run.world.power_off(n0)
+    run.world.run(30)
+    run.world.seed_peers = [n1, n2, n3]
+    run.finish()
+
+
+# What others test their stores with (users.md)
+
+
+@scenario
+def dht_init(run: Run) -> None:
+    """A public "DHT Init" list: nodes and blocks; 3/5 as many again join; two stop; then two every 5 s, 7 times."""
+    world = run.world
+    run.grow()
+    run.records.value_bytes = 1024
+    blocks = run.options.records if run.options.records is not None else 5 * run.options.nodes
+    for _ in range(blocks):
+        run.records.put_once()
+        world.run(0.05)
+    world.run(10)
+    run.grow(run.options.nodes * 3 // 5)
+    world.run(40)
+    run.read_everything("after the others joined")
+    _stop_two(run)
+    world.run(140)
+    run.read_everything("after two had stopped")
+    for _ in range(7):
+        _stop_two(run)
+        world.run(5)
+    world.run(240)
+    run.finish()
+
+
+@scenario
+def first_leavers(run: Run) -> None:
+    """egroh/dht_chord's own test, but with the values stored before two of the nodes leave."""
+    run.grow()
+    for _ in range(16):
+        run.records.put_once()
+    run.world.run(5)
+    for peer in pick_some(run.world.rng, run.world.members(), 2):
+        run.world.leave(peer)
+    run.world.run(10)
+    run.finish()
+
+
+@scenario
+def second_takes_over(run: Run) -> None:
+    """sit/dht's maintenance test: a batch at one node; a second joins and the first is killed, again and again."""
+    world = run.world
+    world.start()
+    world.run(1)
+    for _ in range(50):
+        run.records.put_once()
+    world.run(5)
+    for _ in range(5):
+        first = world.members()[0]
+        second = world.start().peer
+        _until(run, lambda second=second: world.live[second].is_member, 30, "joined")  # type: ignore[misc]
+        world.run(30)
+        world.power_off(first)
+        world.run(30)
+    run.finish()
+
+
+@scenario
+def share_killed(run: Run) -> None:
+    """OpenDHT's persistence test "delete": a share of the nodes is killed, as many as copies less one at once."""
+    run.grow()
+    run.load()
+    run.minutes(0.5)
+    at_once = run.options.replication - 1
+    for _ in range(max(1, run.options.nodes // 3 // at_once)):
+        run.world.crash(*pick_some(run.world.rng, run.world.members(), at_once))
+        run.world.run(30)
+    run.minutes(0.5)
+    run.finish()
+    run.expect(not run.gone, f"{run.gone} records died, with never more than {at_once} nodes at once")
+
+
+@scenario
+def replaced(run: Run) -> None:
+    """OpenDHT's persistence test "replace": nodes are killed and as many added, until none of the first is left."""
+    first = run.grow()
+    run.load()
+    run.minutes(0.5)
+    for peer in first:
+        run.world.crash(peer)
+        run.world.start()
+        run.world.run(15)
+    run.minutes(0.5)
+    run.finish()
+    run.expect(not run.gone, f"{run.gone} records died, with one node at a time")
+
+
+@scenario
+def old_values(run: Run) -> None:
+    """bmuller/kademlia#107: keys overwritten again and again while nodes come and go; old values must not come back."""
+    run.grow()
+    world, records = run.world, run.records
+    churn = Churn(world, run.options.session_median_s or 600)
+    churn.begin()
+    for _ in range(20):
+        records.put_once()
+    world.run(5)
+    keys = list(records.confirmed)
+    for _ in range(5):
+        run.minutes(0.2)
+        for key in keys:
+            records.put_once(key=key)
+            world.run(0.5)
+        for key in keys * 3:
+            records.read_once(key=key)
+            world.run(0.5)
+    churn.stop()
+    run.finish()
+
+
+@scenario
+def expiry(run: Run) -> None:
+    """Short-lived records, nodes coming and going, wall clocks wrong by up to 30 s: nothing outlives its end."""
+    run.grow()
+    world, records = run.world, run.records
+    for host in world.live.values():
+        host.skew_ms = below(world.rng, 60_000) - 30_000
+    records.ttl_s = 20
+    churn = Churn(world, run.options.session_median_s or 600)
+    churn.begin()
+    run.load()
+    run.minutes()
+    churn.stop()
+    run.finish()
+
+
+# Everything at random
+
+
+@scenario
+def mixed(run: Run) -> None:
+    """Everything at random: growing and shrinking across the small-ring switch, every fault there is, then peace."""
+    world, rng = run.world, run.world.rng
+    run.grow(max(2, run.options.nodes // 2))
+    run.load()
+    away: list[Peer] = []
+    until_s = world.now_s + run.options.minutes * 60
+    while world.now_s < until_s:
+        _something(run, away)
+        world.run(rng.random() * rng.random() * 8)
+    for host in list(world.live.values()):
+        host.link.resume()
+    run.rest()
+    for peer in away:
+        if peer not in world.live:
+            world.start(peer)
+    run.finish()
+
+
+def _something(run: Run, away: list[Peer]) -> None:
+    """One random event. Most are small; bursts stay below what a list can lose, so that the assumptions can hold."""
+    world, rng = run.world, run.world.rng
+    network, members = world.network, world.members()
+    draw = below(rng, 100)
+    most = max(1, run.options.successors // 2)
+    if len(members) < 4 or draw < 30:
+        if len(world.live) < run.options.nodes:
+            back = [peer for peer in away if peer not in world.live]
+            world.start(pick(rng, back) if back and rng.getrandbits(1) else None)
+    elif draw < 55:
+        count = 1 if rng.getrandbits(2) else 1 + below(rng, min(most, len(members) // 3))
+        ending = _run_of(run, count) if rng.getrandbits(1) else pick_some(rng, members, count)
+        away += ending
+        way = below(rng, 3)
+        if way == 0:
+            world.crash(*ending)
+        elif way == 1:
+            world.power_off(*ending)
+        else:
+            for peer in ending:
+                world.leave(peer)
+    elif draw < 65:
+        peer = pick(rng, members)  # a restart within a second, often before anybody has noticed
+        world.crash(peer)
+        world.run(rng.random())
+        world.start(peer)
+    elif draw < 72:
+        link = world.live[pick(rng, members)].link
+        link.pause()
+        world.after(1.5 * rng.random(), link.resume)
+    elif draw < 79:
+        source, target = pick_some(rng, members, 2)
+        network.clog(source, target)
+        world.after(2 * rng.random(), lambda: network.unclog(source, target))
+    elif draw < 86:
+        source, target = pick_some(rng, members, 2)
+        network.cut(source, target)
+        world.after(6 * rng.random(), lambda: network.mend(source, target))
+    elif draw < 90:
+        peer = pick(rng, members)
+        network.slow_down(peer, below(rng, 250_000))
+        world.after(5 * rng.random(), lambda: network.slow_down(peer, 0))
+    elif draw < 95:
+        network.change_weather(
+            loss=0.15 * rng.random(), duplicated=0.1 * rng.random(), overtaken=0.1 * rng.random(), overtaken_us=400_000
+        )
+    else:
+        network.change_weather(loss=0.0, duplicated=0.0, overtaken=0.0)
+
+
+# Small things
+
+
+def _run_of(run: Run, count: int) -> list[Peer]:
+    """`count` consecutive members, from a random place on."""
+    followers = run.world.check.followers(run.world.rng.getrandbits(256))
+    return [next(followers) for _ in range(count)]
+
+
+def _stop_two(run: Run) -> None:
+    for peer in pick_some(run.world.rng, run.world.members(), 2):
+        run.world.leave(peer)
+
+
+def _until(run: Run, true: Callable[[], bool], within_s: float, what: str) -> None:
+    """Let time pass until something is true; it is expected to become so."""
+    for _ in range(int(within_s * 20)):
+        if true():
+            return
+        run.world.run(0.05)
+    run.expect(true(), f"not within {within_s:g} s: {what}")
+
+
+def _resume(run: Run) -> None:
+    """There is one ring again: from here on its invariants are asserted."""
+    check = run.world.check
+    check.suspended = False
+    check.bursts = check.misjudged = 0
