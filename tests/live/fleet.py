@@ -88,7 +88,7 @@ class Client:
 class Fleet:
     """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`."""
 
-    def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "127.0.0.") -> None:
+    def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fleet-")
         self._dht = dict(dht or {})
         self._tls = tls
