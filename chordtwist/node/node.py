@@ -236,15 +236,17 @@ class Node:
         else:
             self._set_standing(Standing.LEAVING)
 
-    def _enter(self) -> None:
+    def _enter(self, through: Iterable[Peer] = ()) -> None:
         if self._entering:
             return
         self._entering = True
-        Deferred.fromCoroutine(self._go_live()).addErrback(lambda failure: self._log.failure("joining failed", failure))
+        Deferred.fromCoroutine(self._go_live(through)).addErrback(lambda failure: self._log.failure("joining failed", failure))
 
-    async def _go_live(self) -> None:
+    async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
-            old_owner = await self.contact.enter(lambda: self._running and self.standing is Standing.JOINING)
+            old_owner = await self.contact.enter(
+                lambda: self._running and self.standing is Standing.JOINING, through
+            )
             if not self._running or self.standing is not Standing.JOINING:
                 return
             if old_owner is None:
@@ -475,21 +477,37 @@ class Node:
         theirs = dict.fromkeys((table.peer, *table.successors))
         ours = dict.fromkeys(routing.successors)
         unsure = [peer for peer in in_order(self.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
-        answering = await DeferredList([self._answers_as_member(peer) for peer in unsure])
-        silent = {peer for peer, (_, alive) in zip(unsure, answering, strict=True) if not alive}
+        outside: dict[Peer, None] = {}
+        silent: dict[Peer, None] = {}
+        await DeferredList([self._see_standing(peer, outside, silent) for peer in unsure])
         now_ours = dict.fromkeys(routing.successors)
-        # One of ours that is silent is kept until it is dead by the rule, which a check finds out.
-        self.pulse.check_all(peer for peer in unsure if peer in silent and peer in now_ours)
+        # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
+        # itself whole, a live member would be skipped.
+        now = self._clock.seconds()
+        dead = {peer for peer in silent if peer not in now_ours and self.liveness.is_dead(peer, now)}
+        self.pulse.check_all(peer for peer in silent if peer not in dead)
         left = [peer for peer in ours if peer not in now_ours]
-        return [peer for peer in (*now_ours, *theirs) if peer in now_ours or (peer not in silent and peer not in left)]
+        return [
+            peer
+            for peer in dict.fromkeys((*now_ours, *theirs))
+            if peer in now_ours or not (peer in outside or peer in dead or peer in left)
+        ]
 
-    def _answers_as_member(self, peer: Peer) -> Deferred[bool]:
-        """Whether a peer shows a table of our ring: one that still joins must not get into lists by being copied,
-        since nobody would take it out again when it withdraws. It announces itself to everybody before it goes live.
+    def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
+        """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into
+        lists by being copied, since nobody would take it out again when it withdraws. It announces itself to everybody
+        before it goes live.
         """
-        return self.tables.fetch(peer).addCallbacks(
-            lambda table: not self._is_elsewhere(table), lambda failure: failure.trap(Unreachable) is None
-        )
+
+        def answered(table: Table) -> None:
+            if self._is_elsewhere(table):
+                outside[peer] = None
+
+        def refused(failure: Failure) -> None:
+            failure.trap(Unreachable)
+            (outside if failure.check(NoMember) else silent)[peer] = None
+
+        return self.tables.fetch(peer).addCallbacks(answered, refused)
 
     # Rectify (Zave: on notify)
 
@@ -613,7 +631,7 @@ class Node:
 
     async def _look_for_other_ring(self) -> None:
         if self.is_member:
-            self._met(await self.contact.look_for_ring(self.statements.table))
+            self._met(await self.contact.look_for_ring(lambda: self.statements.table))
 
     def _consider_soon(self, met: Peer) -> None:
         if not self._considering:
@@ -624,7 +642,7 @@ class Node:
 
     async def _consider(self, met: Peer) -> None:
         try:
-            other = await self.contact.meet(met, self.statements.table)
+            other = await self.contact.meet(met, lambda: self.statements.table)
         finally:
             self._considering = False
         self._met(other)
