@@ -40,6 +40,10 @@ def folder_in_memory() -> Path:
 class InlineWorker:
     """Commits at once, in the thread of the test."""
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """Now."""
+        call()
+
     def run(self, call: Callable[[], T]) -> Deferred[T]:
         """The Deferred has fired already."""
         done: Deferred[T] = Deferred()
@@ -61,6 +65,10 @@ class SteppedWorker:
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], object]] = deque()
         self.has_stopped = False
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Now: a test says itself what comes in one turn of the reactor."""
+        call()
 
     def run(self, call: Callable[[], T]) -> Deferred[T]:
         """Fires in a later `step`."""

@@ -6,21 +6,28 @@ import os
 import resource
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread, current_thread
+from threading import enumerate as enumerate_threads
+from typing import Any
 
 import lmdb
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from chordtwist.core.errors import StateUnusable, StoreFull
 from chordtwist.core.records import Record, Stub
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.lmdb import WAITING_BYTES_MAX, LmdbRecordStore
+from chordtwist.storage.lmdb import WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_stub
@@ -461,3 +468,69 @@ class CorruptTests(DiskTests):
         with self.assertRaises(StateUnusable) as caught:
             LmdbRecordStore(self.directory.parent / "file" / "records", SteppedWorker(), lambda: 0, lambda: WALL_MS)
         self.assertIn("file/records", str(caught.exception))
+
+
+@implementer(IReactorFromThreads)
+class Turns:
+    """A reactor of which nothing is left but its turns: what a thread wants called is called when the test is ready."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self._calls.put(lambda: callable(*args, **kwargs))
+
+    def turn(self) -> None:
+        """Wait for one call, and make it."""
+        self._calls.get()()
+
+
+class CommitThreadTests(SynchronousTestCase):
+    """`CommitThread` is a `Worker`."""
+
+    def setUp(self) -> None:
+        """A thread."""
+        self.turns = Turns()
+        self.thread = CommitThread(self.turns)
+
+    def test_runs_elsewhere(self) -> None:
+        """Calls run in one thread of its own, one after another; their results come in the thread of the reactor."""
+        came_in: list[tuple[Thread, Thread]] = []
+        for _ in range(2):
+            self.thread.run(current_thread).addCallback(lambda ran_in: came_in.append((ran_in, current_thread())))
+        for _ in range(2):
+            self.turns.turn()
+        [(ran_in, came_to), again] = came_in
+        self.assertEqual((ran_in, came_to), again)
+        self.assertIsNot(ran_in, came_to)
+        self.assertIs(came_to, current_thread())
+        self.thread.stop()
+
+    def test_failure(self) -> None:
+        """What a call raises comes as a failure, and the thread goes on."""
+        failed = self.thread.run(lambda: 1 // 0)
+        self.turns.turn()
+        self.failureResultOf(failed, ZeroDivisionError)
+        again = self.thread.run(lambda: 1)
+        self.turns.turn()
+        self.assertEqual(self.successResultOf(again), 1)
+        self.thread.stop()
+
+    def test_stop(self) -> None:
+        """Once stopped, no thread is left."""
+        self.thread.stop()
+        self.assertNotIn("record commits", [thread.name for thread in enumerate_threads()])
+
+    def test_store(self) -> None:
+        """A store whose commits run in the thread: what one turn puts is one commit, and closing ends the thread."""
+        folder = folder_in_memory()
+        self.addCleanup(shutil.rmtree, folder)
+        store = LmdbRecordStore(folder, self.thread, lambda: 0, lambda: WALL_MS)
+        done = [store.put(make_record(b"%d" % n)) for n in range(3)]
+        self.turns.turn()
+        self.assertNoResult(done[0])
+        self.turns.turn()
+        for one in done:
+            self.successResultOf(one)
+        self.successResultOf(store.close())
+        self.assertNotIn("record commits", [thread.name for thread in enumerate_threads()])

@@ -28,6 +28,9 @@ KEY_BYTES = 32
 PEERS_REMEMBERED_MAX = 256
 """Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
 
+NUMBER_MAX = 1 << 62
+"""Epochs travel as u64 and grow."""
+
 FILE_BYTES_MAX = 65_536
 """Of each small file here: 256 peers take some 12 KiB. A larger one is corrupt and is not read into memory."""
 
@@ -188,9 +191,9 @@ def sync_directory(path: Path) -> None:
 
 
 def _number(raw: bytes) -> int:
-    if not raw.strip().isdigit():
-        raise ValueError("not a whole number")
-    return int(raw)
+    if not raw.strip().isdigit() or (number := int(raw)) > NUMBER_MAX:
+        raise ValueError("no number that was ever written")
+    return number
 
 
 def _seed(raw: bytes) -> bytes:
