@@ -125,7 +125,9 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.writing.refusal, "newer")
 
     def test_newer_at_most(self) -> None:
-        """Two of four are enough to know."""
-        self.writing.refused(OWNER, "newer")
+        """Three of four are enough to know."""
+        self.writing.refused(THIRD, "newer")
         self.writing.refused(SECOND, "newer")
+        self.assertIsNone(self.writing.refusal)
+        self.writing.refused(FOURTH, "newer")
         self.assertEqual(self.writing.refusal, "newer")

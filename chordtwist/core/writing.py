@@ -39,8 +39,12 @@ class Writing:
         """Why it cannot be done, when the owner refuses or too many do."""
         if not self.refusals or self.done:
             return None
+        newer = sum(reason == "newer" for reason in self.refusals.values())
+        if newer and newer < self.quorum and self._waiting:
+            # Whether a newer version stands there, or the clock of one is fast, is not for one replica to say.
+            return None
         of_owner = self.refusals.get(self._order[0])
-        if of_owner is not None and (of_owner != "newer" or not self._waiting):
+        if of_owner is not None:
             return of_owner
         if self._replicas - len(self.refusals) < self.quorum:
             return next(iter(self.refusals.values()))
