@@ -43,7 +43,7 @@ IDLE_S = 120.0
 """A link on which no frame came for so long is closed; neighbours on the ring are heard every second, fingers less."""
 
 FRAME_WITHIN_S = 10.0
-"""A frame that has begun ends within this time: the longest one at 60 kbit/s."""
+"""A frame that has begun ends within this time: the longest, 512 KiB of records, at 420 kbit/s."""
 
 QUIET_S = 1.0
 """A link that is not needed any more ends when nothing was under way on it for so long: the other side has noticed the
@@ -504,7 +504,7 @@ class PeerPool:
             if not link.is_open or unused_s < QUIET_S:
                 continue
             if link.partial_bytes and unused_s >= FRAME_WITHIN_S:
-                link.break_off(f"a frame that did not end within {FRAME_WITHIN_S:g} s")
+                link.give_up(f"a frame that did not end within {FRAME_WITHIN_S:g} s")
             elif not link.under_way:
                 if unused_s >= IDLE_S:
                     link.end(IDLE)

@@ -14,8 +14,11 @@ who mends it does not wait long."""
 LINE_EVERY_S = 60.0
 """At most one line per address and reason in this time; the next one says how many were left out."""
 
+LINES_MAX = 20
+"""Lines in this time, of all addresses together."""
+
 KEPT_MAX = 4096
-"""Addresses, and causes of lines, that are remembered; the oldest goes first."""
+"""Addresses, and lines that were told, that are remembered; the oldest goes first."""
 
 
 class Refusals:
@@ -26,7 +29,10 @@ class Refusals:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._until: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        self._lines: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._said: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._minute_began_at = clock.seconds()
+        self._lines_told = 0
+        self._untold = 0
         self.count = 0
 
     def refuse(self, address: str, reason: str) -> None:
@@ -46,21 +52,27 @@ class Refusals:
             return None
         return refused[1]
 
-    def tell(self, address: str, reason: str, cause: str | None = None) -> None:
-        """Log that something from `address` was refused.
-
-        `cause` names the reason without what differs each time; lines of one address and cause are summed up.
+    def tell(self, address: str, reason: str) -> None:
+        """Log that something from `address` was refused. Lines of one address and reason are summed up, and so are
+        those of many addresses: nobody fills a log from outside.
         """
         self.count += 1
-        key = (address, cause or reason)
         now = self._clock.seconds()
-        last, left_out = self._lines.get(key, (-LINE_EVERY_S, 0))
-        if now - last < LINE_EVERY_S:
-            self._lines[key] = (last, left_out + 1)
-            return
-        more = f" ({left_out} more times since the last such line)" if left_out else ""
-        self.log.warn("refused {address}: {reason}{more}", address=address, reason=reason, more=more)
-        self._lines[key] = (now, 0)
-        self._lines.move_to_end(key)
-        if len(self._lines) > KEPT_MAX:
-            self._lines.popitem(last=False)
+        if now - self._minute_began_at >= LINE_EVERY_S:
+            self._minute_began_at, self._lines_told = now, 0
+        said_at, left_out = self._said.get((address, reason), (-LINE_EVERY_S, 0))
+        if now - said_at < LINE_EVERY_S:
+            self._said[address, reason] = (said_at, left_out + 1)
+        elif self._lines_told >= LINES_MAX:
+            self._untold += 1
+        else:
+            more = f" ({left_out} more times since the last such line)" if left_out else ""
+            if self._untold:
+                more += f" ({self._untold} others were refused without a line)"
+                self._untold = 0
+            self.log.warn("refused {address}: {reason}{more}", address=address, reason=reason, more=more)
+            self._lines_told += 1
+            self._said[address, reason] = (now, 0)
+            self._said.move_to_end((address, reason))
+            if len(self._said) > KEPT_MAX:
+                self._said.popitem(last=False)
