@@ -8,6 +8,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.net.names import RESOLVE_WITHIN_S, Names
 
@@ -80,6 +81,13 @@ class NamesTests(TestCase):
                 self.assertEqual([self.peer("127.0.0.2")], self.successResultOf(found))
             self.assertEqual(lines, len(events))
         self.assertEqual(("one.example", "unknown"), (events[0]["host"], events[0]["reason"]))
+
+    def test_none(self) -> None:
+        """When not one of a list can be resolved it fails; an empty list is no failure."""
+        found = self.names(("one.example", 6401)).peers()
+        self.lookups.pop()[1].errback(OSError("unknown"))
+        self.failureResultOf(found, Unreachable)
+        self.assertEqual([], self.successResultOf(self.names().peers()))
 
     def test_hanging(self) -> None:
         """A lookup that hangs is left out after a while; later tries join it instead of starting more."""

@@ -19,7 +19,6 @@ from chordtwist.app.config import NodeConfig, read_text
 from chordtwist.app.service import (
     CLOSE_WITHIN_S,
     LEAVE_WITHIN_S,
-    Epochs,
     Listener,
     OrderedService,
     StartError,
@@ -182,8 +181,7 @@ class BuildTests(TestCase):
 
     def test_not_there_yet(self) -> None:
         """What this build does not have fails the start with one line instead of being passed over."""
-        for text in ("[web]\naddress = 127.0.0.1:8080", "state_dir = /x"):
-            self.assertRaises(StartError, self.build, text)
+        self.assertRaises(StartError, self.build, "[web]\naddress = 127.0.0.1:8080")
 
     def test_tls(self) -> None:
         """Without a word about TLS links are encrypted; credentials that do not serve fail the start in one line."""
@@ -193,16 +191,6 @@ class BuildTests(TestCase):
         config = read_text("hostkey = /nothing.pem\n[dht]", "node.ini", Path("/"))
         error = self.assertRaises(StartError, build, config, self.reactor, lambda: None)
         self.assertEqual(str(error), "[tls] /nothing.pem: cannot be read: No such file or directory")
-
-
-class EpochsTests(SynchronousTestCase):
-    """Numbers for a node's runs."""
-
-    def test_grow(self) -> None:
-        """Each is above the one before, also when the wall clock stands still or goes back."""
-        times = iter([1000, 1000, 500, 2000])
-        epochs = Epochs(lambda: next(times))
-        self.assertEqual([1000, 1001, 1002, 2000], [epochs.next() for _ in range(4)])
 
 
 class OwnAddressTests(SynchronousTestCase):

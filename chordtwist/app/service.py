@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -18,10 +17,12 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamS
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from chordtwist.app.acquaintances import REMEMBER_INTERVAL_S, Acquaintances
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import NodeConfig, TlsMode
+from chordtwist.app.keeping import Keeping
 from chordtwist.app.tls import tls_of
-from chordtwist.core.errors import ChordtwistError
+from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
@@ -30,9 +31,9 @@ from chordtwist.net.api_address import listening_endpoint
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
 from chordtwist.net.peer_pool import PeerPool
+from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IDht, IRecordStore
 from chordtwist.node.node import Node
-from chordtwist.storage.memory import MemoryRecordStore
 
 LEAVE_WITHIN_S = 5.0
 """Time to leave the ring, from the signal to the end: what systemd, a container or a person waits for gladly."""
@@ -42,9 +43,6 @@ CLOSE_WITHIN_S = 0.25
 
 BACKLOG = 511
 """Connections that wait to be accepted: fifty nodes started in one second all call the same bootstrap node."""
-
-ED25519_SEED_BYTES = 32
-"""RFC 8032, section 5.1.5."""
 
 _log = Logger()
 
@@ -64,50 +62,68 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     """
     if config.web.address is not None:
         raise StartError("[web] address: this build has no status page yet")
-    if config.dht.state_dir is not None:
-        raise StartError("[dht] state_dir: this build keeps records in memory only")
     identity = Identity(config.dht.network, config.dht.identity)
     parameters = parameters_of(config)
     me = own_peer(config, identity)
-    signer = Ed25519Signer(secrets.token_bytes(ED25519_SEED_BYTES))
-    epochs = Epochs(wall_ms)
-
     try:
-        tls = tls_of(config, me.host, reactor, state=None)
+        keeping = Keeping(config.dht.state_dir, reactor, wall_ms)
+    except StateUnusable as error:
+        raise StartError(f"[dht] state_dir {error}") from None
+    signer = Ed25519Signer(keeping.seed)
+    try:
+        tls = tls_of(config, me.host, reactor, keeping.directory)
     except ValueError as error:
+        keeping.close()
         raise StartError(f"[tls] {error}") from None
     secret = config.tls.secret.encode()
-    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epochs.next(), wall_ms, secret)
+    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
     pool = PeerPool(reactor, introduction, tls, dial_from(config))
-    store = MemoryRecordStore()
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
+    acquaintances = Acquaintances(
+        me,
+        Names(resolver(reactor), identity, bootstrap, reactor).peers,
+        not bootstrap,
+        keeping.remembered_peers(identity),
+        keeping.remember_peers,
+    )
+    rng = SystemRandom()
     node = Node(
         me,
         identity,
         parameters,
         pool,
-        store,
+        keeping.store,
         reactor,
         wall_ms,
-        SystemRandom(),
+        rng,
         signer,
         verify_ed25519,
-        epochs.next,
-        Names(resolver(reactor), identity, bootstrap, reactor).peers,
+        keeping.next_epoch,
+        acquaintances.seeds,
         config.dht.stabilize_interval,
         config.dht.default_store_duration,
         config.dht.max_store_duration,
     )
-    dht = LocalDht(node, pool, store, signer.public, type(reactor).__name__)
+    dht = LocalDht(node, pool, keeping.store, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
+
+    def remember() -> None:
+        acquaintances.remember(node.routing.everybody())
+
+    remembering = Chore("remember peers", remember, reactor, rng, REMEMBER_INTERVAL_S)
+
+    def stop_remembering() -> None:
+        remembering.stop()
+        remember()
 
     p2p = config.dht.p2p_address
     whole = OrderedService(reactor)
     for part in (
-        Part("store", stop=store.close),
+        Part("store", stop=keeping.close),
         Part("links", start=lambda: pool.start(node), stop=pool.stop),
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
+        Part("memory of peers", start=remembering.start, stop=stop_remembering),
         Listener(peers_endpoint(reactor, p2p), pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(api_endpoint(reactor, config.dht.api_address), api, "api_address", config.dht.api_address),
@@ -133,19 +149,6 @@ def _announce(me: Peer, config: NodeConfig) -> None:
 def wall_ms() -> int:
     """The wall clock in milliseconds, for versions, epochs and signed times only."""
     return time.time_ns() // 1_000_000
-
-
-class Epochs:
-    """Numbers for the runs of one node on the ring, each above all before it; the first is the time of the start."""
-
-    def __init__(self, wall_ms: Callable[[], int]) -> None:
-        self._wall_ms = wall_ms
-        self._last = 0
-
-    def next(self) -> int:
-        """One that was never given, also when the clock was set back meanwhile."""
-        self._last = max(self._wall_ms(), self._last + 1)
-        return self._last
 
 
 @implementer(IDht)

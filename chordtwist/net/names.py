@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer
 
 RESOLVE_WITHIN_S = 5.0
@@ -47,9 +48,10 @@ class Names:
         self._said: dict[str, str] = {}
 
     def peers(self) -> Deferred[list[Peer]]:
-        """The peers of the list, in its order, none twice. Never fails, and fires within `RESOLVE_WITHIN_S`.
+        """The peers of the list, in its order, none twice. Fires within `RESOLVE_WITHIN_S`.
 
-        A name that cannot be resolved is left out, with one line in the log until the reason changes.
+        A name that cannot be resolved is left out, with one line in the log until the reason changes. Fails with
+        `Unreachable` when not one of a list could be: who was to join somebody does not begin a ring for that.
         """
         return Deferred.fromCoroutine(self._peers())
 
@@ -61,6 +63,8 @@ class Names:
                 # What is no address of a peer, such as a link-local one with its zone, is passed over.
                 with suppress(ValueError):
                     found[self._identity.peer(host, port)] = None
+        if self._addresses and not found:
+            raise Unreachable(None, "no name of the bootstrap list can be resolved")
         return list(found)
 
     def _hosts(self, host: str) -> Deferred[list[str]]:

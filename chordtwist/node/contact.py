@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -27,7 +27,7 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 LOST_MAX = 64
 """Members of the ring that we remember after they were lost: they may come back as another ring."""
 
-SAME_RING_ROUNDS = 2
+LOOKS_AT_OTHER_RING, LOOK_AGAIN_S = 2, 2.0
 """A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
 
 
@@ -53,7 +53,6 @@ class Contact:
         self._rng = rng
         self._lost: dict[Peer, None] = {}
         self._said: dict[Peer, str] = {}
-        self._strangers = 0
 
     def lost(self, peer: Peer) -> None:
         """A member was lost from the ring; the node may meet it again."""
@@ -62,19 +61,23 @@ class Contact:
         if len(self._lost) > LOST_MAX:
             del self._lost[next(iter(self._lost))]
 
-    async def enter(self, still_wanted: Callable[[], bool]) -> Peer | None:
+    async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
         """Join the ring of any contact, trying for ever, or find that we are the first.
+
+        @param through: contacts to try before all others: the ring that is to be joined.
 
         Answers with the old owner of our arc, or None when we are to begin a ring.
         """
         began = self._clock.seconds()
         wait_s = RETRY_MIN_S
         while still_wanted():
-            seeds = await self._seeds()
-            others = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer != self._me]
-            if not others:
+            listed = await self._listed()
+            seeds = listed or []
+            others = [peer for peer in dict.fromkeys((*through, *seeds, *self._lost)) if peer != self._me]
+            if not others and listed is not None:
                 return None
-            members = await self._answering(others)
+            members = await self._answering(list(through)) or await self._answering(others)
+            through = ()
             if members:
                 try:
                     return await self._joining.join([table.peer for table in members])
@@ -88,36 +91,42 @@ class Contact:
                 wait_s = min(wait_s, FIRST_AFTER_S / 4)
         return None
 
-    async def look_for_ring(self, table: Table) -> Table | None:
-        """Look whether a contact belongs to another ring of our network than that of `table`, ours; see `meet`."""
-        seeds = await self._seeds()
-        named = {peer.packed for peer in table.everybody()}
+    async def look_for_ring(self, ours: Callable[[], Table]) -> Table | None:
+        """Look whether a contact belongs to another ring of our network than that of `ours`, our table; see `meet`."""
+        seeds = await self._listed() or []
+        named = {peer.packed for peer in ours().everybody()}
         strangers = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer.packed not in named]
         if not strangers:
-            self._strangers = 0
             return None
-        met = strangers[int(self._rng.random() * len(strangers))]
-        return await self.meet(met, table)
+        return await self.meet(strangers[int(self._rng.random() * len(strangers))], ours)
 
-    async def meet(self, met: Peer, table: Table) -> Table | None:
+    async def meet(self, met: Peer, ours: Callable[[], Table]) -> Table | None:
         """Look our own place up in the ring of `met`: the table of the member before it when that ring does not hold
-        us, though that of `table` does.
+        us, though that of `ours`, our table, does.
         """
+        for look in range(LOOKS_AT_OTHER_RING):
+            if look:
+                await deferLater(self._clock, LOOK_AGAIN_S)
+            try:
+                before = await self._joining.find_place([met])
+            except Unreachable:
+                return None
+            self._lost.pop(met, None)
+            table = ours()
+            is_alone = table.whole and not table.successors
+            # A ring of one is no part of a larger ring: that lists an older run of ours.
+            if before.peer in table.everybody() or (self._me in before.everybody() and not is_alone):
+                return None
+            if is_alone:
+                break
+        return before
+
+    async def _listed(self) -> list[Peer] | None:
+        """The bootstrap list; None while none of its names can be resolved, which makes nobody the first of a ring."""
         try:
-            before = await self._joining.find_place([met])
+            return await self._seeds()
         except Unreachable:
             return None
-        self._lost.pop(met, None)
-        ours = {peer.packed for peer in table.everybody()}
-        is_alone = table.whole and not table.successors
-        # A ring of one is no part of a larger ring: that lists an older run of ours.
-        if before.peer.packed in ours or (self._me in before.everybody() and not is_alone):
-            self._strangers = 0
-            return None
-        self._strangers += 1
-        if self._strangers < SAME_RING_ROUNDS and not is_alone:
-            return None
-        return before
 
     async def _answering(self, peers: list[Peer]) -> list[Table]:
         """The tables of those that answer as members; one line for each that does not, when its reason is new."""

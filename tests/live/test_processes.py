@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import struct
@@ -24,7 +25,14 @@ SHUTDOWN = struct.pack(">HH", 4, 654)
 class NodeProcess:
     """One node in a process of its own, on loopback, with ports that were free a moment ago."""
 
-    def __init__(self, case: SynchronousTestCase, *, twistd: bool = False, p2p_port: int | None = None) -> None:
+    def __init__(
+        self,
+        case: SynchronousTestCase,
+        *,
+        twistd: bool = False,
+        p2p_port: int | None = None,
+        state_dir: str = "",
+    ) -> None:
         folder = tempfile.TemporaryDirectory()
         case.addCleanup(folder.cleanup)
         self.api_port = free_port()
@@ -32,6 +40,7 @@ class NodeProcess:
         config = Path(folder.name) / "node.ini"
         config.write_text(
             f"[dht]\napi_address = 127.0.0.1:{self.api_port}\np2p_address = 127.0.0.1:{self.p2p_port}\n"
+            f"state_dir = {state_dir}\n"
             "[tls]\nmode = off\n"
         )
         run = [f"{BIN}/chordtwist", "run", "-c", str(config)]
@@ -45,6 +54,24 @@ class NodeProcess:
         """The first line of its log: it comes once the node listens."""
         assert self.process.stderr is not None
         return self.process.stderr.readline()
+
+    def wait_until_member(self) -> None:
+        """Read its log until it says that it has joined its ring, or begun it."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "member of the ring" in line:
+                return
+
+    def command(self, name: str, *arguments: str) -> str:
+        """What ``chordtwist NAME ...`` prints, asked of this node."""
+        ran = subprocess.run(
+            [f"{BIN}/chordtwist", name, *arguments, "--api", f"127.0.0.1:{self.api_port}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=HANGS_AFTER_S,
+        )
+        return ran.stdout
 
     def ended(self) -> tuple[int, str]:
         """Wait for its end: status, and what it wrote since it was last read."""
@@ -74,36 +101,23 @@ class ProcessTests(SynchronousTestCase):
             connection.shutdown(socket.SHUT_WR)
             return connection.makefile("rb").read()
 
-    def test_says_where_it_is(self) -> None:
-        """The first line names both doors, in the same format under both commands."""
-        for twistd in (False, True):
+    def test_life(self) -> None:
+        """Under either command a node says first where it is, stores and finds, leaves on a signal, ends with 0."""
+        key = sha256(b"greeting").digest()
+        get = struct.pack(">HH", 36, 651) + key
+        put = struct.pack(">HHHBB", 40 + 12, 650, 60, 1, 0) + key + b"good morning"
+        for twistd, number in ((False, signal.SIGINT), (True, signal.SIGTERM)):
             node = NodeProcess(self, twistd=twistd)
             line = node.first_line()
             self.assertIn(f"127.0.0.1:{node.p2p_port}", line)
             self.assertIn(f"127.0.0.1:{node.api_port}", line)
             self.assertIn(" info     chordtwist.", line)
-
-    def test_get_and_put(self) -> None:
-        """A single node stores and finds."""
-        node = NodeProcess(self)
-        node.first_line()
-        key = sha256(b"greeting").digest()
-        get = struct.pack(">HH", 36, 651) + key
-        self.assertEqual(struct.pack(">HH", 36, 653) + key, self.ask(node, get))
-        put = struct.pack(">HHHBB", 40 + 12, 650, 60, 1, 0) + key + b"good morning"
-        success = struct.pack(">HH", 36 + 12, 652) + key + b"good morning"
-        self.assertEqual(success, self.ask(node, put + get))
-
-    def test_signal(self) -> None:
-        """SIGTERM and SIGINT let it leave, and it ends with status 0."""
-        for twistd in (False, True):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                node = NodeProcess(self, twistd=twistd)
-                node.first_line()
-                node.process.send_signal(number)
-                status, written = node.ended()
-                self.assertEqual(0, status, written)
-                self.assertNotIn("Traceback", written)
+            self.assertEqual(struct.pack(">HH", 36, 653) + key, self.ask(node, get))
+            self.assertEqual(struct.pack(">HH", 36 + 12, 652) + key + b"good morning", self.ask(node, put + get))
+            node.process.send_signal(number)
+            status, written = node.ended()
+            self.assertEqual(0, status, written)
+            self.assertNotIn("Traceback", written)
 
     def test_shutdown(self) -> None:
         """SHUTDOWN lets it leave, and it ends with status 0."""
@@ -126,6 +140,33 @@ class ProcessTests(SynchronousTestCase):
                 status, written = node.ended()
                 expected = f"Error: cannot listen on p2p_address 127.0.0.1:{taken}: Address already in use\n"
                 self.assertEqual((1, expected), (status, written))
+
+    def test_killed(self) -> None:
+        """What was confirmed is there again after kill -9 and a restart, at a node with the same key."""
+        state_dir = self.enterContext(tempfile.TemporaryDirectory())
+        first = NodeProcess(self, state_dir=state_dir)
+        first.first_line()
+        first.wait_until_member()
+        self.assertIn("1 of 4 copies", first.command("put", "greeting", "good morning", "--ttl", "600"))
+        before = json.loads(first.command("status", "--json"))
+        first.process.kill()
+        first.ended()
+        second = NodeProcess(self, state_dir=state_dir, p2p_port=first.p2p_port)
+        second.first_line()
+        second.wait_until_member()
+        self.assertEqual("good morning", second.command("get", "greeting"))
+        after = json.loads(second.command("status", "--json"))
+        self.assertEqual((before["key"], before["id"]), (after["key"], after["id"]))
+        self.assertGreater(after["epoch"], before["epoch"])
+
+    def test_state_in_use(self) -> None:
+        """Two nodes do not share a state directory: the second ends with one line that says who has it."""
+        state_dir = self.enterContext(tempfile.TemporaryDirectory())
+        first = NodeProcess(self, state_dir=state_dir)
+        first.first_line()
+        status, written = NodeProcess(self, state_dir=state_dir).ended()
+        expected = f"Error: [dht] state_dir {state_dir}: in use by process {first.process.pid}\n"
+        self.assertEqual((1, expected), (status, written))
 
     def test_second_signal(self) -> None:
         """A second signal ends a process at once that is stuck in its leaving."""

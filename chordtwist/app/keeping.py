@@ -1,0 +1,72 @@
+"""What a node keeps: its records, its key, the numbers of its runs, the peers it knew; on disk where it has a place."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.node.interfaces import IRecordStore
+from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
+from chordtwist.storage.memory import MemoryRecordStore
+from chordtwist.storage.state import KEY_BYTES, StateDirectory
+
+
+class Keeping:
+    """Everything that is to outlive a run of the node, or, without a state directory, nothing that does.
+
+    @ivar store: its records.
+    @ivar seed: of its Ed25519 key.
+    @ivar directory: where it all is, or None.
+    """
+
+    def __init__(self, state_dir: Path | None, reactor: Any, wall_ms: Callable[[], int]) -> None:
+        """@param reactor: its clock must be monotonic: expiries are counted on it.
+        @raise StateUnusable: the directory cannot be used, and why.
+        """
+        self._wall_ms = wall_ms
+        self._epoch = 0
+        self.directory: StateDirectory | None = None
+        self.store: IRecordStore
+        if state_dir is None:
+            self.seed = secrets.token_bytes(KEY_BYTES)
+            self.store = MemoryRecordStore()
+            return
+        directory = self.directory = StateDirectory(state_dir)
+        thread = CommitThread(reactor)
+        try:
+            self.seed = directory.node_key()
+            self.store = LmdbRecordStore(directory.records, thread, lambda: int(reactor.seconds() * 1000), wall_ms)
+        except BaseException:
+            thread.stop()
+            directory.close()
+            raise
+
+    def next_epoch(self) -> int:
+        """A number for a run of the node on the ring, above all that it has given, also when the clock went back."""
+        if self.directory is not None:
+            return self.directory.next_epoch(self._wall_ms())
+        self._epoch = max(self._wall_ms(), self._epoch + 1)
+        return self._epoch
+
+    def remembered_peers(self, identity: Identity) -> list[Peer]:
+        """The peers that an earlier run knew, best first."""
+        return [] if self.directory is None else self.directory.remembered_peers(identity)
+
+    def remember_peers(self, peers: Iterable[Peer]) -> None:
+        """Keep them for the next run, best first."""
+        if self.directory is not None:
+            self.directory.remember_peers(peers)
+
+    def close(self) -> Deferred[None]:
+        """Fires when all is safe and another process may have the directory; nothing may be called after it."""
+        return self.store.close().addBoth(self._closed)
+
+    def _closed(self, result: Any) -> Any:
+        if self.directory is not None:
+            self.directory.close()
+        return result

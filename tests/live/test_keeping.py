@@ -1,0 +1,61 @@
+"""What outlives a run of the node."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from chordtwist.app.keeping import Keeping
+from chordtwist.core.errors import StateUnusable
+from chordtwist.core.peer import Identity, Policy
+
+
+class KeepingTests(TestCase):
+    """A node with and without a state directory, over its runs; the store on disk commits in a thread."""
+
+    def setUp(self) -> None:
+        """A folder, and a wall clock that the test sets."""
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "state"
+        self.now_ms = 5000
+
+    def keeping(self, state_dir: Path | None) -> Keeping:
+        """One run."""
+        from twisted.internet import reactor
+
+        return Keeping(state_dir, reactor, lambda: self.now_ms)
+
+    async def test_on_disk(self) -> None:
+        """Key and peers are there again in the next run, whose numbers are above the last one's by any clock."""
+        identity = Identity("test", Policy.IP)
+        peers = [identity.peer("127.0.0.2", 6401), identity.peer("::1", 6401)]
+        first = self.keeping(self.folder)
+        self.assertEqual([], first.remembered_peers(identity))
+        self.assertEqual([5000, 5001], [first.next_epoch(), first.next_epoch()])
+        first.remember_peers(peers)
+        await first.close()
+        self.now_ms = 3000
+        second = self.keeping(self.folder)
+        self.assertEqual(first.seed, second.seed)
+        self.assertEqual(peers, second.remembered_peers(identity))
+        self.assertEqual(5002, second.next_epoch())
+        await second.close()
+
+    async def test_in_memory(self) -> None:
+        """Without a directory every run is another node; its numbers still grow, also when the clock goes back."""
+        first, second = self.keeping(None), self.keeping(None)
+        self.assertNotEqual(first.seed, second.seed)
+        epochs = [first.next_epoch()]
+        self.now_ms = 3000
+        self.assertEqual([5000, 5001], [*epochs, first.next_epoch()])
+        self.assertIsNone(first.directory)
+        await first.close()
+
+    async def test_in_use(self) -> None:
+        """A directory that another process uses fails the start, and is left to that process."""
+        first = self.keeping(self.folder)
+        error = self.assertRaises(StateUnusable, self.keeping, self.folder)
+        self.assertIn("in use by process", str(error))
+        await first.close()
+        await self.keeping(self.folder).close()

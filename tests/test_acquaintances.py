@@ -1,0 +1,50 @@
+"""Whom a node calls to find its ring."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.acquaintances import Acquaintances
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.peer import Identity, Peer, Policy
+
+ME, ONE, TWO, THREE = (Identity("test", Policy.IP).peer(f"127.0.0.{n}", 6401) for n in (9, 1, 2, 3))
+
+
+class AcquaintancesTests(SynchronousTestCase):
+    """The list of seeds, and what is remembered for the next one."""
+
+    def seeds(self, listed: list[Peer] | None, remembered: list[Peer]) -> Deferred[list[Peer]]:
+        """The seeds with this bootstrap list (None: no name can be resolved) and these peers of an earlier run."""
+
+        def bootstrap() -> Deferred[list[Peer]]:
+            return fail(Unreachable(None, "no name")) if listed is None else succeed(listed)
+
+        return Acquaintances(ME, bootstrap, listed == [], remembered, lambda peers: None).seeds()
+
+    def test_listed_first(self) -> None:
+        """The bootstrap list comes first, then the peers of the earlier run, none twice."""
+        self.assertEqual([ONE, TWO, THREE], self.successResultOf(self.seeds([ONE, TWO], [THREE, ONE])))
+
+    def test_first_node(self) -> None:
+        """Who has neither list nor memory begins a ring at once."""
+        self.assertEqual([], self.successResultOf(self.seeds([], [])))
+
+    def test_first_node_restarted(self) -> None:
+        """The first node of a ring looks for it after a restart, and names itself first: somebody has to begin."""
+        self.assertEqual([ME, ONE], self.successResultOf(self.seeds([], [ONE])))
+
+    def test_names_fail(self) -> None:
+        """Without a resolver the peers of the earlier run will do; without those either, nobody is named."""
+        self.assertEqual([ONE], self.successResultOf(self.seeds(None, [ONE])))
+        self.failureResultOf(self.seeds(None, []), Unreachable)
+
+    def test_remember(self) -> None:
+        """Peers are kept when they are others than those kept; to be alone is no reason to forget."""
+        kept: list[list[Peer]] = []
+        acquaintances = Acquaintances(ME, lambda: succeed([]), True, [ONE], kept.append)
+        for peers in ([ONE], [TWO, ONE], [ONE, TWO], [], [THREE]):
+            acquaintances.remember(peers)
+        self.assertEqual([[TWO, ONE], [THREE]], kept)
+        self.assertEqual([ME, THREE], self.successResultOf(acquaintances.seeds()))
