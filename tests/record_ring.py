@@ -37,13 +37,18 @@ WALL_MS = 1_800_000_000_000
 
 def key_in(arc: Arc, number: int = 0) -> bytes:
     """A key whose position lies in `arc`; another one for each number."""
-    found = 0
-    for attempt in range(1_000_000):
+    return keys_in(arc, number + 1)[number]
+
+
+def keys_in(arc: Arc, count: int) -> list[bytes]:
+    """So many keys whose positions lie in `arc`, of at least a thousandth of the ring."""
+    found: list[bytes] = []
+    for attempt in range(2_000 * (count + 10)):
         key = sha256(b"%d" % attempt).digest()
         if position_of(key) in arc:
-            if found == number:
-                return key
-            found += 1
+            found.append(key)
+            if len(found) == count:
+                return found
     raise AssertionError("the arc is too short")
 
 

@@ -121,7 +121,7 @@ class Replication:
             Store: self._store,
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question)),
             Digest: lambda peer, question: Deferred.fromCoroutine(self.repair.compare(peer, question)),
-            Holds: lambda peer, question: self.repair.list_missing(question),
+            Holds: self._list_missing,
             HandOver: lambda peer, question: self.repair.hand_out(question),
         }
 
@@ -322,6 +322,12 @@ class Replication:
         if answered.called and isinstance(answered.result, Answer):
             return answered.result
         return answered
+
+    def _list_missing(self, peer: Peer, question: Holds) -> Answer:
+        if self._leaving and not question.both:
+            # Whoever asks wants to drop what is here: it may be the one that was just handed it.
+            return Refused("leaving")
+        return self.repair.list_missing(question)
 
     async def _store_all(self, peer: Peer, question: StoreAll) -> Answer:
         if self._leaving:

@@ -1,0 +1,447 @@
+"""Every record at its replicas, while members come, go and lose things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Record, RecordKind, Stub, Version
+from chordtwist.core.ring import Arc
+from chordtwist.node.record_bodies import body_of
+from chordtwist.node.repair import DAMPED_S, ROUND_S, TIDY_AFTER_S
+from chordtwist.storage.memory import MemoryRecordStore
+from chordtwist.wire.frames import OPENING_BYTES
+from chordtwist.wire.peer_messages import (
+    BATCH_BYTES_MAX,
+    BATCH_RECORDS_MAX,
+    Digest,
+    HandOver,
+    Question,
+    Store,
+    StoreAll,
+    encode,
+)
+from tests.builders import at, peer
+from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
+
+EIGHT = tuple(range(0x1000, 0x9000, 0x1000))
+OWNED = Arc(at(0x2000), at(0x3000))
+"""The arc of 0x3000; its replicas are 0x3000 to 0x6000."""
+
+KEY = key_in(OWNED)
+A_ROUND_S = 1.6 * ROUND_S
+
+
+class RepairCase(SynchronousTestCase):
+    """Eight members, four copies."""
+
+    def setUp(self) -> None:
+        self.ring = RecordRing(*EIGHT)
+        self.ring.pass_time(TIDY_AFTER_S)
+
+    def record(self, key: bytes = KEY, ms: int = WALL_MS, value: bytes = b"value", copies: int = 4) -> Record:
+        expiry_ms = int((self.ring.clock.seconds() + 3600) * 1000)
+        return Record(key, value, RecordKind.PLAIN, Version(ms, b""), expiry_ms, copies)
+
+    def keep(self, place: int, *kept: Record | Stub) -> None:
+        """Copies that are simply there."""
+        holdings = self.ring.node(place).records.holdings
+        for one in kept:
+            holdings.take(one, holdings.get(one.key), None)
+
+    def spread(self, records: Iterable[Record]) -> None:
+        """Copies at all replicas."""
+        for record in records:
+            for place in self.ring.replicas(record.key, record.copies):
+                self.keep(place, record)
+
+    def many(self, count: int, value: bytes = b"value", copies: int = 4) -> list[Record]:
+        """Records all over the ring."""
+        return [self.record(number.to_bytes(32, "big"), value=value, copies=copies) for number in range(count)]
+
+    def asked(self, kind: type[Question]) -> list[tuple[Peer, Question]]:
+        """What anybody has asked since `forget`."""
+        return [found for node in self.ring.nodes.values() for found in node.questions(kind)]
+
+    def forget(self) -> None:
+        self.ring.bytes = 0
+        for node in self.ring.nodes.values():
+            node.asked.clear()
+
+    def bytes_of(self, kind: type[Question]) -> int:
+        return sum(OPENING_BYTES + len(encode(question)) for _, question in self.asked(kind))
+
+    def wrong_places(self, records: Iterable[Record]) -> list[bytes]:
+        """Keys whose copies do not lie exactly where they belong."""
+        return [record.key for record in records if self.ring.holders(record.key) != self.ring.replicas(record.key)]
+
+
+class RoundTests(RepairCase):
+    """The owner compares its arc with its replicas."""
+
+    def test_a_quiet_round_costs_less_than_200_bytes_per_neighbour(self) -> None:
+        """Question and answer together, however much is kept."""
+        self.spread(self.many(500))
+        self.ring.pass_time(A_ROUND_S)
+        self.forget()
+        self.ring.pass_time(A_ROUND_S)
+        rounds = len(self.asked(Digest))
+        self.assertGreaterEqual(rounds, 8 * 3)
+        self.assertLess(self.ring.bytes / rounds, 200)
+
+    def test_a_lost_copy_is_restored(self) -> None:
+        """At whichever replica, within a round."""
+        for place in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.spread([self.record()])
+            self.ring.node(place).records.holdings.remove(KEY)
+            self.ring.pass_time(A_ROUND_S)
+            self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_the_only_copy_is_enough(self) -> None:
+        """One of the replicas has it: after two rounds all have."""
+        self.keep(0x5000, self.record())
+        self.ring.pass_time(2 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_the_newest_version_wins(self) -> None:
+        """Wherever it is, and a stub like a value."""
+        newer: list[Record | Stub] = [
+            self.record(ms=WALL_MS + 1, value=b"newer"),
+            Stub(KEY, Version(WALL_MS + 2, b""), 3_600_000, 4),
+        ]
+        for kept in newer:
+            self.spread([self.record()])
+            self.keep(0x5000, kept)
+            self.ring.pass_time(2 * A_ROUND_S)
+            found = [self.ring.node(place).records.holdings.get(KEY) for place in self.ring.replicas(KEY)]
+            self.assertEqual([one.version if one else None for one in found], [kept.version] * 4)
+
+    def test_bytes_follow_the_difference(self) -> None:
+        """Five records lost of a thousand in an arc cost some kilobytes, not a list of a thousand."""
+        keys = keys_in(OWNED, 1000)
+        self.spread([self.record(key, value=bytes(100)) for key in keys])
+        self.ring.pass_time(A_ROUND_S)
+        for key in keys[::200]:
+            self.ring.node(0x5000).records.holdings.remove(key)
+        self.forget()
+        self.ring.pass_time(A_ROUND_S)
+        self.assertEqual([self.ring.holders(key) for key in keys[::200]], [[0x3000, 0x4000, 0x5000, 0x6000]] * 5)
+        self.assertLess(self.ring.bytes, 8_000)
+
+    def test_other_numbers_of_copies(self) -> None:
+        """One copy stays one; seven are kept up too."""
+        one, seven = self.record(key_in(OWNED, 1), copies=1), self.record(key_in(OWNED, 2), copies=7)
+        self.keep(0x3000, one, seven)
+        self.ring.pass_time(2 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(one.key), [0x3000])
+        self.assertEqual(self.ring.holders(seven.key), self.ring.replicas(seven.key, 7))
+
+    def test_a_change_is_seen_to_soon(self) -> None:
+        """A dead replica is replaced within seconds."""
+        self.spread([self.record()])
+        self.ring.pass_time(A_ROUND_S)
+        self.ring.die(0x5000)
+        self.ring.pass_time(DAMPED_S + 3)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x6000, 0x7000])
+
+    def test_a_dead_owner_is_replaced(self) -> None:
+        """The one behind it owns the arc and restores the fourth copy."""
+        self.spread([self.record()])
+        self.ring.die(0x3000)
+        self.ring.pass_time(DAMPED_S + 3)
+        self.assertEqual(self.ring.holders(KEY), [0x4000, 0x5000, 0x6000, 0x7000])
+
+    def test_many_changes_are_one(self) -> None:
+        """A ring that changes again and again is not compared again and again."""
+        self.ring.pass_time(A_ROUND_S)
+        rounds = self.ring.node(0x3000).records.repair.rounds
+        for _ in range(40):
+            self.ring.node(0x3000).records.ring_changed()
+            self.ring.pass_time(0.1)
+        self.assertLessEqual(self.ring.node(0x3000).records.repair.rounds - rounds, 2)
+
+    def test_a_silent_replica_holds_up_nobody(self) -> None:
+        """The others are compared with all the same."""
+        self.ring.silent.add(peer(0x4000))
+        self.keep(0x3000, self.record())
+        self.ring.pass_time(A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x5000, 0x6000])
+
+    def test_an_owner_out_of_step_asks_others(self) -> None:
+        """An owner that could not compare with a majority does not answer alone."""
+        self.ring.silent = {peer(place) for place in (0x4000, 0x5000, 0x6000)}
+        self.spread([self.record()])
+        self.ring.pass_time(A_ROUND_S)
+        self.assertIsNone(self.ring.node(0x3000).records.repair.in_step)
+        self.ring.silent.clear()
+        self.ring.pass_time(A_ROUND_S)
+        self.assertEqual(self.ring.node(0x3000).records.repair.in_step, OWNED)
+
+    def test_an_owner_back_after_another_asks_others(self) -> None:
+        """Of an arc that was another's for a while the own word is not good, until it has been compared."""
+        owner = self.ring.node(0x3000)
+        self.ring.pass_time(A_ROUND_S)
+        self.ring.add(0x2800)
+        self.assertEqual(owner.records.repair.in_step, Arc(at(0x2800), at(0x3000)))
+        self.ring.die(0x2800)
+        self.assertEqual(owner.records.repair.in_step, Arc(at(0x2800), at(0x3000)))
+        self.ring.pass_time(A_ROUND_S)
+        self.assertEqual(owner.records.repair.in_step, OWNED)
+
+    def test_a_full_replica_is_left_alone(self) -> None:
+        """What it has no room for is missing there; everything else is where it belongs."""
+        ring = self.ring = RecordRing(*EIGHT, store=lambda: MemoryRecordStore(records_max=2))
+        self.keep(0x4000, self.record(bytes(32)), self.record(bytes(31) + b"\1"))
+        self.keep(0x3000, self.record())
+        ring.pass_time(10)
+        self.assertEqual(ring.holders(KEY), [0x3000, 0x5000, 0x6000])
+
+    def test_stopped_in_the_middle(self) -> None:
+        """Nothing fires later."""
+        self.spread(self.many(300))
+        self.ring.node(0x3000).records.ring_changed()
+        self.ring.pass_time(2)
+        for node in self.ring.nodes.values():
+            node.records.stop()
+        self.ring.pass_time(11)
+        self.assertEqual(self.ring.clock.getDelayedCalls(), [])
+
+
+class TrafficTests(RepairCase):
+    """What repair costs."""
+
+    def test_one_replaced_node(self) -> None:
+        """A member dies and another one joins elsewhere: all copies are where they belong, at less than 1.5 times the
+        bytes of the records that had to move.
+        """
+        records = self.many(2_000, value=bytes(300))
+        self.spread(records)
+        self.ring.pass_time(A_ROUND_S)
+        self.forget()
+        before = {record.key: set(self.ring.holders(record.key)) for record in records}
+        self.ring.die(0x5000)
+        self.ring.pass_time(15)
+        between = {record.key: set(self.ring.replicas(record.key)) for record in records}
+        self.ring.join(0x6800)
+        self.ring.pass_time(5 * A_ROUND_S)
+        after = {record.key: set(self.ring.replicas(record.key)) for record in records}
+        self.assertEqual(self.wrong_places(records), [])
+        moved = sum(
+            len(between[key] - before[key]) + len(after[key] - between[key]) for key in (one.key for one in records)
+        )
+        self.assertGreater(moved, 1_000)
+        self.assertLess(self.ring.bytes / (moved * (300 + 32)), 1.5)
+
+
+class JoinTests(RepairCase):
+    """A newcomer gets its arc from the old owner."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.arc = Arc(at(0x2000), at(0x2800))
+        self.key = key_in(self.arc)
+
+    def test_gets_what_is_its_own(self) -> None:
+        """And then everything else it is a replica of; what is surplus elsewhere goes."""
+        records = self.many(600)
+        self.spread(records)
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(2)
+        mine = [record for record in records if self.ring.replicas(record.key, 1) == [0x2800]]
+        self.assertGreater(len(mine), 5)
+        self.assertTrue(all(newcomer.records.holdings.get(record.key) for record in mine))
+        self.ring.pass_time(5 * A_ROUND_S)
+        self.assertEqual(self.wrong_places(records), [])
+
+    def test_comes_in_batches(self) -> None:
+        """None above the limit, each from where the one before it ended."""
+        keys = keys_in(self.arc, 60)
+        self.spread([self.record(key, value=bytes(20_000)) for key in keys])
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(2)
+        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertGreaterEqual(len(newcomer.questions(HandOver)), 60 * 20_000 // BATCH_BYTES_MAX)
+
+    def test_many_small_ones_come_in_batches(self) -> None:
+        """The number of records is bounded as well."""
+        keys = keys_in(self.arc, 1_100)
+        self.keep(0x3000, *[self.record(key, value=b"v") for key in keys])
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(1)
+        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertEqual(len(newcomer.questions(HandOver)), -(-1_100 // BATCH_RECORDS_MAX))
+
+    def test_is_readable_meanwhile(self) -> None:
+        """While the newcomer pulls, its old owner and the replicas are asked."""
+        self.spread([self.record(self.key)])
+        self.ring.lose = lambda asker, asked, question: isinstance(question, (Digest, HandOver))
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(1)
+        self.assertTrue(newcomer.records.repair.pulling)
+        for place in (*EIGHT, 0x2800):
+            read = self.ring.node(place).records.get(self.key)
+            self.ring.pass_time(0.5)
+            self.assertIsNotNone(self.successResultOf(read), hex(place))
+
+    def test_what_is_put_meanwhile_is_not_lost(self) -> None:
+        """A newcomer takes puts before it has pulled; the newer version stays."""
+        self.spread([self.record(self.key, ms=WALL_MS - 1, value=b"older")])
+        self.ring.silent.add(peer(0x3000))
+        newcomer = self.ring.join(0x2800)
+        self.ring.node(0x8000).records.put(self.key, b"newer")
+        self.ring.pass_time(1)
+        self.ring.silent.clear()
+        self.ring.pass_time(30)
+        found = newcomer.records.holdings.get(self.key)
+        assert isinstance(found, Record)
+        self.assertEqual(found.value, b"newer")
+
+    def test_a_dead_old_owner_is_stood_in_for(self) -> None:
+        """The ones behind it have copies."""
+        self.spread([self.record(self.key)])
+        self.ring.crash(0x3000)
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(2)
+        self.assertIsNotNone(newcomer.records.holdings.get(self.key))
+        self.assertFalse(newcomer.records.repair.pulling)
+
+    def test_pulling_ends(self) -> None:
+        """When nobody at all answers, the newcomer serves what it has after a while."""
+        for place in EIGHT:
+            self.ring.refusing.add(peer(place))
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(5)
+        self.assertTrue(newcomer.records.repair.pulling)
+        self.ring.pass_time(30)
+        self.assertFalse(newcomer.records.repair.pulling)
+
+    def test_a_returning_node_fetches_only_the_difference(self) -> None:
+        """It kept its records on disk: they are compared, not sent again."""
+        keys = keys_in(self.arc, 200)
+        records = [self.record(key, value=bytes(1_000)) for key in keys]
+        self.spread(records)
+        newcomer = self.ring.add(0x2800)
+        for record in records[2:]:
+            newcomer.records.holdings.take(record, None, None)
+        self.forget()
+        newcomer.records.joined(peer(0x3000))
+        self.ring.pass_time(1)
+        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertEqual(newcomer.records.repair.fetched, 2)
+
+
+class LeaveTests(RepairCase):
+    """A leaver hands over what only it has."""
+
+    def leave(self, place: int) -> None:
+        """As `Node.leave` does it."""
+        node = self.ring.node(place)
+        handed: Deferred[None] = node.records.hand_over()
+        self.ring.pass_time(3)
+        self.successResultOf(handed)
+        self.ring.die(place)
+
+    def test_with_one_copy_nothing_is_lost(self) -> None:
+        """Seven of eight leave one after another; the last has everything."""
+        records = self.many(100, copies=1)
+        for record in records:
+            self.keep(self.ring.replicas(record.key, 1)[0], record)
+        for place in EIGHT[:-1]:
+            self.leave(place)
+        self.assertEqual([self.ring.holders(record.key) for record in records], [[0x8000]] * 100)
+
+    def test_what_the_successor_has_is_not_sent(self) -> None:
+        """With four copies a leaver hands over nothing but a digest."""
+        self.spread(self.many(100))
+        self.ring.pass_time(A_ROUND_S)
+        self.forget()
+        self.leave(0x3000)
+        self.assertEqual(self.ring.node(0x3000).questions(StoreAll), [])
+
+    def test_a_dead_successor_is_passed_over(self) -> None:
+        """The next one takes it."""
+        self.keep(0x3000, self.record(copies=1))
+        self.ring.crash(0x4000)
+        self.leave(0x3000)
+        self.assertEqual(self.ring.value(0x5000, KEY), b"value")
+
+    def test_a_successor_that_leaves_too_takes_nothing(self) -> None:
+        """Two neighbours leave at once: what they have goes to the one behind both."""
+        self.keep(0x3000, self.record(copies=1))
+        first = self.ring.node(0x4000).records.hand_over()
+        second = self.ring.node(0x3000).records.hand_over()
+        self.ring.pass_time(3)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.ring.value(0x5000, KEY), b"value")
+
+    def test_alone(self) -> None:
+        """The last member has nobody to hand anything to."""
+        ring = RecordRing(0x1000)
+        self.successResultOf(ring.node(0x1000).records.hand_over())
+
+
+class MisplacedTests(RepairCase):
+    """Records that nobody is responsible for where they are."""
+
+    def test_goes_to_its_owner(self) -> None:
+        """And from there to the replicas; then it is dropped where it was."""
+        self.keep(0x1000, self.record())
+        self.ring.pass_time(4 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_is_kept_while_one_replica_has_not_confirmed(self) -> None:
+        """Dropping needs all of them."""
+        self.ring.silent.add(peer(0x6000))
+        self.keep(0x1000, self.record())
+        self.ring.pass_time(4 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x1000, 0x3000, 0x4000, 0x5000])
+        self.ring.silent.clear()
+        self.ring.pass_time(3 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_an_older_version_does_not_replace_the_newer(self) -> None:
+        """A node that comes back from long ago brings nothing back."""
+        self.spread([self.record(ms=WALL_MS + 5, value=b"newer")])
+        self.keep(0x1000, self.record(value=b"older"))
+        self.ring.pass_time(4 * A_ROUND_S)
+        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000, 0x5000, 0x6000)], [b"newer"] * 4)
+
+    def test_a_holder_whose_owner_is_silent_keeps_its_copy(self) -> None:
+        """However long: it is one of the replicas."""
+        self.spread([self.record()])
+        self.ring.silent.add(peer(0x3000))
+        self.ring.pass_time(8 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_surplus_of_few_copies_goes(self) -> None:
+        """A newcomer took over the only copy: the old owner, a replica of nothing there, drops its own."""
+        arc = Arc(at(0x2000), at(0x2800))
+        record = self.record(key_in(arc), copies=1)
+        self.keep(0x3000, record)
+        self.ring.join(0x2800)
+        self.ring.pass_time(4 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(record.key), [0x2800])
+
+    def test_more_than_one_list_of_them(self) -> None:
+        """A store full of others' records is returned piece by piece."""
+        records = self.many(3_000)
+        self.keep(0x1000, *records)
+        self.ring.pass_time(6 * A_ROUND_S)
+        self.assertEqual(self.wrong_places(records), [])
+
+
+class AnsweringTests(RepairCase):
+    """What others are told while they compare."""
+
+    def test_a_leaver_takes_nothing_more(self) -> None:
+        """Neither one record nor many."""
+        node = self.ring.node(0x3000).records
+        node.hand_over()
+        for question in (StoreAll([]), Store(body_of(self.record(), 0), 0)):
+            answer = node.answer(peer(1), question)
+            told = self.successResultOf(answer) if isinstance(answer, Deferred) else answer
+            self.assertEqual(getattr(told, "reason", None), "leaving")
