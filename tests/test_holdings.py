@@ -1,0 +1,252 @@
+"""What one node keeps, and the summaries of it that are kept up while it changes."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.digests import NOTHING, Summary, mark
+from chordtwist.core.errors import StoreFull
+from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
+from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of
+from chordtwist.core.ring import RING_SIZE, Arc
+from chordtwist.node.holdings import ENTRIES_PER_TURN, LIFE_SLACK_MS, Holdings
+from chordtwist.node.turns import Turns
+from chordtwist.storage.memory import MemoryRecordStore
+
+WHOLE = Arc(0, 0)
+KEY = b"k" * 32
+
+
+def record(key: bytes = KEY, ms: int = 1, life_ms: int = 10_000, copies: int = 4, value: bytes = b"v") -> Record:
+    return Record(key, value, RecordKind.PLAIN, Version(ms, b""), life_ms, copies)
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+class HoldingsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.turns = Turns(self.clock)
+        self.store = MemoryRecordStore()
+        self.holdings = Holdings(self.store, self.clock, self.turns, Quota())
+
+    def take(self, kept: Kept) -> Deferred[None] | None:
+        return self.holdings.take(kept, self.holdings.get(kept.key), None)
+
+    def summary(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
+        """What `summary` answers, however many turns it takes."""
+        result = Deferred.fromCoroutine(self.holdings.summary(arc, above))
+        while not result.called:
+            self.clock.advance(0)
+        return self.successResultOf(result)
+
+    def counted(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
+        """What it should answer."""
+        total = NOTHING
+        for entry in self.store.scan(WHOLE):
+            if position_of(entry.key) in arc and entry.copies > above:
+                total += Summary(1, mark(entry.key, entry.version))
+        return total
+
+
+class TakeTests(HoldingsCase):
+    """Keeping what wins."""
+
+    def test_the_newer_stays(self) -> None:
+        """Whatever comes behind it."""
+        self.take(record(ms=2, value=b"newer"))
+        self.assertIsNone(self.take(record(ms=1)))
+        kept = self.holdings.get(KEY)
+        assert isinstance(kept, Record)
+        self.assertEqual(kept.value, b"newer")
+
+    def test_the_same_again_is_not_written(self) -> None:
+        """Its life differs by a delay only; by more it is."""
+        self.take(record())
+        self.assertIsNone(self.take(record()))
+        self.assertIsNone(self.take(record(life_ms=10_000 - LIFE_SLACK_MS)))
+        self.assertIsNotNone(self.take(record(life_ms=9_999 - LIFE_SLACK_MS)))
+
+    def test_what_it_replaced_is_remembered(self) -> None:
+        """A newer one with a shorter life knows how long."""
+        self.take(record(ms=1, life_ms=10_000))
+        self.take(record(ms=2, life_ms=500))
+        self.clock.advance(1)
+        self.assertEqual(self.holdings.get(KEY), Stub(KEY, Version(2, b""), 10_000, 4))
+
+    def test_to_the_millisecond(self) -> None:
+        """What has expired is gone before anybody sweeps."""
+        self.take(record(life_ms=1_000))
+        self.clock.advance(0.999)
+        self.assertIsNotNone(self.holdings.get(KEY))
+        self.clock.advance(0.001)
+        self.assertIsNone(self.holdings.get(KEY))
+        self.assertEqual(self.store.records(), 1)
+        self.assertEqual(self.holdings.sweep(), 1)
+        self.assertEqual(self.holdings.sweep(), 0)
+        self.assertEqual(self.store.records(), 0)
+
+    def test_what_is_not_there_can_be_removed(self) -> None:
+        """Nothing happens."""
+        self.holdings.remove(KEY)
+        self.assertIsNone(self.holdings.get(KEY))
+
+    def test_a_full_store_says_so(self) -> None:
+        """And nothing is counted."""
+        self.holdings = Holdings(MemoryRecordStore(records_max=0), self.clock, self.turns, Quota())
+        written = self.take(record())
+        assert written is not None
+        self.failureResultOf(written, StoreFull)
+        self.assertEqual(self.summary(), NOTHING)
+
+    def test_a_disk_that_fails_later(self) -> None:
+        """What was counted on is counted again, and charged to nobody."""
+
+        class LateStore(MemoryRecordStore):
+            late: Deferred[None]
+
+            def put(self, kept: Kept) -> Deferred[None]:
+                super().put(kept)
+                self.late = Deferred()
+                return self.late
+
+        store = self.store = LateStore()
+        quota = Quota(records_max=1, bytes_max=1 + RECORD_OVERHEAD_BYTES)
+        self.holdings = Holdings(store, self.clock, self.turns, quota)
+        self.holdings.refine(WHOLE)
+        self.assertEqual(self.summary(), NOTHING)
+        written = self.holdings.take(record(), None, "10.0.0.66")
+        self.assertFalse(self.holdings.has_room("10.0.0.66", record(key(2))))
+        assert written is not None
+        self.assertEqual(self.summary().count, 1)
+        MemoryRecordStore.remove(store, KEY)
+        store.late.errback(StoreFull("the disk is full"))
+        self.failureResultOf(written, StoreFull)
+        self.assertEqual(self.summary(), NOTHING)
+        self.assertTrue(self.holdings.has_room("10.0.0.66", record(key(2))))
+
+    def test_quotas_follow_what_is_kept(self) -> None:
+        """Room is given back when a record expires; what we asked for ourselves is charged to nobody."""
+        quota = Quota(records_max=1, bytes_max=10_000)
+        self.holdings = Holdings(self.store, self.clock, self.turns, quota)
+        self.holdings.take(record(life_ms=1_000), None, "10.0.0.66")
+        self.assertFalse(self.holdings.has_room("10.0.0.66", record(key(2))))
+        self.assertTrue(self.holdings.has_room(None, record(key(2))))
+        self.clock.advance(1)
+        self.holdings.sweep()
+        self.assertTrue(self.holdings.has_room("10.0.0.66", record(key(2))))
+
+
+changes = st.lists(
+    st.tuples(st.integers(0, 40), st.integers(0, 5), st.integers(1, 4), st.booleans()), min_size=1, max_size=60
+)
+ends = st.integers(0, RING_SIZE - 1)
+
+
+class SummaryTests(HoldingsCase):
+    """Summaries that follow every change without counting everything again."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(changes, ends, ends, st.integers(0, 4), st.integers(1, 5))
+    def test_is_what_counting_says(
+        self, steps: list[tuple[int, int, int, bool]], after: int, upto: int, above: int, size: int
+    ) -> None:
+        """For every arc and number of copies, in the midst of changes, however the ring was cut into buckets."""
+        self.setUp()
+        arc = Arc(after, upto)
+        for index, (number, ms, copies, is_stub) in enumerate(steps):
+            if ms == 0:
+                self.holdings.remove(key(number))
+            elif is_stub:
+                self.take(Stub(key(number), Version(ms, b""), 10_000, copies))
+            else:
+                self.take(record(key(number), ms, copies=copies))
+            if index % 7 == 3:
+                self.holdings.refine(Arc(after, (after + (RING_SIZE >> size)) % RING_SIZE))
+            if index % 5 == 2:
+                self.assertEqual(self.summary(arc, above), self.counted(arc, above))
+        self.assertEqual(self.summary(arc, above), self.counted(arc, above))
+        self.assertEqual(self.summary(), self.counted())
+
+    def test_many_buckets(self) -> None:
+        """Thousands of records, whole and in pieces."""
+        for number in range(5_000):
+            self.take(record(key(number)))
+        self.holdings.refine(WHOLE)
+        for arc in (WHOLE, Arc(5, RING_SIZE // 3), Arc(RING_SIZE // 3 * 2, RING_SIZE // 5)):
+            self.assertEqual(self.summary(arc), self.counted(arc))
+        self.holdings.remove(key(7))
+        self.take(record(key(8), ms=2))
+        self.assertEqual(self.summary(), self.counted())
+
+    def test_gives_way_to_others(self) -> None:
+        """More than a few thousand entries are not looked at in one turn of the reactor."""
+        for number in range(3 * ENTRIES_PER_TURN):
+            self.take(record(key(number)))
+        for refine in (False, True):
+            if refine:
+                self.holdings.refine(WHOLE)
+            result = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 0))
+            self.assertNoResult(result)
+            self.clock.advance(0)
+            self.assertEqual(self.successResultOf(result).count, 3 * ENTRIES_PER_TURN)
+
+    def test_is_not_counted_again_while_nothing_changes(self) -> None:
+        """Buckets that were counted are added up, not scanned."""
+
+        class CountingStore(MemoryRecordStore):
+            scans = 0
+
+            def scan(self, arc: Arc):  # type: ignore[no-untyped-def]
+                self.scans += 1
+                return super().scan(arc)
+
+        store = self.store = CountingStore()
+        self.holdings = Holdings(store, self.clock, self.turns, Quota())
+        for number in range(2_000):
+            self.take(record(key(number)))
+        self.holdings.refine(WHOLE)
+        aligned = Arc(RING_SIZE - 1, RING_SIZE - 1)
+        self.summary(aligned)
+        store.scans = 0
+        self.take(record(key(1), ms=2))
+        self.assertEqual(self.summary(aligned).count, 2_000)
+        self.assertEqual(store.scans, 0)
+
+    def test_an_arc_of_too_many_buckets_is_scanned(self) -> None:
+        """Somebody who asks for the whole ring, where we keep a thousandth of it, does not make us count a million."""
+        self.take(record(key(1)))
+        self.holdings.refine(Arc(0, RING_SIZE >> 40))
+        self.assertEqual(self.summary(), self.counted())
+
+
+class TurnsTests(SynchronousTestCase):
+    """Pauses that end with the node."""
+
+    def test_a_pause_takes_a_turn(self) -> None:
+        """Or as long as it should."""
+        clock = Clock()
+        turns = Turns(clock)
+        soon, later = turns.pause(), turns.pause(2)
+        self.assertNoResult(soon)
+        clock.advance(0)
+        self.successResultOf(soon)
+        self.assertNoResult(later)
+        clock.advance(2)
+        self.successResultOf(later)
+
+    def test_stop_ends_all(self) -> None:
+        """Who pauses is told, and no timer is left."""
+        clock = Clock()
+        turns = Turns(clock)
+        pauses = [turns.pause(5), turns.pause(7)]
+        turns.stop()
+        for paused in pauses:
+            self.failureResultOf(paused, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])
