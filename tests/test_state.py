@@ -132,6 +132,15 @@ class StateDirectoryTests(SynchronousTestCase):
         self.assertEqual(self.reopen().next_epoch(NOW_MS - 60_000), NOW_MS + 2)
         self.assertEqual(self.reopen().next_epoch(NOW_MS + 60_000), NOW_MS + 60_000)
 
+    def test_epoch_on_a_full_disk(self) -> None:
+        """Where no new file can be written, the old one is written over: a node starts on a full disk, too."""
+        state = self.open()
+        state.next_epoch(NOW_MS)
+        (self.path / "epoch.new").mkdir()
+        self.assertEqual(state.next_epoch(NOW_MS), NOW_MS + 1)
+        self.assertEqual(self.reopen().next_epoch(0), NOW_MS + 2)
+        self.assertEqual(self.messages(), [])
+
     def test_epoch_is_stored_first(self) -> None:
         """An epoch that cannot be stored is not given: two runs would sign as the same one."""
         state = self.open()

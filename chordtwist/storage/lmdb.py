@@ -370,14 +370,16 @@ class Batch:
 
 
 class CommitThread:
-    """One thread, for whatever takes long and needs no Python: commits."""
+    """One thread, for whatever takes long and needs no Python: commits.
+
+    It begins with the first call: a process that opens its store and then goes into the background leaves its threads
+    behind.
+    """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # A daemon: a process that has to end at once does not wait for a disk. A commit is whole or nothing anyway.
-        self._thread = Thread(target=self._work, name="record commits", daemon=True)
-        self._thread.start()
+        self._thread: Thread | None = None
 
     def soon(self, call: Callable[[], object]) -> None:
         """Call it in the reactor's thread, in its next turn."""
@@ -395,13 +397,18 @@ class CommitThread:
             else:
                 self._reactor.callFromThread(done.callback, result)
 
+        if self._thread is None:
+            # A daemon: a process that has to end at once does not wait for a disk. A commit is whole or nothing anyway.
+            self._thread = Thread(target=self._work, name="record commits", daemon=True)
+            self._thread.start()
         self._calls.put(work)
         return done
 
     def stop(self) -> None:
         """The thread has ended when this returns."""
-        self._calls.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
 
     def _work(self) -> None:
         while (work := self._calls.get()) is not None:

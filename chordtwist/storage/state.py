@@ -54,6 +54,7 @@ class StateDirectory:
         self.tls_certificate = path / "tls-certificate.pem"
         self._lock = self._locked()
         try:
+            self._name_owner()
             self._check_format()
         except BaseException:
             os.close(self._lock)
@@ -63,9 +64,20 @@ class StateDirectory:
         """A number for this run of the node, greater than that of every run before it: `now_ms` (wall time) unless the
         clock went back. It is on disk when this returns, so that no two runs ever sign as the same one.
         """
+        # A daemon has gone into the background since it took the lock: this is the process that others are to name.
+        self._name_owner()
         path = self.path / "epoch"
         epoch = max(now_ms, self._read(path, _number, default=0) + 1)
-        self.write(path, b"%d\n" % epoch)
+        content = b"%-19d\n" % epoch
+        try:
+            self.write(path, content)
+        except StateUnusable as error:
+            # On a full disk a node still starts, to serve what it has: these few bytes have their place already, and
+            # no disk writes fewer of them at once.
+            try:
+                _overwrite(path, content)
+            except OSError:
+                raise error from None
         return epoch
 
     def node_key(self) -> bytes:
@@ -127,8 +139,6 @@ class StateDirectory:
             raise StateUnusable(f"{self.path}: cannot be used as state directory: {error.strerror}") from error
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         except OSError as error:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -136,6 +146,13 @@ class StateDirectory:
                 raise StateUnusable(f"{self.path}: in use by process {owner or 'unknown'}") from None
             raise StateUnusable(f"{self.path}: cannot be locked: {error.strerror}") from error
         return descriptor
+
+    def _name_owner(self) -> None:
+        """In the file that is locked. As long as any that a system gives, so that a full disk is no matter."""
+        try:
+            os.pwrite(self._lock, b"%-19d\n" % os.getpid(), 0)
+        except OSError as error:
+            raise StateUnusable(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def _check_format(self) -> None:
         path = self.path / "format"
@@ -188,6 +205,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """Write over the beginning of a file that is there; on disk when this returns."""
+    with path.open("r+b") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _number(raw: bytes) -> int:
