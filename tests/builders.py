@@ -1,15 +1,28 @@
-"""Scenes for tests: peers whose place can be read off their address, tables, and routing states."""
+"""Scenes for tests: peers whose place can be read off their address, tables, routing states, and one node's network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent
 
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import ID_BITS, RingId
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Signer, fingerprint
+from chordtwist.core.signed import Signer, Stamp, Standing, fingerprint, pack_standing, pack_table
 from chordtwist.core.table import UNPROVED, Table
+from chordtwist.simulation.chance import constant
+from chordtwist.simulation.clock import HeapClock
+from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork, Weather
 from chordtwist.simulation.signer import SimulatedSigner
+from chordtwist.simulation.trace import Trace
+from chordtwist.wire.peer_messages import Answer, GetTable, NotMember, Question, TableIs
+from tests.contracts import ScriptedAnswers
+
+Reply = Callable[[Peer, Question], "Answer | Deferred[Answer]"]
 
 PLACE_BITS = 16
 """Test peers stand at multiples of ``2**(ID_BITS - PLACE_BITS)``."""
@@ -122,3 +135,81 @@ def large_ring(entries: int, *members: int) -> dict[int, Table]:
 def fingerprint_of(place: int) -> bytes:
     """How a table names the key of the peer at a place."""
     return fingerprint(signer(peer(place)).public)
+
+
+def signed(table: Table, by: Signer | None = None) -> TableIs:
+    """A table as its owner shows it, signed with its key, or with another's."""
+    body = pack_table(IDENTITY, table)
+    return TableIs(body, (by or signer(table.peer)).sign(body))
+
+
+def not_member(
+    place: int, standing: Standing = Standing.JOINING, epoch: int = 1, seq: int = 1, by: Signer | None = None
+) -> NotMember:
+    """The signed word of the peer at a place that it is no member."""
+    body = pack_standing(IDENTITY, Stamp(peer(place), epoch, seq, 0), standing)
+    return NotMember(body, (by or signer(peer(place))).sign(body))
+
+
+class Neighbourhood:
+    """Our host and others on a simulated network, 10 ms apart; what the others answer is up to the test.
+
+    `others` has what each was asked, and how it replies, by its place.
+    """
+
+    def __init__(self, me: int, *others: int) -> None:
+        self.clock = HeapClock()
+        self.network = SimulatedNetwork(self.clock, Random(1), Trace(), Weather(constant(10_000)))
+        self.me = peer(me)
+        self.ours = ScriptedAnswers()
+        self.link = self._start(self.me, self.ours)
+        self.others: dict[int, ScriptedAnswers] = {}
+        self.links: dict[int, SimulatedLink] = {}
+        for place in others:
+            self.others[place] = ScriptedAnswers()
+            self.links[place] = self._start(peer(place), self.others[place])
+
+    def _start(self, peer: Peer, answers: ScriptedAnswers) -> SimulatedLink:
+        link = self.network.link(peer, signer(peer).public)
+        link.listen(answers)
+        return link
+
+    def reply(self, place: int, reply: Answer | Callable[[Question], Answer | Deferred[Answer]]) -> None:
+        """From now on the peer at a place answers everything with this."""
+        self.others[place].reply = lambda _, question: reply(question) if callable(reply) else reply
+
+    def show(self, *tables: Table) -> None:
+        """From now on the owners of these tables answer `GetTable` with them, and all else as before."""
+        for shown in tables:
+            answers = self.others[places([shown.peer])[0]]
+            answers.reply = partial(_shows, signed(shown), answers.reply)
+
+    def asked(self, place: int) -> list[Question]:
+        """What the peer at a place was asked up to now."""
+        return [question for _, question in self.others[place].asked]
+
+    def silence(self, *silent: int) -> None:
+        """Nothing reaches these peers any more, and nobody says so."""
+        for place in silent:
+            self.network.cut(self.me, peer(place))
+
+    @property
+    def now_s(self) -> float:
+        return self.clock.now_us / 1e6
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.run_until(self.clock.now_us + int(seconds * 1e6))
+
+
+def _shows(shown: TableIs, otherwise: Reply, asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+    return shown if isinstance(question, GetTable) else otherwise(asker, question)
+
+
+def lines(events: Iterable[LogEvent], level: str = "info") -> list[str]:
+    """What was logged at a level, as a reader sees it."""
+    return [
+        event["log_format"].format(**event)
+        for event in events
+        if event["log_level"].name == level and event.get("log_format")
+    ]

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Standing, Verify, unpack_standing, unpack_table
+from chordtwist.core.signed import Stamp, Standing, Verify, unpack_standing, unpack_table
 from chordtwist.core.table import Table
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Question, Same, TableIs
 
@@ -23,9 +23,10 @@ STANDINGS_MAX = 4096
 class NoMember(Unreachable):
     """The peer answered, but it is not a member of the ring: it joins or leaves."""
 
-    def __init__(self, peer: Peer, standing: Standing) -> None:
+    def __init__(self, peer: Peer, standing: Standing, epoch: int) -> None:
         super().__init__(peer, standing.name.lower())
         self.standing = standing
+        self.epoch = epoch
 
 
 class Known(NamedTuple):
@@ -87,11 +88,9 @@ class Tables:
     def standing_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Standing] | None:
         """What `peer` says of itself, with its epoch; None when it is not newer than what we know of it.
 
-        @raise Untruthful: the statement is another's, or nobody's.
+        @raise Untruthful: the statement is another's, or nobody's. @raise Malformed: it is none.
         """
-        stamp, standing = unpack_standing(self._identity, said.body)
-        if stamp.peer != peer:
-            raise Untruthful(f"{peer} shows a standing of {stamp.peer}")
+        stamp, standing = self._standing(peer, said)
         order = (stamp.epoch, stamp.seq)
         known = self._known.get(peer)
         if known is not None and order <= (known.table.epoch, known.table.seq):
@@ -117,31 +116,49 @@ class Tables:
             if self._known.get(peer) is known:
                 self._known[peer] = known._replace(confirmed_s=now)
             return known.table
+        try:
+            table, body = self._read(answer, peer, known)
+        except (Malformed, Untruthful) as error:
+            raise Unreachable(peer, str(error)) from error
+        newest = self._known.get(peer)
+        if known is not None and table.epoch == known.table.epoch and table.seq < known.table.seq:
+            raise Unreachable(peer, "it shows an older table than before")
+        if newest is not known and newest is not None and _order(table) < _order(newest.table):
+            return newest.table  # this answer was overtaken by a later one
+        # In answer to a question put when we knew less, a table of an earlier epoch is that of a later run, whose wall
+        # clock is behind that of the run before it.
+        self._known.pop(peer, None)
+        self._known[peer] = Known(table, body, now)
+        if len(self._known) > TABLES_MAX:
+            del self._known[next(iter(self._known))]
+        return table
+
+    def _read(self, answer: Answer, peer: Peer, known: Known | None) -> tuple[Table, bytes]:
         if isinstance(answer, NotMember):
-            raise NoMember(peer, unpack_standing(self._identity, answer.body)[1])
+            stamp, standing = self._standing(peer, answer)
+            self._verified(peer, answer.signature, answer.body)
+            raise NoMember(peer, standing, stamp.epoch)
         if not isinstance(answer, TableIs):
             raise Unreachable(peer, f"it answered GetTable with {type(answer).__name__}")
         if known is not None and known.body == answer.body:
-            table = known.table
-        else:
-            try:
-                table = unpack_table(self._identity, answer.body)
-                if table.peer != peer:
-                    raise Untruthful(f"{peer} shows the table of {table.peer}")
-                self._verified(peer, answer.signature, answer.body)
-            except (Malformed, Untruthful) as error:
-                raise Unreachable(peer, str(error)) from error
-        newest = self._known.pop(peer, None)
-        order = (table.epoch, table.seq)
-        if newest is not None and order < (newest.table.epoch, newest.table.seq):
-            self._known[peer] = newest
-        else:
-            self._known[peer] = Known(table, answer.body, now)
-            if len(self._known) > TABLES_MAX:
-                del self._known[next(iter(self._known))]
-        return table
+            return known.table, known.body
+        table = unpack_table(self._identity, answer.body)
+        if table.peer != peer:
+            raise Untruthful(f"{peer} shows the table of {table.peer}")
+        self._verified(peer, answer.signature, answer.body)
+        return table, answer.body
+
+    def _standing(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Standing]:
+        stamp, standing = unpack_standing(self._identity, said.body)
+        if stamp.peer != peer:
+            raise Untruthful(f"{peer} shows a standing of {stamp.peer}")
+        return stamp, standing
 
     def _verified(self, peer: Peer, signature: bytes, body: bytes) -> None:
         key = self._key_of(peer)
         if key is None or not self._verify(key, signature, body):
             raise Untruthful(f"{peer} shows a statement that its key did not sign")
+
+
+def _order(table: Table) -> tuple[int, int]:
+    return table.epoch, table.seq
