@@ -31,6 +31,7 @@ from chordtwist.net.peer_pool import (
     UNMET_PER_ADDRESS_MAX,
     UNMET_PER_PREFIX_MAX,
     WAITING_MAX,
+    Limits,
     PeerPool,
     links_bound,
 )
@@ -59,6 +60,7 @@ class Host:
         parameters: Parameters | None = None,
         links_max: int = 64,
         listens: bool = True,
+        limits: Limits | None = None,
     ) -> None:
         parameters = parameters or Parameters(network="test")
         self.network = network
@@ -69,7 +71,7 @@ class Host:
             self.peer, identity, parameters, self.signer, verify_ed25519, epoch, lambda: 1_700_000_000_000
         )
         reactor = MemoryReactor(network)
-        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max)
+        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max, limits=limits)
         self.answers = contracts.ScriptedAnswers()
         self.pool.start(self.answers)
         self.port = reactor.listenTCP(port, self.pool.factory, interface=host) if listens else None

@@ -82,6 +82,9 @@ class Owner:
         self.closings = 0
         self.written = 0
         self.unwanted = ""
+        self.patience_s = 0.0
+        self.costs: list[float] = []
+        self.held_bytes = 0
         self.asked: list[Question] = []
         self.reply: Callable[[Question], Answer | Deferred[Answer]] = lambda question: Pong()
 
@@ -92,6 +95,15 @@ class Owner:
         if self.unwanted:
             raise Refused(self.unwanted)
         self.links.append(link)
+
+    def wait_s(self, link: PeerProtocol) -> float:
+        return self.patience_s
+
+    def spent(self, link: PeerProtocol, cost: float) -> None:
+        self.costs.append(cost)
+
+    def holding(self, more_bytes: int) -> None:
+        self.held_bytes += more_bytes
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         self.asked.append(question)

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours, prefix_group
@@ -64,6 +65,17 @@ UNMET_PER_ADDRESS_MAX = 16
 UNMET_PER_PREFIX_MAX = 64
 """The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
 
+ALL_HELD_BYTES_MAX = 1 << 26
+"""What all links together may make us hold: frames that are not complete, questions that wait, answers that are not
+taken. Beyond it links end, those with strangers first, the one that holds most first."""
+
+PROVED_FACTOR = 10
+"""A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
+keep one another's records, and an address that listens for us can be refused for what it does."""
+
+AT_ONCE_S = 5.0
+"""After a quiet time, as much may come at once as else in so many seconds."""
+
 ACCEPTED_PER_ADDRESS_MAX = 64
 """Accepted links from one IP address under policy `ip`, where one node lives there."""
 
@@ -91,6 +103,17 @@ def links_bound(nodes: int = 1) -> int:
     if soft == resource.RLIM_INFINITY:
         return LINKS_MAX
     return max(8, min(LINKS_MAX, (soft - DESCRIPTORS_FOR_OTHERS) // 2 // nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What others may cost (`[limits]` of the configuration)."""
+
+    questions_per_s: float = 500.0
+    """Answered for one address that is not proved: a twentieth of one processor. Those beyond it wait."""
+
+    connections_per_s: float = 10.0
+    """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
 
 
 @dataclass(slots=True)
@@ -178,6 +201,7 @@ class PeerPool:
         tls: Tls | None = None,
         dial_from: str = "",
         links_max: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """
         @param reactor: provides `IReactorTCP` and `IReactorTime`.
@@ -198,6 +222,13 @@ class PeerPool:
         self._acquaintances: dict[bytes, _Acquaintance] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._unmet: dict[PeerProtocol, None] = {}  # those accepted that have not said Hello
+        self._unmet_from: Counter[str] = Counter()  # their IP addresses, and their prefixes
+        self._limits = limits = limits or Limits()
+        self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
+        proved_per_s = limits.questions_per_s * PROVED_FACTOR
+        self._of_proved = Allowance(proved_per_s, proved_per_s * AT_ONCE_S)
+        self._connections = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S)
+        self._held_bytes = 0
         self._accepted_from: Counter[str] = Counter()
         self._dials: dict[_Dial, None] = {}
         self._look: IDelayedCall | None = None
@@ -316,6 +347,7 @@ class PeerPool:
             return False
         self._links[link] = host
         self._unmet[link] = None
+        self._unmet_from.update(_groups(host))
         self._accepted_from[host] += 1
         self.counts.accepted += 1
         return True
@@ -330,15 +362,15 @@ class PeerPool:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
         if len(self._unmet) >= UNMET_MAX:
             return f"more than {UNMET_MAX} connections without a Hello"
-        here = [self._links[link] for link in self._unmet]
-        if here.count(host) >= UNMET_PER_ADDRESS_MAX:
+        address, *prefix = _groups(host)
+        if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
             return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
-        group = prefix_group(canonical_ip(host))
-        if (
-            group is not None
-            and sum(prefix_group(canonical_ip(other)) == group for other in here) >= UNMET_PER_PREFIX_MAX
-        ):
-            return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {group}"
+        if any(self._unmet_from[group] >= UNMET_PER_PREFIX_MAX for group in prefix):
+            return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
+        if self._policy is Policy.IP:
+            if self._connections.wait_s(host, self._clock.seconds()) > 0:
+                return f"more than {self._limits.connections_per_s:g} connections a second from one address"
+            self._connections.spend(host, 1, self._clock.seconds())
         if not self._has_room():
             return f"all of {self._links_max} links are in use"
         return None
@@ -351,7 +383,7 @@ class PeerPool:
         @raise Refused: it shows another key than the one its address was proved with, or broke the protocol before.
         """
         met = cast(Met, link.met)
-        self._unmet.pop(link, None)
+        self._no_longer_unmet(link)
         known = self._acquaintance(met.peer)
         if link.dialled is None:
             refused = self.refusals.standing(str(met.peer))
@@ -374,9 +406,43 @@ class PeerPool:
         """The node's answer."""
         return cast(IAnswer, self._node).answer(cast(Met, link.met).peer, question)
 
+    def wait_s(self, link: PeerProtocol) -> float:
+        """How long the node at the other end has to wait, since it asked too much."""
+        place, allowance = self._charged(link)
+        wait_s = allowance.wait_s(place, self._clock.seconds())
+        if wait_s > 0:
+            self.refusals.tell(str(cast(Met, link.met).peer), "it asks more than it may, and waits", who=str(place))
+        return wait_s
+
+    def spent(self, link: PeerProtocol, cost: float) -> None:
+        """What it asked cost something."""
+        place, allowance = self._charged(link)
+        allowance.spend(place, cost, self._clock.seconds())
+
+    def _charged(self, link: PeerProtocol) -> tuple[int, Allowance]:
+        # All links of one place pay together: under policy `ip` that is an address, whatever ports are claimed.
+        peer = cast(Met, link.met).peer
+        return peer.id, self._of_proved if self._is_proved(link) else self._of_strangers
+
+    def _is_proved(self, link: PeerProtocol) -> bool:
+        met = link.met
+        known = None if met is None else self._acquaintances.get(met.peer.packed)
+        return known is not None and met is not None and known.key == met.key
+
+    def holding(self, more_bytes: int) -> None:
+        """The links hold so many bytes more, or less."""
+        self._held_bytes += more_bytes
+        while self._held_bytes > ALL_HELD_BYTES_MAX:
+            most = max(self._links, key=lambda link: (not self._is_proved(link), link.held_bytes))
+            if not most.held_bytes:
+                most = max(self._links, key=lambda link: link.held_bytes)
+            reason = "it makes this node hold more than any other, and all together are beyond the bound"
+            self.refusals.tell(str(most.came_from if most.met is None else most.met.peer), reason)
+            most.give_up(reason)
+
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over a link any more."""
-        self._unmet.pop(link, None)
+        self._no_longer_unmet(link)
         why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
         peer = link.dialled if link.met is None else link.met.peer
         known = None if peer is None else self._acquaintances.get(peer.packed)
@@ -402,6 +468,11 @@ class PeerPool:
                 self._ask_when_dialled(peer, asked)
         if end is End.LOST and was_proved and known.asking is None and self._stopped is None:
             cast(IAnswer, self._node).link_lost(peer, reason)
+
+    def _no_longer_unmet(self, link: PeerProtocol) -> None:
+        if link in self._unmet:
+            del self._unmet[link]
+            self._unmet_from -= Counter(_groups(self._links[link]))
 
     def closed(self, link: PeerProtocol) -> None:
         """A link's descriptor is free."""
@@ -543,3 +614,9 @@ def _shown(error: BaseException | None) -> str:
         return f"no connection within {CONNECT_WITHIN_S:g} s"
     number = getattr(error, "osError", None)
     return os.strerror(number) if isinstance(number, int) else str(error).rstrip(".")
+
+
+def _groups(host: str) -> tuple[str, ...]:
+    # The address, and its prefix where it has an owner.
+    prefix = prefix_group(canonical_ip(host))
+    return (host,) if prefix is None else (host, prefix)

@@ -35,9 +35,18 @@ from chordtwist.wire.peer_messages import (
     MESSAGE_NAMES,
     MESSAGES,
     REASON_MAX,
+    Announce,
     Answer,
+    Digest,
+    Elsewhere,
     Goodbye,
+    HandOver,
     Hello,
+    Holds,
+    JoinRequest,
+    Leave,
+    Notify,
+    PingFor,
     Question,
     decode,
     encode,
@@ -64,6 +73,31 @@ ANSWERING_MAX = 1024
 
 HELD_BYTES_MAX = 1 << 20
 """Bytes of questions held back; with more of them, nothing is read from the link."""
+
+PATIENCE_S_MIN = 0.1
+"""Whoever asks too much waits so long at least: all its links wake up for what came back meanwhile, not for each
+question."""
+
+JOINED_BYTES_MAX = 1 << 16
+"""Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop. A
+chunk of small questions for large values would else have all of them in memory at once."""
+
+BYTES_PER_COST = 8192
+"""So many bytes, either way, cost the node about as much as one short question: 0.1 ms."""
+
+COSTS = {
+    JoinRequest.kind: 20,
+    Announce.kind: 20,
+    Elsewhere.kind: 20,
+    Holds.kind: 20,
+    HandOver.kind: 20,
+    Digest.kind: 5,
+    PingFor.kind: 5,
+    Notify.kind: 5,
+    Leave.kind: 2,
+}
+"""What an answer costs where it is more than 1, a table from memory: others are dialled or asked for it, much is looked
+through, a signature is made or verified."""
 
 BLOCKED_BYTES_MAX = 1 << 22
 """Bytes that may be written while the transport takes none: 64 of the largest values."""
@@ -105,6 +139,15 @@ class LinkOwner(Shape):
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """The answer to what came over a link. @raise Malformed, Untruthful: the link is to end."""
+
+    def wait_s(self, link: PeerProtocol) -> float:
+        """How long the other side has to wait before another question of its is answered; 0 when it need not."""
+
+    def spent(self, link: PeerProtocol, cost: float) -> None:
+        """The other side cost us something: 1 for the cheapest question."""
+
+    def holding(self, more_bytes: int) -> None:
+        """A link makes us hold so many bytes more, or less."""
 
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over the link any more. `unanswered` are our questions; they are now the owner's."""
@@ -155,6 +198,8 @@ class PeerProtocol(Protocol):
     @ivar made_at: when it began, by the clock.
     @ivar heard_at: when anything was last heard.
     @ivar used_at: when a whole frame last came.
+    @ivar held_bytes: what the other side makes us hold: an incomplete frame, questions that wait, answers it does not
+        take.
     """
 
     _log = Logger()
@@ -172,8 +217,10 @@ class PeerProtocol(Protocol):
         self._tls = tls
         self._clock = clock
         self._channel = b""
+        self.held_bytes = 0
         self._can_speak = False
         self._has_ended = False
+        self._patience: IDelayedCall | None = None
         self._limit: IDelayedCall | None = None
         self._frames = FrameReader(BODY_BYTES_MAX)
         self._outstanding: Outstanding | None = None
@@ -187,6 +234,7 @@ class PeerProtocol(Protocol):
         self._blocked_bytes = 0
         self._is_receiving = False
         self._writes: list[bytes] = []
+        self._joined_bytes = 0
         self._turn_ends: IDelayedCall | None = None
 
     # What its owner does with a link
@@ -199,8 +247,8 @@ class PeerProtocol(Protocol):
 
     @property
     def partial_bytes(self) -> int:
-        """Bytes of a frame that has begun and not ended."""
-        return self._frames.held_bytes
+        """Bytes of a frame that has begun and not ended; 0 while it is we who do not read the rest."""
+        return 0 if self._reading_paused else self._frames.held_bytes
 
     def ask(self, question: Question) -> Deferred[Answer]:
         """`IPeerLink.ask` over this link, which is open."""
@@ -283,6 +331,7 @@ class PeerProtocol(Protocol):
         finally:
             self._is_receiving = False
             self._flush()
+            self._count()
 
     def pauseProducing(self) -> None:
         """The other side takes less than we write: answer no more questions for now."""
@@ -295,6 +344,7 @@ class PeerProtocol(Protocol):
         self._blocked_bytes = 0
         self._clear_limit()
         self._answer_held()
+        self._count()
 
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows."""
@@ -363,30 +413,60 @@ class PeerProtocol(Protocol):
             self.give_up(f"it left {OWED_MAX} questions unanswered")
 
     def _take_question(self, kind: int, request_id: int, body: bytes) -> None:
-        if self._is_blocked or self._held or self._answering >= ANSWERING_MAX:
+        wait_s = 0.0
+        if not self._can_answer() or self._held or (wait_s := self._owner.wait_s(self)) > 0:
             self._held.append((kind, request_id, body))
             self._held_bytes += len(body) + OPENING_BYTES
-            if self._held_bytes > HELD_BYTES_MAX and not self._reading_paused:
-                self._reading_paused = True
-                cast(Any, self.transport).pauseProducing()
+            if wait_s > 0:
+                self._wait(wait_s)
+            elif self._held_bytes > HELD_BYTES_MAX:
+                self._stop_reading()
         else:
             self._answer(kind, request_id, body)
+
+    def _can_answer(self) -> bool:
+        return not self._is_blocked and self._answering < ANSWERING_MAX and self._patience is None
+
+    def _wait(self, wait_s: float) -> None:
+        # Whoever asks too much waits, and what it sends stays where it is: nothing is lost, nobody else pays for it.
+        self._patience = self._clock.callLater(max(wait_s, PATIENCE_S_MIN), self._waited)
+        self._stop_reading()
+
+    def _waited(self) -> None:
+        self._patience = None
+        self._answer_held()
+        self._count()
+
+    def _stop_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            cast(Any, self.transport).pauseProducing()
 
     def _answer_held(self) -> None:
         held = self._held
         try:
-            while held and not self._is_blocked and not self._has_ended and self._answering < ANSWERING_MAX:
+            while held and not self._has_ended and self._can_answer():
+                wait_s = self._owner.wait_s(self)
+                if wait_s > 0:
+                    self._wait(wait_s)
+                    return
                 kind, request_id, body = held.popleft()
                 self._held_bytes -= len(body) + OPENING_BYTES
                 self._answer(kind, request_id, body)
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
-        if self._reading_paused and not self._has_ended and self._held_bytes <= HELD_BYTES_MAX:
+        if (
+            self._reading_paused
+            and not self._has_ended
+            and self._held_bytes <= HELD_BYTES_MAX
+            and self._patience is None
+        ):
             self._reading_paused = False
             cast(Any, self.transport).resumeProducing()
 
     def _answer(self, kind: int, request_id: int, body: bytes) -> None:
         question = decode(kind, body)
+        self._owner.spent(self, COSTS.get(kind, 1) + len(body) / BYTES_PER_COST)
         try:
             answer = self._owner.answer(self, cast(Question, question))
         except (Malformed, Untruthful):
@@ -399,12 +479,18 @@ class PeerProtocol(Protocol):
             self._answering += 1
             answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(request_id,))
         else:
-            self._write(pack_frame(answer.kind, request_id, encode(answer)))
+            self._write_answer(answer, request_id)
 
     def _answered(self, answer: Answer, request_id: int) -> None:
         if not self._has_ended:
-            self._write(pack_frame(answer.kind, request_id, encode(answer)))
+            self._write_answer(answer, request_id)
         self._one_less()
+
+    def _write_answer(self, answer: Answer, request_id: int) -> None:
+        frame = pack_frame(answer.kind, request_id, encode(answer))
+        if len(frame) > BYTES_PER_COST:
+            self._owner.spent(self, len(frame) / BYTES_PER_COST)
+        self._write(frame)
 
     def _not_answered(self, failure: Failure) -> None:
         if failure.check(Malformed, Untruthful) is not None:
@@ -422,7 +508,10 @@ class PeerProtocol(Protocol):
 
     def _write(self, frame: bytes) -> None:
         self._writes.append(frame)
-        if not self._is_receiving and self._turn_ends is None:
+        self._joined_bytes += len(frame)
+        if self._joined_bytes >= JOINED_BYTES_MAX:
+            self._flush()
+        elif not self._is_receiving and self._turn_ends is None:
             self._turn_ends = self._clock.callLater(0, self._turn_ended)
 
     def _turn_ended(self) -> None:
@@ -434,10 +523,20 @@ class PeerProtocol(Protocol):
             return
         written = b"".join(self._writes)
         self._writes.clear()
-        if self._is_blocked:
-            self._blocked_bytes += len(written)
+        self._joined_bytes = 0
         self._owner.wrote(len(written))
         cast(Any, self.transport).write(written)
+        if self._is_blocked:
+            self._blocked_bytes += len(written)
+            self._count()
+
+    def _count(self) -> None:
+        held_bytes = 0
+        if not self._has_ended:
+            held_bytes = self._frames.held_bytes + self._held_bytes + self._blocked_bytes
+        if held_bytes != self.held_bytes:
+            more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
+            self._owner.holding(more_bytes)
 
     # The end
 
@@ -447,6 +546,11 @@ class PeerProtocol(Protocol):
         self._has_ended = True
         self.is_open = False
         self._held.clear()
+        self._frames = FrameReader({})
+        self._count()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         unanswered = [] if self._outstanding is None else self._outstanding.take_all()
         if self.connected:
             if self._can_speak and end is not End.HEARD:

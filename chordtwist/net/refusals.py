@@ -7,6 +7,8 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chordtwist.core.allowance import Allowance
+
 REFUSE_FOR_S = 30.0
 """How long an address is refused after a breach: a broken program costs a connection per half minute, and an operator
 who mends it does not wait long."""
@@ -14,11 +16,11 @@ who mends it does not wait long."""
 LINE_EVERY_S = 60.0
 """At most one line per address and reason in this time; the next one says how many were left out."""
 
-LINES_MAX = 20
-"""Lines in this time, of all addresses together."""
+LINES_PER_S, LINES_AT_ONCE = 1.0, 60.0
+"""Lines about all addresses together: whoever has many writes the log no fuller than whoever has one."""
 
 KEPT_MAX = 4096
-"""Addresses, and lines that were told, that are remembered; the oldest goes first."""
+"""Addresses, and causes of lines, that are remembered; the oldest goes first."""
 
 
 class Refusals:
@@ -26,13 +28,14 @@ class Refusals:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, line: str = "refused {address}: {reason}{more}") -> None:
+        """@param line: the format of log lines."""
         self._clock = clock
+        self._line = line
         self._until: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        self._said: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
-        self._minute_began_at = clock.seconds()
-        self._lines_told = 0
-        self._untold = 0
+        self._lines: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._all = Allowance(LINES_PER_S, LINES_AT_ONCE)
+        self._left_out = 0
         self.count = 0
 
     def refuse(self, address: str, reason: str) -> None:
@@ -52,27 +55,29 @@ class Refusals:
             return None
         return refused[1]
 
-    def tell(self, address: str, reason: str) -> None:
-        """Log that something from `address` was refused. Lines of one address and reason are summed up, and so are
-        those of many addresses: nobody fills a log from outside.
+    def tell(self, address: str, reason: str, cause: str | None = None, who: str | None = None) -> None:
+        """Log that something from `address` was refused.
+
+        `cause` names the reason, and `who` the address, without what differs each time; lines of one cause and address
+        are summed up.
         """
         self.count += 1
+        key = (who or address, cause or reason)
         now = self._clock.seconds()
-        if now - self._minute_began_at >= LINE_EVERY_S:
-            self._minute_began_at, self._lines_told = now, 0
-        said_at, left_out = self._said.get((address, reason), (-LINE_EVERY_S, 0))
-        if now - said_at < LINE_EVERY_S:
-            self._said[address, reason] = (said_at, left_out + 1)
-        elif self._lines_told >= LINES_MAX:
-            self._untold += 1
-        else:
-            more = f" ({left_out} more times since the last such line)" if left_out else ""
-            if self._untold:
-                more += f" ({self._untold} others were refused without a line)"
-                self._untold = 0
-            self.log.warn("refused {address}: {reason}{more}", address=address, reason=reason, more=more)
-            self._lines_told += 1
-            self._said[address, reason] = (now, 0)
-            self._said.move_to_end((address, reason))
-            if len(self._said) > KEPT_MAX:
-                self._said.popitem(last=False)
+        last, left_out = self._lines.get(key, (-LINE_EVERY_S, 0))
+        if now - last < LINE_EVERY_S:
+            self._lines[key] = (last, left_out + 1)
+            return
+        if self._all.wait_s("", now) > 0:
+            self._left_out += 1
+            return
+        self._all.spend("", 1, now)
+        more = f" ({left_out} more times since the last such line)" if left_out else ""
+        if self._left_out:
+            more += f" ({self._left_out} lines about others were left out)"
+            self._left_out = 0
+        self.log.warn(self._line, address=address, reason=reason, more=more)
+        self._lines[key] = (now, 0)
+        self._lines.move_to_end(key)
+        if len(self._lines) > KEPT_MAX:
+            self._lines.popitem(last=False)

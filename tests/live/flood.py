@@ -1,0 +1,292 @@
+"""``python -m tests.live.flood --seconds 60``: everything hostile at once from one address, an honest client beside it.
+
+Starts a ring, floods one of its nodes from one address for the time given, and prints one JSON object: gets per second
+of a client of that node before, during and after, how many were wrong, and the node's memory and open descriptors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from threading import Thread
+
+from OpenSSL import SSL
+
+from chordtwist.wire.peer_messages import Announce, GetTable, JoinRequest, Notify, Question, RecordBody, Store
+from tests.live.fleet import Client, Fleet, value_of
+from tests.live.hostile import Ended, HostilePeer, Papers, claimed_length, stranger
+
+PREFIX = "127.66.1."
+ATTACKER = f"{PREFIX}200"
+NODE = 1
+KEYS = 200
+SAMPLE_EVERY_S = 0.25
+
+
+class Flood:
+    """All attacks on one node from one address, each in threads of its own.
+
+    @ivar done: how often each got through what it tries, as far as it can tell.
+    """
+
+    def __init__(self, node: str, comes_from: str, tls: bool) -> None:
+        self.node = node
+        self.comes_from = comes_from
+        self.done: Counter[str] = Counter()
+        self._papers = Papers(comes_from) if tls else None
+        self._ends_at = 0.0
+        self._attacks: tuple[tuple[str, int, Callable[[], None]], ...] = (
+            ("connections", 4, self._connect),
+            ("half handshakes", 4, self._half_handshake),
+            ("slow senders", 16, self._send_slowly),
+            ("huge claims", 2, self._claim_much),
+            ("plain claims", 2, self._claim_much_as_peer),
+            ("tables", 4, lambda: self._ask_on("tables", lambda rng: GetTable(0, 0))),
+            ("unread tables", 2, self._never_read),
+            ("joins", 2, lambda: self._ask_on("joins", lambda rng: JoinRequest(rng.getrandbits(32)))),
+            ("announcements", 1, lambda: self._ask_on("announcements", lambda rng: Announce(rng.getrandbits(32), 0))),
+            ("notifications", 1, lambda: self._ask_on("notifications", lambda rng: Notify(rng.getrandbits(32)))),
+            ("puts", 4, lambda: self._ask_on("puts", _put)),
+        )
+
+    def run(self, seconds: float) -> None:
+        """Attack for so long."""
+        self._ends_at = time.monotonic() + seconds
+        threads = [Thread(target=self._again, args=attack, daemon=True) for attack in self._spread()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, self._ends_at + 5 - time.monotonic()))
+
+    def _spread(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        for name, threads, attack in self._attacks:
+            for _ in range(threads):
+                yield name, attack
+
+    @property
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._ends_at
+
+    def _again(self, name: str, attack: Callable[[], None]) -> None:
+        while not self._is_over:
+            try:
+                attack()
+            except (OSError, Ended, TimeoutError, SSL.Error) as error:
+                # Refused: what happens to most. Not quite a busy loop, so that the others have their turn as well.
+                self.done[f"{name}: {type(error).__name__}"] += 1
+                time.sleep(0.005)
+
+    def _peer(self) -> HostilePeer:
+        port = random.randrange(1024, 65_536)
+        context = None if self._papers is None else self._papers.context()
+        peer = HostilePeer(self.node, self.comes_from, port=port, context=context, signer_seed=random.getrandbits(64))
+        peer.introduce()
+        return peer
+
+    def _connect(self) -> None:
+        for _ in range(10):
+            stranger(self.node, self.comes_from).close()
+            self.done["connections"] += 1
+
+    def _half_handshake(self) -> None:
+        # The first half of a ClientHello, or of a Hello; then nothing.
+        with stranger(self.node, self.comes_from) as connection:
+            connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" if self._papers else b"\0\0\1\0\1")
+            self.done["half handshakes"] += 1
+            connection.settimeout(max(0.01, self._ends_at - time.monotonic()))
+            while connection.recv(4096):
+                pass
+
+    def _send_slowly(self) -> None:
+        with stranger(self.node, self.comes_from) as connection:
+            self.done["slow senders"] += 1
+            for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500):
+                connection.sendall(bytes((byte,)))
+                time.sleep(1)
+                if self._is_over:
+                    return
+
+    def _claim_much(self) -> None:
+        with stranger(self.node, self.comes_from) as connection:
+            claim = b"\x16\x03\x03\xff\xff" if self._papers else claimed_length(57, 0xFFFFFFFF)
+            with suppress(OSError):
+                for _ in range(64):
+                    connection.sendall(claim + bytes(65_536))
+            self.done["huge claims"] += 1
+
+    def _claim_much_as_peer(self) -> None:
+        # Inside TLS where there is any, and as long as the kind allows: the node may well wait for the rest.
+        peer = self._peer()
+        try:
+            peer.write(claimed_length(57, 500_000) + bytes(400_000))
+            self.done["plain claims"] += 1
+            peer.goodbye()
+        finally:
+            peer.close()
+
+    def _ask_on(self, name: str, question: Callable[[random.Random], Question]) -> None:
+        rng = random.Random()
+        peer = self._peer()
+        try:
+            while not self._is_over:
+                peer.ask(question(rng))
+                self.done[name] += 1
+        finally:
+            peer.close()
+
+    def _never_read(self) -> None:
+        peer = self._peer()
+        try:
+            while not self._is_over:
+                peer.say(GetTable(0, 0))
+                self.done["unread tables"] += 1
+        finally:
+            peer.close()
+
+
+def _put(rng: random.Random) -> Store:
+    value = rng.randbytes(rng.choice((10, 60_000)))
+    return Store(RecordBody(rng.randbytes(32), value, 0, time.time_ns() // 1_000_000, b"", 3_600_000, 4), 1)
+
+
+class Honest:
+    """A client of the flooded node that reads known keys, one after another."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._keys = [sha256(b"honest %d" % number).digest() for number in range(KEYS)]
+        self._rng = random.Random(1)
+
+    def write(self) -> None:
+        """Put the values that are read from now on."""
+        for number, key in enumerate(self._keys):
+            self._client.put(key, value_of(number, 1000), 3600)
+
+    def read(self, seconds: float) -> tuple[float, int]:
+        """Read for so long: gets per second, and how many were wrong."""
+        began = time.monotonic()
+        asked = wrong = 0
+        while time.monotonic() - began < seconds:
+            number = self._rng.randrange(KEYS)
+            wrong += self._client.get(self._keys[number]) != value_of(number, 1000)
+            asked += 1
+        return asked / (time.monotonic() - began), wrong
+
+
+class Watch(Thread):
+    """Looks at a process from outside: the most memory and descriptors it had."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._is_over = False
+        self.rss_mib: list[float] = []
+        self.descriptors: list[int] = []
+
+    def run(self) -> None:
+        """Look until `stop`."""
+        while not self._is_over:
+            self.rss_mib.append(rss_mib(self._pid))
+            self.descriptors.append(descriptors(self._pid))
+            time.sleep(SAMPLE_EVERY_S)
+
+    def stop(self) -> None:
+        """That is all."""
+        self._is_over = True
+        self.join()
+
+
+def rss_mib(pid: int) -> float:
+    """A process's resident memory."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def descriptors(pid: int) -> int:
+    """A process's open descriptors."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@contextmanager
+def flooding(node: str, seconds: float, tls: bool) -> Iterator[subprocess.Popen[str]]:
+    """An attacker in a process of its own; its last line says what it did."""
+    command = [sys.executable, "-m", "tests.live.flood", "--attack", node, "--seconds", str(seconds)]
+    process = subprocess.Popen([*command, *(["--tls"] if tls else [])], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def measured(seconds: float, nodes: int, tls: bool, prefix: str = PREFIX) -> dict[str, object]:
+    """The whole run."""
+    with Fleet(tls="open" if tls else "off", prefix=prefix) as fleet:
+        fleet.start(range(1, nodes + 1))
+        fleet.wait_for_ring(60)
+        pid = fleet.processes[NODE].pid
+        honest = Honest(fleet.client(NODE))
+        honest.write()
+        honest.read(2)
+        quiet_s = min(10.0, seconds)
+        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls}
+        before, wrong_before = honest.read(quiet_s)
+        figures.update(rss_before_mib=round(rss_mib(pid)), descriptors_before=descriptors(pid))
+        watch = Watch(pid)
+        watch.start()
+        with flooding(fleet.host(NODE), seconds, tls) as attacker:
+            time.sleep(1)
+            during, wrong_during = honest.read(seconds - 1)
+            assert attacker.stdout is not None
+            done = json.loads(attacker.stdout.readline())
+        watch.stop()
+        time.sleep(6)
+        after, wrong_after = honest.read(quiet_s)
+        figures.update(
+            gets_per_s_before=round(before),
+            gets_per_s_during=round(during),
+            gets_per_s_after=round(after),
+            kept=round(during / before, 2),
+            wrong=wrong_before + wrong_during + wrong_after,
+            rss_most_mib=round(max(watch.rss_mib)),
+            descriptors_most=max(watch.descriptors),
+            rss_after_mib=round(rss_mib(pid)),
+            descriptors_after=descriptors(pid),
+            is_one_ring=fleet.is_one_ring(),
+            log_lines=len(fleet.log(NODE).splitlines()),
+            tracebacks=fleet.log(NODE).count("Traceback"),
+            attacks=done,
+        )
+        return figures
+
+
+def main() -> None:
+    """Measure, or attack on behalf of the process that measures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live.flood", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--tls", action="store_true", help="links with TLS")
+    parser.add_argument("--attack", metavar="NODE", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.attack:
+        flood = Flood(asked.attack, ATTACKER, asked.tls)
+        flood.run(asked.seconds)
+        print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
+        os._exit(0)
+    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What strangers may cost a node over its links: questions, connections, memory, log lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Policy
+from chordtwist.net import peer_protocol
+from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX, AT_ONCE_S, PROVED_FACTOR, Limits
+from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
+from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
+from chordtwist.wire.frames import pack_frame
+from chordtwist.wire.peer_messages import (
+    Found,
+    GetTable,
+    JoinRequest,
+    Ping,
+    Pong,
+    RecordBody,
+    StoreAll,
+    encode,
+)
+from tests.test_peer_pool import Host, PoolTestCase
+from tests.test_peer_protocol import LinkTestCase
+
+
+class LinkLimitTests(LinkTestCase):
+    """One link."""
+
+    def test_waits(self) -> None:
+        """Who asks too much waits: its questions are answered late and in order, and nothing more is read of it."""
+        self.meet()
+        self.said()
+        self.owner.patience_s = 0.5
+        self.say((1, GetTable(0, 0)), (2, Ping()))
+        self.assertEqual([], self.said())
+        self.assertEqual("paused", self.transport.producerState)
+        self.owner.patience_s = 0.0
+        self.clock.advance(0.5)
+        self.assertEqual([(1, Pong()), (2, Pong())], self.said())
+        self.assertEqual("producing", self.transport.producerState)
+
+    def test_waits_again(self) -> None:
+        """What came back in the meantime may not last for all that waits."""
+        self.meet()
+        self.said()
+        self.owner.patience_s = 0.5
+        self.say((1, Ping()), (2, Ping()))
+        for _ in range(3):
+            self.clock.advance(0.5)
+            self.assertEqual([], self.said())
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+
+    def test_ends_while_it_waits(self) -> None:
+        """A link that ends while its peer waits leaves no timer, and holds nothing."""
+        self.meet()
+        self.owner.patience_s = 0.5
+        self.say((1, Ping()))
+        self.assertGreater(self.owner.held_bytes, 0)
+        self.link.end("leaving")
+        self.assertEqual(0, self.owner.held_bytes)
+        self.lose()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def lose(self) -> None:
+        """The transport is gone."""
+        self.link.connectionLost()
+
+    def test_costs(self) -> None:
+        """Questions that make us dial somebody, or carry much, cost more than a look at a table."""
+        self.meet()
+        self.say((1, GetTable(0, 0)), (2, JoinRequest(1)))
+        record = RecordBody(bytes(32), bytes(60_000), 0, 1, b"", 1000, 4)
+        self.say((3, StoreAll([record])))
+        table, join, store = self.owner.costs
+        self.assertLess(table, 1.1)
+        self.assertGreaterEqual(join, COSTS[JoinRequest.kind])
+        self.assertGreater(store, 60_000 / peer_protocol.BYTES_PER_COST)
+
+    def test_large_answers_cost(self) -> None:
+        """So does what is sent."""
+        self.owner.reply = lambda question: Found(RecordBody(bytes(32), bytes(60_000), 0, 1, b"", 1000, 4))
+        self.meet()
+        self.say((1, Ping()))
+        self.assertGreater(sum(self.owner.costs), 60_000 / peer_protocol.BYTES_PER_COST)
+
+    def test_answers_are_not_gathered_without_bound(self) -> None:
+        """A chunk of short questions for large values makes us hold a few of them, not all."""
+        value = bytes(60_000)
+        self.owner.reply = lambda question: Found(RecordBody(bytes(32), value, 0, 1, b"", 1000, 4))
+        self.meet()
+        self.transport.clear()
+        written: list[int] = []
+
+        def write(raw: bytes) -> None:
+            written.append(len(raw))
+            if sum(written) > JOINED_BYTES_MAX:
+                self.link.pauseProducing()
+
+        self.transport.write = write  # type: ignore[assignment]
+        self.say(*((number, Ping()) for number in range(1000)))
+        self.assertLess(sum(written), 4 * JOINED_BYTES_MAX)
+        self.assertLess(self.owner.held_bytes, 4 * JOINED_BYTES_MAX)
+        self.assertGreater(self.owner.held_bytes, 0)
+
+    def test_incomplete_frames_are_counted(self) -> None:
+        """What has come of a frame is held until the rest is here, or the link ends."""
+        self.meet()
+        frame = pack_frame(StoreAll.kind, 1, encode(StoreAll([RecordBody(bytes(32), bytes(9000), 0, 1, b"", 1, 4)])))
+        self.link.dataReceived(frame[:5000])
+        self.assertEqual(5000, self.owner.held_bytes)
+        self.link.dataReceived(frame[5000:])
+        self.assertEqual(0, self.owner.held_bytes)
+        self.link.dataReceived(frame[:5000])
+        self.lose()
+        self.assertEqual(0, self.owner.held_bytes)
+
+
+class PoolLimitTests(PoolTestCase):
+    """All links of a node."""
+
+    def strangers(self, ours: Host, theirs: Host, questions: int) -> int:
+        """How many of so many questions at once are answered at once, over a link that only they have dialled."""
+        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(questions)]
+        self.network.settle()
+        answered = sum(hasattr(deferred, "result") for deferred in asked)
+        for deferred in asked:
+            deferred.addErrback(lambda failure: None)
+        return answered
+
+    def limited(self, number: int = 1, **options: Any) -> Host:
+        return self.host(number, limits=Limits(questions_per_s=10, connections_per_s=2), **options)
+
+    def test_strangers(self) -> None:
+        """An address that we have not dialled may ask so much; the rest waits and is answered later."""
+        ours, theirs = self.limited(), self.host(2)
+        answered = self.strangers(ours, theirs, 200)
+        self.assertLess(answered, 10 * AT_ONCE_S + 2)
+        self.assertGreater(answered, 10 * AT_ONCE_S - 2)
+        self.network.pass_time(0.5)
+        self.assertEqual(Pong(), self.successResultOf(self.asked_later(theirs, ours)))
+
+    def asked_later(self, one: Host, other: Host) -> Any:
+        """A question once the patience of the other is back."""
+        self.network.pass_time(30)
+        return self.asked(one, other)
+
+    def test_proved(self) -> None:
+        """A peer that we have dialled ourselves may ask more."""
+        ours, theirs = self.limited(), self.host(2)
+        self.meet(ours, theirs)
+        self.meet(theirs, ours)
+        answered = self.strangers(ours, theirs, 1000)
+        self.assertGreater(answered, 10 * AT_ONCE_S * PROVED_FACTOR - 5)
+        self.assertLess(answered, 1000)
+
+    def test_others_do_not_wait(self) -> None:
+        """What one address asks costs others nothing."""
+        ours, loud, quiet = self.limited(), self.host(2), self.host(3)
+        self.strangers(ours, loud, 500)
+        self.meet(quiet, ours)
+
+    def test_connections(self) -> None:
+        """So many connections are taken from one address at once, and so many more with each second."""
+        ours = self.limited()
+        parameters = Parameters(network="test")
+        taken = 0
+        for number in range(40):
+            theirs = self.host(2, port=7000 + number, parameters=parameters, listens=False)
+            taken += hasattr(self.asked(theirs, ours).addErrback(lambda failure: None), "result")
+            theirs.crash()
+        self.network.pass_time(1)
+        self.assertLess(ours.pool.counts.accepted, 2 * AT_ONCE_S + 2 * 40 * 0.3 + 3)
+        self.assertGreater(ours.pool.counts.accepted, 2 * AT_ONCE_S)
+        self.assertEqual(40, taken)
+
+    def test_connections_where_ports_make_places(self) -> None:
+        """Where many nodes have one address, it may connect as often as it likes."""
+        parameters = Parameters(network="test", policy=Policy.ADDRESS)
+        ours = self.limited(parameters=parameters)
+        for number in range(30):
+            theirs = self.host(2, port=7000 + number, parameters=parameters, listens=False)
+            self.meet(theirs, ours)
+            theirs.crash()
+
+    def test_held_by_all(self) -> None:
+        """Beyond the bound of all links together the one that holds most ends, a stranger's first."""
+        ours, friend, stranger = self.host(1), self.host(2), self.host(3)
+        self.meet(ours, friend)
+        self.meet(stranger, ours)
+        pool = ours.pool
+        friends = next(link for link in pool._links if link.met is not None and link.met.peer == friend.peer)
+        strangers = next(link for link in pool._links if link.met is not None and link.met.peer == stranger.peer)
+        friends.held_bytes, strangers.held_bytes = ALL_HELD_BYTES_MAX - 1000, 2000
+        pool.holding(ALL_HELD_BYTES_MAX - 1000)
+        self.assertTrue(strangers.is_open)
+        pool.holding(2000)
+        self.assertFalse(strangers.is_open)
+        self.assertTrue(friends.is_open)
+
+
+class LineTests(SynchronousTestCase):
+    """Log lines."""
+
+    def setUp(self) -> None:
+        """Nothing was refused yet."""
+        self.clock = Clock()
+        self.refusals = Refusals(self.clock)
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def test_one_address(self) -> None:
+        """One address and cause make one line a minute, which says how many were left out."""
+        for _ in range(100):
+            self.refusals.tell("192.0.2.1", "because")
+        self.assertEqual(1, len(self.events))
+        self.clock.advance(LINE_EVERY_S)
+        self.refusals.tell("192.0.2.1", "because")
+        self.assertEqual(" (99 more times since the last such line)", self.events[1]["more"])
+
+    def test_many_addresses(self) -> None:
+        """Many addresses make no more than so many lines, and the next says how many were left out."""
+        for number in range(2 * KEPT_MAX):
+            self.refusals.tell(f"2001:db8::{number:x}", "because")
+        self.assertEqual(LINES_AT_ONCE + 1, len(self.events))
+        self.clock.advance(2)
+        self.refusals.tell("192.0.2.1", "because")
+        left_out = 2 * KEPT_MAX - int(LINES_AT_ONCE) - 1
+        self.assertEqual(f" ({left_out} lines about others were left out)", self.events[-1]["more"])
+        self.assertEqual(2 * KEPT_MAX + 1, self.refusals.count)
+
+    def test_what_differs(self) -> None:
+        """Ports and other things that differ each time make no lines of their own."""
+        for port in range(1000, 1100):
+            self.refusals.tell(f"192.0.2.1:{port}", f"reason {port}", cause="reason", who="192.0.2.1")
+        self.assertEqual(1, len(self.events))
