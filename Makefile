@@ -9,7 +9,7 @@ JOBS ?= 2
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test lint types docs fuzz clean
+.PHONY: help node test lint types explore docs fuzz clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +26,9 @@ lint: $(VENV)/.dev  ## check style and format
 
 types: $(VENV)/.dev  ## check types
 	@$(BIN)/mypy
+
+explore: $(VENV)/.node  ## simulate mixed faults with fresh seeds until told to stop, or RUNS=10 times
+	@PYTHON=$(BIN)/python .ci/explore
 
 docs: $(VENV)/.docs  ## build the documents into docs/_build/html
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
