@@ -102,7 +102,7 @@ class LinkLimitTests(LinkTestCase):
             if sum(written) > JOINED_BYTES_MAX:
                 self.link.pauseProducing()
 
-        self.transport.write = write  # type: ignore[assignment]
+        self.transport.write = write  # type: ignore[method-assign]
         self.say(*((number, Ping()) for number in range(1000)))
         self.assertLess(sum(written), 4 * JOINED_BYTES_MAX)
         self.assertLess(self.owner.held_bytes, 4 * JOINED_BYTES_MAX)

@@ -2,6 +2,10 @@
 
 Starts a ring, floods one of its nodes from one address for the time given, and prints one JSON object: gets per second
 of a client of that node before, during and after, how many were wrong, and the node's memory and open descriptors.
+
+The attacker runs with the lowest priority: one elsewhere would bring a processor of its own. ``flood_cpu`` is the share
+of one processor that the flood cost the node, all that the client's gets cost taken off: on a machine that is busy with
+other things, that says more than gets per second.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
@@ -159,6 +164,25 @@ def _put(rng: random.Random) -> Store:
     return Store(RecordBody(rng.randbytes(32), value, 0, time.time_ns() // 1_000_000, b"", 3_600_000, 4), 1)
 
 
+@dataclass(frozen=True)
+class Phase:
+    """What a client got in some seconds, and the processor time of its node."""
+
+    seconds: float
+    gets: int
+    wrong: int
+    cpu_s: float
+
+    @property
+    def gets_per_s(self) -> float:
+        """Gets per second."""
+        return self.gets / self.seconds
+
+    def cpu_beside(self, quiet: Phase) -> float:
+        """The share of a processor that the node spent on something else than gets, which cost what they cost then."""
+        return (self.cpu_s - self.gets * quiet.cpu_s / quiet.gets) / self.seconds
+
+
 class Honest:
     """A client of the flooded node that reads known keys, one after another."""
 
@@ -172,15 +196,15 @@ class Honest:
         for number, key in enumerate(self._keys):
             self._client.put(key, value_of(number, 1000), 3600)
 
-    def read(self, seconds: float) -> tuple[float, int]:
-        """Read for so long: gets per second, and how many were wrong."""
-        began = time.monotonic()
-        asked = wrong = 0
-        while time.monotonic() - began < seconds:
+    def read(self, seconds: float, pid: int) -> Phase:
+        """Read for so long from the node with that process id."""
+        began_s, cpu_s = time.monotonic(), processor_s(pid)
+        gets = wrong = 0
+        while time.monotonic() - began_s < seconds:
             number = self._rng.randrange(KEYS)
             wrong += self._client.get(self._keys[number]) != value_of(number, 1000)
-            asked += 1
-        return asked / (time.monotonic() - began), wrong
+            gets += 1
+        return Phase(time.monotonic() - began_s, gets, wrong, processor_s(pid) - cpu_s)
 
 
 class Watch(Thread):
@@ -214,6 +238,12 @@ def rss_mib(pid: int) -> float:
     return 0.0
 
 
+def processor_s(pid: int) -> float:
+    """A process's processor time."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def descriptors(pid: int) -> int:
     """A process's open descriptors."""
     return len(os.listdir(f"/proc/{pid}/fd"))
@@ -239,27 +269,30 @@ def measured(seconds: float, nodes: int, tls: bool, prefix: str = PREFIX) -> dic
         pid = fleet.processes[NODE].pid
         honest = Honest(fleet.client(NODE))
         honest.write()
-        honest.read(2)
+        honest.read(2, pid)
         quiet_s = min(10.0, seconds)
         figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls}
-        before, wrong_before = honest.read(quiet_s)
+        before = honest.read(quiet_s, pid)
         figures.update(rss_before_mib=round(rss_mib(pid)), descriptors_before=descriptors(pid))
         watch = Watch(pid)
         watch.start()
         with flooding(fleet.host(NODE), seconds, tls) as attacker:
             time.sleep(1)
-            during, wrong_during = honest.read(seconds - 1)
+            during = honest.read(seconds - 1, pid)
             assert attacker.stdout is not None
             done = json.loads(attacker.stdout.readline())
         watch.stop()
         time.sleep(6)
-        after, wrong_after = honest.read(quiet_s)
+        after = honest.read(quiet_s, pid)
         figures.update(
-            gets_per_s_before=round(before),
-            gets_per_s_during=round(during),
-            gets_per_s_after=round(after),
-            kept=round(during / before, 2),
-            wrong=wrong_before + wrong_during + wrong_after,
+            gets_per_s_before=round(before.gets_per_s),
+            gets_per_s_during=round(during.gets_per_s),
+            gets_per_s_after=round(after.gets_per_s),
+            kept=round(during.gets_per_s / before.gets_per_s, 2),
+            flood_cpu=round(during.cpu_beside(before), 2),
+            cpu_ms_per_get=round(before.cpu_s / before.gets * 1000, 3),
+            load=os.getloadavg()[0],
+            wrong=before.wrong + during.wrong + after.wrong,
             rss_most_mib=round(max(watch.rss_mib)),
             descriptors_most=max(watch.descriptors),
             rss_after_mib=round(rss_mib(pid)),
@@ -281,6 +314,7 @@ def main() -> None:
     parser.add_argument("--attack", metavar="NODE", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.attack:
+        os.nice(19)
         flood = Flood(asked.attack, ATTACKER, asked.tls)
         flood.run(asked.seconds)
         print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
