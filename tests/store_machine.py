@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of, present
 from chordtwist.core.ring import ID_BITS, Arc
@@ -83,6 +86,21 @@ class SteppedWorker:
     def stop(self) -> None:
         """Note that it was told."""
         self.has_stopped = True
+
+
+@implementer(IReactorFromThreads)
+class Turns:
+    """A reactor of which nothing is left but its turns: what a thread wants called is called when the test is ready."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self._calls.put(lambda: callable(*args, **kwargs))
+
+    def turn(self) -> None:
+        """Wait for one call, and make it."""
+        self._calls.get()()
 
 
 class StoreMachine(RuleBasedStateMachine):

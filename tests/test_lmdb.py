@@ -6,22 +6,17 @@ import os
 import resource
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Thread, current_thread
 from threading import enumerate as enumerate_threads
-from typing import Any
 
 import lmdb
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from chordtwist.core.errors import StateUnusable, StoreFull
 from chordtwist.core.records import Record, Stub
@@ -31,7 +26,7 @@ from chordtwist.storage.lmdb import WAITING_BYTES_MAX, CommitThread, LmdbRecordS
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_stub
-from tests.store_machine import InlineWorker, LmdbStoreMachine, SteppedWorker, folder_in_memory
+from tests.store_machine import InlineWorker, LmdbStoreMachine, SteppedWorker, Turns, folder_in_memory
 
 WALL_MS = 1_700_000_000_000
 VALUE_BYTES_MAX = 65_495
@@ -468,21 +463,6 @@ class CorruptTests(DiskTests):
         with self.assertRaises(StateUnusable) as caught:
             LmdbRecordStore(self.directory.parent / "file" / "records", SteppedWorker(), lambda: 0, lambda: WALL_MS)
         self.assertIn("file/records", str(caught.exception))
-
-
-@implementer(IReactorFromThreads)
-class Turns:
-    """A reactor of which nothing is left but its turns: what a thread wants called is called when the test is ready."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
-
-    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self._calls.put(lambda: callable(*args, **kwargs))
-
-    def turn(self) -> None:
-        """Wait for one call, and make it."""
-        self._calls.get()()
 
 
 class CommitThreadTests(SynchronousTestCase):

@@ -48,6 +48,10 @@ SKEW_MS_MIN = 2
 """Changes of the wall clock that are written down: two clocks read one after the other may differ by one."""
 
 
+CLOCK_READINGS_MAX = 10
+"""Attempts to read two clocks at one time."""
+
+
 class Worker(Protocol):
     """Where commits run: a thread; in tests, at once or when the test says so."""
 
@@ -117,7 +121,7 @@ class LmdbRecordStore:
         self._places = Places()
         self._expiries = Expiries()
         self._file = RecordFile(directory, map_bytes_max)
-        self._offset_ms = self._wall_ms() - self._file.skew_ms - self._now_ms()
+        self._offset_ms = self._wall_ahead_ms() - self._file.skew_ms
         try:
             for key, raw in self._file.rows():
                 self._note(*glance(key, raw, self._offset_ms))
@@ -343,8 +347,17 @@ class LmdbRecordStore:
 
     def _skew_ms(self) -> int:
         """How far the wall clock is ahead of the file's clock, as it is to be kept."""
-        skew_ms = self._wall_ms() - self._now_ms() - self._offset_ms
+        skew_ms = self._wall_ahead_ms() - self._offset_ms
         return skew_ms if abs(skew_ms - self._file.skew_ms) >= SKEW_MS_MIN else self._file.skew_ms
+
+    def _wall_ahead_ms(self) -> int:
+        """How far the wall clock is ahead of the steady one."""
+        for _ in range(CLOCK_READINGS_MAX):
+            wall_ms, now_ms = self._wall_ms(), self._now_ms()
+            # On a busy machine another process may run between two readings, for longer than lives may err.
+            if self._wall_ms() == wall_ms:
+                break
+        return wall_ms - now_ms
 
 
 class Batch:
