@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.core.prefixes import PER_PREFIX_MAX, Reach, can_be_neighbours, is_crowded, prefix_group, reach
+from chordtwist.core.prefixes import PER_PREFIX_MAX, Reach, can_be_neighbours, is_crowded, owner_of, prefix_group, reach
 from chordtwist.core.routing import Routing
 
 IDENTITY = Identity("test", Policy.IP)
@@ -56,6 +56,13 @@ class PrefixTests(SynchronousTestCase):
         self.assertEqual("2606:4700:1::/48", prefix_group(ip_address("2606:4700:1:2::3")))
         for host in ("127.0.0.1", "10.1.2.3", "192.168.0.1", "::1", "fd00::1", "0.0.0.0"):
             self.assertIsNone(prefix_group(ip_address(host)))
+
+    def test_owners(self) -> None:
+        """An IPv4 address and an IPv6 /64 have one owner each, whatever the ports."""
+        self.assertEqual(owner_of(peer("8.8.8.8")), owner_of(IDENTITY.peer("8.8.8.8", 7000)))
+        self.assertNotEqual(owner_of(peer("8.8.8.8")), owner_of(peer("8.8.8.9")))
+        self.assertEqual(owner_of(peer("2606:4700:1:2::3")), owner_of(peer("2606:4700:1:2:ffff::4")))
+        self.assertNotEqual(owner_of(peer("2606:4700:1:2::3")), owner_of(peer("2606:4700:1:3::3")))
 
     def test_crowded(self) -> None:
         """A prefix is crowded by other peers of it, each counted once."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from ipaddress import IPv4Address, ip_network
 
-from chordtwist.core.peer import IPAddress, Peer, canonical_ip
+from chordtwist.core.peer import IPV6_LENGTH, IPAddress, Peer, canonical_ip
 
 IPV4_PREFIX_BITS, IPV6_PREFIX_BITS = 24, 48
 """The least that is routed on its own in the Internet, and what a customer of an IPv6 provider is given at most."""
@@ -53,6 +53,11 @@ def prefix_group(address: IPAddress) -> str | None:
         return None
     bits = IPV4_PREFIX_BITS if isinstance(address, IPv4Address) else IPV6_PREFIX_BITS
     return str(ip_network((address, bits), strict=False))
+
+
+def owner_of(peer: Peer) -> str:
+    """What one owner has at least, wherever `peer` is: an IPv4 address, or the /64 of an IPv6 address."""
+    return peer.packed[:8].hex() if len(peer.packed) == IPV6_LENGTH else peer.host
 
 
 def is_crowded(peer: Peer, listed: Iterable[Peer]) -> bool:

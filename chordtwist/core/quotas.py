@@ -11,6 +11,11 @@ RECORD_OVERHEAD_BYTES = 256
 """What a record costs besides its value, so that a million empty ones are not free."""
 
 
+STRANGERS_SHARE = 0.125
+"""Of the quota, for whoever was never dialled back: 64 MiB of 512. Neighbours that repair a node are proved; those who
+pass by with a put or a thousand need no more, and it takes sixteen addresses to fill a node instead of two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What one delivering address may have here at one time."""
@@ -32,15 +37,17 @@ class Ledger:
         self._charged: dict[bytes, tuple[str, int]] = {}
         self._totals: dict[str, tuple[int, int]] = {}
 
-    def has_room(self, host: str, key: bytes, value_bytes: int) -> bool:
-        """Whether `host` may deliver a value of so many bytes under `key`, in place of what is there."""
+    def has_room(self, host: str, key: bytes, value_bytes: int, share: float = 1.0) -> bool:
+        """Whether `host` may deliver a value of so many bytes under `key`, in place of what is there, when so much of
+        the quota is its.
+        """
         records, size = self._totals.get(host, (0, 0))
         charged = self._charged.get(key)
         if charged is not None and charged[0] == host:
             records -= 1
             size -= charged[1]
         size += value_bytes + RECORD_OVERHEAD_BYTES
-        return records < self._quota.records_max and size <= self._quota.bytes_max
+        return records < self._quota.records_max * share and size <= self._quota.bytes_max * share
 
     def charge(self, host: str, key: bytes, value_bytes: int) -> None:
         """`host` delivered what is now kept under `key`."""

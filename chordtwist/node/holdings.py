@@ -49,9 +49,11 @@ class Holdings:
             return kept
         return present(kept, now_ms)
 
-    def has_room(self, host: str | None, kept: Kept) -> bool:
-        """Whether an address may deliver this; None is ourselves, and what we asked for."""
-        return host is None or self._ledger.has_room(host, kept.key, _size(kept))
+    def has_room(self, host: str | None, kept: Kept, share: float = 1.0) -> bool:
+        """Whether an address may deliver this, which may use so much of its quota; None is ourselves, and what we asked
+        for.
+        """
+        return host is None or self._ledger.has_room(host, kept.key, _size(kept), share)
 
     def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
         """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing.

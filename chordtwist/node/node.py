@@ -21,6 +21,7 @@ from chordtwist.core.liveness import Liveness
 from chordtwist.core.lookup import Lookup, Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.ring import RingId, between, finger_start
 from chordtwist.core.routing import Routing
@@ -98,12 +99,14 @@ class Node:
         default_ttl_s: float = 3600,
         max_ttl_s: float = 86400,
         spreads_fingers: bool = True,
+        quota: Quota | None = None,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
         @param seeds: the bootstrap list, resolved afresh at every call, our own address included where it is listed.
         @param spreads_fingers: `Routing`; not needed where an authority says who may join.
         """
+        @param quota: what one address may leave here.
         self.me = me
         self.identity = identity
         self.parameters = parameters
@@ -134,7 +137,18 @@ class Node:
         self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, clock, rng)
         self.contact = Contact(me, seeds, self.tables, self.joining, clock, rng)
-        self.records = Replication(self, store, clock, wall_ms, rng, parameters, default_ttl_s, max_ttl_s)
+        self.records = Replication(
+            self,
+            store,
+            clock,
+            wall_ms,
+            rng,
+            parameters,
+            default_ttl_s,
+            max_ttl_s,
+            quota,
+            lambda peer: link.key_of(peer) is not None,
+        )
 
         late = self.liveness.excuse
         self._stabilizing = Chore(

@@ -88,7 +88,7 @@ class Repair:
         clock: IReactorTime,
         turns: Turns,
         rng: Random,
-        accept: Callable[[Kept, str | None], Deferred[None] | None],
+        accept: Callable[[Kept, Peer | None], Deferred[None] | None],
         copies: int,
         life_ms_max: int,
     ) -> None:

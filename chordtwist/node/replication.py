@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from chordtwist.core import errors
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.core.quotas import Quota
+from chordtwist.core.prefixes import owner_of
+from chordtwist.core.quotas import STRANGERS_SHARE, Quota
 from chordtwist.core.records import (
     KEY_BYTES,
     Kept,
@@ -81,7 +82,10 @@ class Replication:
         default_ttl_s: float,
         max_ttl_s: float,
         quota: Quota | None = None,
+        is_proved: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
+        """@param is_proved: whether we have dialled a peer ourselves; others may leave less here."""
+        self._is_proved = is_proved
         self._ring = ring
         self._clock = clock
         self._wall_ms = wall_ms
@@ -311,8 +315,8 @@ class Replication:
         refusal = _refusal(kept, here, question.expected_seq)
         if refusal is not None:
             return refusal
-        host = None if peer == self._ring.me else peer.host
-        if not self.holdings.has_room(host, kept):
+        host = None if peer == self._ring.me else owner_of(peer)
+        if not self.holdings.has_room(host, kept, self._share(peer)):
             return Refused("full")
         written = self.holdings.take(kept, here, host)
         self._sweep_later()
@@ -338,7 +342,7 @@ class Replication:
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
                 await self._turns.pause()
             try:
-                written = self._accept(kept_from(body, self.holdings.now_ms(), self._life_ms_max), peer.host)
+                written = self._accept(kept_from(body, self.holdings.now_ms(), self._life_ms_max), peer)
             except errors.Refused:
                 refused.append(index)
             else:
@@ -348,8 +352,11 @@ class Replication:
         refused += [index for (index, _), (is_safe, _) in zip(waiting, outcomes, strict=True) if not is_safe]
         return StoredAll(sorted(refused))
 
-    def _accept(self, kept: Kept, host: str | None) -> Deferred[None] | None:
-        """Keep what another replica sent, as far as it wins; None when nothing changes.
+    def _share(self, peer: Peer) -> float:
+        return 1.0 if self._is_proved(peer) else STRANGERS_SHARE
+
+    def _accept(self, kept: Kept, peer: Peer | None) -> Deferred[None] | None:
+        """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
 
         @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
         """
@@ -357,8 +364,9 @@ class Replication:
             raise errors.Refused("it is not what its kind demands")
         if not self.versions.see(kept.version, self._wall_ms()):
             raise errors.Refused("its version is too far ahead of our clock")
-        if not self.holdings.has_room(host, kept):
-            raise errors.StoreFull(f"{host} has delivered as much as one address may")
+        host = None if peer is None else owner_of(peer)
+        if peer is not None and not self.holdings.has_room(host, kept, self._share(peer)):
+            raise errors.StoreFull(f"{peer.host} has delivered as much as one address may")
         written = self.holdings.take(kept, self.holdings.get(kept.key), host)
         self._sweep_later()
         return written
