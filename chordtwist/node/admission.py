@@ -91,7 +91,9 @@ class Admission:
         routing = self._routing
         if peer.id == routing.me.id:
             return JoinFailure(f"{routing.me} holds that place")
-        if not routing.alone and not routing.owns(peer.id) and routing.predecessor is not None:
+        if routing.predecessor in (None, peer):
+            return None  # the place of its own earlier run is free
+        if not routing.owns(peer.id):
             return JoinFailure("that place is not mine to give", better=routing.predecessor.packed)
         return None
 

@@ -386,6 +386,9 @@ class Node:
 
     def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
         self._hear_standing(peer, question)
+        if peer == self.routing.head:
+            # Not believed: signed with another key than we know, or of an earlier epoch. Its own table will tell.
+            self._stabilizing.hurry()
         return Noted()
 
     def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
@@ -428,9 +431,9 @@ class Node:
             epoch = self.tables.epoch_of(head)
             try:
                 table = await self.tables.fetch(head)
-            except NoMember:
-                if head == routing.head:
-                    return True  # a newcomer that was taken in: it lives, and has no list yet
+            except NoMember as said:
+                if self._is_newcomer(head, said, epoch) and head == routing.head:
+                    return True  # it lives, and has no list yet
                 continue
             except Unreachable:
                 self.pulse.check_all(self.successors)
@@ -519,9 +522,25 @@ class Node:
 
         def refused(failure: Failure) -> None:
             failure.trap(Unreachable)
-            (outside if failure.check(NoMember) else silent)[peer] = None
+            said = failure.value
+            if isinstance(said, NoMember):
+                self._is_newcomer(peer, said, epoch)
+                outside[peer] = None
+            else:
+                silent[peer] = None
 
+        epoch = self.tables.epoch_of(peer)
         return self.tables.fetch(peer).addCallbacks(answered, refused)
+
+    def _is_newcomer(self, peer: Peer, said: NoMember, epoch: int | None) -> bool:
+        """Whether a peer that says it is no member was taken in, or has gone live since we asked, knowing its `epoch`.
+        Otherwise it is dropped: what it answers just now counts, also in an epoch before that of its last run, as after
+        a restart with a wall clock that was set back.
+        """
+        if self.admission.awaits(peer, said.epoch) or self.tables.epoch_of(peer) not in (None, epoch):
+            return True
+        self._drop(peer)
+        return False
 
     # Rectify (Zave: on notify)
 
