@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.application.service import MultiService, Service
@@ -28,8 +29,10 @@ from chordtwist.app.service import (
     own_ip,
     own_peer,
     parameters_of,
+    quota_of,
 )
 from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.quotas import Quota
 
 
 class Part(Service):
@@ -214,6 +217,12 @@ class OwnAddressTests(SynchronousTestCase):
         config = read_text("[dht]\npublic_address = 192.0.2.7:7000\nidentity = address", "node.ini", Path("/"))
         identity = Identity("chordtwist", Policy.ADDRESS)
         self.assertEqual(identity.peer("192.0.2.7", 7000), own_peer(config, identity))
+
+    def test_quota(self) -> None:
+        """What one address may leave here is a share of what the node keeps, and never nothing."""
+        limits = read_text("[dht]\n[limits]\nstored_mib = 8\nstored_records = 10\n", "node.ini", Path("/")).limits
+        self.assertEqual(Quota(5, 4 << 20), quota_of(limits))
+        self.assertEqual(Quota(1, 83886), quota_of(replace(limits, stored_records=1, stored_percent_per_address=1)))
 
     def test_dial_from(self) -> None:
         """Links are dialled from the address that others know; behind a translated one the system chooses."""

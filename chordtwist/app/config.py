@@ -234,6 +234,38 @@ class WebSection:
 class LimitsSection:
     """`[limits]`: what strangers may cost."""
 
+    questions_per_second: int = _option(
+        500,
+        values.number(1, 1_000_000),
+        "Questions of other nodes answered per second for each address; ten times as many for nodes that this one has"
+        " dialled itself. Further ones wait. Default 500: a short question costs 0.1 ms, so that is a twentieth of a"
+        " processor. Dear ones count for more.",
+    )
+    connections_per_second: int = _option(
+        10,
+        values.number(1, 1_000_000),
+        "Connections of other nodes taken per second from each address; five seconds' worth may come at once. Default"
+        " 10: a TLS handshake costs 2 ms, so that is a fiftieth of a processor. Not counted with identity = address,"
+        " where many nodes share one.",
+    )
+    stored_mib: int = _option(
+        1024,
+        values.number(1, 1_048_576),
+        "MiB of values this node keeps; beyond it what is new is refused. Default 1024: what a small host can spare."
+        " Without state_dir they are in memory.",
+    )
+    stored_records: int = _option(
+        1_000_000,
+        values.number(1, 1_000_000_000),
+        "Records this node keeps, however short. Default 1000000: each costs 600 bytes of memory besides its value.",
+    )
+    stored_percent_per_address: int = _option(
+        50,
+        values.number(1, 100),
+        "Of both, the percent that one address may have delivered; an eighth of it when this node has never dialled"
+        " that address. Default 50: a neighbour that repairs this node delivers much, a stranger fills nothing.",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class WatchSection:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.node.interfaces import IRecordStore
+from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import KEY_BYTES, StateDirectory
@@ -24,8 +25,16 @@ class Keeping:
     @ivar directory: where it all is, or None.
     """
 
-    def __init__(self, state_dir: Path | None, reactor: Any, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        state_dir: Path | None,
+        reactor: Any,
+        wall_ms: Callable[[], int],
+        records_max: int = RECORDS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
         """@param reactor: its clock must be monotonic: expiries are counted on it.
+        @param bytes_max: of values.
         @raise StateUnusable: the directory cannot be used, and why.
         """
         self._wall_ms = wall_ms
@@ -34,13 +43,15 @@ class Keeping:
         self.store: IRecordStore
         if state_dir is None:
             self.seed = secrets.token_bytes(KEY_BYTES)
-            self.store = MemoryRecordStore()
+            self.store = MemoryRecordStore(records_max, bytes_max)
             return
         directory = self.directory = StateDirectory(state_dir)
         thread = CommitThread(reactor)
         try:
             self.seed = directory.node_key()
-            self.store = LmdbRecordStore(directory.records, thread, lambda: int(reactor.seconds() * 1000), wall_ms)
+            self.store = LmdbRecordStore(
+                directory.records, thread, lambda: int(reactor.seconds() * 1000), wall_ms, records_max, bytes_max
+            )
         except BaseException:
             thread.stop()
             directory.close()

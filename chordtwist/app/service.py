@@ -19,17 +19,19 @@ from zope.interface import implementer
 
 from chordtwist.app.acquaintances import REMEMBER_INTERVAL_S, Acquaintances
 from chordtwist.app.addresses import Address, UnixAddress
-from chordtwist.app.config import NodeConfig, TlsMode
+from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
 from chordtwist.app.keeping import Keeping
 from chordtwist.app.tls import tls_of
 from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.quotas import Quota
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import listening_endpoint
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
+from chordtwist.net.peer_pool import Limits as LinkLimits
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IDht, IRecordStore
@@ -62,11 +64,12 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     """
     if config.web.address is not None:
         raise StartError("[web] address: this build has no status page yet")
+    limits = config.limits
     identity = Identity(config.dht.network, config.dht.identity)
     parameters = parameters_of(config)
     me = own_peer(config, identity)
     try:
-        keeping = Keeping(config.dht.state_dir, reactor, wall_ms)
+        keeping = Keeping(config.dht.state_dir, reactor, wall_ms, limits.stored_records, limits.stored_mib << 20)
     except StateUnusable as error:
         raise StartError(f"[dht] state_dir {error}") from None
     signer = Ed25519Signer(keeping.seed)
@@ -77,7 +80,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
         raise StartError(f"[tls] {error}") from None
     secret = config.tls.secret.encode()
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
-    pool = PeerPool(reactor, introduction, tls, dial_from(config))
+    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
+    pool = PeerPool(reactor, introduction, tls, dial_from(config), limits=of_links)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     acquaintances = Acquaintances(
         me,
@@ -103,6 +107,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
         config.dht.stabilize_interval,
         config.dht.default_store_duration,
         config.dht.max_store_duration,
+        spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
+        quota=quota_of(limits),
     )
     dht = LocalDht(node, pool, keeping.store, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
@@ -313,6 +319,12 @@ def parameters_of(config: NodeConfig) -> Parameters:
         successors=config.dht.successors,
         replication=config.dht.replication,
     )
+
+
+def quota_of(limits: LimitsSection) -> Quota:
+    """What the configuration says that one address may leave here."""
+    share = limits.stored_percent_per_address / 100
+    return Quota(max(1, int(limits.stored_records * share)), max(1, int((limits.stored_mib << 20) * share)))
 
 
 def own_peer(config: NodeConfig, identity: Identity) -> Peer:
