@@ -303,13 +303,17 @@ class FullTests(DiskTests):
         """A full map refuses records, says so once, and serves what it has; all can be removed, and there is room
         again; the next process finds it so.
         """
+        path = self.directory / "data.mdb"
         for value_bytes in (VALUE_BYTES_MAX, 1_000, 10):
             run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
             taken, refused = self.fill(run, value_bytes)
             again = run.store.put(refused)
             run.settle()
             self.failureResultOf(again, StoreFull)
-            self.assertEqual(len([line for line in self.messages() if "records are refused" in line]), 1)
+            self.assertEqual(
+                self.messages(),
+                [f"{path}: no more records are taken: the records take all the 4 MiB that they may have"],
+            )
             for key in taken:
                 self.assertIsNotNone(run.store.get(key))
             for key in taken[::2]:
@@ -319,7 +323,7 @@ class FullTests(DiskTests):
             run.settle()
             self.successResultOf(stub)
             self.assertEqual(run.store.records(), 0)
-            self.assertLess((self.directory / "data.mdb").stat().st_size, MAP_BYTES_MIN + 2 * HEADROOM_BYTES)
+            self.assertLess(path.stat().st_size, MAP_BYTES_MIN + 2 * HEADROOM_BYTES)
             self.end(run)
             run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
             self.assertEqual(len(list(run.store.scan(Arc(0, 0)))), len(taken) // 2)
@@ -377,6 +381,9 @@ class FullTests(DiskTests):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + (1 << 20), limit[1]))
         try:
             taken, _ = self.fill(run)
+            self.assertEqual(
+                self.messages(), [f"{self.directory / 'data.mdb'}: no more records are taken: the disk is full"]
+            )
             for key in taken[1:]:
                 run.store.remove(key)
             run.settle()

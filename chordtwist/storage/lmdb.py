@@ -293,17 +293,17 @@ class LmdbRecordStore:
         while True:
             try:
                 await self._write(removed, batch.put.values())
-            except lmdb.MapFullError as error:
+            except lmdb.MapFullError:
                 if self._file.grow():
                     continue
-                reason = f"the disk or the map of the record store is full ({error})"
+                reason = self._file.why_full
             except lmdb.Error as error:
-                reason = f"the record store cannot be written ({error})"
+                reason = f"the records cannot be written: {error}"
             else:
                 break
             if self._now_ms() >= self._warn_again_ms:
                 self._warn_again_ms = self._now_ms() + WARNING_INTERVAL_MS
-                self.log.warn("records are refused: {reason}", reason=reason)
+                self.log.warn("{path}: no more records are taken: {reason}", path=self._file.path, reason=reason)
             return reason, await self._shrink(removed, batch.put)
         self._undone.clear()
         return "", set()

@@ -168,6 +168,13 @@ class RecordFile:
             step = step // 2 if step // 2 >= GROWTH_BYTES_MIN else 0
         return False
 
+    @property
+    def why_full(self) -> str:
+        """What it needs when `grow` could not help."""
+        if self._map_bytes >= self._map_bytes_max:
+            return f"the records take all the {self._map_bytes_max >> 20} MiB that they may have"
+        return "the disk is full"
+
     def open_headroom(self) -> None:
         """Let the next commits use it; as `grow`, not while anything is under way."""
         self._allocate(self._map_bytes)
