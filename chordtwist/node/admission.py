@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -23,11 +24,12 @@ class Admission:
     A small ring takes one newcomer at a time: whoever has another in hand says busy, and the newcomer starts over.
     """
 
-    def __init__(self, routing: Routing, pulse: Pulse, hand_free_after_s: float) -> None:
+    def __init__(self, routing: Routing, pulse: Pulse, hand_free_after_s: float, clock: IReactorTime) -> None:
         """@param hand_free_after_s: a newcomer that has not gone live by then no longer keeps others waiting."""
         self._routing = routing
         self._pulse = pulse
         self._hand_free_after_s = hand_free_after_s
+        self._clock = clock
         self._in_hand: tuple[Peer, int] | None = None
         self._since = 0.0
         self._taken_in: dict[Peer, int] = {}
@@ -54,7 +56,7 @@ class Admission:
             return JoinFailure(f"you cannot be reached at {peer} from {self._routing.me}")
         return self._misplaced(peer) or JoinSuccess()
 
-    async def announcement(self, peer: Peer, question: Announce, now: float) -> tuple[Answer, bool]:
+    async def announcement(self, peer: Peer, question: Announce) -> tuple[Answer, bool]:
         """Take a newcomer into a whole list. Answers also whether the list changed."""
         routing = self._routing
         if question.step == LIVE:
@@ -72,10 +74,10 @@ class Admission:
             return JoinFailure(f"{routing.me} holds that place"), False
         if not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
-        if self._in_hand not in (None, newcomer) and now - self._since < self._hand_free_after_s:
+        if not self._hand_is_free_for(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
         members = self._members()
-        self._in_hand, self._since = newcomer, now
+        self._in_hand, self._since = newcomer, self._clock.seconds()
         if not await self._dialled_back(peer):
             self.gone_live(peer)
             return JoinFailure(f"you cannot be reached at {peer} from {routing.me}"), False
@@ -83,6 +85,11 @@ class Admission:
             return JoinFailure("the ring is changing", busy=True), False
         self._taken_in[peer] = question.epoch
         return members, routing.take_in(peer)
+
+    def _hand_is_free_for(self, newcomer: tuple[Peer, int], now: float) -> bool:
+        if self._in_hand is not None and now - self._since >= self._hand_free_after_s:
+            self._in_hand = None
+        return self._in_hand in (None, newcomer)
 
     def _members(self) -> Announced:
         return Announced([self._routing.me.packed, *(peer.packed for peer in self._routing.successors)])

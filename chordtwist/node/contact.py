@@ -83,13 +83,24 @@ class Contact:
                     return await self._joining.join([table.peer for table in members])
                 except (Refused, Unreachable) as error:
                     self._say(members[0].peer, str(error))
-            elif seeds and seeds[0] == self._me and self._clock.seconds() - began >= FIRST_AFTER_S:
+            elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
                 return None
             await deferLater(self._clock, wait_s * (0.5 + self._rng.random()))
             wait_s = min(RETRY_MAX_S, wait_s * 2)
-            if seeds and seeds[0] == self._me:
+            if self._may_begin(listed):
                 wait_s = min(wait_s, FIRST_AFTER_S / 4)
         return None
+
+    def _may_begin(self, listed: list[Peer] | None) -> bool:
+        """Whether we begin a ring when nobody answers: we stand first in the list, or there is none, and whoever we
+        lost may be waiting for us.
+        """
+        return listed is not None and listed[:1] in ([], [self._me])
+
+    async def anybody(self) -> list[Peer]:
+        """Whoever may still be reached: the bootstrap list, and members that were lost."""
+        known = dict.fromkeys((*(await self._listed() or ()), *self._lost))
+        return [peer for peer in known if peer != self._me]
 
     async def look_for_ring(self, ours: Callable[[], Table]) -> Table | None:
         """Look whether a contact belongs to another ring of our network than that of `ours`, our table; see `meet`."""

@@ -26,8 +26,9 @@ from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailu
 ATTEMPTS_MAX = 200
 """Rounds of one joining before it is given up and begun again from the bootstrap list."""
 
-PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.4
-"""The random pause before starting over: a small ring takes in one newcomer in some tens of milliseconds."""
+PAUSE_MIN_S, PAUSE_MAX_S, PAUSE_LONGEST_S = 0.05, 0.4, 2.0
+"""The random pause before starting over: at most so long at first, longer each time up to the last figure. A small ring
+takes in one newcomer in some tens of milliseconds on a LAN."""
 
 
 class StartOver(Exception):
@@ -63,12 +64,12 @@ class Joining:
         @raise Refused: the ring does not admit us, in its own words. @raise Unreachable: nobody there can be asked.
         """
         contacts = list(contacts)
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(contacts)
             except StartOver:
-                pause_s = PAUSE_MIN_S + (PAUSE_MAX_S - PAUSE_MIN_S) * self._rng.random()
-                await deferLater(self._clock, pause_s)
+                longest_s = min(PAUSE_MAX_S * (attempt + 1), PAUSE_LONGEST_S)
+                await deferLater(self._clock, PAUSE_MIN_S + (longest_s - PAUSE_MIN_S) * self._rng.random())
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
 
     async def find_place(self, contacts: Iterable[Peer]) -> Table:
@@ -108,15 +109,16 @@ class Joining:
         if first.whole:
             members = await self._be_taken_in(followers)
             try:
-                again = await self._fetch(predecessor)
-                if not {*again.successors, predecessor} - {me} <= set(members):
-                    raise StartOver
+                # Every member has us in hand, so no other newcomer came in since; some may have come before us, while
+                # we waited in line: our predecessor may be another one than at first.
                 followers = in_order(me, members)
-                if again.whole and predecessor == followers[-1]:
-                    self._routing.join(predecessor, followers, whole=True)
-                    self._announce_later(members)
-                    return followers[0]
-                raise StartOver
+                predecessor = followers[-1]
+                again = await self._fetch(predecessor)
+                if not again.whole or not {*again.successors, predecessor} - {me} <= set(members):
+                    raise StartOver
+                self._routing.join(predecessor, followers, whole=True)
+                self._announce_later(members)
+                return followers[0]
             except StartOver:
                 await self._announce(members, WITHDRAWN)
                 raise
@@ -172,8 +174,8 @@ class Joining:
         asked: list[Peer] = []
         batch = heard[:1]
         while batch:
-            asked += batch
             answers = await self._announce(batch, COMING)
+            asked += [peer for peer, answer in zip(batch, answers, strict=True) if not isinstance(answer, JoinFailure)]
             for answer in answers:
                 if not isinstance(answer, Announced):
                     await self._announce(asked, WITHDRAWN)

@@ -23,7 +23,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
-from chordtwist.core.ring import RingId, between, finger_start
+from chordtwist.core.ring import RING_SIZE, RingId, between, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Standing, Verify
 from chordtwist.core.small_ring import Successors, copied, in_order
@@ -64,8 +64,8 @@ STABILIZE_SLOWEST = 5
 FINGERS_SLOWEST_S = 15.0
 """Fingers only shorten lookups: one is looked at every 15 s in a quiet ring (sit/dht has two such timers as well)."""
 
-MERGE_INTERVAL_S = 30.0
-"""How often a lost or listed peer outside of our ring is looked at."""
+MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
+"""How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
 
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
@@ -104,9 +104,10 @@ class Node:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
         @param seeds: the bootstrap list, resolved afresh at every call, our own address included where it is listed.
+        Fails with `Unreachable` while there is a list but none of its names can be resolved.
         @param spreads_fingers: `Routing`; not needed where an authority says who may join.
-        """
         @param quota: what one address may leave here.
+        """
         self.me = me
         self.identity = identity
         self.parameters = parameters
@@ -134,7 +135,7 @@ class Node:
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, clock, rng)
-        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s)
+        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s, clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, clock, rng)
         self.contact = Contact(me, seeds, self.tables, self.joining, clock, rng)
         self.records = Replication(
@@ -169,7 +170,12 @@ class Node:
             FINGERS_SLOWEST_S,
         )
         self._merging = Chore(
-            "merge", lambda: Deferred.fromCoroutine(self._look_for_other_ring()), clock, rng, MERGE_INTERVAL_S
+            "merge",
+            lambda: Deferred.fromCoroutine(self._look_for_other_ring()),
+            clock,
+            rng,
+            MERGE_FIRST_S,
+            MERGE_SLOWEST_S,
         )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Ping: lambda peer, question: Pong(),
@@ -254,13 +260,13 @@ class Node:
         if self._entering:
             return
         self._entering = True
-        Deferred.fromCoroutine(self._go_live(through)).addErrback(lambda failure: self._log.failure("joining failed", failure))
+        Deferred.fromCoroutine(self._go_live(through)).addErrback(
+            lambda failure: self._log.failure("joining failed", failure)
+        )
 
     async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
-            old_owner = await self.contact.enter(
-                lambda: self._running and self.standing is Standing.JOINING, through
-            )
+            old_owner = await self.contact.enter(lambda: self._running and self.standing is Standing.JOINING, through)
             if not self._running or self.standing is not Standing.JOINING:
                 return
             if old_owner is None:
@@ -285,15 +291,15 @@ class Node:
         """Stop being a member, as another incarnation, and join afresh with the records kept."""
         if not self.is_member or not self._running:
             return
-        known = [*contacts, *self.routing.everybody()]
+        through = list(contacts)
         self.statements.begin_epoch(self._next_epoch())
         self._set_standing(Standing.JOINING)
         for chore in (self._stabilizing, self._fixing, self._merging):
             chore.stop()
         told = self._tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
-        for peer in reversed(known):
+        for peer in reversed(self.routing.everybody()):
             self.contact.lost(peer)
-        told.addCallback(lambda _: self._enter())
+        told.addCallback(lambda _: self._enter(through))
 
     # Asking and answering
 
@@ -379,7 +385,7 @@ class Node:
         return Deferred.fromCoroutine(self._announced(peer, question))
 
     async def _announced(self, peer: Peer, question: Announce) -> Answer:
-        answer, changed = await self.admission.announcement(peer, question, self._clock.seconds())
+        answer, changed = await self.admission.announcement(peer, question)
         if changed:
             self._ring_changed()
         return answer
@@ -459,18 +465,33 @@ class Node:
             if routing.head is not None:
                 await self._notify(routing.head)
             break
-        if self.is_member and routing.cut_off:
+        if self.is_member and routing.cut_off and not await self._bridge():
             self._rejoin()
         return routing.changes != changes
 
-    async def _adopt(self, closer: Peer, head: Peer) -> None:
-        """Take the head's predecessor as our head, if it answers and is still closer."""
+    async def _bridge(self) -> bool:
+        """Find the next member when every entry of our list has died; answers whether there is one.
+
+        We stay a member meanwhile: lists before us hold the same dead, and would be empty without us, one behind another
+        around the whole ring.
+        """
+        routing = self.routing
+        lookup = Lookup((self.me.id + 1) % RING_SIZE, excluded=self.me)
+        lookup.hear((*routing.everybody(), *await self.contact.anybody()))
+        await search(lookup, self.tables.fetch, self._clock)
+        if lookup.owner is not None:
+            await self._adopt(lookup.owner, None)
+        if routing.head is not None:
+            await self._notify(routing.head)
+        return not routing.cut_off
+
+    async def _adopt(self, closer: Peer, head: Peer | None) -> None:
+        """Take a peer as our head in place of `head`, if it answers and that one still is."""
         try:
             table = await self.tables.fetch(closer)
         except Unreachable:
             return
-        now = self.routing.head
-        if now is not None and now == head and not self._is_elsewhere(table):
+        if self.routing.head == head and not self._is_elsewhere(table):
             also = await self._members_that_answer(table)
             if self.routing.head == head:
                 self._write(self.routing.stabilize(table, also))
