@@ -1,6 +1,7 @@
 """Questions per second over one link between two processes, 64 under way, through the real `PeerPool.ask`.
 
-One JSON object per line: ``python -m benchmarks.links [--tls] [--seconds S] [--in-flight N]``.
+One JSON object per line: ``python -m benchmarks.links [--tls] [--seconds S] [--in-flight N]``. ``asker_cpu_us`` and
+``answerer_cpu_us`` are processor time per question, which a busy machine changes less than questions per second.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import cProfile
 import json
 import os
+import resource
 import signal
 import time
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import PeerPool
+from chordtwist.net.peer_pool import Limits, PeerPool
 from chordtwist.net.tls import Credentials, Tls
 from chordtwist.node.interfaces import IAnswer
 from chordtwist.wire.peer_messages import Answer, Ping, Pong, Question
@@ -56,7 +58,8 @@ def pool_at(host: str, port: int, tls: bool, reactor: Any) -> tuple[PeerPool, Id
     key = make_key()
     now = datetime.now(UTC)
     own = Tls(Credentials(self_signed(key, host, now), key), host, lambda: now, reactor) if tls else None
-    pool = PeerPool(reactor, introduction, own, dial_from=host)
+    unlimited = Limits(questions_per_s=1e9)
+    pool = PeerPool(reactor, introduction, own, dial_from=host, limits=unlimited)
     pool.start(Answers())
     reactor.listenTCP(port, pool.factory, 50, host)
     return pool, identity
@@ -103,13 +106,17 @@ def main() -> None:
             count += 1
         return count
 
+    result: dict[str, object] = {"tls": given.tls, "in_flight": given.in_flight}
+    counted = 0
+
     async def run() -> None:
+        nonlocal counted
         await pool.ask(other, question)
-        began = time.perf_counter()
+        began, began_cpu_s = time.perf_counter(), time.process_time()
         asking = [Deferred.fromCoroutine(ask(began + given.seconds)) for _ in range(given.in_flight)]
-        count = sum(await gatherResults(asking))
-        per_s = round(count / (time.perf_counter() - began))
-        print(json.dumps({"tls": given.tls, "in_flight": given.in_flight, "questions_per_s": per_s}), flush=True)
+        counted = sum(await gatherResults(asking))
+        result["questions_per_s"] = round(counted / (time.perf_counter() - began))
+        result["asker_cpu_us"] = round((time.process_time() - began_cpu_s) / counted * 1e6, 2)
         await pool.stop()
 
     def begin() -> None:
@@ -122,6 +129,9 @@ def main() -> None:
         reactor.run()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result["answerer_cpu_us"] = round((spent.ru_utime + spent.ru_stime) / max(counted, 1) * 1e6, 2)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
