@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 from collections.abc import Sequence
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -26,7 +27,9 @@ from chordtwist.net.api import (
     UNDER_WAY_BYTES_MAX,
     ApiFactory,
     ApiProtocol,
+    connections_bound,
 )
+from chordtwist.net.peer_pool import links_bound
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
     VALUE_BYTES_MAX,
@@ -71,7 +74,9 @@ class Client:
 
     def __init__(self, door: ApiFactory, peer: IPv4Address | IPv6Address | UNIXAddress = LOCAL) -> None:
         self.transport = Transport(peer)
-        self.protocol: ApiProtocol = door.buildProtocol(None)
+        protocol = door.buildProtocol(None)
+        assert protocol is not None
+        self.protocol: ApiProtocol = protocol
         self.protocol.makeConnection(self.transport)
 
     def send(self, *messages: bytes) -> None:
@@ -341,7 +346,7 @@ class ViolationTests(ApiTestCase):
             self.assertEqual(self.warnings()[before:], [reason])
             self.assertTrue(client.transport.disconnecting, reason)
             self.assertEqual((bystander.answers, bystander.transport.disconnecting), ([Failure(KEY)], False))
-        self.assertEqual({event["client"] for event in self.log if "client" in event}, {"127.0.0.1:50000"})
+        self.assertEqual({event["address"] for event in self.log if "address" in event}, {"127.0.0.1:50000"})
         self.assertEqual(self.dht.left, 0)
 
     def test_answers_owed(self) -> None:
@@ -353,6 +358,27 @@ class ViolationTests(ApiTestCase):
         self.dht.release()
         self.assertEqual((client.answers, client.transport.disconnecting), ([Success(KEY, b"value")], True))
 
+    def test_lines_are_summed_up(self) -> None:
+        """A program that breaks the rules on one connection after another writes one line, not a full log."""
+        for port in range(50_000, 50_100):
+            self.client(IPv4Address("TCP", "127.0.0.1", port)).send(b"\x00\x03\x02\x8b")
+        self.assertEqual(len(self.warnings()), 1)
+        self.assertEqual(self.door.refusals.count, 100)
+
+    def test_connections_are_bounded(self) -> None:
+        """Beyond the bound a client is turned away, with a line that says so; when one leaves, there is room again."""
+        self.door = ApiFactory(self.dht, self.clock, self.stop, connections_max=2)
+        first, _ = self.client(), self.client()
+        self.assertIsNone(self.door.buildProtocol(LOCAL))
+        self.assertEqual(self.warnings(), ["more than 2 connections"])
+        first.lose()
+        self.client().send(Get(KEY).pack())
+
+    def test_bound_of_connections(self) -> None:
+        """Clients have what descriptors links do not need, and always a few."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.assertLess(connections_bound() + links_bound(), max(soft, 32))
+
     def test_message_that_never_completes(self) -> None:
         """A message that is not complete in its time ends the connection, also when its bytes still trickle in."""
         silent, trickling, idle = self.client(), self.client(), self.client()
@@ -363,7 +389,8 @@ class ViolationTests(ApiTestCase):
             trickling.send(b"x")
         self.assertEqual(self.warnings(), [])
         self.clock.advance(1)
-        self.assertEqual(self.warnings(), [f"its message is not complete {COMPLETE_WITHIN_S:g} s after it began"] * 2)
+        self.assertEqual(self.warnings(), [f"its message is not complete {COMPLETE_WITHIN_S:g} s after it began"])
+        self.assertEqual(self.door.refusals.count, 2)
         self.assertEqual([client.transport.disconnecting for client in (silent, trickling, idle)], [True, True, False])
 
     def test_slow_but_complete(self) -> None:
@@ -384,7 +411,7 @@ class ViolationTests(ApiTestCase):
         """The log names clients as people write addresses."""
         for peer in IPv6Address("TCP", "::1", 5), UNIXAddress(None):
             self.client(peer).send(b"\x00" * 4)
-        self.assertEqual([event["client"] for event in self.log], ["[::1]:5", "on the Unix socket"])
+        self.assertEqual([event["address"] for event in self.log], ["[::1]:5", "on the Unix socket"])
 
 
 class ShutdownTests(ApiTestCase):

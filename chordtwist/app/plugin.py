@@ -14,7 +14,7 @@ from twisted.python.components import Componentized
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
 from chordtwist.app.config import ConfigurationError, NodeConfig
-from chordtwist.app.process import EndingSignals, use_monotonic_clock
+from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
 from chordtwist.app.service import StartError, build
 
 
@@ -36,6 +36,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
+    use_all_descriptors()
     EndingSignals(reactor).install()
     try:
         config = configuration.read_file(options["config"])

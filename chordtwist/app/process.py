@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from types import FrameType
@@ -19,6 +20,15 @@ def use_monotonic_clock(reactor: Any) -> None:
     take all its neighbours for dead.
     """
     reactor.seconds = time.monotonic
+
+
+def use_all_descriptors() -> None:
+    """Let this process open as many files and connections as the system allows it at most.
+
+    What it may open without asking is meant for programs that use select(2), which can count to 1,024.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class EndingSignals:

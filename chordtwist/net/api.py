@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
@@ -24,6 +25,8 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused
 from chordtwist.core.records import PutResult, Record
+from chordtwist.net.peer_pool import links_bound
+from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
@@ -61,8 +64,20 @@ JOINED_BYTES_MAX = 65_536
 COMPLETE_WITHIN_S = 60.0
 """From the first byte of a message to its last: the longest needs no more at 10 kbit/s."""
 
+CONNECTIONS_MAX = 65_536
+"""Clients connected at once where the system sets no bound on descriptors."""
+
+DESCRIPTORS_LEFT = 256
+"""Kept for the store, the log, ports that listen, and dials that have come to nothing."""
+
 CLOSE_WITHIN_S = 1.0
 """For questions under way to be answered, and answers to be read, when the node closes its connections."""
+
+
+def connections_bound() -> int:
+    """How many clients may be connected: all of the descriptors that this process may open and its links do not."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else max(8, soft - links_bound() - DESCRIPTORS_LEFT)
 
 
 class ApiFactory(Factory):
@@ -77,11 +92,14 @@ class ApiFactory(Factory):
         clock: IReactorTime,
         on_shutdown: Callable[[], object],
         shutdown_beyond_loopback: bool = False,
+        connections_max: int | None = None,
     ) -> None:
         """@param on_shutdown: called once, when the node has left because a client sent SHUTDOWN; ends the process."""
         self.dht = dht
         self.clock = clock
         self.shutdown_beyond_loopback = shutdown_beyond_loopback
+        self.refusals = Refusals(clock, "API client {address} is dropped: {reason}{more}")
+        self._connections_max = connections_bound() if connections_max is None else connections_max
         self._on_shutdown = on_shutdown
         # Dictionaries where sets would do: whoever came first is served first.
         self._connections: dict[ApiProtocol, None] = {}
@@ -92,8 +110,12 @@ class ApiFactory(Factory):
         self._is_leaving = False
         self._closed: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> ApiProtocol:
-        """One more client."""
+    def buildProtocol(self, addr: IAddress | None) -> ApiProtocol | None:
+        """One more client, or None beyond the bound: then Twisted closes the connection at once."""
+        if len(self._connections) >= self._connections_max:
+            host = getattr(addr, "host", "on the Unix socket")
+            self.refusals.tell(host, f"more than {self._connections_max} connections")
+            return None
         protocol = ApiProtocol(self)
         protocol.factory = self
         return protocol
@@ -469,7 +491,9 @@ class ApiProtocol(Protocol):
             self._transport.loseConnection()
 
     def _warn(self, reason: str) -> None:
-        self._log.warn("API client {client} is dropped: {reason}", client=self._client(), reason=reason)
+        # One line for a client's program that breaks the rules on one connection after another.
+        client = self._client()
+        self._door.refusals.tell(client, reason, who=client.rpartition(":")[0])
 
     def _is_local(self) -> bool:
         peer = self._transport.getPeer()

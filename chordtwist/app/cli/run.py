@@ -10,7 +10,7 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
-from chordtwist.app.process import EndingSignals, use_monotonic_clock
+from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
 from chordtwist.app.service import StartError, build
 
 
@@ -37,6 +37,7 @@ def command(path: str) -> None:
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
+    use_all_descriptors()
     EndingSignals(reactor).install()
     try:
         node = build(config, reactor, reactor.stop)
