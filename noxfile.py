@@ -32,6 +32,13 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """The simulator's mixed faults with 50 fresh seeds; a failing one is printed with the command that repeats it."""
+    session.install(".")
+    session.run("bash", ".ci/explore", env={"RUNS": "50", "PYTHON": "python"}, external=True)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The documents; a warning is an error."""
     session.install("-e", ".[docs]")
