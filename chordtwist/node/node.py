@@ -33,6 +33,7 @@ from chordtwist.node.chores import Chore
 from chordtwist.node.contact import Contact, gives_way
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.joining import Joining
+from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.pulse import Pulse
 from chordtwist.node.replication import Replication
 from chordtwist.node.search import search
@@ -115,7 +116,8 @@ class Node:
         self.changed: list[Callable[[], None]] = []
         """Called after every change of a ring pointer or of membership."""
         self._link = link
-        self._clock = clock
+        # Records and chores end their own timers; everything else is over where it waits.
+        self._clock = EndingClock(clock)
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -134,10 +136,10 @@ class Node:
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
-        self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, clock, rng)
-        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s, clock)
-        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, clock, rng)
-        self.contact = Contact(me, seeds, self.tables, self.joining, clock, rng)
+        self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
+        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s, self._clock)
+        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
+        self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
         self.records = Replication(
             self,
             store,
@@ -222,6 +224,7 @@ class Node:
         for chore in (self._stabilizing, self._fixing, self._merging):
             chore.stop()
         self.records.stop()
+        self._clock.end()
 
     def leave(self) -> Deferred[None]:
         """Hand the records over, tell the neighbours, stop. Never fails; takes `HAND_OVER_WITHIN_S` and 1 s at most."""

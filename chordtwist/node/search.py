@@ -49,9 +49,9 @@ class _Search:
         if self.ended.called:
             return
         if lookup.done or not self._pending:
-            if self._impatience is not None:
+            if self._impatience is not None and self._impatience.active():
                 self._impatience.cancel()
-                self._impatience = None
+            self._impatience = None
             self.ended.callback(lookup)
         elif self._impatience is None:
             self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)

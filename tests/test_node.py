@@ -1,0 +1,522 @@
+"""Behaviour of a node over time: rings of real nodes on a simulated network, and what happens to them.
+
+Rings of up to 5 members are small here (4 successors; whole lists up to 9 members), rings of 20 are large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Peer
+from chordtwist.node.node import Node
+from chordtwist.simulation.network import Weather
+from chordtwist.simulation.world import World
+from tests.builders import lines
+
+SUCCESSORS = 4
+
+
+class RingTestCase(SynchronousTestCase):
+    """A world of nodes. No test may end with a failure in a node's log."""
+
+    def setUp(self) -> None:
+        """Nobody is there yet."""
+        self.observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
+        self.world = self.new_world()
+
+    def new_world(self, seed: int = 1, successors: int = SUCCESSORS, weather: Weather | None = None) -> World:
+        parameters = Parameters(network="test", successors=successors, replication=2)
+        world = World(seed, parameters, weather)
+        self.addCleanup(self.close, world)
+        return world
+
+    def close(self, world: World) -> None:
+        world.close()
+        self.assertEqual(world.errors, [])
+
+    def ring(self, count: int) -> list[Peer]:
+        """A settled ring of `count` nodes, in the order of the circle."""
+        self.world.grow(count)
+        self.assertIsNotNone(self.world.settle(120))
+        return sorted(self.world.live, key=lambda peer: peer.id)
+
+    def node(self, peer: Peer) -> Node:
+        return self.world.node(peer)
+
+    def until(self, condition: Callable[[], bool], within_s: float) -> float:
+        """Let time pass until something holds; how long it took."""
+        began_s = self.world.now_s
+        while not condition():
+            if self.world.now_s - began_s > within_s:
+                self.fail(f"not within {within_s} s: {self.world.wrong()}\n{self.world.trace.last_page()}")
+            self.world.run(0.05)
+        return self.world.now_s - began_s
+
+    def is_ideal(self) -> bool:
+        return not self.world.wrong()
+
+    def assert_safe(self) -> None:
+        """No rule of the ring was broken, and no live node judged dead."""
+        check = self.world.check
+        self.assertEqual((check.violations, check.misjudged), ([], 0), self.world.trace.last_page())
+
+    def assert_one_ring(self, count: int) -> None:
+        self.assertEqual((len(self.world.check.members), self.world.wrong()), (count, []))
+
+
+class FirstNodeTests(RingTestCase):
+    """Who begins a ring, and who waits."""
+
+    def test_nobody_listed(self) -> None:
+        """A node with an empty bootstrap list is a ring of one at once."""
+        self.world.seed_peers = []
+        host = self.world.start()
+        self.world.run(0.01)
+        self.assertTrue(host.node.is_member)
+        self.assertTrue(host.node.routing.alone)
+
+    def test_only_itself_listed(self) -> None:
+        """So is one whose list holds its own address alone."""
+        self.world.seed_peers = [self.world.address(1)]
+        host = self.world.start(self.world.address(1))
+        self.world.run(0.01)
+        self.assertTrue(host.node.is_member)
+
+    def test_first_of_the_list(self) -> None:
+        """The node whose own address stands first begins a ring when nobody else listed answered for 5 s."""
+        self.world.seed_peers = [self.world.address(n) for n in (1, 2, 3)]
+        host = self.world.start(self.world.address(1))
+        self.world.run(4.9)
+        self.assertFalse(host.node.is_member)
+        self.world.run(3)
+        self.assertTrue(host.node.is_member)
+
+    def test_not_the_first_of_the_list(self) -> None:
+        """Everybody else waits for ever: two rings would be worse than none."""
+        self.world.seed_peers = [self.world.address(n) for n in (1, 2)]
+        waiting = [self.world.start(self.world.address(n)) for n in (2, 7)]
+        self.world.run(300)
+        self.assertEqual([host.node.is_member for host in waiting], [False, False])
+
+    def test_bootstrap_last(self) -> None:
+        """Nodes that wait form one ring within 20 s after the bootstrap node has started."""
+        self.world.seed_peers = [self.world.address(0)]
+        for number in range(1, 11):
+            self.world.start(self.world.address(number))
+        self.world.run(30)
+        self.world.start(self.world.address(0))
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(11)
+        self.assert_safe()
+
+    def test_three_seeds(self) -> None:
+        """Nodes that all list the same three seeds, these included, form one ring within 20 s, in whatever order they
+        start.
+        """
+        numbers = [5, 2, 1, 7, 0, 3, 6, 4]
+        self.world.seed_peers = [self.world.address(n) for n in (0, 1, 2)]
+        for number in numbers:
+            self.world.start(self.world.address(number))
+            self.world.run(0.1)
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(8)
+        self.assert_safe()
+
+    def test_first_seed_missing(self) -> None:
+        """When the first of the list never starts, nobody begins a ring in its place; when it does, all join it."""
+        self.world.seed_peers = [self.world.address(n) for n in (0, 1, 2)]
+        for number in (1, 2, 3):
+            self.world.start(self.world.address(number))
+        self.world.run(60)
+        self.assertEqual(self.world.members(), [])
+        self.world.start(self.world.address(0))
+        self.until(self.is_ideal, 25)
+        self.assert_one_ring(4)
+
+    def test_silence_until_then(self) -> None:
+        """What stands in the way of a bootstrap address is told once, in one line, not at every try."""
+        self.world.seed_peers = [self.world.address(0)]
+        self.world.start(self.world.address(1))
+        self.world.run(60)
+        told = [line for line in lines(self.observer, "info") if line.startswith("bootstrap")]
+        self.assertEqual(told, ["bootstrap: 10.0.0.0:6401: connection refused; trying on"])
+
+
+class GrowthTests(RingTestCase):
+    """Rings that grow and shrink, across the switch between small and large."""
+
+    def test_one_by_one(self) -> None:
+        """At every size, from one to a large ring, a newcomer is linked in and the ring is ideal again within 10 s."""
+        self.world.start()
+        for _ in range(2 * SUCCESSORS + 4):
+            self.until(self.is_ideal, 10)
+            self.world.start()
+        self.until(self.is_ideal, 10)
+        self.assert_one_ring(2 * SUCCESSORS + 5)
+        self.assert_safe()
+
+    def test_small_ring_knows_itself(self) -> None:
+        """Up to 2 r + 1 members everybody knows everybody; one more, and lists have r entries."""
+        for count, whole, entries in ((2 * SUCCESSORS + 1, True, 2 * SUCCESSORS), (1, False, SUCCESSORS)):
+            ring = self.ring(count)
+            for peer in ring:
+                routing = self.node(peer).routing
+                self.assertEqual((routing.whole, len(routing.successors)), (whole, entries))
+
+    def test_back_again(self) -> None:
+        """A ring that shrinks below r + 1 members by leaving and dying is ideal at every size, down to one."""
+        ring = self.ring(2 * SUCCESSORS + 4)
+        while len(ring) > 1:
+            peer = ring.pop(len(ring) // 2)
+            if len(ring) % 2:
+                self.world.leave(peer)
+            else:
+                self.world.crash(peer)
+            self.until(lambda: self.is_ideal() and len(self.world.live) == len(ring), 25)
+            self.assert_one_ring(len(ring))
+        self.assertTrue(self.node(ring[0]).routing.alone)
+        self.assert_safe()
+
+    def test_storm(self) -> None:
+        """Thirty nodes that start within one second with one bootstrap address form one ring."""
+        self.world.seed_peers = [self.world.address(0)]
+        for number in range(30):
+            self.world.start(self.world.address(number))
+            self.world.run(1 / 30)
+        self.until(self.is_ideal, 60)
+        self.assert_one_ring(30)
+        self.assert_safe()
+
+    def test_two_at_once(self) -> None:
+        """Two newcomers at the same moment, side by side on the circle, both become members."""
+        for size in (1, 2, 4, 8, 12):
+            with self.subTest(size=size):
+                self.world = self.new_world(seed=size)
+                self.ring(size)
+                self.world.start()
+                self.world.start()
+                self.until(self.is_ideal, 15)
+                self.assert_one_ring(size + 2)
+                self.assert_safe()
+
+    def test_restart_within_a_second(self) -> None:
+        """A node that is killed and started again on its address within one second is a member again within 5 s."""
+        for size in (2, 5, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.run(60)
+                self.world.crash(ring[1])
+                self.world.run(0.5)
+                self.world.start(ring[1])
+                self.until(lambda: self.node(ring[1]).is_member, 5)  # noqa: B023
+                self.until(self.is_ideal, 15)
+                self.assert_one_ring(size)
+
+    def test_restart_without_a_sound(self) -> None:
+        """So it is when its neighbours' links were not reset, whatever became of its key and its clock: it may have
+        kept no state, so that its key is new, and its epoch lower than before if the wall clock was set back.
+        """
+        for size, keeps_key, set_back_ms in ((5, True, 200_000), (5, False, 200_000), (20, False, 0), (20, True, 0)):
+            with self.subTest(size=size, keeps_key=keeps_key, set_back_ms=set_back_ms):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.run(60)
+                self.world.power_off(ring[1])
+                self.world.run(0.2)
+                host = self.world.hosts[ring[1]]
+                if set_back_ms:
+                    host._epoch, host.skew_ms = 0, -set_back_ms
+                if not keeps_key:
+                    host._seed += 1
+                self.world.start(ring[1])
+                self.until(lambda: self.node(ring[1]).is_member, 6)  # noqa: B023
+                self.until(self.is_ideal, 15)
+                self.assert_one_ring(size)
+
+    def test_newcomer_dies(self) -> None:
+        """A newcomer that dies anywhere between its first question and going live leaves no trace, and the next one is
+        taken in.
+        """
+        for moment in range(12):
+            with self.subTest(moment=moment):
+                self.world = self.new_world(seed=moment)
+                ring = self.ring(4)
+                newcomer = self.world.start()
+                self.world.run(0.06 * (moment + 1))
+                self.world.crash(newcomer.peer)
+                self.until(self.is_ideal, 15)
+                self.assertEqual(sorted(self.world.check.members, key=lambda peer: peer.id), ring)
+                self.world.start()
+                self.until(self.is_ideal, 15)
+                self.assert_one_ring(5)
+                self.assert_safe()
+
+    def test_unreachable_from_one(self) -> None:
+        """A newcomer that one member of a small ring cannot reach is not taken in while it is so, harms nobody, and is
+        a member soon after.
+        """
+        ring = self.ring(5)
+        newcomer = self.world.address()
+        for one, other in ((newcomer, ring[2]), (ring[2], newcomer)):
+            self.world.network.cut(one, other)
+        self.world.start(newcomer)
+        self.world.run(60)
+        self.assertFalse(self.node(newcomer).is_member)
+        self.assert_safe()
+        self.world.network.heal()
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(6)
+
+
+class DeathTests(RingTestCase):
+    """Members that die, and such as only seem dead."""
+
+    def test_neighbours_die_together(self) -> None:
+        """Two neighbours killed at once, in a small and in a large ring: ideal again within 10 s."""
+        for size in (6, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.run(60)
+                self.world.crash(ring[2], ring[3])
+                self.until(self.is_ideal, 10)
+                self.assert_one_ring(size - 2)
+                self.assert_safe()
+
+    def test_power_failure(self) -> None:
+        """Hosts that vanish without resetting their links are noticed within 15 s, two neighbours as fast as one."""
+        for gone in (1, 2, 3):
+            with self.subTest(gone=gone):
+                self.world = self.new_world()
+                ring = self.ring(20)
+                self.world.run(60)
+                self.world.power_off(*ring[4 : 4 + gone])
+                self.until(self.is_ideal, 15)
+                self.assert_safe()
+
+    def test_last_survivor(self) -> None:
+        """When all others of a small ring die at once, what is left is a ring of one, which serves on."""
+        ring = self.ring(5)
+        self.world.crash(*ring[1:])
+        self.until(self.is_ideal, 10)
+        self.assertTrue(self.node(ring[0]).routing.alone)
+        self.assertTrue(self.node(ring[0]).is_member)
+
+    def test_first_node_comes_back(self) -> None:
+        """A first node that is killed, and begins a ring of its own on its return, is back in the old ring within a
+        minute; nobody else leaves it.
+        """
+        first = self.world.address(0)
+        self.world.seed_peers = []
+        self.world.start(first)
+        self.world.run(1)
+        self.world.seed_peers = [first]
+        self.ring(5)
+        self.world.crash(first)
+        self.until(self.is_ideal, 10)
+        self.world.check.suspended = True
+        self.world.start(first)
+        self.world.run(1)
+        self.assertTrue(self.node(first).routing.alone)
+        self.until(self.is_ideal, 60)
+        self.assert_one_ring(6)
+
+    def test_broken_path(self) -> None:
+        """A path that is broken between two neighbours only is no death: nobody is dropped, however long it lasts."""
+        ring = self.ring(20)
+        one, other = ring[4], ring[5]
+        self.world.network.cut(one, other)
+        self.world.network.cut(other, one)
+        successors = self.node(one).successors
+        self.world.run(60)
+        self.assertEqual(self.node(one).successors, successors)
+        self.assertEqual(self.node(other).predecessor, one)
+        self.assert_safe()
+
+    def test_paused(self) -> None:
+        """A process that stands still for 2 s is not given up; it gives up nobody when it goes on."""
+        ring = self.ring(20)
+        self.world.live[ring[4]].link.pause()
+        self.world.run(2)
+        self.world.live[ring[4]].link.resume()
+        self.world.run(20)
+        self.assert_one_ring(20)
+        self.assert_safe()
+
+    def test_paused_for_long(self) -> None:
+        """A process that stood still for a minute was given up by others; it doubts itself, and is linked in again."""
+        for size in (5, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.check.suspended = True
+                node = self.node(ring[4])
+                known = node.successors
+                self.world.live[ring[4]].link.pause()
+                self.world.run(60)
+                self.world.live[ring[4]].link.resume()
+                self.world.run(0.5)
+                self.assertTrue(set(known) <= {*node.successors})
+                self.until(self.is_ideal, 20)
+                self.assert_one_ring(size)
+
+    def test_wall_clock_is_stepped(self) -> None:
+        """Wall clocks that are set a minute ahead or back change no pointer of anybody."""
+        ring = self.ring(8)
+        changes = [self.node(peer).routing.changes for peer in ring]
+        for number, peer in enumerate(ring):
+            self.world.hosts[peer].skew_ms = 60_000 if number % 2 else -60_000
+        self.world.run(60)
+        for peer in ring:
+            self.world.hosts[peer].skew_ms = 0
+        self.world.run(60)
+        self.assertEqual([self.node(peer).routing.changes for peer in ring], changes)
+        self.assert_one_ring(8)
+
+
+class CutOffTests(RingTestCase):
+    """Nodes that lose their ring, and rings that meet."""
+
+    def test_rejoins(self) -> None:
+        """A member whose whole list died at once is cut off; it comes back by itself as soon as anybody it knew, or the
+        bootstrap node, is back.
+        """
+        ring = self.ring(20)
+        self.world.check.suspended = True
+        self.world.seed_peers = [ring[0]]
+        survivor = ring[10]
+        self.world.crash(*[peer for peer in ring if peer is not survivor])
+        self.until(lambda: not self.node(survivor).is_member, 20)
+        self.world.run(120)
+        self.assertFalse(self.node(survivor).is_member)
+        self.world.seed_peers = []
+        self.world.start(ring[0])
+        self.world.seed_peers = [ring[0]]
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(2)
+
+    def test_other_epoch(self) -> None:
+        """Whoever rejoins does so as another incarnation: its epoch is a later one."""
+        ring = self.ring(20)
+        self.world.check.suspended = True
+        survivor = ring[10]
+        epoch = self.node(survivor).epoch
+        self.world.crash(*[peer for peer in ring if peer is not survivor])
+        self.until(lambda: not self.node(survivor).is_member, 20)
+        self.assertGreater(self.node(survivor).epoch, epoch)
+
+    def test_partition(self) -> None:
+        """Two halves of a ring that did not see one another for two minutes are one ring within a minute and a half
+        after they do.
+        """
+        for size in (6, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                self.ring(size)
+                self.world.check.suspended = True
+                peers = list(self.world.live)
+                self.world.network.partition([peers[: size // 2], peers[size // 2 :]])
+                self.world.run(120)
+                self.world.network.heal()
+                self.until(self.is_ideal, 90)
+                self.assert_one_ring(size)
+
+    def test_two_rings_meet(self) -> None:
+        """Two rings of one network become one when members of the one are listed as bootstrap nodes of the other: the
+        smaller one joins the larger, whose members stay.
+        """
+        large = [self.world.address(n) for n in range(6)]
+        small = [self.world.address(n) for n in range(6, 9)]
+        self.world.check.suspended = True
+        self.world.network.partition([large, small])
+        for members in (large, small):
+            self.world.seed_peers = members[:1]
+            for peer in members:
+                self.world.start(peer)
+            self.world.run(40)
+        self.world.network.heal()
+        epochs = {peer: self.node(peer).epoch for peer in (*large, *small)}
+        self.world.seed_peers = [large[0], small[0]]
+        self.until(self.is_ideal, 120)
+        self.assert_one_ring(9)
+        moved = [peer for peer in epochs if self.node(peer).epoch != epochs[peer]]
+        self.assertEqual(moved, small)
+
+
+class LeaveTests(RingTestCase):
+    """Leaving in good order."""
+
+    def test_leave(self) -> None:
+        """Neighbours are told: the ring is ideal again within 2 s after the end of whoever left, and nothing of its
+        process goes on.
+        """
+        for size in (2, 5, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.run(60)
+                left = self.world.leave(ring[1])
+                self.until(lambda: left.called, 5)  # noqa: B023
+                self.until(self.is_ideal, 2)
+                self.assert_one_ring(size - 1)
+                self.assertEqual(self.world.timers_left, 0)
+                self.assert_safe()
+
+    def test_twice(self) -> None:
+        """Asked again while it leaves, or after, it leaves once, and both are told."""
+        ring = self.ring(3)
+        node = self.node(ring[1])
+        first, second = node.leave(), node.leave()
+        self.world.run(5)
+        self.assertIsNone(self.successResultOf(first))
+        self.assertIsNone(self.successResultOf(second))
+        self.assertIsNone(self.successResultOf(node.leave()))
+
+    def test_alone(self) -> None:
+        """A ring of one may be left at once."""
+        ring = self.ring(1)
+        left = self.node(ring[0]).leave()
+        self.world.run(0.1)
+        self.successResultOf(left)
+
+    def test_while_joining(self) -> None:
+        """A node that still joins leaves at once, and never becomes a member."""
+        for moment in range(8):
+            with self.subTest(moment=moment):
+                self.world = self.new_world(seed=moment)
+                self.ring(4)
+                host = self.world.start()
+                self.world.run(0.08 * (moment + 1))
+                member = host.node.is_member
+                left = self.world.leave(host.peer)
+                self.until(lambda: left.called, 5)  # noqa: B023
+                self.assertFalse(host.node.is_member)
+                self.until(self.is_ideal, 15)
+                self.assertEqual(self.world.timers_left, 0)
+                self.assertTrue(member or len(self.world.check.members) == 4)
+
+    def test_stop(self) -> None:
+        """Stopped, at whatever moment of its life, a node leaves no timer behind."""
+        self.world.seed_peers = [self.world.address(0)]
+        waiting = self.world.start(self.world.address(1))
+        self.world.run(10)
+        self.world.crash(waiting.peer)
+        self.assertEqual(self.world.timers_left, 0)
+        self.world.seed_peers = None
+        for moment in range(10):
+            self.ring(1)
+            host = self.world.start()
+            self.world.run(0.1 * (moment + 1))
+            self.world.crash(host.peer)
+            self.world.run(0.1 * (moment + 1))
+        peers = list(self.world.live)
+        for peer in peers:
+            self.world.crash(peer)
+            self.world.run(0.7)
+        self.assertEqual(self.world.timers_left, 0)
