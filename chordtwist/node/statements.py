@@ -71,9 +71,9 @@ class Statements:
     def signed_table(self) -> TableIs:
         """The present table with its signature."""
         table = self.table
-        if self._signed is None or self._wall_ms() - table.time_ms > TABLE_FRESH_MS:
-            if self._signed is not None:
-                table = self._renew()
+        if not 0 <= self._wall_ms() - table.time_ms <= TABLE_FRESH_MS:
+            table = self._renew()
+        if self._signed is None:
             body = pack_table(self._identity, table)
             self._signed = TableIs(body, self._signer.sign(body))
         return self._signed

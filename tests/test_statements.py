@@ -1,0 +1,162 @@
+"""Behaviour of what a node signs: its table, its standing, its acknowledgements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.signed import Standing, fingerprint, unpack_acknowledged, unpack_standing, unpack_table
+from chordtwist.core.table import UNPROVED, Table
+from chordtwist.node.statements import TABLE_FRESH_MS, Statements
+from chordtwist.simulation.signer import verify_simulated
+from tests.builders import IDENTITY, fingerprint_of, peer, peers, routing, signer, table
+
+NOW_MS = 1_700_000_000_000
+
+
+class StatementsTests(SynchronousTestCase):
+    """The node at 10, with 20 (proved) and 30 behind it and 5 before it, in its epoch 7."""
+
+    def setUp(self) -> None:
+        """Nothing was signed yet."""
+        self.now_ms = NOW_MS
+        self.routing = routing(10, (20, 30), predecessor=5)
+        self.signer = signer(peer(10))
+        self.proved = {peer(20): signer(peer(20)).public}
+        self.statements = Statements(IDENTITY, self.routing, self.signer, lambda: self.now_ms, self.key_of, epoch=7)
+
+    def key_of(self, whom: Peer) -> bytes | None:
+        return self.proved.get(whom)
+
+    def shown(self) -> Table:
+        said = self.statements.signed_table()
+        self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+        return unpack_table(IDENTITY, said.body)
+
+    def change(self, place: int) -> None:
+        self.assertTrue(self.routing.rectify(peer(place), predecessor_is_dead=True))
+
+    def test_table(self) -> None:
+        """The table says what the routing state is, with fingerprints of the keys that neighbours were proved with."""
+        self.routing.set_finger(255, peer(4000))
+        shown = self.shown()
+        self.assertEqual((shown.peer, shown.epoch, shown.time_ms, shown.whole), (peer(10), 7, NOW_MS, False))
+        self.assertEqual((shown.predecessor, shown.successors), (peer(5), peers(20, 30)))
+        self.assertEqual((shown.fingers, shown.key), (peers(4000), self.signer.public))
+        self.assertEqual(shown.fingerprints, (UNPROVED, fingerprint_of(20), UNPROVED))
+
+    def test_without_predecessor(self) -> None:
+        """A member that knows no predecessor shows none."""
+        self.routing.predecessor = None
+        shown = self.shown()
+        self.assertIsNone(shown.predecessor)
+        self.assertEqual(shown.fingerprints, (fingerprint_of(20), UNPROVED))
+
+    def test_fingers_once(self) -> None:
+        """Each finger is shown once, and none that is a successor."""
+        for k, place in ((253, 20), (254, 4000), (255, 4000)):
+            self.routing.set_finger(k, peer(place))
+        self.assertEqual(self.shown().fingers, peers(4000))
+
+    def test_same_signature(self) -> None:
+        """While nothing changes the signature of some seconds ago is shown again: signing costs."""
+        first = self.statements.signed_table()
+        self.now_ms += TABLE_FRESH_MS
+        self.assertIs(self.statements.signed_table(), first)
+
+    def test_signed_afresh(self) -> None:
+        """Asked for after more than 10 s it is signed again, with a new seq and the present time."""
+        first = self.shown()
+        self.now_ms += TABLE_FRESH_MS + 1
+        second = self.shown()
+        self.assertGreater(second.seq, first.seq)
+        self.assertEqual(second.time_ms, self.now_ms)
+
+    def test_signed_late(self) -> None:
+        """The time in a table is that of its signature, however long ago its content came to be."""
+        self.assertTrue(self.statements.table.seq)
+        self.now_ms += 3_600_000
+        self.assertEqual(self.shown().time_ms, self.now_ms)
+
+    def test_wall_clock_set_back(self) -> None:
+        """A table is signed again when its time lies in the future: the wall clock was set back."""
+        first = self.shown()
+        self.now_ms -= 60_000
+        second = self.shown()
+        self.assertEqual(second.time_ms, self.now_ms)
+        self.assertGreater(second.seq, first.seq)
+
+    def test_changed(self) -> None:
+        """After a change the new content is shown at once, with a new seq."""
+        first = self.shown()
+        self.change(7)
+        second = self.shown()
+        self.assertEqual(second.predecessor, peer(7))
+        self.assertGreater(second.seq, first.seq)
+
+    def test_table_object(self) -> None:
+        """The table for our own use is the same object until something changes."""
+        first = self.statements.table
+        self.assertIs(self.statements.table, first)
+        self.change(7)
+        self.assertIsNot(self.statements.table, first)
+
+    def test_present(self) -> None:
+        """Whoever holds a table that says what the present one says need not be sent it, however often it was signed
+        since; whoever holds an older one, another epoch's, or one to come, does.
+        """
+        first = self.shown()
+        self.now_ms += 60_000
+        second = self.shown()
+        self.assertTrue(self.statements.is_present(7, first.seq))
+        self.assertTrue(self.statements.is_present(7, second.seq))
+        self.assertFalse(self.statements.is_present(7, second.seq + 1))
+        self.assertFalse(self.statements.is_present(6, second.seq))
+        self.assertFalse(self.statements.is_present(0, 0))
+        self.change(7)
+        self.assertFalse(self.statements.is_present(7, second.seq))
+
+    def test_every_statement_has_its_seq(self) -> None:
+        """Each signature has a seq of its own: two different statements never share one (that would be evidence)."""
+        seqs = [self.shown().seq]
+        seqs.append(unpack_standing(IDENTITY, self.statements.not_member(Standing.JOINING).body)[0].seq)
+        seqs.append(unpack_acknowledged(IDENTITY, self.statements.notified(peer(5)).body)[0].seq)
+        seqs.append(unpack_standing(IDENTITY, self.statements.leave(Standing.LEAVING).body)[0].seq)
+        self.change(7)
+        seqs.append(self.shown().seq)
+        self.assertEqual(seqs, sorted(set(seqs)))
+
+    def test_not_member(self) -> None:
+        """The answer of a non-member says who, in which epoch, and why."""
+        said = self.statements.not_member(Standing.JOINING)
+        stamp, standing = unpack_standing(IDENTITY, said.body)
+        self.assertEqual((stamp.peer, stamp.epoch, stamp.time_ms, standing), (peer(10), 7, NOW_MS, Standing.JOINING))
+        self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+
+    def test_leave(self) -> None:
+        """`Leave` is the same, unasked."""
+        said = self.statements.leave(Standing.LEAVING)
+        self.assertEqual(unpack_standing(IDENTITY, said.body)[1], Standing.LEAVING)
+        self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+
+    def test_notified(self) -> None:
+        """The acknowledgement names the notifier and the key that it was proved with, if it was."""
+        for place, known in ((20, fingerprint(self.proved[peer(20)])), (5, UNPROVED)):
+            said = self.statements.notified(peer(place))
+            stamp, neighbour, named = unpack_acknowledged(IDENTITY, said.body)
+            self.assertEqual((stamp.peer, neighbour, named), (peer(10), peer(place), known))
+            self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+
+    def test_begin_epoch(self) -> None:
+        """In a new epoch everything is signed anew, seqs from the beginning; what was held of the old one is not
+        present.
+        """
+        first = self.shown()
+        self.statements.begin_epoch(8)
+        self.assertFalse(self.statements.is_present(7, first.seq))
+        second = self.shown()
+        self.assertEqual((second.epoch, second.seq), (8, 1))
+        expected = table(10, (20, 30), 5, epoch=8, seq=1, time_ms=NOW_MS)
+        self.assertEqual(second, replace(expected, fingerprints=(UNPROVED, fingerprint_of(20), UNPROVED)))
