@@ -194,6 +194,15 @@ class ReadingTests(SynchronousTestCase):
         self.tell(OWNER, value(1))
         self.assertEqual(self.reading.record, record(1))
 
+    def test_the_value_is_not_asked_of_a_replica_that_ended_it(self) -> None:
+        """At the end of a record some have its stub already: the value comes from one that still has it."""
+        self.tell(OWNER, ended(1))
+        self.tell(SECOND, ended(1))
+        self.assertEqual(self.tell(THIRD, version(1)), [Ask(THIRD, 2, True)])
+        self.assertEqual(self.tell(THIRD, ended(1)), [])
+        self.assertTrue(self.reading.done)
+        self.assertIsNone(self.reading.record)
+
     def test_content_needs_no_majority(self) -> None:
         """It proves itself: one honest replica is enough."""
         proof = Record(sha256(b"x").digest(), b"x", RecordKind.CONTENT, Version(1, b""), 1_000, 4)

@@ -218,7 +218,7 @@ class Reading:
 
     def _fetch_best(self) -> list[Ask]:
         """The value from one of those that name the best version, unless one of them is being asked for it."""
-        holders = [peer for peer, said in self._said.items() if said.precedence == self._best]
+        holders = [peer for peer, said in self._said.items() if said.precedence == self._best and not said.ended]
         if any((peer, True) in self._waiting for peer in holders):
             return []
         return [self._ask(holders[0], value=True)]

@@ -43,6 +43,9 @@ GRACE_MS = 5_000
 """For so long after its end a publication is remembered: a replica's copy lives longer by the delay of its way, and
 this node, which knows the exact end, must not serve it then."""
 
+SKEW_REPORTED_EVERY_S = 60.0
+"""A clock that is wrong is wrong for every put: one line a minute says so."""
+
 PUBLICATION_BYTES_MAX = 64 << 20
 PUBLICATIONS_MAX = 100_000
 """Beyond this the oldest are no longer looked after by this node; their replicas keep them all the same."""
@@ -110,6 +113,7 @@ class Publisher:
         self._serial = 0
         self._timer: IDelayedCall | None = None
         self._stopped = False
+        self._skew_again_s = clock.seconds()
 
     # What the node asks
 
@@ -300,18 +304,30 @@ class Publisher:
         else:
             self._versions.see(there, now_ms)
             version = self._versions.next(now_ms)
-        self._log.info(
-            "the clock of {publisher} is ahead of ours by at least {ahead_ms} ms: the put was stamped again",
-            publisher=there.publisher.hex(),
-            ahead_ms=there.ms - now_ms,
-        )
+        if self._clock.seconds() >= self._skew_again_s:
+            self._skew_again_s = self._clock.seconds() + SKEW_REPORTED_EVERY_S
+            self._log.info(
+                "the clock of {publisher} is ahead of ours by {ahead_ms} ms: a put was stamped again",
+                publisher=self._named(there.publisher),
+                ahead_ms=there.ms - now_ms,
+            )
         publication.stamped_again = True
         publication.confirmed = False
         publication.kept = replace(kept, version=version)
         self._write(publication, self._reader.route(position_of(kept.key)))
         return True
 
+    def _named(self, publisher: bytes) -> str:
+        try:
+            return str(self._reader.ring.identity.unpack(publisher))
+        except ValueError:
+            return publisher.hex() or "somebody"
+
     def _report_skew(self, answer: Refused, peer: Peer) -> None:
+        now_s = self._clock.seconds()
+        if now_s < self._skew_again_s:
+            return
+        self._skew_again_s = now_s + SKEW_REPORTED_EVERY_S
         self._log.warn(
             "{peer} refuses what is stamped here: our clock is ahead of its by {ahead_ms} ms, {most_ms} are allowed",
             peer=str(peer),

@@ -46,10 +46,10 @@ ROUND_S = 60.0
 """Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
 every read repairs what it meets."""
 
-SOON_S = 1.5
+SOON_S = 1.0
 """After a change of the ring: a few rounds of stabilization, so that those who change together are seen together."""
 
-DAMPED_S = 5.0
+DAMPED_S = 3.0
 """Between the beginnings of two rounds at least, however often the ring changes."""
 
 ROUNDS_MISSED_MAX = 3
@@ -106,6 +106,7 @@ class Repair:
         self._due_s = 0.0
         self._began_s = self._joined_s = clock.seconds() - DAMPED_S
         self._pulls = 0
+        self._comparing: dict[Peer, Deferred[bool]] = {}
         self._busy = False
         self._changed = False
         self._running = False
@@ -149,6 +150,10 @@ class Repair:
         elif self.in_step is not None and arc.length < self.in_step.length:
             # Somebody else owns the rest now; should he go again, his writes must be looked for first.
             self.in_step = arc
+        for peer, comparing in list(self._comparing.items()):
+            if peer not in self._ring.successors:
+                # It is dead or gone: the round that should replace its copies must not wait for its answer.
+                comparing.cancel()
         self.soon()
 
     def soon(self) -> None:
@@ -212,8 +217,10 @@ class Repair:
         for above, peer in enumerate(replicas, 1):
             if above >= self._copies and not (await self._holdings.summary(arc, above)).count:
                 break
-            outcomes.append(Deferred.fromCoroutine(self._compared(peer, arc, above)))
+            outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
+            outcomes.append(outcome)
         answered = await DeferredList(outcomes)
+        self._comparing.clear()
         wanted = min(self._copies - 1, len(replicas))
         in_step = sum(1 for _, right in answered[:wanted] if right)
         # With ourselves a majority: whatever was confirmed to anybody is here now.
@@ -224,7 +231,7 @@ class Repair:
     async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
         try:
             await self.reconcile(peer, arc, above, duty=True)
-        except ChordtwistError as error:
+        except (ChordtwistError, CancelledError) as error:
             self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
             return False
         return True

@@ -385,7 +385,7 @@ class Digest(Question, frozen=True):
     """
 
     kind: ClassVar[int] = 50
-    answer_within_s: ClassVar[float] = 10.0
+    answer_within_s: ClassVar[float] = 3.0
 
     after: Key
     upto: Key
@@ -417,7 +417,7 @@ class Holds(Question, frozen=True):
 
     kind: ClassVar[int] = 53
     body_bytes_max: ClassVar[int] = 8 * MARKS_MAX + 128
-    answer_within_s: ClassVar[float] = 10.0
+    answer_within_s: ClassVar[float] = 3.0
 
     after: Key
     upto: Key
