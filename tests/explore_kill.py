@@ -22,6 +22,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
 
+from chordtwist.app.cli.run import command as run_command
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
@@ -178,9 +180,7 @@ class NodeRounds:
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        from chordtwist.app.cli.run import command
-
-        command.main(["-c", str(self._config)])
+        run_command.main(["-c", str(self._config)])
 
     def _connect(self) -> socket.socket:
         ends = time.monotonic() + START_S
@@ -309,7 +309,10 @@ def child(work: Callable[[], object]) -> Iterator[int]:
     if pid == 0:
         try:
             work()
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(1)
     try:
         yield pid

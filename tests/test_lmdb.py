@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread, current_thread
 from threading import enumerate as enumerate_threads
+from typing import TypeVar
 
 import lmdb
 from hypothesis import settings
@@ -27,6 +30,8 @@ from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_stub
 from tests.store_machine import InlineWorker, LmdbStoreMachine, SteppedWorker, Turns, folder_in_memory
+
+T = TypeVar("T")
 
 WALL_MS = 1_700_000_000_000
 VALUE_BYTES_MAX = 65_495
@@ -398,6 +403,67 @@ class FullTests(DiskTests):
         self.successResultOf(done)
 
 
+class BrokenWorker(InlineWorker):
+    """Its disk fails while it is told so."""
+
+    is_broken = False
+
+    def run(self, call: Callable[[], T]) -> Deferred[T]:
+        """What LMDB does when a write fails: the transaction is gone, and nothing was changed."""
+
+        def fail() -> T:
+            call.__self__.abort()  # type: ignore[attr-defined]
+            raise lmdb.DiskError("a test", errno.EIO)
+
+        return super().run(fail if self.is_broken else call)
+
+
+class BrokenDiskTests(DiskTests):
+    """A disk that fails to write."""
+
+    def setUp(self) -> None:
+        """A store with something in it, whose disk has just begun to fail."""
+        super().setUp()
+        self.worker = BrokenWorker()
+        self.wall_ms = WALL_MS
+        self.store = LmdbRecordStore(self.directory, self.worker, lambda: 0, lambda: self.wall_ms)
+        self.kept = [make_record(b"%d" % n) for n in range(100)]
+        for kept in self.kept:
+            self.store.put(kept)
+        self.worker.is_broken = True
+
+    def test_refuses(self) -> None:
+        """Records and stubs are refused, what was there is read, and a line in the log says so once."""
+        for kept in (make_record(b"new"), make_record(b"0", value=b"other"), make_stub(b"1")):
+            self.failureResultOf(self.store.put(kept), StoreFull)
+        for kept in self.kept:
+            self.assertEqual(self.store.get(kept.key), kept)
+        self.assertEqual(self.store.records(), 100)
+        self.assertEqual(len([line for line in self.messages() if "the records cannot be written" in line]), 1)
+        self.successResultOf(self.store.close())
+
+    def test_removes_later(self) -> None:
+        """What is removed is seen no more, and is taken from the disk as soon as the disk is well again."""
+        for kept in self.kept[:99]:
+            self.store.remove(kept.key)
+        self.failureResultOf(self.store.put(make_record(b"0", value=b"other")), StoreFull)
+        self.assertIsNone(self.store.get(self.kept[0].key))
+        self.assertEqual(self.store.records(), 1)
+        self.worker.is_broken = False
+        self.successResultOf(self.store.put(make_record(b"1", value=b"other")))
+        self.successResultOf(self.store.close())
+        again = self.run_store(wall_ms=self.wall_ms).store
+        self.assertEqual({entry.key for entry in again.scan(Arc(0, 0))}, {self.kept[1].key, self.kept[99].key})
+
+    def test_closes(self) -> None:
+        """Closing comes to its end, also when something should still have been written."""
+        self.wall_ms += 60_000
+        self.store.remove(self.kept[0].key)
+        self.successResultOf(self.store.close())
+        self.assertIn("its end is not written", self.messages()[-1])
+        self.assertEqual(self.run_store(wall_ms=self.wall_ms).store.records(), 0)
+
+
 class CorruptTests(DiskTests):
     """Files that are not what was written."""
 
@@ -439,17 +505,19 @@ class CorruptTests(DiskTests):
         self.assert_set_aside()
 
     def test_one_record_unreadable(self) -> None:
-        """A record that vanished from the file while the process runs is forgotten, with a line in the log."""
+        """A record that vanished from the file while the process runs, or makes no sense any more, is forgotten, with a
+        line in the log.
+        """
         run = self.run_store()
         record = make_record(b"k")
-        run.store.put(record)
-        run.settle()
-        commit = run.store._file.change([record.key], (), 0)
-        commit()
-        run.store._file.committed(0)
-        self.assertIsNone(run.store.get(record.key))
-        self.assertEqual(list(run.store.scan(Arc(0, 0))), [])
-        self.assertEqual(len([line for line in self.messages() if "is forgotten" in line]), 1)
+        for row in ([], [(record.key, b"\2" + bytes(40))]):
+            run.store.put(record)
+            run.settle()
+            run.store._file.change([record.key], row, 0)()
+            run.store._file.committed(0)
+            self.assertIsNone(run.store.get(record.key))
+            self.assertEqual(list(run.store.scan(Arc(0, 0))), [])
+        self.assertEqual(len([line for line in self.messages() if "is forgotten" in line]), 2)
 
     def test_newer_format(self) -> None:
         """Records of a newer format are left alone, and one line says what wrote them."""

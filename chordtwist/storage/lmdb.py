@@ -103,6 +103,7 @@ class LmdbRecordStore:
         self._batches: deque[Batch] = deque()
         self._is_committing = False
         self._idle: list[Deferred[None]] = []
+        # Removed, but still on disk: to be done with the next commit that succeeds. Nobody sees them until then.
         self._undone: set[bytes] = set()
         self._warn_again_ms = now_ms()
         if map_bytes_max is None:
@@ -207,7 +208,7 @@ class LmdbRecordStore:
             if self._undone or self._skew_ms() != self._file.skew_ms:
                 await self._write(self._undone, ())
         except lmdb.Error as error:
-            self.log.warn("the end of the record store is not written: {error}", error=error)
+            self.log.warn("{path}: its end is not written: {error}", path=self._file.path, error=error)
         self._file.close()
         self._worker.stop()
 
@@ -289,32 +290,33 @@ class LmdbRecordStore:
 
     async def _commit(self, batch: Batch) -> tuple[str, set[bytes]]:
         """Commits all that can be; says why the rest is refused, and its keys."""
-        removed = batch.removed | self._undone
+        self._undone |= batch.removed
         while True:
             try:
-                await self._write(removed, batch.put.values())
+                await self._write(self._undone, batch.put.values())
             except lmdb.MapFullError:
                 if self._file.grow():
                     continue
                 reason = self._file.why_full
+                self._file.open_headroom()
+                refused = await self._shrink(batch.put)
+                self._file.close_headroom()
             except lmdb.Error as error:
                 reason = f"the records cannot be written: {error}"
+                refused = await self._shrink(batch.put)
             else:
-                break
+                self._undone.clear()
+                return "", set()
             if self._now_ms() >= self._warn_again_ms:
                 self._warn_again_ms = self._now_ms() + WARNING_INTERVAL_MS
                 self.log.warn("{path}: no more records are taken: {reason}", path=self._file.path, reason=reason)
-            return reason, await self._shrink(removed, batch.put)
-        self._undone.clear()
-        return "", set()
+            return reason, refused
 
-    async def _shrink(self, removed: set[bytes], put: dict[bytes, Kept]) -> set[bytes]:
-        """Commits removals and stubs in small steps on the headroom; returns the keys of what was not put."""
-        changes: list[tuple[bytes, Stub | None]] = [(key, None) for key in removed]
+    async def _shrink(self, put: dict[bytes, Kept]) -> set[bytes]:
+        """Commits what is to be removed and stubs, in small steps; returns the keys of what was not put."""
+        changes: list[tuple[bytes, Stub | None]] = [(key, None) for key in self._undone]
         changes += [(key, kept) for key, kept in put.items() if isinstance(kept, Stub)]
         refused = set(put)
-        self._undone = set(removed)
-        self._file.open_headroom()
         try:
             for begin in range(0, len(changes), SHRINK_CHANGES_MAX):
                 step = changes[begin : begin + SHRINK_CHANGES_MAX]
@@ -322,10 +324,7 @@ class LmdbRecordStore:
                 for key, stub in step:
                     (refused if stub else self._undone).discard(key)
         except lmdb.Error as error:
-            # What should have been removed will be with the next commit that succeeds; nobody sees it until then.
-            self.log.debug("nothing can be removed from the record store: {error}", error=error)
-        finally:
-            self._file.close_headroom()
+            self.log.debug("{path}: nothing can be removed: {error}", path=self._file.path, error=error)
         return refused
 
     async def _write(self, removed: Iterable[bytes], put: Iterable[Kept]) -> None:
