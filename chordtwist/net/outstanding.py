@@ -15,6 +15,9 @@ from chordtwist.wire.peer_messages import Answer, Question
 SWEEP_EVERY_S = 0.02
 """Least time between two sweeps: under load, a question may be given up this much late."""
 
+LATE_S = 0.1
+"""A sweep that comes so late means that this process stood still: answers may have come that nobody read."""
+
 Asked = tuple[float, Question, "Deferred[Answer]"]
 """When it is given up, by the clock; the question; what fires with its answer."""
 
@@ -67,8 +70,14 @@ class Outstanding:
             self._timer.reset(wait_s)
 
     def _sweep(self) -> None:
-        self._timer, self._sweeps_at = None, inf
         now = self._clock.seconds()
+        late_s = now - self._sweeps_at
+        self._timer, self._sweeps_at = None, inf
+        if late_s > LATE_S:
+            # Doubt oneself first: every question has as much more time as this process lost, or all of its own again.
+            for request_id, (gives_up_at, question, answered) in self._asked.items():
+                more_s = min(late_s, question.answer_within_s)
+                self._asked[request_id] = (max(gives_up_at, now) + more_s, question, answered)
         due = [request_id for request_id, asked in self._asked.items() if asked[0] <= now]
         for request_id in due:
             asked = self._asked.pop(request_id, None)

@@ -233,6 +233,7 @@ class PeerPool:
         self._dials: dict[_Dial, None] = {}
         self._look: IDelayedCall | None = None
         self._looks = 0
+        self._looked_at = 0.0
         self._stopped: Deferred[None] | None = None
 
     # The service's side
@@ -240,6 +241,7 @@ class PeerPool:
     def start(self, node: IAnswer) -> None:
         """Answer with what `node` says. Comes before the first question, either way."""
         self._node = node
+        self._looked_at = self._clock.seconds()
         self._look = self._clock.callLater(LOOK_EVERY_S, self._look_after_links)
 
     def stop(self) -> Deferred[None]:
@@ -568,8 +570,12 @@ class PeerPool:
         return True
 
     def _look_after_links(self) -> None:
-        self._look = self._clock.callLater(LOOK_EVERY_S, self._look_after_links)
         now = self._clock.seconds()
+        stood_still = now - self._looked_at > 2 * LOOK_EVERY_S
+        self._looked_at = now
+        self._look = self._clock.callLater(LOOK_EVERY_S, self._look_after_links)
+        if stood_still:
+            return  # what the others did meanwhile has not been read yet
         for link in list(self._links):
             unused_s = now - link.used_at
             if not link.is_open or unused_s < QUIET_S:
