@@ -8,6 +8,7 @@ from random import Random
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.liveness import Liveness
@@ -26,6 +27,8 @@ TRIES_MAX = 100
 
 class Pulse:
     """Checks peers, each at most once at a time, and tells `died` of those that are dead."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -52,7 +55,9 @@ class Pulse:
             self._waiting[peer].append(waiting)
         else:
             self._waiting[peer] = [waiting]
-            Deferred.fromCoroutine(self._verdict(peer)).addBoth(self._tell, peer)
+            Deferred.fromCoroutine(self._verdict(peer)).addBoth(self._tell, peer).addErrback(
+                lambda failure: self._log.failure("checking {peer} failed", failure, peer=str(peer))
+            )
         return waiting
 
     def check_all(self, peers: Iterable[Peer]) -> None:
@@ -74,10 +79,11 @@ class Pulse:
         pause_s = self._liveness.dead_after_s / TRIES_PER_LIMIT
         for attempt in range(TRIES_MAX):
             began = self._clock.seconds()
+            others = self._others_reach(peer) if attempt else None
             if await self.answers_now(peer):
                 return True
-            if attempt:
-                if await self._others_reach(peer):
+            if others is not None:
+                if await others:
                     # The path is broken, not the peer. Whoever asked tries again in its own time.
                     return True
                 self._liveness.others_tried(peer)
@@ -89,7 +95,7 @@ class Pulse:
                 await deferLater(self._clock, rest_s)
         return True
 
-    async def _others_reach(self, peer: Peer) -> bool:
+    def _others_reach(self, peer: Peer) -> Deferred[bool]:
         others = [other for other in self._others() if other != peer and not self._liveness.is_silent(other)]
         asked: list[Deferred[bool]] = []
         while others and len(asked) < OTHERS_ASKED:
@@ -99,5 +105,4 @@ class Pulse:
                     lambda answer: isinstance(answer, Pong), lambda failure: failure.trap(Unreachable) is None
                 )
             )
-        results = await DeferredList(asked)
-        return any(reached for _, reached in results)
+        return DeferredList(asked, consumeErrors=True).addCallback(lambda results: (True, True) in results)
