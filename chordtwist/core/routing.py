@@ -37,6 +37,7 @@ class Routing:
         self.fingers: dict[int, Peer] = {}
         self.changes = 0
         self._knew_everybody = False
+        self._newcomers: dict[Peer, None] = {}
 
     # What it says
 
@@ -83,6 +84,17 @@ class Routing:
                 return (*behind, self.me, *self.successors[:index]) if self.whole else behind
             before = peer.id
         return (self.me, *self.successors) if self.whole else ()
+
+    @property
+    def live_successors(self) -> Successors:
+        """The successors without newcomers that were taken in and have not gone live: what others are shown.
+
+        A newcomer must not get into lists by being copied, since nobody would take it out again when it withdraws.
+        """
+        if not self._newcomers:
+            return self.successors
+        # A ring of one shows its newcomer: else it would say that it is alone, which ends a ring of two.
+        return tuple(peer for peer in self.successors if peer not in self._newcomers) or self.successors
 
     # Zave's operations
 
@@ -163,10 +175,18 @@ class Routing:
         """Add a newcomer that announced itself, and was reached, to a whole list."""
         entries = in_order(self.me, (newcomer, *(entry for entry in self.successors if entry.id != newcomer.id)))
         entries, whole = fitted(entries, self.whole, self.entries_max)
+        self._newcomers[newcomer] = None
         return self._write(self.predecessor, entries, whole)
+
+    def gone_live(self, newcomer: Peer) -> None:
+        """A newcomer that was taken in is a member now, or will never be one."""
+        if newcomer in self._newcomers:
+            del self._newcomers[newcomer]
+            self.changes += 1
 
     def take_back(self, newcomer: Peer) -> bool:
         """Remove a newcomer that was taken in and withdrew: a whole list stays whole, it never was a member."""
+        self.gone_live(newcomer)
         entries = tuple(entry for entry in self.successors if entry != newcomer)
         return self._write(self.predecessor, entries, self.whole)
 

@@ -44,6 +44,7 @@ class Admission:
     def gone_live(self, peer: Peer) -> None:
         """A newcomer answers as a member now, or will never be one."""
         self._taken_in.pop(peer, None)
+        self._routing.gone_live(peer)
         if self._in_hand is not None and self._in_hand[0] == peer:
             self._in_hand = None
 

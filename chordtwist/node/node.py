@@ -389,6 +389,9 @@ class Node:
 
     async def _announced(self, peer: Peer, question: Announce) -> Answer:
         answer, changed = await self.admission.announcement(peer, question)
+        if self.admission.awaits(peer, question.epoch) and self.tables.epoch_of(peer) != question.epoch:
+            # What we know of its earlier run would make its first table look like another's.
+            self.tables.forget(peer)
         if changed:
             self._ring_changed()
         return answer

@@ -100,7 +100,7 @@ class Statements:
     def _renew(self) -> Table:
         routing = self._routing
         stamp = self._stamp()
-        successors = routing.successors
+        successors = routing.live_successors
         listed = set(successors)
         ring = successors if routing.predecessor is None else (routing.predecessor, *successors)
         self._changes = routing.changes
