@@ -67,7 +67,7 @@ def make_value(rng: random.Random, key: bytes) -> bytes:
 def value_of(key: bytes, number: bytes) -> bytes:
     """The one value with this number under this key; most are small, some as large as the API carries."""
     digest = sha256(key + number).digest()
-    length = 40 + digest[0] if digest[1] < 230 else 9 + int.from_bytes(digest[2:4], "big") % (VALUE_BYTES_MAX - 9)
+    length = 40 + digest[0] if digest[1] < 230 else 1 + int.from_bytes(digest[2:4], "big") % (VALUE_BYTES_MAX - 8)
     return number + (digest * (length // len(digest) + 1))[:length]
 
 

@@ -8,13 +8,14 @@ record or the digest of a stub. Times are milliseconds on the clock of the file:
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, error
 
 from chordtwist.core.records import Entry, Kept, Record, RecordKind, Seal, Stub, Version, position_of
 
 _HEAD = Struct(">BBBHQqq")
 _SEAL = Struct(">QB64s32s")
 
+_KINDS = tuple(RecordKind)
 _STUB = 1
 _SEALED = 2
 
@@ -38,19 +39,28 @@ def pack(kept: Kept, offset_ms: int) -> bytes:
     return b"".join((head, publisher, sealed, rest))
 
 
-def unpack(key: bytes, raw: memoryview, offset_ms: int) -> Kept:
-    """What was packed. @raise ValueError: that was never packed."""
-    flags, kind, copies, version, expiry_ms, until_ms, seal_at, at = _head(raw)
-    seal = None
-    if flags & _SEALED:
-        seq, length, signature, public_key = _SEAL.unpack_from(raw, seal_at)
-        seal = Seal(public_key, bytes(raw[at - length : at]), seq, signature)
-    expiry_ms -= offset_ms
-    if flags & _STUB:
-        return Stub(key, version, expiry_ms, copies, seal, bytes(raw[at:]))
-    if until_ms:
-        until_ms -= offset_ms
-    return Record(key, bytes(raw[at:]), RecordKind(kind), version, expiry_ms, copies, seal, until_ms)
+def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
+    """What was packed, of which `glance` gave `entry`: a read takes half the time when it need not build that again.
+
+    @raise ValueError: that was never packed.
+    """
+    try:
+        flags, kind, length, _, _, _, until_ms = _HEAD.unpack_from(raw)
+        at = _HEAD.size + length
+        seal = None
+        if flags & _SEALED:
+            seq, length, signature, public_key = _SEAL.unpack_from(raw, at)
+            at += _SEAL.size + length
+            seal = Seal(public_key, bytes(raw[at - length : at]), seq, signature)
+        if flags & _STUB:
+            return Stub(entry.key, entry.version, entry.expiry_ms, entry.copies, seal, bytes(raw[at:]))
+        if until_ms:
+            until_ms -= offset_ms
+        return Record(
+            entry.key, bytes(raw[at:]), _KINDS[kind], entry.version, entry.expiry_ms, entry.copies, seal, until_ms
+        )
+    except (error, IndexError):
+        raise ValueError(f"{len(raw)} bytes that are no record") from None
 
 
 def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
@@ -58,21 +68,15 @@ def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
 
     @raise ValueError: that was never packed.
     """
-    flags, kind, copies, version, expiry_ms, _, _, at = _head(raw)
-    RecordKind(kind)
-    is_stub = bool(flags & _STUB)
-    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub)
-    return entry, 0 if is_stub else len(raw) - at
-
-
-def _head(raw: memoryview) -> tuple[int, int, int, Version, int, int, int, int]:
-    """Flags, kind, copies, version, expiry, stub until, where a seal begins, where value or digest begins."""
     if len(raw) < _HEAD.size:
         raise ValueError(f"{len(raw)} bytes are too few for a record")
-    flags, kind, length, copies, version_ms, expiry_ms, until_ms = _HEAD.unpack_from(raw)
+    flags, kind, length, copies, version_ms, expiry_ms, _ = _HEAD.unpack_from(raw)
     seal_at = at = _HEAD.size + length
     if flags & _SEALED and at + _SEAL.size <= len(raw):
         at += _SEAL.size + raw[at + 8]
-    if flags > _STUB | _SEALED or at > len(raw) or (flags & _SEALED and at == seal_at):
+    if flags > _STUB | _SEALED or kind >= len(_KINDS) or at > len(raw) or (flags & _SEALED and at == seal_at):
         raise ValueError(f"{len(raw)} bytes that are no record")
-    return flags, kind, copies, Version(version_ms, bytes(raw[_HEAD.size : seal_at])), expiry_ms, until_ms, seal_at, at
+    version = Version(version_ms, bytes(raw[_HEAD.size : seal_at]))
+    is_stub = bool(flags & _STUB)
+    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub)
+    return entry, 0 if is_stub else len(raw) - at

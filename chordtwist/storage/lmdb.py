@@ -151,14 +151,15 @@ class LmdbRecordStore:
 
     def get(self, key: bytes) -> Kept | None:
         """What is kept under `key`."""
-        if key not in self._entries:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
         for batch in reversed(self._batches):
             kept = batch.put.get(key)
             if kept is not None:
                 return kept
         try:
-            kept = self._file.read(key, lambda raw: unpack(key, raw, self._offset_ms))
+            kept = self._file.read(key, lambda raw: unpack(entry, raw, self._offset_ms))
             if kept is None:
                 raise Corrupt(f"{self._file.path}: {key.hex()} vanished")
         except Corrupt as error:
