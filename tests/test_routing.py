@@ -394,6 +394,78 @@ class NewcomerTests(SynchronousTestCase):
         self.assertTrue(state.alone)
 
 
+class UnfinishedNewcomerTests(SynchronousTestCase):
+    """Newcomers between being taken in and going live."""
+
+    def test_not_shown(self) -> None:
+        """They are not shown to others, who would copy them and never take them out again."""
+        state = routing(10, (20, 40), predecessor=40, whole=True)
+        state.take_in(peer(30))
+        self.assertEqual(places(state.live_successors), [20, 40])
+        changes = state.changes
+        state.gone_live(peer(30))
+        self.assertEqual(places(state.live_successors), [20, 30, 40])
+        self.assertGreater(state.changes, changes)
+        state.gone_live(peer(30))
+        state.gone_live(peer(99))
+        self.assertEqual(state.changes, changes + 1)
+
+    def test_shown_by_a_ring_of_one(self) -> None:
+        """A ring of one shows its newcomer: it must not say that it is alone, since that ends a ring of two."""
+        state = routing(10)
+        state.begin()
+        state.take_in(peer(30))
+        self.assertEqual(places(state.live_successors), [30])
+
+    def test_keep_nothing(self) -> None:
+        """They keep nothing yet: a ring of one owns the whole circle until its newcomer goes live."""
+        state = routing(10)
+        state.begin()
+        state.take_in(peer(30))
+        self.assertTrue(state.owns(at(20)))
+        self.assertEqual(places(state.keepers(at(20))), [10])
+        state.gone_live(peer(30))
+        self.assertFalse(state.owns(at(20)))
+        self.assertEqual(places(state.keepers(at(20))), [30, 10])
+
+    def test_between_members(self) -> None:
+        """So it is among several members: the member behind the newcomer owns what will be the newcomer's."""
+        state = routing(10, (20, 40), predecessor=40, whole=True)
+        state.take_in(peer(30))
+        self.assertEqual(places(state.keepers(at(25))), [40, 10, 20])
+
+    def test_withdrawn(self) -> None:
+        """One that withdrew and comes again is a newcomer again."""
+        state = routing(10, (20,), predecessor=20, whole=True)
+        state.take_in(peer(30))
+        state.take_back(peer(30))
+        self.assertEqual(places(state.live_successors), [20])
+        state.take_in(peer(30))
+        self.assertEqual(places(state.live_successors), [20])
+
+
+class ForeignTests(SynchronousTestCase):
+    """`is_foreign`: whether a table shows another ring than ours."""
+
+    def test_own_ring(self) -> None:
+        """A whole table that names us, or any other of our successors, is of our ring."""
+        state = routing(10, (20, 30), whole=True)
+        self.assertFalse(state.is_foreign(table(20, (30, 10), whole=True)))
+        self.assertFalse(state.is_foreign(table(20, (30,), whole=True)))
+        self.assertFalse(state.is_foreign(table(25, (20,), whole=True)))
+
+    def test_other_ring(self) -> None:
+        """One that names none of them is not, though its owner is listed: as its run before, which died."""
+        state = routing(10, (20, 30), whole=True)
+        self.assertTrue(state.is_foreign(table(20, (), whole=True)))
+        self.assertTrue(state.is_foreign(table(20, (40, 50), whole=True)))
+
+    def test_not_known(self) -> None:
+        """A table that is not whole does not tell, and whoever has no successors cannot."""
+        self.assertFalse(routing(10, (20, 30)).is_foreign(table(20, (40, 50))))
+        self.assertFalse(routing(10).is_foreign(table(20, (40, 50), whole=True)))
+
+
 class FingersTests(SynchronousTestCase):
     """Fingers (Chord paper, section 4.3; we count them from 0)."""
 

@@ -59,7 +59,7 @@ class Routing:
     def owns(self, position: RingId) -> bool:
         """Whether the position lies between the predecessor and ourselves."""
         if self.predecessor is None:
-            return self.alone
+            return self.whole and not self._live()
         return position in Arc(self.predecessor.id, self.me.id)
 
     def everybody(self) -> list[Peer]:
@@ -75,15 +75,16 @@ class Routing:
 
         Never more than there are members.
         """
+        successors = self._live()
         if self.owns(position):
-            return (self.me, *self.successors)
+            return (self.me, *successors)
         before = self.me.id
-        for index, peer in enumerate(self.successors):
+        for index, peer in enumerate(successors):
             if position in Arc(before, peer.id):
-                behind = self.successors[index:]
-                return (*behind, self.me, *self.successors[:index]) if self.whole else behind
+                behind = successors[index:]
+                return (*behind, self.me, *successors[:index]) if self.whole else behind
             before = peer.id
-        return (self.me, *self.successors) if self.whole else ()
+        return (self.me, *successors) if self.whole else ()
 
     @property
     def live_successors(self) -> Successors:
@@ -91,10 +92,8 @@ class Routing:
 
         A newcomer must not get into lists by being copied, since nobody would take it out again when it withdraws.
         """
-        if not self._newcomers:
-            return self.successors
         # A ring of one shows its newcomer: else it would say that it is alone, which ends a ring of two.
-        return tuple(peer for peer in self.successors if peer not in self._newcomers) or self.successors
+        return self._live() or self.successors
 
     # Zave's operations
 
@@ -226,6 +225,11 @@ class Routing:
         wanted = set(self.fingers_wanted())
         for k in [k for k in self.fingers if k not in wanted]:
             self.set_finger(k, None)
+
+    def _live(self) -> Successors:
+        if not self._newcomers:
+            return self.successors
+        return tuple(peer for peer in self.successors if peer not in self._newcomers)
 
     def _write(self, predecessor: Peer | None, successors: Successors, whole: bool) -> bool:
         self._knew_everybody = whole

@@ -77,7 +77,6 @@ class Admission:
             return JoinFailure("the ring is changing", busy=True), False
         if not self._hand_is_free_for(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
-        members = self._members()
         self._in_hand, self._since = newcomer, self._clock.seconds()
         if not await self._dialled_back(peer):
             self.gone_live(peer)
@@ -85,6 +84,7 @@ class Admission:
         if self._in_hand != newcomer or not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
         self._taken_in[peer] = question.epoch
+        members = self._members()
         return members, routing.take_in(peer)
 
     def _hand_is_free_for(self, newcomer: tuple[Peer, int], now: float) -> bool:
