@@ -1,0 +1,137 @@
+"""Behaviour of a search over a network: what a lookup asks, and what becomes of silence."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.lookup import Lookup
+from chordtwist.core.peer import Peer
+from chordtwist.core.table import Table
+from chordtwist.node.search import PATIENCE_S, search
+from chordtwist.node.tables import Tables
+from chordtwist.simulation.signer import verify_simulated
+from tests.builders import IDENTITY, Neighbourhood, at, large_ring, peer, peers, places
+
+RING = large_ring(2, 20, 30, 40, 50, 60, 70, 80)
+
+
+class SearchTests(SynchronousTestCase):
+    """From 10, which is no member, for position 65 in a ring of 20 to 80, two successors each."""
+
+    def setUp(self) -> None:
+        """All members show their tables."""
+        self.scene = Neighbourhood(10, *RING)
+        self.scene.show(*RING.values())
+        link = self.scene.link
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock)
+        self.lookup = Lookup(at(65))
+
+    def begin(self, *contacts: int) -> Deferred[Lookup]:
+        self.lookup.hear(peers(*contacts))
+        return search(self.lookup, self.tables.fetch, self.scene.link.clock)
+
+    def found(self) -> list[int]:
+        route = self.lookup.route(3)
+        return [] if route is None else places(route.replicas)
+
+    def asked(self) -> list[int]:
+        return [place for place in RING if self.scene.asked(place)]
+
+    def test_found(self) -> None:
+        """It fires with its lookup, which then has a route."""
+        searched = self.begin(20)
+        self.scene.advance(1)
+        self.assertIs(self.successResultOf(searched), self.lookup)
+        self.assertEqual(self.found(), [70, 80, 20])
+
+    def test_nobody_to_ask(self) -> None:
+        """With nobody to ask it fires at once, with nothing."""
+        self.assertIs(self.successResultOf(self.begin()), self.lookup)
+        self.assertEqual(self.found(), [])
+
+    def test_never_more_than_three(self) -> None:
+        """Not more than three questions are under way while they are answered."""
+        self.begin(20, 30, 40, 50, 60)
+        self.scene.advance(0.055)
+        self.assertEqual(self.asked(), [40, 50, 60])
+
+    def test_no_timer_left(self) -> None:
+        """When it has ended it leaves no timer behind."""
+        self.begin(20)
+        self.scene.advance(0.9)
+        self.assertEqual(self.scene.link.clock.calls, 0)
+
+    def test_silent(self) -> None:
+        """A silent peer holds nothing up: the next best is asked, and the search ends without its answer."""
+        self.scene.silence(60)
+        searched = self.begin(60, 20)
+        self.scene.advance(0.5)
+        self.successResultOf(searched)
+        self.assertEqual(self.found(), [70, 80, 20])
+
+    def test_impatient(self) -> None:
+        """Three silent peers keep their places for `PATIENCE_S`; then others are asked, before a time limit ends."""
+        self.scene.silence(40, 50, 60)
+        self.begin(40, 50, 60, 20, 30)
+        self.scene.advance(PATIENCE_S - 0.02)
+        self.assertEqual(self.asked(), [])
+        self.scene.advance(0.2)
+        self.assertEqual(self.asked(), [20, 30])
+
+    def test_late_answer_counts(self) -> None:
+        """An answer that comes after our patience has ended still counts."""
+        self.scene.network.slow_down(peer(60), 200_000)
+        searched = self.begin(60)
+        self.scene.advance(0.9)
+        self.successResultOf(searched)
+        self.assertEqual(self.found()[0], 70)
+
+    def test_everybody_silent(self) -> None:
+        """When all are silent it ends, bounded by their time limits, with nothing."""
+        self.scene.silence(*RING)
+        searched = self.begin(20, 30, 40)
+        self.scene.advance(1.1)
+        self.successResultOf(searched)
+        self.assertEqual(self.found(), [])
+        self.assertEqual(self.scene.link.clock.calls, 0)
+
+    def test_liar(self) -> None:
+        """A peer whose answer is no table is passed over like a silent one."""
+        self.scene.others[60].reply = self.scene.others[20].reply
+        searched = self.begin(60, 50)
+        self.scene.advance(0.9)
+        self.successResultOf(searched)
+        self.assertEqual(self.found()[0], 70)
+
+    def test_answers_after_the_end(self) -> None:
+        """Answers that come when it has ended change nothing."""
+        late: dict[Peer, Deferred[Table]] = {}
+
+        def fetch(whom: Peer) -> Deferred[Table]:
+            late[whom] = Deferred()
+            return late[whom]
+
+        self.lookup.hear(peers(70, 60, 50))
+        searched = search(self.lookup, fetch, self.scene.link.clock)
+        late[peer(60)].callback(RING[60])
+        late[peer(70)].callback(RING[70])
+        self.successResultOf(searched)
+        late[peer(50)].callback(RING[50])
+        self.assertEqual(self.found(), [70, 80, 20])
+
+    def test_silence_after_the_end(self) -> None:
+        """Nor does silence."""
+        late: dict[Peer, Deferred[Table]] = {}
+
+        def fetch(whom: Peer) -> Deferred[Table]:
+            late[whom] = Deferred()
+            return late[whom]
+
+        self.lookup.hear(peers(70, 60, 50))
+        searched = search(self.lookup, fetch, self.scene.link.clock)
+        late[peer(60)].callback(RING[60])
+        late[peer(70)].callback(RING[70])
+        self.successResultOf(searched)
+        late[peer(50)].errback(CancelledError())
+        self.assertEqual(self.found(), [70, 80, 20])
