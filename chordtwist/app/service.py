@@ -32,7 +32,7 @@ from chordtwist.net.api_address import listening_endpoint
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
 from chordtwist.net.peer_pool import Limits as LinkLimits
-from chordtwist.net.peer_pool import PeerPool
+from chordtwist.net.peer_pool import PeerPool, links_bound
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IDht, IRecordStore
 from chordtwist.node.node import Node
@@ -53,13 +53,14 @@ class StartError(ChordtwistError):
     """The node cannot start, for a reason that its operator can mend and that stands here in one line."""
 
 
-def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -> MultiService:
+def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], nodes_here: int = 1) -> NodeService:
     """The service that is one node; started, it joins its ring, stopped, it leaves it.
 
     `on_shutdown` is called when a client of the API asks for SHUTDOWN, after the node has left; it is to stop the
     service and then the process.
 
     @param reactor: its clock must be monotonic.
+    @param nodes_here: how many nodes this process runs, which share its file descriptors.
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
     if config.web.address is not None:
@@ -81,7 +82,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
     secret = config.tls.secret.encode()
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
-    pool = PeerPool(reactor, introduction, tls, dial_from(config), limits=of_links)
+    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     acquaintances = Acquaintances(
         me,
@@ -123,7 +124,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object]) -
         remember()
 
     p2p = config.dht.p2p_address
-    whole = OrderedService(reactor)
+    whole = NodeService(reactor, dht)
     for part in (
         Part("store", stop=keeping.close),
         Part("links", start=lambda: pool.start(node), stop=pool.stop),
@@ -239,6 +240,14 @@ class OrderedService(MultiService):
             except Exception:
                 # A bug in one part must not keep the store behind it from being closed.
                 self._log.failure("{part}: stopping failed", part=service.name)
+
+
+class NodeService(OrderedService):
+    """One whole node; `dht` is what a program in the same process puts to it and gets from it."""
+
+    def __init__(self, clock: IReactorTime, dht: IDht) -> None:
+        super().__init__(clock)
+        self.dht = dht
 
 
 class Listener(StreamServerEndpointService):

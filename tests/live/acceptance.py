@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from tests.live.fleet import Client, Fleet, Key, value_of
+from tests.live.fleet import Client, Fleet, Herd, Key, value_of
 
 KEYS = 200
 VALUE_BYTES_MAX = 65_495
@@ -25,7 +25,7 @@ Result = dict[str, object]
 def write(fleet: Fleet, count: int, lengths: Callable[[int], int], seed: int = 1) -> dict[Key, bytes]:
     """PUT `count` keys at random nodes; returns what was put."""
     rng = random.Random(seed)
-    clients = {number: fleet.client(number) for number in fleet.processes}
+    clients = {number: fleet.client(number) for number in fleet.numbers}
     stored = {}
     for index in range(count):
         key = rng.randbytes(32)
@@ -41,7 +41,7 @@ def write(fleet: Fleet, count: int, lengths: Callable[[int], int], seed: int = 1
 def wrong_reads(fleet: Fleet, stored: dict[Key, bytes]) -> int:
     """Reads that are not right, over all keys at all nodes."""
     wrong = 0
-    for number in fleet.processes:
+    for number in fleet.numbers:
         client = fleet.client(number)
         keys = list(stored)
         for start in range(0, len(keys), 50):
@@ -190,7 +190,7 @@ def shut_down(tls: str) -> Result:
         client.get(mortal)
         took_s, status = leave(fleet, 3)
         fleet.wait_for_ring(10)
-        others = [fleet.client(number) for number in fleet.processes]
+        others = [fleet.client(number) for number in fleet.numbers]
         wrong = sum(other.get(mortal) != b"mortal" or other.get(lasting) != b"lasting" for other in others)
         time.sleep(max(0.0, put_at + 8.1 - time.monotonic()))
         wrong += sum(other.get(mortal) is not None or other.get(lasting) != b"lasting" for other in others)
@@ -202,7 +202,7 @@ def short_lived(tls: str) -> Result:
     with Fleet(tls=tls) as fleet:
         fleet.start(range(1, 6))
         fleet.wait_for_ring(20)
-        clients: dict[int, Client] = {number: fleet.client(number) for number in fleet.processes}
+        clients: dict[int, Client] = {number: fleet.client(number) for number in fleet.numbers}
         early = late = 0
         rng = random.Random(3)
         for _ in range(10):
@@ -218,6 +218,80 @@ def short_lived(tls: str) -> Result:
         return {"missing_at_0.5_s": early, "alive_at_1.1_s": late, "wrong": early + late}
 
 
+def copies_of(fleet: Fleet, stored: dict[Key, bytes]) -> int:
+    """How many records all nodes hold together."""
+    return sum(int(str(state["records"])) for state in fleet.statuses().values())
+
+
+def hundred(tls: str) -> Result:
+    """100 nodes in ten processes, 2,000 keys with 8 copies; kill -9 of three processes, 30 nodes, at once."""
+    with Herd(10, {"replication": 8}, tls) as fleet:
+        fleet.start(range(10))
+        formed_s = fleet.wait_for_ring(120)
+        stored = write(fleet, 2000, lambda index: 100)
+        settle_s = until_copies(fleet, stored, 8, 60)
+        fleet.kill([3, 5, 8])
+        began = time.monotonic()
+        reader = random.Random(1)
+        readers = [fleet.client(number) for number in reader.sample(fleet.numbers, 8)]
+        result: Result = {"formed_s": formed_s, "settled_s": settle_s}
+        for after_s in (0, 10):
+            time.sleep(max(0.0, began + after_s - time.monotonic()))
+            wrong = 0
+            for index, key in enumerate(stored):
+                wrong += readers[index % len(readers)].get(key) != stored[key]
+            result[f"right_at_{after_s}_s"] = round(1 - wrong / len(stored), 5)
+        result["copies_restored_s"] = until_copies(fleet, stored, 8, 60, began)
+        result["wrong"] = wrong + (result["right_at_0_s"] < 0.999) + (result["copies_restored_s"] > 60)  # type: ignore[operator]
+        return result
+
+
+def until_copies(
+    fleet: Fleet, stored: dict[Key, bytes], copies: int, within_s: float, began: float | None = None
+) -> float:
+    """Seconds until the nodes hold `copies` of every key together; more than `within_s` when they did not."""
+    start = time.monotonic() if began is None else began
+    while copies_of(fleet, stored) < copies * len(stored):
+        if time.monotonic() - start > within_s:
+            return time.monotonic() - start
+        time.sleep(0.5)
+    return time.monotonic() - start
+
+
+def rolling(tls: str) -> Result:
+    """Every one of 20 nodes is restarted, one after another, while keys are written: nothing lost, nothing stale."""
+    with Fleet({"state_dir": "yes"}, tls) as fleet:
+        fleet.start(range(1, 21), (1, 2, 3))
+        fleet.wait_for_ring(40)
+        stored = write(fleet, KEYS, lambda index: 100)
+        rng = random.Random(5)
+        for number in range(1, 21):
+            changed = rng.sample(list(stored), 5)
+            writer = fleet.client(rng.choice([other for other in fleet.numbers if other != number]))
+            for key in changed:
+                stored[key] = value_of(rng.getrandbits(32), 100)
+                writer.put(key, stored[key])
+            status = leave(fleet, number)[1]
+            assert status == 0, fleet.log(number)
+            stored |= write(fleet, 5, lambda index: 100, seed=100 + number)
+            fleet.start([number], (1, 2, 3))
+            fleet.wait_for_ring(20)
+            writer.close()
+        return {"keys": len(stored), "wrong": wrong_reads(fleet, stored)}
+
+
+def halving(tls: str) -> Result:
+    """Half of 40 nodes leave one by one, with one copy of each key: nothing is lost."""
+    with Fleet({"replication": 1}, tls) as fleet:
+        fleet.start(range(1, 41))
+        fleet.wait_for_ring(60)
+        stored = write(fleet, KEYS, lambda index: 1024)
+        time.sleep(1)
+        took_s = max(leave(fleet, number)[0] for number in range(2, 41, 2))
+        fleet.wait_for_ring(20)
+        return {"longest_leave_s": took_s, "wrong": wrong_reads(fleet, stored)}
+
+
 def leave(fleet: Fleet, number: int) -> tuple[float, int]:
     """SHUTDOWN one node: seconds until its process ended, and its status."""
     began = time.monotonic()
@@ -228,7 +302,20 @@ def leave(fleet: Fleet, number: int) -> tuple[float, int]:
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (five, twentyfive, killed, fifty, growing, restarted, merging, shut_down, short_lived)
+    for scenario in (
+        five,
+        twentyfive,
+        killed,
+        fifty,
+        growing,
+        restarted,
+        merging,
+        shut_down,
+        short_lived,
+        hundred,
+        rolling,
+        halving,
+    )
 }
 
 

@@ -90,6 +90,7 @@ class Fleet:
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fleet-")
+        self.folder = Path(self._folder.name)
         self._dht = dict(dht or {})
         self._tls = tls
         # Fleets that run at the same time stay out of each other's way.
@@ -102,38 +103,51 @@ class Fleet:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    @property
+    def numbers(self) -> list[int]:
+        """The nodes that run."""
+        return list(self.processes)
+
     def host(self, number: int) -> str:
         """The address of one node."""
         return f"{self._prefix}{number}"
 
     def log(self, number: int) -> str:
         """What a node wrote to standard error so far."""
-        return (Path(self._folder.name) / f"{number}.log").read_text()
+        return (self.folder / f"{number}.log").read_text()
 
     def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,)) -> None:
         """Start nodes that list the nodes `bootstrap`."""
-        folder = Path(self._folder.name)
         for number in numbers:
-            options = {
+            options: dict[str, object] = {
                 "api_address": f"{self.host(number)}:{API_PORT}",
                 "p2p_address": f"{self.host(number)}:{P2P_PORT}",
                 "bootstrap_node": ", ".join(f"{self.host(other)}:{P2P_PORT}" for other in bootstrap),
                 **self._dht,
             }
-            if self._dht.get("state_dir"):
-                options["state_dir"] = str(folder / f"state-{number}")
-            config = folder / f"{number}.ini"
-            lines = "\n".join(f"{key} = {value}" for key, value in options.items())
-            config.write_text(f"[dht]\n{lines}\n[tls]\nmode = {self._tls}\n")
-            with open(folder / f"{number}.log", "ab") as log:
-                self.processes[number] = subprocess.Popen(
-                    [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)],
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-                )
+            config = self._config(number, options)
+            self.processes[number] = self._run(
+                number, [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
+            )
+
+    def _config(self, number: int, options: Mapping[str, object]) -> Path:
+        config = self.folder / f"{number}.ini"
+        lines = [f"{key} = {value}" for key, value in options.items() if key != "state_dir"]
+        if options.get("state_dir"):
+            lines.append(f"state_dir = {self.folder / f'state-{number}'}")
+        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", ""]))
+        return config
+
+    def _run(self, number: int, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with open(self.folder / f"{number}.log", "ab") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            )
 
     def kill(self, numbers: Iterable[int]) -> None:
         """SIGKILL, all at once."""
@@ -167,7 +181,7 @@ class Fleet:
     def statuses(self) -> dict[int, dict[str, object]]:
         """The state of every node."""
         states = {}
-        for number in self.processes:
+        for number in self.numbers:
             client = self.client(number)
             states[number] = client.status()
             client.close()
@@ -194,7 +208,7 @@ class Fleet:
 
     def wait_for_ring(self, within_s: float) -> float:
         """Seconds until the living nodes are one ring; raises after `within_s`."""
-        for number in self.processes:
+        for number in self.numbers:
             self.client(number, within_s=60).close()
         answering = time.monotonic()
         while not self.is_one_ring():
@@ -202,3 +216,28 @@ class Fleet:
                 raise AssertionError(f"no ring after {within_s} s: {self.statuses()}")
             time.sleep(0.1)
         return time.monotonic() - answering
+
+
+class Herd(Fleet):
+    """The same, with `per_process` nodes in each process (``chordtwist testnet``); killing ends a whole process."""
+
+    def __init__(self, per_process: int, dht: Mapping[str, object] | None = None, tls: str = "open") -> None:
+        super().__init__(dht, tls)
+        self._per_process = per_process
+
+    @property
+    def numbers(self) -> list[int]:
+        """The nodes that run."""
+        return [
+            group * self._per_process + node for group in self.processes for node in range(1, self._per_process + 1)
+        ]
+
+    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,)) -> None:
+        """Start processes, numbered from 0."""
+        for group in numbers:
+            config = self._config(group, self._dht)
+            first, join = group * self._per_process + 1, self.host(bootstrap[0])
+            here = ["--first", self.host(first), "--join", join, "-c", str(config)]
+            self.processes[group] = self._run(
+                group, [str(BIN / "chordtwist"), "testnet", str(self._per_process), *here]
+            )

@@ -1,0 +1,150 @@
+"""``chordtwist testnet``: a whole ring in one process, to try things with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+import click
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import globalLogBeginner
+
+from chordtwist.app import config as configuration
+from chordtwist.app import log_lines
+from chordtwist.app.addresses import Address
+from chordtwist.app.config import Level, NodeConfig
+from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
+from chordtwist.app.service import StartError, build
+
+API_PORT_ABOVE = 1000
+"""The habitual ports are 6401 for nodes and 7401 for the API."""
+
+NODES_MAX = 2000
+LOOK_EVERY_S = 0.2
+
+
+@click.command()
+@click.argument("nodes", metavar="N", type=click.IntRange(1, NODES_MAX))
+@click.option(
+    "--base-port",
+    metavar="P",
+    type=click.IntRange(1, 65_535 - API_PORT_ABOVE),
+    default=6401,
+    show_default=True,
+    help=f"Port of the nodes among each other; their APIs are at P + {API_PORT_ABOVE}.",
+)
+@click.option("--first", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address of the first node.")
+@click.option("--join", metavar="ADDRESS", help="A node of another testnet to join, instead of beginning a ring.")
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    type=click.Path(),
+    help="A configuration for all of them; addresses and bootstrap nodes in it are replaced.",
+)
+def command(nodes: int, base_port: int, first: str, join: str | None, path: str | None) -> None:
+    """Run N nodes on loopback addresses of their own, 127.0.0.1 and up, in one process.
+
+    Every node has its own API, links and records, as N processes would have. SHUTDOWN at one of them lets that node
+    leave; Ctrl-C lets all of them leave.
+
+    \b
+    chordtwist testnet 10
+    chordtwist put greeting hello --api 127.0.0.3:7401
+    chordtwist get greeting --api 127.0.0.8:7401
+    """
+    try:
+        addresses = loopback_addresses(first, nodes)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    common = NodeConfig() if path is None else configuration.read_file(path)
+    if path is None:
+        # Hundreds of nodes that each say when they joined say nothing.
+        common = replace(common, log=replace(common.log, level=Level.WARN))
+    globalLogBeginner.beginLoggingTo([log_lines.observer(common.log, sys.stderr, os.environ)], redirectStandardIO=False)
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    use_all_descriptors()
+    EndingSignals(reactor).install()
+    testnet = Testnet(reactor)
+    try:
+        for address in addresses:
+            testnet.add(node_config(common, address, base_port, join or first), nodes)
+        testnet.privilegedStartService()
+        testnet.startService()
+    except StartError as error:
+        raise click.ClickException(str(error)) from None
+    reactor.addSystemEventTrigger("before", "shutdown", testnet.stopService)
+    began = reactor.seconds()
+
+    def look() -> None:
+        if testnet.members < nodes:
+            return
+        looking.stop()
+        click.echo(
+            f"{nodes} nodes on {addresses[0]} to {addresses[-1]}, formed in {reactor.seconds() - began:.1f} s;"
+            f" APIs at port {base_port + API_PORT_ABOVE}"
+        )
+
+    looking = LoopingCall(look)
+    looking.clock = reactor
+    reactor.callWhenRunning(looking.start, LOOK_EVERY_S)
+    reactor.run()
+
+
+def loopback_addresses(first: str, count: int) -> list[str]:
+    """`count` loopback addresses from `first` on.
+
+    @raise ValueError: that is no loopback address, or there are not so many behind it.
+    """
+    start = ip_address(first)
+    addresses = [start + number for number in range(count)]
+    if start.version != 4 or not all(address.is_loopback for address in addresses):
+        raise ValueError(f"{first} and the {count - 1} addresses behind it are not all IPv4 loopback addresses")
+    return [str(address) for address in addresses]
+
+
+def node_config(common: NodeConfig, address: str, port: int, bootstrap: str) -> NodeConfig:
+    """The configuration of one of the nodes."""
+    state = common.dht.state_dir
+    dht = replace(
+        common.dht,
+        api_address=Address(address, port + API_PORT_ABOVE),
+        p2p_address=Address(address, port),
+        public_address=None,
+        bootstrap_node=(Address(bootstrap, port),),
+        state_dir=None if state is None else state / address,
+    )
+    return replace(common, dht=dht)
+
+
+class Testnet(MultiService):
+    """The nodes of one process. A node that was told to leave is gone; the others stay."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__()
+        self._reactor = reactor
+
+    def add(self, config: NodeConfig, nodes_here: int) -> None:
+        """One more node.
+
+        @raise StartError: as `build`.
+        """
+        node = build(config, self._reactor, lambda: node.stopService(), nodes_here)
+        node.setServiceParent(self)
+
+    @property
+    def members(self) -> int:
+        """How many nodes are members of the ring."""
+        return sum(node.dht.status()["member"] is True for node in self)
+
+    def stopService(self) -> Deferred[None]:
+        """Let all of them leave at once; fires when they have."""
+        return DeferredList([node.stopService() for node in self]).addCallback(lambda _: None)

@@ -1,0 +1,46 @@
+"""A whole ring in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.addresses import Address
+from chordtwist.app.cli import main
+from chordtwist.app.cli.testnet import loopback_addresses, node_config
+from chordtwist.app.config import DhtSection, NodeConfig
+
+
+class TestnetTests(SynchronousTestCase):
+    """What the nodes of a testnet are."""
+
+    def test_addresses_follow_one_another(self) -> None:
+        """The nodes have the addresses from the first on, across the last number of an address too."""
+        self.assertEqual(["127.0.0.254", "127.0.0.255", "127.0.1.0"], loopback_addresses("127.0.0.254", 3))
+
+    def test_loopback_only(self) -> None:
+        """An address that is not loopback, or a run of them that leaves it, is refused."""
+        for first, count in (("10.0.0.1", 1), ("127.255.255.255", 2), ("::1", 1)):
+            self.assertRaises(ValueError, loopback_addresses, first, count)
+
+    def test_config(self) -> None:
+        """A node has its own address, API and state; the rest is as the common configuration says."""
+        common = NodeConfig(dht=DhtSection(successors=8, state_dir=Path("/state")))
+        config = node_config(common, "127.0.0.7", 6500, "127.0.0.1")
+        self.assertEqual(
+            DhtSection(
+                api_address=Address("127.0.0.7", 7500),
+                p2p_address=Address("127.0.0.7", 6500),
+                bootstrap_node=(Address("127.0.0.1", 6500),),
+                successors=8,
+                state_dir=Path("/state/127.0.0.7"),
+            ),
+            config.dht,
+        )
+
+    def test_bad_usage(self) -> None:
+        """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""
+        for arguments in (["0"], ["3000"], ["2", "--first", "10.0.0.1"], ["2", "--first", "here"]):
+            self.assertEqual(2, CliRunner().invoke(main, ["testnet", *arguments]).exit_code)
