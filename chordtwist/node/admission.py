@@ -81,6 +81,11 @@ class Admission:
         if not await self._dialled_back(peer):
             self.gone_live(peer)
             return JoinFailure(f"you cannot be reached at {peer} from {routing.me}"), False
+        holder = next((member for member in routing.successors if member.id == peer.id and member != peer), None)
+        if holder is not None and await self._dialled_back(holder):
+            # Another port of one address: whoever else runs programs there does not take a live node's place.
+            self.gone_live(peer)
+            return JoinFailure(f"{holder} holds that place"), False
         if self._in_hand != newcomer or not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
         self._taken_in[peer] = question.epoch

@@ -50,6 +50,7 @@ class Flood:
         self.done: Counter[str] = Counter()
         self._papers = Papers(comes_from) if tls else None
         self._ends_at = 0.0
+        self._threads: list[Thread] = []
         self._attacks: tuple[tuple[str, int, Callable[[], None]], ...] = (
             ("connections", 4, self._connect),
             ("half handshakes", 4, self._half_handshake),
@@ -64,13 +65,16 @@ class Flood:
             ("puts", 4, lambda: self._ask_on("puts", _put)),
         )
 
-    def run(self, seconds: float) -> None:
-        """Attack for so long."""
+    def start(self, seconds: float) -> None:
+        """Attack for so long from now on."""
         self._ends_at = time.monotonic() + seconds
-        threads = [Thread(target=self._again, args=attack, daemon=True) for attack in self._spread()]
-        for thread in threads:
+        self._threads = [Thread(target=self._again, args=attack, daemon=True) for attack in self._spread()]
+        for thread in self._threads:
             thread.start()
-        for thread in threads:
+
+    def join(self) -> None:
+        """Wait for the end of it."""
+        for thread in self._threads:
             thread.join(max(0.0, self._ends_at + 5 - time.monotonic()))
 
     def _spread(self) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -316,7 +320,8 @@ def main() -> None:
     if asked.attack:
         os.nice(19)
         flood = Flood(asked.attack, ATTACKER, asked.tls)
-        flood.run(asked.seconds)
+        flood.start(asked.seconds)
+        flood.join()
         print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
         os._exit(0)
     print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls)))
