@@ -203,6 +203,7 @@ class PeerProtocol(Protocol):
     """
 
     _log = Logger()
+    _outstanding: Outstanding  # from the other side's Hello on
 
     def __init__(
         self, owner: LinkOwner, introduction: Introduction, tls: Tls | None, clock: IReactorTime, dialled: Peer | None
@@ -223,7 +224,6 @@ class PeerProtocol(Protocol):
         self._patience: IDelayedCall | None = None
         self._limit: IDelayedCall | None = None
         self._frames = FrameReader(BODY_BYTES_MAX)
-        self._outstanding: Outstanding | None = None
         self._owed: set[int] = set()
         self._next_id = 0
         self._answering = 0
@@ -242,8 +242,7 @@ class PeerProtocol(Protocol):
     @property
     def under_way(self) -> int:
         """Questions that wait for their answer, both ways."""
-        ours = 0 if self._outstanding is None else len(self._outstanding)
-        return ours + self._answering + len(self._held)
+        return len(self._outstanding) + self._answering + len(self._held)
 
     @property
     def partial_bytes(self) -> int:
@@ -258,7 +257,7 @@ class PeerProtocol(Protocol):
 
     def send(self, asked: Asked) -> None:
         """Put a question to the peer whose time is running already."""
-        outstanding = cast(Outstanding, self._outstanding)
+        outstanding = self._outstanding
         if len(outstanding) >= ASKED_MAX or self._blocked_bytes >= BLOCKED_BYTES_MAX:
             error = Unreachable(cast(Met, self.met).peer, "too many questions to it wait already")
             self._clock.callLater(0, asked[2].errback, error)
@@ -394,10 +393,10 @@ class PeerProtocol(Protocol):
     # Questions and answers
 
     def _take_answer(self, kind: int, request_id: int, body: bytes) -> None:
-        message = decode(kind, body)
-        asked = cast(Outstanding, self._outstanding).take(request_id)
+        answer: Any = decode(kind, body)
+        asked = self._outstanding.take(request_id)
         if asked is not None:
-            asked[2].callback(cast(Answer, message))
+            asked[2].callback(answer)
         elif request_id in self._owed:
             self._owed.remove(request_id)
         else:
@@ -465,10 +464,10 @@ class PeerProtocol(Protocol):
             cast(Any, self.transport).resumeProducing()
 
     def _answer(self, kind: int, request_id: int, body: bytes) -> None:
-        question = decode(kind, body)
+        question: Any = decode(kind, body)
         self._owner.spent(self, COSTS.get(kind, 1) + len(body) / BYTES_PER_COST)
         try:
-            answer = self._owner.answer(self, cast(Question, question))
+            answer = self._owner.answer(self, question)
         except (Malformed, Untruthful):
             raise
         except Exception:
@@ -551,7 +550,7 @@ class PeerProtocol(Protocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        unanswered = [] if self._outstanding is None else self._outstanding.take_all()
+        unanswered = [] if self.met is None else self._outstanding.take_all()
         if self.connected:
             if self._can_speak and end is not End.HEARD:
                 self._writes.append(pack_frame(_GOODBYE, 0, encode(Goodbye(reason[:REASON_MAX]))))
