@@ -162,14 +162,15 @@ class Neighbourhood:
         self.network = SimulatedNetwork(self.clock, Random(1), Trace(), Weather(constant(10_000)))
         self.me = peer(me)
         self.ours = ScriptedAnswers()
-        self.link = self._start(self.me, self.ours)
+        self.link = self.start(self.me, self.ours)
         self.others: dict[int, ScriptedAnswers] = {}
         self.links: dict[int, SimulatedLink] = {}
         for place in others:
             self.others[place] = ScriptedAnswers()
-            self.links[place] = self._start(peer(place), self.others[place])
+            self.links[place] = self.start(peer(place), self.others[place])
 
-    def _start(self, peer: Peer, answers: ScriptedAnswers) -> SimulatedLink:
+    def start(self, peer: Peer, answers: ScriptedAnswers) -> SimulatedLink:
+        """Another host."""
         link = self.network.link(peer, signer(peer).public)
         link.listen(answers)
         return link

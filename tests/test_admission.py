@@ -1,0 +1,231 @@
+"""Behaviour of a member that receives newcomers."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.liveness import Liveness
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.node.admission import COMING, LIVE, WENT_LIVE_MAX, WITHDRAWN, Admission
+from chordtwist.node.pulse import Pulse
+from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
+from tests.builders import Neighbourhood, peer, peers, places, routing
+
+FREE_AFTER_S = 6.0
+
+
+class AdmissionTestCase(SynchronousTestCase):
+    """We stand at 50; newcomers at 20, 30 and 40 answer."""
+
+    def setUp(self) -> None:
+        """A small ring of 10, 50 and 80."""
+        self.scene = Neighbourhood(50, 10, 80, 20, 30, 40)
+        self.admit(routing(50, (80, 10), predecessor=10, whole=True))
+
+    def admit(self, state: Routing) -> None:
+        link = self.scene.link
+        self.routing = state
+        pulse = Pulse(link.ask, Liveness(3.0), lambda: [], lambda died: None, link.clock, Random(1))
+        self.admission = Admission(state, pulse, FREE_AFTER_S, link.clock)
+
+    def settled(self, asked: Deferred[Answer], seconds: float = 0.2) -> Answer:
+        self.scene.advance(seconds)
+        return self.successResultOf(asked)
+
+
+class JoinRequestTests(AdmissionTestCase):
+    """`JoinRequest`: whether the place is the newcomer's to take."""
+
+    def request(self, newcomer: Peer, seconds: float = 0.2) -> Answer:
+        before = self.routing.changes
+        answer = self.settled(Deferred.fromCoroutine(self.admission.request(newcomer, JoinRequest(1))), seconds)
+        self.assertEqual(self.routing.changes, before)
+        return answer
+
+    def test_admitted(self) -> None:
+        """A newcomer in our arc that we can dial is admitted; no pointer changes by that."""
+        self.assertEqual(self.request(peer(30)), JoinSuccess())
+
+    def test_ring_of_one(self) -> None:
+        """A ring of one admits anybody."""
+        alone = routing(50)
+        alone.begin()
+        self.admit(alone)
+        self.assertEqual(self.request(peer(80)), JoinSuccess())
+
+    def test_not_ours(self) -> None:
+        """A place outside of our arc is not ours to give: the better peer to ask is named."""
+        expected = JoinFailure("that place is not mine to give", better=peer(10).packed)
+        self.assertEqual(self.request(peer(80)), expected)
+
+    def test_held_by_us(self) -> None:
+        """Two nodes on one place: the second is refused, and told who holds it."""
+        self.assertEqual(self.request(peer(50, 7000)), JoinFailure("10.0.0.50:6401 holds that place"))
+
+    def test_held_by_its_earlier_run(self) -> None:
+        """The place of our predecessor is free for our predecessor itself: a node that was restarted."""
+        self.assertEqual(self.request(peer(10)), JoinSuccess())
+
+    def test_not_reachable(self) -> None:
+        """A newcomer that we cannot dial back is refused, with both addresses, so that its operator knows."""
+        self.scene.silence(30)
+        expected = JoinFailure("you cannot be reached at 10.0.0.30:6401 from 10.0.0.50:6401")
+        self.assertEqual(self.request(peer(30), 1.5), expected)
+
+    def test_arc_changed_meanwhile(self) -> None:
+        """The place is looked at again after dialling back: somebody nearer may have come meanwhile."""
+        asked = Deferred.fromCoroutine(self.admission.request(peer(30), JoinRequest(1)))
+        self.routing.rectify(peer(40), predecessor_is_dead=False)
+        answer = self.settled(asked)
+        self.assertEqual(answer, JoinFailure("that place is not mine to give", better=peer(40).packed))
+
+
+class AnnounceTests(AdmissionTestCase):
+    """`Announce`: newcomers of small rings."""
+
+    def announce(self, newcomer: Peer, step: int = COMING, epoch: int = 1) -> Deferred[tuple[Answer, bool]]:
+        return Deferred.fromCoroutine(self.admission.announcement(newcomer, Announce(epoch, step)))
+
+    def announced(
+        self, newcomer: Peer, step: int = COMING, epoch: int = 1, seconds: float = 0.2
+    ) -> tuple[Answer, bool]:
+        asked = self.announce(newcomer, step, epoch)
+        self.scene.advance(seconds)
+        return self.successResultOf(asked)
+
+    def members(self, answer: Answer) -> set[bytes]:
+        assert isinstance(answer, Announced), answer
+        return set(answer.members)
+
+    def successors(self) -> list[int]:
+        return places(self.routing.successors)
+
+    def test_taken_in(self) -> None:
+        """A newcomer is put into the list, which stays whole, and is told of every member."""
+        answer, changed = self.announced(peer(30))
+        self.assertTrue(changed)
+        self.assertTrue(self.members(answer) >= {known.packed for known in peers(50, 80, 10)})
+        self.assertEqual((self.successors(), self.routing.whole), ([80, 10, 30], True))
+        self.assertTrue(self.admission.awaits(peer(30), 1))
+
+    def test_awaited_in_that_epoch(self) -> None:
+        """It is awaited as that incarnation only."""
+        self.announced(peer(30), epoch=4)
+        self.assertEqual([self.admission.awaits(peer(30), epoch) for epoch in (3, 4, 5)], [False, True, False])
+
+    def test_twice(self) -> None:
+        """The same announcement again is answered alike."""
+        self.announced(peer(30))
+        answer, changed = self.announced(peer(30))
+        self.assertTrue(self.members(answer))
+        self.assertFalse(changed)
+
+    def test_another_in_hand(self) -> None:
+        """A second newcomer is told to come again in a moment, until the first has gone live."""
+        self.announced(peer(30))
+        busy = (JoinFailure("another newcomer is in hand", busy=True), False)
+        self.assertEqual(self.announced(peer(40)), busy)
+        self.announced(peer(30), LIVE)
+        self.assertTrue(self.announced(peer(40))[1])
+
+    def test_after_a_withdrawal(self) -> None:
+        """Or has withdrawn."""
+        self.announced(peer(30))
+        self.announced(peer(30), WITHDRAWN)
+        self.assertTrue(self.announced(peer(40))[1])
+
+    def test_newcomer_that_never_goes_live(self) -> None:
+        """One that was heard of no more keeps others waiting for a bounded time."""
+        self.announced(peer(30))
+        self.scene.advance(FREE_AFTER_S)
+        self.assertTrue(self.announced(peer(40))[1])
+
+    def test_withdrawn(self) -> None:
+        """Whoever withdraws is taken out again, and the list stays whole."""
+        self.announced(peer(30))
+        answer, changed = self.announced(peer(30), WITHDRAWN)
+        self.assertTrue(self.members(answer) and changed)
+        self.assertEqual((self.successors(), self.routing.whole), ([80, 10], True))
+        self.assertFalse(self.admission.awaits(peer(30), 1))
+
+    def test_withdrawal_of_nobody(self) -> None:
+        """A member that is no newcomer is not taken out by the word "withdrawn", nor one of another epoch."""
+        self.assertFalse(self.announced(peer(80), WITHDRAWN)[1])
+        self.announced(peer(30), epoch=4)
+        self.announced(peer(30), LIVE, epoch=4)
+        self.assertFalse(self.announced(peer(30), WITHDRAWN, epoch=5)[1])
+        self.assertEqual(self.successors(), [80, 10, 30])
+
+    def test_live(self) -> None:
+        """Whoever has gone live stays, and is shown to others."""
+        self.announced(peer(30))
+        self.assertEqual(places(self.routing.live_successors), [80, 10])
+        self.announced(peer(30), LIVE)
+        self.assertEqual(places(self.routing.live_successors), [80, 10, 30])
+
+    def test_still_awaited_behind_live(self) -> None:
+        """That it joins, said before it went live and overtaken, is no news afterwards, for the last newcomers."""
+        self.announced(peer(30), LIVE, epoch=4)
+        self.assertTrue(self.admission.awaits(peer(30), 4))
+        for place in range(1000, 1000 + WENT_LIVE_MAX):
+            self.announced(peer(place), LIVE, seconds=0)
+        self.assertFalse(self.admission.awaits(peer(30), 4))
+
+    def test_held_by_us(self) -> None:
+        """Our own place is refused to anybody else."""
+        expected = (JoinFailure("10.0.0.50:6401 holds that place"), False)
+        self.assertEqual(self.announced(peer(50, 7000)), expected)
+
+    def test_held_by_a_live_member(self) -> None:
+        """So is that of a live member on another port."""
+        other = peer(80, 7000)
+        self.scene.start(other, self.scene.ours)
+        self.assertEqual(self.announced(other), (JoinFailure("10.0.0.80:6401 holds that place"), False))
+        self.assertEqual(self.routing.successors, peers(80, 10))
+        self.scene.links[80].crash()
+        self.assertTrue(self.announced(other)[1])
+        self.assertEqual(self.routing.successors, (other, peer(10)))
+
+    def test_not_whole(self) -> None:
+        """While a list is not whole nobody is taken into it."""
+        self.admit(routing(50, (80,), predecessor=10))
+        self.assertEqual(self.announced(peer(30)), (JoinFailure("the ring is changing", busy=True), False))
+
+    def test_ceases_to_be_whole_meanwhile(self) -> None:
+        """The list is looked at again after dialling back."""
+        asked = self.announce(peer(30))
+        self.routing.drop(peer(80))
+        self.scene.advance(0.2)
+        self.assertEqual(self.successResultOf(asked), (JoinFailure("the ring is changing", busy=True), False))
+        self.assertEqual(self.successors(), [10])
+
+    def test_withdraws_meanwhile(self) -> None:
+        """A newcomer that withdraws while it is dialled back is not taken in."""
+        asked = self.announce(peer(30))
+        self.announced(peer(30), WITHDRAWN, seconds=0)
+        self.scene.advance(0.2)
+        answer, changed = self.successResultOf(asked)
+        self.assertIsInstance(answer, JoinFailure)
+        self.assertFalse(changed)
+        self.assertEqual(self.successors(), [80, 10])
+
+    def test_told_of_members_that_come_meanwhile(self) -> None:
+        """A member that came into the list while the newcomer was dialled back is named to it."""
+        asked = self.announce(peer(30))
+        self.routing.join(peer(40), peers(80, 10, 40), whole=True)
+        self.scene.advance(0.2)
+        answer, changed = self.successResultOf(asked)
+        self.assertIn(peer(40).packed, self.members(answer))
+        self.assertTrue(changed)
+
+    def test_not_reachable(self) -> None:
+        """A newcomer that we cannot dial back is refused, and keeps nobody else waiting."""
+        self.scene.silence(30)
+        answer, changed = self.announced(peer(30), seconds=1.5)
+        self.assertEqual(answer, JoinFailure("you cannot be reached at 10.0.0.30:6401 from 10.0.0.50:6401"))
+        self.assertFalse(changed)
+        self.assertTrue(self.announced(peer(40))[1])
