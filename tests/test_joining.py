@@ -1,0 +1,378 @@
+"""Behaviour of a newcomer: finding its place, being admitted, being taken in, and reading twice before it goes live."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
+from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import Tables
+from chordtwist.simulation.signer import verify_simulated
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Announced,
+    Answer,
+    GetTable,
+    JoinFailure,
+    JoinRequest,
+    JoinSuccess,
+    Leave,
+    Noted,
+    Pong,
+    Question,
+)
+from tests.builders import (
+    IDENTITY,
+    Neighbourhood,
+    large_ring,
+    not_member,
+    peer,
+    peers,
+    places,
+    signed,
+    signer,
+    table,
+    whole_ring,
+)
+
+ENTRIES_MAX = 2
+
+
+class JoiningTestCase(SynchronousTestCase):
+    """We are to join at 35, with lists of two entries."""
+
+    ring: ClassVar[dict[int, Table]]
+
+    def setUp(self) -> None:
+        """Every member shows its table, admits everybody, and takes everybody in."""
+        self.scene = Neighbourhood(35, *self.ring)
+        self.scene.show(*self.ring.values())
+        self.members = [*peers(*self.ring)]
+        for place in self.ring:
+            self.answer(place, JoinRequest, JoinSuccess())
+            self.answer(place, Announce, Announced([member.packed for member in self.members]))
+            self.answer(place, Leave, Noted())
+        link = self.scene.link
+        self.routing = Routing(self.scene.me, ENTRIES_MAX)
+        statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock)
+        self.joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
+
+    def answer(self, place: int, kind: type[Question], *answers: Answer) -> None:
+        """The peer at a place answers questions of a kind with these, one after another, the last one for good."""
+        scripted = self.scene.others[place]
+        before, left = scripted.reply, list(answers)
+
+        def reply(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+            if not isinstance(question, kind):
+                return before(asker, question)
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        scripted.reply = reply
+
+    def join(self, *contacts: int) -> Deferred[Peer]:
+        return Deferred.fromCoroutine(self.joining.join(peers(*contacts)))
+
+    def joined(self, *contacts: int, seconds: float = 3) -> Peer:
+        joining = self.join(*contacts)
+        self.scene.advance(seconds)
+        return self.successResultOf(joining)
+
+    def asked(self, place: int, kind: type[Question]) -> list[Question]:
+        return [question for question in self.scene.asked(place) if isinstance(question, kind)]
+
+    def steps(self, place: int) -> list[int]:
+        """The steps of the announcements that a peer heard."""
+        return [question.step for question in self.scene.asked(place) if isinstance(question, Announce)]
+
+
+class LargeRingTests(JoiningTestCase):
+    """Joining a ring of 10 to 80, too large for whole lists (Zave: join)."""
+
+    ring = large_ring(ENTRIES_MAX, 10, 20, 30, 40, 50, 60, 70, 80)
+
+    def test_join(self) -> None:
+        """The newcomer takes its predecessor's whole list, and its arc from its successor, whom it names."""
+        self.assertEqual(self.joined(70), peer(40))
+        self.assertEqual(self.routing.predecessor, peer(30))
+        self.assertEqual((self.routing.successors, self.routing.whole), (peers(40, 50), False))
+
+    def test_admission(self) -> None:
+        """The owner of its place is asked for admission, once, and nobody else."""
+        self.joined(70)
+        self.assertEqual(self.asked(40, JoinRequest), [JoinRequest(4)])
+        self.assertEqual([place for place in self.ring if self.asked(place, JoinRequest)], [40])
+
+    def test_nobody_is_told(self) -> None:
+        """In a large ring nobody is told: newcomers are met when their neighbours stabilize."""
+        self.joined(70)
+        self.assertEqual([place for place in self.ring if self.steps(place)], [])
+
+    def test_second_read(self) -> None:
+        """The predecessor is read again last of all; when its list is another by then, everything starts over."""
+        self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (37, 40), 20, seq=2)))
+        joining = self.join(30)
+        self.scene.advance(0.3)
+        self.assertNoResult(joining)
+        self.assertEqual(self.routing.successors, ())
+        self.answer(30, GetTable, signed(table(30, (40, 50), 20, seq=3)))
+        self.scene.advance(3)
+        self.successResultOf(joining)
+        self.assertEqual(self.routing.successors, peers(40, 50))
+
+    def test_becomes_small_meanwhile(self) -> None:
+        """A list that is whole at the second read makes it start over, by the rules of small rings."""
+        self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (40, 50), 20, whole=True, seq=2)))
+        joining = self.join(30)
+        self.scene.advance(0.3)
+        self.assertNoResult(joining)
+
+    def test_refused(self) -> None:
+        """A refusal ends the attempt, in the words of whoever refused."""
+        self.answer(40, JoinRequest, JoinFailure("10.0.0.35:7000 holds that place"))
+        joining = self.join(70)
+        self.scene.advance(3)
+        error = self.failureResultOf(joining, Refused).value
+        self.assertEqual(str(error), "10.0.0.40:6401 does not admit us: 10.0.0.35:7000 holds that place")
+
+    def test_better_peer(self) -> None:
+        """A better peer to ask means that the ring changed: everything starts over."""
+        self.answer(40, JoinRequest, JoinFailure("not mine", better=peer(37).packed), JoinSuccess())
+        self.joined(70)
+        self.assertEqual(len(self.asked(40, JoinRequest)), 2)
+
+    def test_busy(self) -> None:
+        """So does a member that is busy, and one whose answer makes no sense."""
+        self.answer(40, JoinRequest, JoinFailure("busy", busy=True), Pong(), JoinSuccess())
+        self.joined(70)
+        self.assertEqual(len(self.asked(40, JoinRequest)), 3)
+
+    def test_silent_owner(self) -> None:
+        """An owner that is silent is not passed over: its predecessor must let go of it first."""
+        self.scene.silence(40)
+        joining = self.join(70)
+        self.scene.advance(20)
+        self.assertNoResult(joining)
+        self.scene.show(table(30, (50, 60), 20, seq=2))
+        self.scene.advance(20)
+        self.assertEqual(self.successResultOf(joining), peer(50))
+
+    def test_behind_a_dead_head(self) -> None:
+        """Nobody joins behind a head that shows no table, though its place lies there: the predecessor's list would run
+        past the newcomer and back to before it.
+        """
+        self.scene.silence(30)
+        joining = self.join(70)
+        self.scene.advance(20)
+        self.assertNoResult(joining)
+        self.assertEqual(self.routing.successors, ())
+        self.scene.show(table(20, (40, 50), 10, seq=2))
+        self.scene.advance(20)
+        self.assertEqual(self.successResultOf(joining), peer(40))
+        self.assertEqual(self.routing.predecessor, peer(20))
+
+    def test_shortened_list(self) -> None:
+        """Nobody joins behind a list that deaths have shortened: its ring may be too small for these rules."""
+        self.scene.show(table(30, (40,), 20, seq=2))
+        joining = self.join(70)
+        self.scene.advance(5)
+        self.assertNoResult(joining)
+
+    def test_earlier_incarnation(self) -> None:
+        """When its own earlier run is still listed, it tells its predecessor so, with its signed word, and waits."""
+        self.scene.show(table(30, (35, 40), 20, seq=2))
+        joining = self.join(70)
+        self.scene.advance(0.5)
+        self.assertNoResult(joining)
+        self.assertTrue(self.asked(30, Leave))
+        self.scene.show(table(30, (40, 50), 20, seq=3))
+        self.scene.advance(3)
+        self.successResultOf(joining)
+
+    def test_older_than_silent(self) -> None:
+        """A predecessor that does not answer to that makes it start over."""
+        self.scene.show(table(30, (35, 40), 20, seq=2))
+        joining = self.join(70)
+        self.scene.advance(0.3)
+        self.scene.silence(30)
+        self.scene.advance(3)
+        self.assertNoResult(joining)
+
+    def test_held_place(self) -> None:
+        """When another port of its address is listed in its place, that one is asked, and refuses."""
+        holder = peer(35, 7000)
+        self.scene.start(holder, self.scene.others[10])
+        self.scene.show(replace(table(30, (50, 40), 20, seq=2), successors=(holder, peer(40))))
+        self.answer(10, JoinRequest, JoinFailure(f"{holder} holds that place"))
+        joining = self.join(30)
+        self.scene.advance(3)
+        self.failureResultOf(joining, Refused)
+
+    def test_nobody_there(self) -> None:
+        """When no contact shows a table, it fails: the caller tries others."""
+        self.scene.silence(*self.ring)
+        joining = self.join(70, 80)
+        self.scene.advance(3)
+        self.failureResultOf(joining, Unreachable)
+
+    def test_dead_members_on_the_way(self) -> None:
+        """Dead members are no obstacle as long as its neighbours live."""
+        self.scene.silence(60, 50, 10)
+        self.assertEqual(self.joined(70, seconds=5), peer(40))
+
+    def test_bounded(self) -> None:
+        """A ring that never comes to rest is given up in the end; the caller begins again."""
+        self.answer(40, JoinRequest, JoinFailure("busy", busy=True))
+        joining = self.join(70)
+        self.scene.advance(ATTEMPTS_MAX * (PAUSE_LONGEST_S + 0.5))
+        self.failureResultOf(joining, Unreachable)
+
+    def test_find_place(self) -> None:
+        """`find_place` is the table of the member before our place, also where an earlier run of ours is listed."""
+        self.scene.show(table(30, (35, 40), 20, seq=2), table(40, (50, 60), 35, seq=2))
+        found = Deferred.fromCoroutine(self.joining.find_place(peers(40)))
+        self.scene.advance(2)
+        self.assertEqual(self.successResultOf(found).peer, peer(30))
+        self.assertEqual(self.scene.ours.asked, [])
+
+
+class SmallRingTests(JoiningTestCase):
+    """Joining a ring of 10, 50 and 80, in which everybody knows everybody."""
+
+    ring = whole_ring(10, 50, 80)
+
+    def test_join(self) -> None:
+        """The newcomer knows everybody from its first moment."""
+        self.assertEqual(self.joined(80), peer(50))
+        self.assertEqual(self.routing.predecessor, peer(10))
+        self.assertEqual((self.routing.successors, self.routing.whole), (peers(50, 80, 10), True))
+
+    def test_announced_to_everybody(self) -> None:
+        """It announces itself to every member before it goes live, and tells them when it is."""
+        self.joined(80)
+        self.assertEqual([self.steps(place) for place in self.ring], [[COMING, LIVE]] * 3)
+
+    def test_smallest_first(self) -> None:
+        """The member with the smallest id is asked before all others, so that newcomers meet there."""
+        late: Deferred[Answer] = Deferred()
+        before = self.scene.others[10].reply
+        self.scene.others[10].reply = lambda asker, question: (
+            late if isinstance(question, Announce) else before(asker, question)
+        )
+        joining = self.join(80)
+        self.scene.advance(1)
+        self.assertEqual([self.steps(place) for place in self.ring], [[COMING], [], []])
+        late.callback(Announced([]))
+        self.scene.others[10].reply = before
+        self.scene.advance(1)
+        self.successResultOf(joining)
+
+    def test_told_of_more(self) -> None:
+        """Members that others name are told as well, and become part of its list."""
+        self.scene.others[60] = self.scene.others[50]
+        self.scene.start(peer(60), self.scene.others[60])
+        everybody = [member.packed for member in (*self.members, peer(60))]
+        self.answer(80, Announce, Announced(everybody))
+        self.assertEqual(self.joined(80), peer(50))
+        self.assertEqual(places(self.routing.successors), [50, 60, 80, 10])
+
+    def test_nonsense_named(self) -> None:
+        """An address that no peer can have is passed over."""
+        self.answer(80, Announce, Announced([bytes(7), *[member.packed for member in self.members]]))
+        self.joined(80)
+        self.assertEqual(places(self.routing.successors), [50, 80, 10])
+
+    def test_busy(self) -> None:
+        """A member that has another newcomer in hand is asked again later; those that had taken it in are told that it
+        withdrew.
+        """
+        everybody = Announced([member.packed for member in self.members])
+        self.answer(80, Announce, JoinFailure("another newcomer is in hand", busy=True), everybody)
+        joining = self.join(80)
+        self.scene.advance(0.3)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(10), [COMING, WITHDRAWN])
+        self.assertEqual(self.steps(50), [COMING, WITHDRAWN])
+        self.scene.advance(3)
+        self.successResultOf(joining)
+        self.assertEqual(self.steps(50), [COMING, WITHDRAWN, COMING, LIVE])
+
+    def test_refused(self) -> None:
+        """A member that refuses it ends the attempt; all others are told."""
+        self.answer(80, Announce, JoinFailure("you cannot be reached"))
+        joining = self.join(80)
+        self.scene.advance(2)
+        error = self.failureResultOf(joining, Refused).value
+        self.assertEqual(str(error), "a member does not take us in: you cannot be reached")
+        self.assertEqual(self.steps(50)[-1], WITHDRAWN)
+
+    def test_silent_member(self) -> None:
+        """It goes live only when all have answered: a silent member must be found dead first."""
+        self.scene.silence(80)
+        joining = self.join(50)
+        self.scene.advance(15)
+        self.assertNoResult(joining)
+        self.assertNotIn(LIVE, self.steps(10))
+
+    def test_list_changes_meanwhile(self) -> None:
+        """A member that its predecessor names at the second read, and that it has not told, makes it start over, and
+        withdraw before.
+        """
+        self.answer(10, GetTable, signed(self.ring[10]), signed(table(10, (45, 50, 80), 80, whole=True, seq=2)))
+        joining = self.join(10)
+        self.scene.advance(0.4)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+
+    def test_ceases_to_be_whole_meanwhile(self) -> None:
+        """So does a list that is not whole any more: the ring grew beyond it."""
+        self.answer(10, GetTable, signed(self.ring[10]), signed(table(10, (50, 80), 80, seq=2)))
+        joining = self.join(10)
+        self.scene.advance(0.4)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+
+    def test_predecessor_leaves_meanwhile(self) -> None:
+        """So does a predecessor that is no member any more."""
+        self.answer(10, GetTable, signed(self.ring[10]), not_member(10, seq=9))
+        joining = self.join(80)
+        self.scene.advance(0.4)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+
+    def test_listed_itself(self) -> None:
+        """Where its own earlier run is still listed it may go on: everybody who takes it in replaces that."""
+        ring = whole_ring(10, 35, 50, 80)
+        self.scene.show(*[ring[place] for place in (10, 50, 80)])
+        self.assertEqual(self.joined(80), peer(50))
+        self.assertEqual(places(self.routing.successors), [50, 80, 10])
+        self.assertTrue(self.asked(10, Leave))
+
+
+class RingOfOneTests(JoiningTestCase):
+    """Joining a ring of one."""
+
+    ring = whole_ring(80)
+
+    def test_join(self) -> None:
+        """The two know one another."""
+        self.assertEqual(self.joined(80), peer(80))
+        self.assertEqual((self.routing.predecessor, self.routing.successors), (peer(80), peers(80)))
+        self.assertTrue(self.routing.whole)
+
+    def test_listed_alone(self) -> None:
+        """A member that knows nobody but our own earlier run is no place to join yet."""
+        self.scene.show(table(80, (35,), 35, seq=2))
+        joining = self.join(80)
+        self.scene.advance(2)
+        self.assertNoResult(joining)
