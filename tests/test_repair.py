@@ -378,6 +378,29 @@ class LeaveTests(RepairCase):
         self.successResultOf(second)
         self.assertEqual(self.ring.value(0x5000, KEY), b"value")
 
+    def test_what_a_leaving_predecessor_handed_over_goes_on(self) -> None:
+        """The one that just got it leaves as well, before anybody knows that the first is gone."""
+        self.keep(0x3000, self.record(copies=1))
+        first = self.ring.node(0x3000).records.hand_over()
+        self.ring.pass_time(0.5)
+        second = self.ring.node(0x4000).records.hand_over()
+        self.ring.pass_time(0.5)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.ring.value(0x5000, KEY), b"value")
+
+    def test_its_last_put_is_not_lost(self) -> None:
+        """It was taken a moment before, and its owner is silent: the successor brings it there."""
+        self.ring.silent.add(peer(0x3000))
+        put = self.ring.node(0x7000).records.put(KEY, b"value", copies=1)
+        put.addErrback(lambda failure: None)
+        self.ring.pass_time(0.1)
+        self.leave(0x7000)
+        self.assertEqual(self.ring.value(0x8000, KEY), b"value")
+        self.ring.silent.clear()
+        self.ring.pass_time(3 * A_ROUND_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000])
+
     def test_alone(self) -> None:
         """The last member has nobody to hand anything to."""
         ring = RecordRing(0x1000)

@@ -135,6 +135,15 @@ class Publisher:
             return None
         return publication.kept
 
+    def on_their_way(self) -> list[Kept]:
+        """Everything that was put here, lives, and is not confirmed yet."""
+        now_ms = self._holdings.now_ms()
+        return [
+            publication.kept
+            for publication in self._publications.values()
+            if not publication.confirmed and publication.kept.expiry_ms > now_ms
+        ]
+
     def ended(self, record: Record) -> bool:
         """Whether a record that a replica still has was put here and has lived its life."""
         publication = self._publications.get(record.key)

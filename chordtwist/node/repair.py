@@ -7,7 +7,7 @@ responsible for here goes to its owner, and is dropped when all its replicas hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -62,6 +62,10 @@ PULLS_MAX = 10
 TIDY_AFTER_S = 20.0
 """After joining: by then every owner that counts on us has compared once, and the rest of what a restart found on disk
 is not ours any more."""
+
+ON_THEIR_WAY_S = 1.0
+ON_THEIR_WAY_TRIES = 10
+"""How long a leaver waits for its last puts: a few round trips. Then its successor brings them where they belong."""
 
 TIDIED_AT_ONCE = 8
 """Owners looked up in one round for what nobody is responsible for here."""
@@ -309,20 +313,20 @@ class Repair:
         return answer
 
     async def _send(self, peer: Peer, keys: Iterable[bytes]) -> None:
-        for batch in self._batches(keys):
+        await self._send_all(peer, (kept for key in keys if (kept := self._holdings.get(key)) is not None))
+
+    async def _send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
+        for batch in self._batches(things):
             answer = await self._ring.ask(peer, StoreAll(batch))
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
 
-    def _batches(self, keys: Iterable[bytes]) -> Iterable[list[RecordBody]]:
-        """What is kept under `keys` when its turn comes, in batches."""
+    def _batches(self, things: Iterable[Kept]) -> Iterable[list[RecordBody]]:
+        """As they are when their turn comes, in batches."""
         batch: list[RecordBody] = []
         size = 0
-        for key in keys:
-            kept = self._holdings.get(key)
-            if kept is None:
-                continue
+        for kept in things:
             batch.append(body_of(kept, self._holdings.now_ms()))
             size += RECORD_OVERHEAD_BYTES + (len(kept.value) if isinstance(kept, Record) else 0)
             if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_RECORDS_MAX:
@@ -407,23 +411,26 @@ class Repair:
     def hand_out(self, question: HandOver) -> HandedOver:
         """The next batch of an arc, or of the keys named; then `reached` is the first key that comes in none so far."""
         if question.keys:
-            keys = iter(question.keys)
-            batch = next(iter(self._batches(keys)), [])
-            more = next(keys, None)
+            named = iter(question.keys)
+            batch = self._next_batch(named)
+            more = next(named, None)
             return HandedOver(batch, question.upto if more is None else more)
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
-        entries = self._holdings.entries(arc, question.above)
-        last: Entry | None = None
+        left = self._holdings.entries(arc, question.above)
+        reached = question.upto
 
-        def keys_of() -> Iterable[bytes]:
-            nonlocal last
-            for last in entries:
-                yield last.key
+        def keys() -> Iterator[bytes]:
+            nonlocal reached
+            for entry in left:
+                reached = position_bytes(entry.position)
+                yield entry.key
 
-        keys_left = iter(keys_of())
-        batch = next(iter(self._batches(keys_left)), [])
-        reached = question.upto if last is None else position_bytes(last.position)
-        return HandedOver(batch, question.upto if next(keys_left, None) is None else reached)
+        batch = self._next_batch(keys())
+        return HandedOver(batch, question.upto if next(left, None) is None else reached)
+
+    def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
+        things = (kept for key in keys if (kept := self._holdings.get(key)) is not None)
+        return next(iter(self._batches(things)), [])
 
     def _note_duty(self, peer: Peer, arc: Arc, above: int) -> None:
         # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
@@ -442,12 +449,7 @@ class Repair:
         """Records that no owner has compared for some rounds go to their owner, and are dropped when all replicas have
         them.
         """
-        since_s = self._clock.seconds() - ROUNDS_MISSED_MAX * 1.5 * ROUND_S
-        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
-        duties = [(arc, above) for arc, above, _ in self._duties.values()]
-        surplus = [(gap, 256) for gap in gaps([own, *(arc for arc, _ in duties)])]
-        # A record of fewer copies than our distance is not what its owner compares with us.
-        surplus += [(arc, above) for arc, above in duties if arc != own]
+        surplus = self._surplus(own)
         looked_up = 0
         for arc, copies_max in surplus:
             held = await self._holdings.summary(arc, 0)
@@ -463,6 +465,15 @@ class Repair:
                 if left is None:
                     break
                 arc = left
+
+    def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
+        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
+        since_s = self._clock.seconds() - ROUNDS_MISSED_MAX * 1.5 * ROUND_S
+        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
+        duties = [(arc, above) for arc, above, _ in self._duties.values()]
+        everything = [(gap, 256) for gap in gaps([own, *(arc for arc, _ in duties)])]
+        # A record of fewer copies than our distance is not what its owner compares with us.
+        return everything + [(arc, above) for arc, above in duties if arc != own]
 
     async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
         """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
@@ -537,15 +548,32 @@ class Repair:
             return False
         return True
 
-    async def hand_over(self) -> None:
-        """Before we leave: the successor gets everything of our arc that it lacks, owners get what is theirs."""
+    async def hand_over(self, on_their_way: Callable[[], list[Kept]]) -> None:
+        """Before we leave: the successor gets everything of our arc that it lacks, what nobody counts on us for, and
+        what has been put here and has not reached its replicas in `ON_THEIR_WAY_S`.
+        """
         arc = self.arc
         if arc is None:
             return
         for peer in self._ring.successors:
             try:
                 await self.reconcile(peer, arc, 0, both=False)
-                break
+                # Perhaps our predecessor is leaving too, and has just handed us its part: nobody else has that.
+                for piece, copies_max in self._surplus(arc):
+                    await self._give(peer, piece, copies_max)
+                for _ in range(ON_THEIR_WAY_TRIES):
+                    if not on_their_way():
+                        return
+                    await self._turns.pause(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
+                await self._send_all(peer, on_their_way())
+                return
             except ChordtwistError as error:
                 self._log.debug("{peer} did not take our records: {error}", peer=str(peer), error=error)
-        await self._tidy(arc)
+
+    async def _give(self, peer: Peer, arc: Arc, copies_max: int) -> None:
+        """Send what `peer` lacks of the records in `arc` with so many copies at most."""
+        held = [entry for entry in self._holdings.entries(arc, 0) if entry.copies <= copies_max]
+        for start in range(0, len(held), MARKS_MAX):
+            listed = held[start : start + MARKS_MAX]
+            missing = await self._missing(peer, arc, 0, listed, both=False)
+            await self._send(peer, [listed[index].key for index in missing.lacks if index < len(listed)])

@@ -162,7 +162,7 @@ class Replication:
         caller sets the limit.
         """
         self._leaving = True
-        return Deferred.fromCoroutine(self.repair.hand_over())
+        return Deferred.fromCoroutine(self.repair.hand_over(self.publisher.on_their_way))
 
     def status(self) -> dict[str, object]:
         """Plain figures, for `IDht.status`."""
