@@ -25,6 +25,7 @@ from chordtwist.net.peer_pool import (
     FORGET_EVERY_LOOKS,
     IDLE_S,
     LOOK_EVERY_S,
+    PROOFS_MAX,
     QUIET_S,
     SPARE_IDLE_S,
     UNMET_MAX,
@@ -393,6 +394,12 @@ class DialTests(PoolTestCase):
         self.network.settle()
         self.assertIn("wait already", self.failed(refused))
 
+    def test_out_of_reach(self) -> None:
+        """A public node does not dial loopback or private addresses: what others name there is not theirs to name."""
+        one = Host(self.network, "8.8.8.8")
+        self.assertIn("cannot be reached", self.failed(self.asked(one, self.host(2))))
+        self.assertEqual(self.network.dials, [])
+
     def test_told_to_go(self) -> None:
         """A peer that says Goodbye is not dialled again at once."""
         one, other = self.host(1), self.host(2)
@@ -453,6 +460,20 @@ class BreachTests(PoolTestCase):
         self.assertFalse(self.stranger("127.0.0.9", one).is_up)
         self.meet(other, one)
         self.assertEqual(one.answers.breaches, [])
+
+    def test_every_port_of_it(self) -> None:
+        """Under policy address a peer is refused by address and port: its neighbours on the host are not."""
+        parameters = Parameters(network="test", policy=Policy.ADDRESS)
+        one = self.host(1, parameters=parameters)
+        bad, good = (self.host(2, port=port, seed=port, parameters=parameters) for port in (7001, 7002))
+        self.meet(one, bad)
+        accepted = next(end for end in self.network.transports if end.host.port == 7001 and end.is_up)
+        accepted.write(pack_frame(Pong.kind, 77, encode(Pong())))
+        self.network.settle()
+        self.assertIn("refused for a while", self.failed(self.asked(one, bad)))
+        self.assertIn("refused for a while", self.failed(self.asked(bad, one)))
+        self.meet(one, good)
+        self.meet(good, one)
 
     def test_stranger_on_a_peers_machine(self) -> None:
         """A stranger that comes from a proved peer's address costs the peer nothing."""
@@ -580,6 +601,19 @@ class BoundTests(PoolTestCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
         self.assertEqual((links_bound(), links_bound(100)), (448, 8))
+
+    def test_proofs_are_bounded(self) -> None:
+        """Of peers that were proved and have no link, so many proofs are kept; those met first go first."""
+        one, other = self.host(1), self.host(2)
+        self.meet(one, other)
+        other.crash()
+        identity = one.introduction.identity
+        for number in range(PROOFS_MAX):
+            known = one.pool._acquaintance(identity.unpack((0x7F010000 + number).to_bytes(4, "big") + b"\0\1"))
+            known.key = other.signer.public
+        self.network.pass_time(FORGET_EVERY_LOOKS * LOOK_EVERY_S + 1, step_s=1)
+        self.assertEqual(len(one.pool._acquaintances), PROOFS_MAX)
+        self.assertIsNone(one.pool.key_of(other.peer))
 
     def test_strangers_are_forgotten(self) -> None:
         """Of addresses that only ever failed nothing is kept."""

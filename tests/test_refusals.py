@@ -7,7 +7,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_MAX, REFUSE_FOR_S, Refusals
+from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, LINES_PER_S, REFUSE_FOR_S, Refusals
 
 
 class RefusalsTests(TestCase):
@@ -62,12 +62,26 @@ class RefusalsTests(TestCase):
         self.assertEqual(self.refusals.count, 7)
 
     def test_many_addresses(self) -> None:
-        """Nor do many addresses flood the log: in a minute there are so many lines, then they are summed up."""
+        """Nor do many addresses flood the log: so many lines come at once, then one now and then, which sums up."""
         for number in range(1000):
             self.refusals.tell(f"10.0.{number >> 8}.{number & 255}", "no Hello")
-        self.assertEqual(len(self.events), LINES_MAX)
-        self.clock.advance(LINE_EVERY_S)
+        told = len(self.events)
+        self.assertTrue(LINES_AT_ONCE <= told <= LINES_AT_ONCE + 2, told)
+        self.clock.advance(1 / LINES_PER_S)
         self.refusals.tell("127.0.0.9", "no Hello")
         self.assertEqual(
-            self.lines()[-1], f"refused 127.0.0.9: no Hello ({1000 - LINES_MAX} others were refused without a line)"
+            self.lines()[-1], f"refused 127.0.0.9: no Hello ({1000 - told} lines about others were left out)"
         )
+
+    def test_same_cause(self) -> None:
+        """Lines that differ in a detail only are summed up where the cause, or the culprit, is named."""
+        for port in range(3):
+            self.refusals.tell(f"127.0.0.9:{port}", f"{port} bytes too many", cause="too long", who="127.0.0.9")
+        self.assertEqual(self.lines(), ["refused 127.0.0.9:0: 0 bytes too many"])
+
+    def test_lines_remembered(self) -> None:
+        """However many causes there are, the oldest are forgotten."""
+        for number in range(KEPT_MAX + 1):
+            self.clock.advance(1 / LINES_PER_S)
+            self.refusals.tell(str(number), "no Hello")
+        self.assertEqual(len(self.refusals._lines), KEPT_MAX)

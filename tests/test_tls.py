@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -24,6 +29,7 @@ from chordtwist.core.peer import Identity
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.certificates import (
     issue,
+    load_key,
     make_authority,
     make_key,
     revocation_list,
@@ -33,7 +39,7 @@ from chordtwist.net.certificates import (
 )
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import PeerPool
-from chordtwist.net.tls import LOOK_AGAIN_EVERY_S, CredentialFiles, Credentials, Tls
+from chordtwist.net.tls import LOOK_AGAIN_EVERY_S, SESSIONS_MAX, CredentialFiles, Credentials, Tls
 from chordtwist.wire.peer_messages import Answer, Ping, Pong
 from tests import contracts
 from tests.memory_network import MemoryNetwork, MemoryReactor
@@ -198,6 +204,38 @@ class OpenTests(TlsTestCase):
         then = datetime.now(UTC) + timedelta(days=3)
         early = Host(self.network, "127.0.0.2", own("127.0.0.2", now=then), now=lambda: then)
         self.refuse(self.host(1), early, "its certificate begins on")
+
+    def test_subjects(self) -> None:
+        """A certificate for no address, or for two, is for nobody."""
+        key = load_key(KEY)
+        for hosts in ((), ("127.0.0.2", "127.0.0.3")):
+            self.network, self.logged[:] = MemoryNetwork(), []
+            one, other = self.host(1), self.host(2)
+            names = [x509.IPAddress(ip_address(host)) for host in hosts]
+            builder = (
+                x509.CertificateBuilder()
+                .subject_name(x509.Name([]))
+                .issuer_name(x509.Name([]))
+                .public_key(key.public_key())
+                .serial_number(5)
+                .not_valid_before(NOW)
+                .not_valid_after(NOW + timedelta(days=1))
+                .add_extension(x509.SubjectAlternativeName(names or [x509.DNSName("node.example.org")]), False)
+            )
+            for context in (other.tls._terms.dialling, other.tls._terms.accepting):
+                context.use_certificate(builder.sign(key, SHA256()))
+            self.refuse(one, other, f"it shows a certificate for {len(hosts) or 'no'} addresses instead of one")
+
+    def test_sessions_are_bounded(self) -> None:
+        """So many sessions are kept; the oldest goes first."""
+        one, other = self.host(1), self.host(2)
+        self.meet(one, other)
+        ((_, session),) = one.tls._sessions.items()
+        for port in range(SESSIONS_MAX - 1):
+            one.tls._sessions["127.0.0.9", port] = session
+        self.meet(one, self.host(3))
+        self.assertEqual(len(one.tls._sessions), SESSIONS_MAX)
+        self.assertNotIn((other.peer.host, PORT), one.tls._sessions)
 
     def test_ipv6(self) -> None:
         """All this with IPv6 addresses."""
@@ -379,6 +417,21 @@ class ClosedTests(TlsTestCase):
         self.meet(one, others[3])
         self.assertIs(one.tls._terms, second)
 
+    def test_vanished_files(self) -> None:
+        """Files that are gone for a moment change nothing."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files = CredentialFiles(folder / "node.pem", folder / "node.key")
+        files.certificate.write_bytes(own("127.0.0.1").certificate)
+        files.key.write_bytes(KEY)
+        one, others = self.host(1, files.read(), files=files), [self.host(number) for number in (2, 3)]
+        self.meet(one, others[0])
+        first = one.tls._terms
+        files.key.unlink()
+        self.network.pass_time(LOOK_AGAIN_EVERY_S, step_s=1)
+        self.meet(one, others[1])
+        self.assertIs(one.tls._terms, first)
+
 
 class SecretTests(TlsTestCase):
     """A network with a secret."""
@@ -518,6 +571,23 @@ class CertificateTests(SynchronousTestCase):
     def test_no_subject(self) -> None:
         """An authority's certificate is for no address."""
         self.assertRaises(ValueError, subject_address, x509.load_pem_x509_certificate(AUTHORITY))
+
+    def test_unfit_keys(self) -> None:
+        """Locked keys, and keys that TLS 1.3 cannot sign with, are refused in words."""
+        locked = load_key(KEY).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+        exchange = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        for pem, words in ((locked, "locked with a password"), (exchange, "no use for"), (b"", "no private key")):
+            self.assertIn(words, str(self.assertRaises(ValueError, load_key, pem)))
+
+    def test_other_kinds_of_keys(self) -> None:
+        """Ed25519 keys and RSA keys serve like those we make."""
+        for key in (Ed25519PrivateKey.generate(), generate_private_key(65537, 2048)):
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            network = MemoryNetwork()
+            one, other = Host(network, "127.0.0.1", own("127.0.0.1", pem)), Host(network, "127.0.0.2", own("127.0.0.2"))
+            asked = one.pool.ask(other.peer, Ping())
+            network.pass_time(0.5)
+            self.assertEqual(self.successResultOf(asked), Pong())
 
     def test_authority_key(self) -> None:
         """Nothing is issued with a key that is not the authority's."""

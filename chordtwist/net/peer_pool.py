@@ -498,17 +498,14 @@ class PeerPool:
         return known
 
     def _prove(self, known: _Acquaintance, met: Met) -> None:
-        # Our own dial to the peer's address has met this key. Another key than before is believed once the process with
-        # the old one is gone and this is a later run, or once it has been silent for as long as makes a peer dead:
-        # restarts without a state directory are ordinary, but nobody takes a live peer's place.
+        # Our own dial to the peer's address has met this key. Another key than before is believed once the link to the
+        # process with the old one is gone and this is a later run, or that process was silent for as long as makes a
+        # peer dead: restarts without a state directory are ordinary, but nobody takes a live peer's place.
         if known.key is not None and known.key != met.key:
-            current = known.proved_links()
-            silent_s = self._clock.seconds() - max([known.heard_at, *(link.heard_at for link in current)])
-            is_later_run = not current and met.epoch > known.epoch
-            if not is_later_run and silent_s < self._dead_after_s:
+            silent_s = self._clock.seconds() - known.heard_at
+            is_later = met.epoch > known.epoch or silent_s >= self._dead_after_s
+            if known.proved_links() or not is_later:
                 raise Refused(f"another key than that of the node heard there {silent_s:.1f} s ago")
-            for link in current:
-                link.end("another node has this address now")
         known.key, known.epoch = met.key, met.epoch
 
     def _choose(self, known: _Acquaintance) -> None:
