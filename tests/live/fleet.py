@@ -86,13 +86,17 @@ class Client:
 
 
 class Fleet:
-    """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`."""
+    """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`.
+
+    @ivar tls_options: of the nodes that are started from now on, besides the mode.
+    """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fleet-")
         self.folder = Path(self._folder.name)
         self._dht = dict(dht or {})
         self._tls = tls
+        self.tls_options: dict[str, object] = {}
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -135,7 +139,8 @@ class Fleet:
         lines = [f"{key} = {value}" for key, value in options.items() if key != "state_dir"]
         if options.get("state_dir"):
             lines.append(f"state_dir = {self.folder / f'state-{number}'}")
-        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", ""]))
+        tls = [f"{key} = {value}" for key, value in self.tls_options.items()]
+        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", *tls, ""]))
         return config
 
     def _run(self, number: int, command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -101,15 +101,22 @@ class HostilePeer:
             self._tls.do_handshake()
             self._channel = self._tls.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
+    @property
+    def tls_version(self) -> str:
+        """The version both speak, in OpenSSL's words."""
+        return "" if self._tls is None else self._tls.get_protocol_version_name()
+
     def hello(self, **claims: object) -> Hello:
         """A good Hello, but for `claims`."""
         good = self._introduction.hello(self.node, self._channel)
         return msgspec.structs.replace(good, **claims)
 
     def introduce(self, **claims: object) -> Hello:
-        """Say Hello and hear the node's."""
+        """Say Hello and hear the node's. @raise Ended: it says Goodbye instead."""
         self.say(self.hello(**claims))
         heard = self.hear()
+        if isinstance(heard, Goodbye):
+            raise Ended(heard.reason)
         assert isinstance(heard, Hello), heard
         return heard
 
