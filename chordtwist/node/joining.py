@@ -31,6 +31,10 @@ PAUSE_MIN_S, PAUSE_MAX_S, PAUSE_LONGEST_S = 0.05, 0.4, 2.0
 takes in one newcomer in some tens of milliseconds on a LAN."""
 
 
+CLEARLY_LARGE = 4
+"""A ring estimated at so many times the members that its rules need has them."""
+
+
 class StartOver(Exception):
     """The ring changed, or was busy, while we were joining: nothing is wrong, the same again in a moment."""
 
@@ -128,11 +132,40 @@ class Joining:
         if between(predecessor.id, first.successors[0].id, me.id):
             # Its head lies before us and shows no table: dead, or a newcomer that withdrew. It must let go of it first.
             raise StartOver
+        if not await self._is_large(first):
+            raise StartOver
         again = await self._fetch(predecessor)
         if again.whole or again.successors != first.successors or not followers:
             raise StartOver
         self._routing.join(predecessor, followers, whole=False)
         return followers[0]
+
+    async def _is_large(self, table: Table) -> bool:
+        """Whether so many members live that the rules of a large ring hold: one more than a list has entries.
+
+        After many deaths in a short time lists are full of the dead, and not whole. Asked only where it is in doubt.
+        """
+        needed = self._routing.entries_max + 1
+        if table.members_estimate() > CLEARLY_LARGE * needed:
+            return True
+        me = self._routing.me
+        heard = dict.fromkeys(table.everybody())
+        asked: dict[Peer, None] = {me: None}
+        living = 0
+        while living < needed:
+            batch = [peer for peer in heard if peer not in asked][: needed - living]
+            if not batch:
+                return False
+            asked.update(dict.fromkeys(batch))
+            answers = [
+                self._tables.fetch(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
+                for peer in batch
+            ]
+            for _, answer in await DeferredList(answers):
+                if answer is not None:
+                    living += 1
+                    heard.update(dict.fromkeys(answer.everybody()))
+        return True
 
     def _followers(self, table: Table) -> tuple[Peer, ...]:
         """The list of our predecessor as ours: all of it; where it is whole, itself closes the list."""

@@ -125,6 +125,7 @@ class Node:
         self._notifier: Peer | None = None
         self._rectifying = False
         self._considering = False
+        self._head_met: tuple[Peer, int] | None = None
         self._leaving: list[Deferred[None]] = []
         self._finger = 0
         self._served = False
@@ -454,7 +455,9 @@ class Node:
                 self._drop_if_dead(head)
                 continue
             self.admission.gone_live(head)
-            if self._is_elsewhere(table, epoch):
+            # As which run we met it as our head: what we knew of it before may be of a run long gone.
+            met, self._head_met = self._head_met, (head, table.epoch)
+            if self._is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
                 self._drop(head)
                 continue
             if (table, routing.changes) != self._settled:
