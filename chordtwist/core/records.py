@@ -196,9 +196,14 @@ def merge(one: Kept, other: Kept) -> Kept:
     version, copies = winner.version, winner.copies
     if precedence(winner) == precedence(loser):
         version, copies = max((version, copies), (loser.version, loser.copies))
+    is_same = version == winner.version and copies == winner.copies
     if isinstance(winner, Stub):
+        if is_same and remembered_ms == winner.expiry_ms:
+            return winner
         return replace(winner, version=version, copies=copies, expiry_ms=remembered_ms)
     until_ms = remembered_ms if remembered_ms > winner.expiry_ms else 0
+    if is_same and until_ms == winner.stub_until_ms:
+        return winner
     return replace(winner, version=version, copies=copies, stub_until_ms=until_ms)
 
 

@@ -158,7 +158,8 @@ class Publisher:
         publication = self._publications.get(record.key)
         if publication is None or publication.kept.version != record.version:
             return record
-        return replace(record, expiry_ms=min(record.expiry_ms, publication.kept.expiry_ms))
+        exact_ms = publication.kept.expiry_ms
+        return record if record.expiry_ms <= exact_ms else replace(record, expiry_ms=exact_ms)
 
     def stop(self) -> None:
         """End every timer; results that are awaited fail."""

@@ -117,6 +117,8 @@ class Repair:
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
         self.pulling = False
+        self.arc: Arc | None = None
+        """What this node owns; None while it is no member or does not know its predecessor."""
         self.in_step: Arc | None = None
         """The arc that was last found in step with a majority of its replicas: of it our word is good."""
         self.sent = self.fetched = self.dropped = self.rounds = 0
@@ -139,6 +141,7 @@ class Repair:
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
         self._joined_s = self._clock.seconds()
+        self.arc = self._owned()
         self._duties.clear()
         self.in_step = None
         if old_owner is None:
@@ -148,7 +151,7 @@ class Repair:
 
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
-        arc = self.arc
+        arc = self.arc = self._owned()
         if arc is None:
             self.in_step = None
         elif self.in_step is not None and arc.length < self.in_step.length:
@@ -197,9 +200,7 @@ class Repair:
 
     # The round of an owner
 
-    @property
-    def arc(self) -> Arc | None:
-        """What this node owns; None while it does not know its predecessor."""
+    def _owned(self) -> Arc | None:
         ring = self._ring
         if not ring.is_member:
             return None
