@@ -126,6 +126,8 @@ class Node:
         self._rectifying = False
         self._considering = False
         self._head_met: tuple[Peer, int] | None = None
+        self._left: Peer | None = None
+        """The predecessor, once it has said that it is no member any more."""
         self._leaving: list[Deferred[None]] = []
         self._finger = 0
         self._served = False
@@ -418,6 +420,8 @@ class Node:
         if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone_live(peer)
+        if peer == self.predecessor:
+            self._left = peer
         if known is None and standing is Standing.JOINING:
             # Never a member as far as we know: it was only named, and a list without it is as whole as before.
             self._write(self.routing.take_back(peer))
@@ -607,8 +611,10 @@ class Node:
         if present is not None and not routing.wants_predecessor(notifier):
             if notifier == present:
                 return
-            dead = not await self._is_member_still(present)
+            dead = present == self._left or not await self._is_member_still(present)
         if self.is_member and (not dead or present == routing.predecessor):
+            if notifier == self._left:
+                self._left = None  # it is back
             self._write(routing.rectify(notifier, dead))
 
     async def _is_member_still(self, peer: Peer) -> bool:
