@@ -1,0 +1,42 @@
+"""docs/security.rst names, for each attack, the test that shows what the node does: they have to exist."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+PAGE = Path(__file__).parents[1] / "docs" / "security.rst"
+
+
+class NamedTests(SynchronousTestCase):
+    """The page and the tests."""
+
+    def test_every_named_test_exists(self) -> None:
+        """Each name is that of a test method, in a class of tests, in a module."""
+        if not PAGE.exists():
+            self.skipTest("the installed wheel is under test")  # it holds no docs/
+        names = re.findall(
+            r"``(tests\.[\w.]+\.test_\w+\.\w+\.test_\w+|tests\.test_\w+\.\w+\.test_\w+)``", PAGE.read_text()
+        )
+        self.assertGreater(len(names), 40)
+        missing = []
+        for name in names:
+            module, case, method = name.rsplit(".", 2)
+            found = getattr(import_module(module), case, None)
+            if not (
+                isinstance(found, type) and issubclass(found, SynchronousTestCase | TestCase) and hasattr(found, method)
+            ):
+                missing.append(name)
+        self.assertEqual([], missing)
+
+    def test_every_attack_names_a_test(self) -> None:
+        """No row of the table of attacks is without one."""
+        if not PAGE.exists():
+            self.skipTest("the installed wheel is under test")
+        table = PAGE.read_text().split("\nAttacks\n")[1].split("\nWhat is not defended\n")[0]
+        rows = table.split("   * - ")[2:]
+        self.assertGreater(len(rows), 20)
+        self.assertEqual([], [row for row in rows if "``tests." not in row])
