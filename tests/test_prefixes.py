@@ -125,3 +125,24 @@ class FingerTests(SynchronousTestCase):
     def test_ourselves_again(self) -> None:
         """That we are our own finger is no news."""
         self.assertFalse(routing().set_finger(255, peer("8.8.8.8")))
+
+
+class NearTests(SynchronousTestCase):
+    """Who may have whole arcs of records for us."""
+
+    def test_large_ring(self) -> None:
+        """In a large ring those who stand as near as our last successor, before us or behind."""
+        everybody = sorted((peer(f"9.9.{number}.1") for number in range(100)), key=lambda one: one.id)
+        state = Routing(everybody[50], 8)
+        state.join(everybody[49], everybody[51:] + everybody[:50], False)
+        near = [one for one in everybody if state.is_near(one)]
+        self.assertEqual(everybody[51:59], [one for one in near if one.id > state.me.id])
+        self.assertIn(everybody[49], near)
+        self.assertLess(len(near), 40)
+
+    def test_small_ring(self) -> None:
+        """In a ring that we know as a whole, and while we know nobody, everybody."""
+        state = routing()
+        self.assertTrue(state.is_near(peer("9.9.9.9")))
+        state.join(peer("7.7.7.7"), [peer("7.7.7.7")], True)
+        self.assertTrue(state.is_near(peer("9.9.9.9")))

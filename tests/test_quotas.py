@@ -54,7 +54,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertTrue(self.ledger.has_room(EVE, b"3", 1_000))
 
     def test_strangers_have_a_share(self) -> None:
-        """Whoever was never dialled back may use a share of the quota only, counted together with the rest."""
+        """Whoever is no neighbour may use a share of the quota only, counted together with the rest."""
         self.assertTrue(self.ledger.has_room(EVE, b"1", 100, share=0.5))
         self.assertFalse(self.ledger.has_room(EVE, b"1", 1_000, share=0.5))
         self.ledger.charge(EVE, b"1", 100)

@@ -262,8 +262,8 @@ class LimitsSection:
     stored_percent_per_address: int = _option(
         50,
         values.number(1, 100),
-        "Of both, the percent that one address may have delivered; an eighth of it when this node has never dialled"
-        " that address. Default 50: a neighbour that repairs this node delivers much, a stranger fills nothing.",
+        "Of both, the percent that one address may have delivered; an eighth of it when that is no neighbour on the"
+        " ring. Default 50: a neighbour that repairs this node delivers much, a stranger fills nothing.",
     )
 
 

@@ -12,8 +12,9 @@ RECORD_OVERHEAD_BYTES = 256
 
 
 STRANGERS_SHARE = 0.125
-"""Of the quota, for whoever was never dialled back: 64 MiB of 512. Neighbours that repair a node are proved; those who
-pass by with a put or a thousand need no more, and it takes sixteen addresses to fill a node instead of two."""
+"""Of the quota, for whoever is no neighbour on the ring that we have dialled: 64 MiB of 512. Neighbours bring whole
+arcs when they repair a node; those who pass by with a put or a thousand need no more, and it takes sixteen addresses to
+fill a node instead of two."""
 
 
 @dataclass(frozen=True, slots=True)

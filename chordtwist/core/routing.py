@@ -70,6 +70,15 @@ class Routing:
         known.update(dict.fromkeys(self.fingers.values()))
         return list(known)
 
+    def is_near(self, peer: Peer) -> bool:
+        """Whether a peer stands no farther from us, either way, than our last successor: those who have records for us
+        that are not their own clients' do. In a small ring that is everybody.
+        """
+        if self.whole or not self.successors:
+            return True
+        span = distance(self.me.id, self.successors[-1].id)
+        return min(distance(self.me.id, peer.id), distance(peer.id, self.me.id)) <= span
+
     def keepers(self, position: RingId) -> Successors:
         """The owner of a position and the members behind it, where our own list already tells: empty when it does not.
 

@@ -153,7 +153,7 @@ class Node:
             default_ttl_s,
             max_ttl_s,
             quota,
-            lambda peer: link.key_of(peer) is not None,
+            lambda peer: link.key_of(peer) is not None and self.routing.is_near(peer),
         )
 
         late = self.liveness.excuse

@@ -82,10 +82,10 @@ class Replication:
         default_ttl_s: float,
         max_ttl_s: float,
         quota: Quota | None = None,
-        is_proved: Callable[[Peer], bool] = lambda peer: True,
+        is_neighbour: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
-        """@param is_proved: whether we have dialled a peer ourselves; others may leave less here."""
-        self._is_proved = is_proved
+        """@param is_neighbour: whether a peer may have a whole arc for us; others may leave less here."""
+        self._is_neighbour = is_neighbour
         self._ring = ring
         self._clock = clock
         self._wall_ms = wall_ms
@@ -353,7 +353,7 @@ class Replication:
         return StoredAll(sorted(refused))
 
     def _share(self, peer: Peer) -> float:
-        return 1.0 if self._is_proved(peer) else STRANGERS_SHARE
+        return 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE
 
     def _accept(self, kept: Kept, peer: Peer | None) -> Deferred[None] | None:
         """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
