@@ -6,6 +6,7 @@ Every question and answer goes through its bytes, which are counted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from random import Random
 
@@ -103,7 +104,8 @@ class Member:
     def known_route(self, position: RingId) -> Route | None:
         if not self.is_member or not self.ring.knows_routes:
             return None
-        return self.ring.route(position, self._ring())
+        route = self.ring.route(position, self._ring())
+        return replace(route, replicas=route.replicas[: self.ring.known_replicas_max])
 
     def find(self, position: RingId) -> Deferred[Route]:
         self.searches += 1
@@ -141,6 +143,7 @@ class RecordRing:
         self.refusing: set[Peer] = set()
         self.slow_s: dict[Peer, float] = {}
         self.knows_routes = True
+        self.known_replicas_max = successors
         self.bytes = 0
         self.lose: Callable[[Peer, Peer, Question], bool] = lambda asker, asked, question: False
         self._store = store

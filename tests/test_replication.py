@@ -279,6 +279,14 @@ class PutTests(RingCase):
         self.put_and_wait(OUTSIDER, KEY if key != KEY else key_in(OWNED, 1))
         self.assertEqual(self.ring.node(OUTSIDER).searches - searches, 1)
 
+    def test_a_route_that_names_too_few_is_not_enough(self) -> None:
+        """Where our own list ends the owner is known, and those behind it are not: they are searched for."""
+        self.ring.known_replicas_max = 1
+        self.put_and_wait(OUTSIDER)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+        self.ring.silent.add(peer(0x3000))
+        self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
+
     def test_the_last_put_wins_everywhere(self) -> None:
         """Through whichever node it came, for good."""
         for number, place in enumerate((0x1000, OUTSIDER, 0x4000, 0x2000)):

@@ -125,7 +125,7 @@ class Publisher:
         publication = Publication(kept, expected_seq, self._clock.seconds() + PUT_WITHIN_S, result)
         self._remember(publication)
         self._schedule(PUT_WITHIN_S, publication)
-        self._write(publication, self._reader.route(position_of(kept.key)))
+        self._write(publication, self._reader.route(position_of(kept.key), kept.copies))
         return result
 
     def unconfirmed(self, key: bytes) -> Kept | None:
@@ -324,7 +324,7 @@ class Publisher:
         publication.stamped_again = True
         publication.confirmed = False
         publication.kept = replace(kept, version=version)
-        self._write(publication, self._reader.route(position_of(kept.key)))
+        self._write(publication, self._reader.route(position_of(kept.key), kept.copies))
         return True
 
     def _named(self, publisher: bytes) -> str:
@@ -372,7 +372,7 @@ class Publisher:
             else:
                 self._forget(publication)
         elif publication.confirmed:
-            self._look(publication, self._reader.route(position_of(publication.kept.key)))
+            self._look(publication, self._reader.route(position_of(publication.kept.key), 1))
         else:
             self._schedule(RETRY_SLOWEST_S, publication)
             if publication.writing is None or publication.writing.over:

@@ -75,9 +75,15 @@ class Reader:
         for read in list(self.open):
             read.finish(None)
 
-    def route(self, position: RingId) -> Route | None:
-        """Who keeps a position, as far as is known without asking anybody."""
-        return self.ring.known_route(position) or self.routes.known(position, self.clock.seconds())
+    def route(self, position: RingId, copies: int) -> Route | None:
+        """Who keeps a position, if that is known without asking anybody, with so many replicas as far as there are.
+
+        Where our own list of successors ends it names the owner, and too few of those behind it.
+        """
+        route = self.ring.known_route(position)
+        if route is not None and len(route.replicas) >= min(copies, len(self.ring.successors) + 1):
+            return route
+        return self.routes.known(position, self.clock.seconds())
 
     def find(self, position: RingId) -> Deferred[Route]:
         """Who keeps a position, searched for afresh."""
@@ -164,7 +170,7 @@ class _Read:
     def begin(self) -> Deferred[Record | None]:
         result: Deferred[Record | None] = Deferred(lambda _: self._stop())
         self._result = result
-        route = self._reader.route(self._position)
+        route = self._reader.route(self._position, self._reader.copies)
         if route is None:
             self._search()
         else:
