@@ -1,47 +1,391 @@
-"""How a node comes to its ring: who is first."""
+"""Behaviour of a node's contacts: bootstrap, who is first, and other rings that are met."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
-from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.node.contact import Contact
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
+from chordtwist.node.contact import FIRST_AFTER_S, LOOK_AGAIN_S, LOST_MAX, RETRY_MAX_S, Contact, gives_way
+from chordtwist.node.joining import Joining
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import Tables
+from chordtwist.simulation.signer import verify_simulated
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Announced,
+    Answer,
+    GetTable,
+    JoinFailure,
+    JoinSuccess,
+    Pong,
+    Question,
+)
+from tests.builders import (
+    IDENTITY,
+    Neighbourhood,
+    large_ring,
+    lines,
+    not_member,
+    peer,
+    peers,
+    signed,
+    signer,
+    table,
+    whole_ring,
+)
 
-ME = Identity("test", Policy.IP).peer("127.0.0.9", 6401)
 
-
-class FirstTests(SynchronousTestCase):
-    """Whether a node that knows nobody begins a ring."""
+class ContactTestCase(SynchronousTestCase):
+    """We are to stand at 35; others are silent until a test shows their tables."""
 
     def setUp(self) -> None:
-        """A node that has nobody to ask, so that it needs neither tables nor a way to join."""
-        self.clock = Clock()
-        self.listed: list[Peer] | None = []
-        nobody = cast(Any, None)
-        self.contact = Contact(ME, self.seeds, nobody, nobody, self.clock, Random(1))
+        """Nobody is listed."""
+        self.observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
+        self.scene = Neighbourhood(35, 10, 30, 50, 80)
+        self.me = self.scene.me
+        self.seeds: Deferred[list[Peer]] | list[Peer] = []
+        self.resolved = 0
+        self.wanted = True
+        link = self.scene.link
+        self.routing = Routing(self.me, 3)
+        statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, epoch=4)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock)
+        joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
+        self.contact = Contact(self.me, self.resolve, tables, joining, link.clock, Random(1))
+        self.silence(10, 30, 50, 80)
 
-    def seeds(self) -> Deferred[list[Peer]]:
-        """The bootstrap list; None stands for names that cannot be resolved."""
-        return fail(Unreachable(None, "no name")) if self.listed is None else succeed(self.listed)
+    def resolve(self) -> Deferred[list[Peer]]:
+        self.resolved += 1
+        return self.seeds if isinstance(self.seeds, Deferred) else succeed(self.seeds)
 
-    def test_empty_list(self) -> None:
-        """An empty list, or one of the node alone, makes it the first at once."""
-        for self.listed in ([], [ME]):
-            self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.contact.enter(lambda: True))))
+    def silence(self, *silent: int) -> None:
+        """They take questions and never answer."""
+        for place in silent:
+            self.scene.reply(place, lambda question: Deferred())
 
-    def test_names_fail(self) -> None:
-        """Names that cannot be resolved make nobody the first; the node tries on until they can be."""
-        self.listed = None
-        entered = Deferred.fromCoroutine(self.contact.enter(lambda: True))
-        for _ in range(10):
-            self.clock.advance(10)
+    def answer(self, *tables: Table) -> None:
+        """Their owners are one ring, which takes everybody in."""
+        members = Announced([shown.peer.packed for shown in tables])
+        for shown in tables:
+            self.scene.others[shown.peer.id >> 240].reply = self.answering(shown, members)
+
+    def answering(self, shown: Table, members: Announced):  # type: ignore[no-untyped-def]
+        def reply(asker: Peer, question: Question) -> Answer:
+            if isinstance(question, GetTable):
+                return signed(shown)
+            return members if isinstance(question, Announce) else JoinSuccess()
+
+        return reply
+
+    def told(self) -> list[str]:
+        return lines(self.observer)
+
+
+class EnterTests(ContactTestCase):
+    """`enter`: come into a ring, or find that we are the first."""
+
+    def enter(self, through: Iterable[Peer] = ()) -> Deferred[Peer | None]:
+        return Deferred.fromCoroutine(self.contact.enter(lambda: self.wanted, through))
+
+    def test_nobody_listed(self) -> None:
+        """With nobody listed and nobody lost we begin a ring at once."""
+        self.assertIsNone(self.successResultOf(self.enter()))
+
+    def test_only_ourselves_listed(self) -> None:
+        """So we do when the list holds our own address alone."""
+        self.seeds = [self.me]
+        self.assertIsNone(self.successResultOf(self.enter()))
+
+    def test_join(self) -> None:
+        """Through whoever answers as a member, we join; the answer is who owned our arc."""
+        self.seeds = [*peers(10, 50)]
+        self.answer(*whole_ring(50, 80).values())
+        for _ in range(2):
+            entered = self.enter()
+            self.scene.advance(3)
+            self.assertEqual(self.successResultOf(entered), peer(50))
+        self.assertEqual(self.told(), ["bootstrap: 10.0.0.10:6401: no answer in time; trying on"] * 2)
+
+    def test_in_parallel(self) -> None:
+        """All listed addresses are tried at the same time."""
+        self.seeds = [*peers(10, 30, 50, 80)]
+        self.enter()
+        self.scene.advance(0.1)
+        self.assertEqual([len(self.scene.asked(place)) for place in (10, 30, 50, 80)], [1, 1, 1, 1])
+
+    def test_each_once(self) -> None:
+        """An address that is listed twice is tried once, our own never."""
+        self.seeds = [*peers(10, 10), self.me]
+        self.enter()
+        self.scene.advance(0.1)
+        self.assertEqual((len(self.scene.asked(10)), self.scene.ours.asked), (1, []))
+
+    def test_for_ever(self) -> None:
+        """Whoever is not first tries for ever, ever more slowly, up to every few seconds, and resolves names afresh."""
+        self.seeds = [*peers(10)]
+        entered = self.enter()
+        self.scene.advance(600)
         self.assertNoResult(entered)
-        self.listed = [ME]
-        self.clock.advance(10)
+        tries = self.resolved
+        self.assertTrue(600 / (RETRY_MAX_S * 1.5 + 1) < tries < 600 / (RETRY_MAX_S * 0.5 + 1) + 10)
+        self.assertEqual(len(self.scene.asked(10)), tries)
+        self.answer(*whole_ring(10).values())
+        self.scene.advance(RETRY_MAX_S * 1.5 + 2)
+        self.assertEqual(self.successResultOf(entered), peer(10))
+
+    def test_one_line_each(self) -> None:
+        """What stands in the way of an address is told in one line, and again only when it is something else."""
+        self.seeds = [*peers(10, 50)]
+        self.scene.reply(50, not_member(50))
+        self.enter()
+        self.scene.advance(60)
+        expected = [
+            "bootstrap: 10.0.0.50:6401: not a member of a ring yet; trying on",
+            "bootstrap: 10.0.0.10:6401: no answer in time; trying on",
+        ]
+        self.assertEqual(self.told(), expected)
+        self.scene.reply(10, Pong())
+        self.scene.advance(60)
+        expected.append("bootstrap: 10.0.0.10:6401: it answered GetTable with Pong; trying on")
+        self.assertEqual(self.told(), expected)
+
+    def test_refused(self) -> None:
+        """A ring that refuses us is told in its own words, and tried again: its reason may pass."""
+        self.seeds = [*peers(50)]
+        shown = whole_ring(50)[50]
+        self.scene.reply(
+            50,
+            lambda question: (
+                signed(shown) if isinstance(question, GetTable) else JoinFailure("10.0.0.35:7000 holds that place")
+            ),
+        )
+        entered = self.enter()
+        self.scene.advance(30)
+        self.assertNoResult(entered)
+        expected = "10.0.0.50:6401 does not admit us: 10.0.0.35:7000 holds that place"
+        self.assertEqual(self.told(), [f"bootstrap: 10.0.0.50:6401: {expected}; trying on"])
+        self.answer(shown)
+        self.scene.advance(10)
+        self.successResultOf(entered)
+
+    def test_first_of_the_list(self) -> None:
+        """First of the list, we begin a ring when nobody else has answered for 5 s: not before, and soon after."""
+        self.seeds = [self.me, *peers(10, 50)]
+        entered = self.enter()
+        self.scene.advance(FIRST_AFTER_S - 0.1)
+        self.assertNoResult(entered)
+        self.scene.advance(3)
         self.assertIsNone(self.successResultOf(entered))
+
+    def test_first_of_the_list_but_not_alone(self) -> None:
+        """First of the list, we join the ring that is there."""
+        self.seeds = [self.me, *peers(10, 50)]
+        entered = self.enter()
+        self.scene.advance(3)
+        self.answer(*whole_ring(50).values())
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(entered), peer(50))
+
+    def test_members_lost(self) -> None:
+        """Members that were lost are tried beside the list."""
+        self.seeds = [*peers(10)]
+        self.contact.lost(peer(50))
+        self.answer(*whole_ring(50).values())
+        entered = self.enter()
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(entered), peer(50))
+
+    def test_only_members_lost(self) -> None:
+        """Without a list, we begin when no lost member has answered for 5 s: they may be waiting for us."""
+        self.contact.lost(peer(50))
+        entered = self.enter()
+        self.scene.advance(FIRST_AFTER_S - 0.1)
+        self.assertNoResult(entered)
+        self.scene.advance(3)
+        self.assertIsNone(self.successResultOf(entered))
+
+    def test_through(self) -> None:
+        """The ring that is to be joined is tried alone before all others: a lost member may be of the ring we leave."""
+        self.contact.lost(peer(10))
+        self.answer(*whole_ring(10).values())
+        self.answer(*whole_ring(50, 80).values())
+        entered = self.enter(peers(50))
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(entered), peer(50))
+        self.assertEqual(self.scene.asked(10), [])
+
+    def test_through_somebody_silent(self) -> None:
+        """When that ring is not there any more the others are tried."""
+        self.contact.lost(peer(10))
+        self.answer(*whole_ring(10).values())
+        entered = self.enter(peers(50))
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(entered), peer(10))
+
+    def test_names_unresolved(self) -> None:
+        """While the list cannot be resolved nobody is first, and whoever is known is tried."""
+        self.seeds = fail(Unreachable(None, "no name can be resolved"))
+        entered = self.enter()
+        self.scene.advance(60)
+        self.assertNoResult(entered)
+        self.seeds = [self.me]
+        self.scene.advance(10)
+        self.assertIsNone(self.successResultOf(entered))
+
+    def test_not_wanted(self) -> None:
+        """It ends when it is not wanted any more."""
+        self.seeds = [*peers(10)]
+        entered = self.enter()
+        self.scene.advance(3)
+        self.wanted = False
+        self.scene.advance(10)
+        self.assertIsNone(self.successResultOf(entered))
+
+
+class AnybodyTests(ContactTestCase):
+    """`anybody`: whoever may still be reached."""
+
+    def anybody(self) -> list[Peer]:
+        return self.successResultOf(Deferred.fromCoroutine(self.contact.anybody()))
+
+    def test_anybody(self) -> None:
+        """The list and the lost members, each once, without ourselves."""
+        self.seeds = [*peers(10, 35)]
+        for place in (50, 10, 80):
+            self.contact.lost(peer(place))
+        self.assertEqual(self.anybody(), [*peers(10, 50, 80)])
+
+    def test_unresolved(self) -> None:
+        """Without the list, the lost members."""
+        self.seeds = fail(Unreachable(None, "no name can be resolved"))
+        self.contact.lost(peer(50))
+        self.assertEqual(self.anybody(), [peer(50)])
+
+    def test_bounded(self) -> None:
+        """Only so many lost members are remembered: the last ones."""
+        for place in (*range(1000, 1000 + LOST_MAX), 1000, 2000):
+            self.contact.lost(peer(place))
+        known = self.anybody()
+        self.assertEqual(len(known), LOST_MAX)
+        self.assertNotIn(peer(1001), known)
+        self.assertEqual(known[-2:], [*peers(1000, 2000)])
+
+
+class OtherRingTests(ContactTestCase):
+    """`look_for_ring`, `meet`: is there another ring of our network?"""
+
+    ours = table(35, (80,), 80, whole=True)
+
+    def look(self) -> Deferred[Table | None]:
+        return Deferred.fromCoroutine(self.contact.look_for_ring(lambda: self.ours))
+
+    def test_nobody_outside(self) -> None:
+        """Nobody is asked while everybody known is in our table."""
+        self.seeds = [self.me, peer(80)]
+        self.assertIsNone(self.successResultOf(self.look()))
+        self.assertEqual(self.scene.asked(80), [])
+
+    def test_silent(self) -> None:
+        """A lost member that is silent is no ring."""
+        self.contact.lost(peer(50))
+        looked = self.look()
+        self.scene.advance(3)
+        self.assertIsNone(self.successResultOf(looked))
+
+    def test_other_ring(self) -> None:
+        """A ring that does not hold us, and says so twice, some seconds apart, is another one: the answer is its member
+        before our place.
+        """
+        self.seeds = [*peers(50)]
+        self.answer(*whole_ring(10, 50).values())
+        looked = self.look()
+        self.scene.advance(LOOK_AGAIN_S - 0.1)
+        self.assertNoResult(looked)
+        self.scene.advance(2)
+        shown = self.successResultOf(looked)
+        assert shown is not None
+        self.assertEqual(shown.peer, peer(10))
+
+    def test_linked_in_meanwhile(self) -> None:
+        """One that holds us at the second look is our own: we were not linked in yet."""
+        self.seeds = [*peers(50)]
+        self.answer(*whole_ring(10, 50).values())
+        looked = self.look()
+        self.scene.advance(1)
+        self.answer(table(10, (35, 50), 50, whole=True, seq=2), table(50, (10, 35), 35, whole=True, seq=2))
+        self.scene.advance(3)
+        self.assertIsNone(self.successResultOf(looked))
+
+    def test_own_ring(self) -> None:
+        """A large ring that names us is our own."""
+        self.ours = table(35, (50, 80, 90), 30)
+        ring = large_ring(3, 10, 30, 35, 50, 80)
+        self.answer(*[ring[place] for place in (10, 30, 50, 80)])
+        self.seeds = [*peers(10)]
+        looked = self.look()
+        self.scene.advance(5)
+        self.assertIsNone(self.successResultOf(looked))
+
+    def test_alone(self) -> None:
+        """A ring of one believes at once, also one that lists us: that is an older run of ours."""
+        self.ours = table(35, (), whole=True)
+        self.answer(table(10, (35, 50), 50, whole=True), table(50, (10, 35), 35, whole=True))
+        self.seeds = [*peers(50)]
+        looked = self.look()
+        self.scene.advance(1)
+        shown = self.successResultOf(looked)
+        assert shown is not None
+        self.assertEqual(shown.peer, peer(10))
+
+    def test_unresolved(self) -> None:
+        """Without the list, lost members are looked at."""
+        self.seeds = fail(Unreachable(None, "no name can be resolved"))
+        self.contact.lost(peer(50))
+        self.answer(*whole_ring(10, 50).values())
+        looked = self.look()
+        self.scene.advance(5)
+        self.assertIsNotNone(self.successResultOf(looked))
+
+    def test_vanishes(self) -> None:
+        """A ring that is not there at the second look is none."""
+        self.seeds = [*peers(50)]
+        self.answer(*whole_ring(10, 50).values())
+        looked = self.look()
+        self.scene.advance(1)
+        self.silence(10, 50)
+        self.scene.advance(5)
+        self.assertIsNone(self.successResultOf(looked))
+
+
+class GivesWayTests(SynchronousTestCase):
+    """`gives_way`: which of two rings joins the other."""
+
+    def assert_gives_way(self, smaller: Table, larger: Table) -> None:
+        """Both sides come to the same verdict."""
+        self.assertTrue(gives_way(smaller, larger))
+        self.assertFalse(gives_way(larger, smaller))
+
+    def test_smaller(self) -> None:
+        """The smaller ring joins the larger."""
+        self.assert_gives_way(whole_ring(10, 20)[10], whole_ring(30, 40, 50)[40])
+
+    def test_alike(self) -> None:
+        """Of two of one size, the one without the smallest id joins the other, whichever members meet."""
+        ring, other = whole_ring(10, 40), whole_ring(20, 30)
+        for one in other.values():
+            for another in ring.values():
+                self.assert_gives_way(one, another)
+
+    def test_by_density(self) -> None:
+        """Large rings are compared by density."""
+        self.assert_gives_way(table(0, (1000, 2000, 3000)), table(10, (500, 1000, 1500)))
+        self.assert_gives_way(whole_ring(10, 20)[10], table(10, (500, 1000, 1500)))

@@ -80,7 +80,9 @@ class Contact:
             through = ()
             if members:
                 try:
-                    return await self._joining.join([table.peer for table in members])
+                    old_owner = await self._joining.join([table.peer for table in members])
+                    self._said.clear()
+                    return old_owner
                 except (Refused, Unreachable) as error:
                     self._say(members[0].peer, str(error))
             elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
@@ -143,10 +145,6 @@ class Contact:
         """The tables of those that answer as members; one line for each that does not, when its reason is new."""
         members: list[Table] = []
 
-        def answered(table: Table) -> None:
-            self._said.pop(table.peer, None)
-            members.append(table)
-
         def silent(failure: Failure, peer: Peer) -> None:
             failure.trap(Unreachable)
             error = failure.value
@@ -156,7 +154,7 @@ class Contact:
                 self._say(peer, error.reason)
 
         await DeferredList(
-            [self._tables.fetch(peer).addCallbacks(answered, silent, errbackArgs=(peer,)) for peer in peers]
+            [self._tables.fetch(peer).addCallbacks(members.append, silent, errbackArgs=(peer,)) for peer in peers]
         )
         return members
 

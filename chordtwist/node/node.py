@@ -68,6 +68,9 @@ FINGERS_SLOWEST_S = 15.0
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 """How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
 
+ENTER_AGAIN_S = 5.0
+"""Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
+
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
 
@@ -266,9 +269,11 @@ class Node:
         if self._entering:
             return
         self._entering = True
-        Deferred.fromCoroutine(self._go_live(through)).addErrback(
-            lambda failure: self._log.failure("joining failed", failure)
-        )
+        Deferred.fromCoroutine(self._go_live(through)).addErrback(self._not_entered)
+
+    def _not_entered(self, failure: Failure) -> None:
+        self._log.failure("joining failed; it goes on", failure)
+        self._clock.callLater(ENTER_AGAIN_S, self._enter)
 
     async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
@@ -318,7 +323,8 @@ class Node:
     def _answered(self, answer: Answer, peer: Peer) -> Answer:
         self.liveness.answered(peer, self._clock.seconds())
         if isinstance(answer, NotMember):
-            self._hear_standing(peer, answer)
+            with suppress(Malformed, Untruthful):  # whoever asked is told
+                self._hear_standing(peer, answer)
         return answer
 
     def _unanswered(self, failure: Failure, peer: Peer) -> Failure:
@@ -350,8 +356,10 @@ class Node:
         """A peer broke the protocol."""
         self._log.warn("{peer} broke the protocol: {reason}", peer=str(peer), reason=reason)
 
-    def _ping_for(self, peer: Peer, question: PingFor) -> Deferred[Answer]:
+    def _ping_for(self, peer: Peer, question: PingFor) -> Answer | Deferred[Answer]:
         target = self._named(question.target)
+        if target == self.me:
+            return Pong()
         return self.pulse.answers_now(target).addCallback(lambda alive: Pong() if alive else Silent())
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:
@@ -409,11 +417,7 @@ class Node:
     def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
         """A peer says that it is no member: that ends its older incarnation here, as a death would."""
         known = self.tables.epoch_of(peer)
-        try:
-            news = self.tables.standing_said(peer, said)
-        except (Malformed, Untruthful) as error:
-            self._log.debug("{error}", error=error)
-            return
+        news = self.tables.standing_said(peer, said)
         if news is None:
             return
         epoch, standing = news
@@ -485,8 +489,8 @@ class Node:
     async def _bridge(self) -> bool:
         """Find the next member when every entry of our list has died; answers whether there is one.
 
-        We stay a member meanwhile: lists before us hold the same dead, and would be empty without us, one behind another
-        around the whole ring.
+        We stay a member meanwhile: lists before us hold the same dead, and would be empty without us, one behind
+        another around the whole ring.
         """
         routing = self.routing
         lookup = Lookup((self.me.id + 1) % RING_SIZE, excluded=self.me)
@@ -682,7 +686,7 @@ class Node:
         return Deferred.fromCoroutine(self._search(position))
 
     async def _search(self, position: RingId, in_flight: int = 3) -> Route:
-        lookup = Lookup(position, in_flight=in_flight)
+        lookup = Lookup(position, excluded=None if self.is_member else self.me, in_flight=in_flight)
         if self.is_member:
             lookup.know(self.statements.table)
         else:

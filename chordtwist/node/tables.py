@@ -86,9 +86,10 @@ class Tables:
         self._known.pop(peer, None)
 
     def standing_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Standing] | None:
-        """What `peer` says of itself, with its epoch; None when it is not newer than what we know of it.
+        """What `peer` says of itself, with its epoch; None when that is not newer than what we know of it, or signed
+        with another key than it was proved with.
 
-        @raise Untruthful: the statement is another's, or nobody's. @raise Malformed: it is none.
+        @raise Untruthful: the statement is another's. @raise Malformed: it is none.
         """
         stamp, standing = self._standing(peer, said)
         order = (stamp.epoch, stamp.seq)
@@ -99,7 +100,10 @@ class Tables:
             return None  # said before it went live in that epoch, and overtaken
         if order < self._standings.get(peer, order):
             return None
-        self._verified(peer, said.signature, said.body)
+        try:
+            self._verified(peer, said.signature, said.body)
+        except Untruthful:
+            return None  # perhaps it has another key now; it is not believed before our own dial has met that
         self._standings.pop(peer, None)
         self._standings[peer] = order
         if len(self._standings) > STANDINGS_MAX:

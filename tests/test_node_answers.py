@@ -1,0 +1,443 @@
+"""Behaviour of one node towards peers that say whatever they like: true, late, false, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Peer
+from chordtwist.core.signed import Standing, unpack_acknowledged, unpack_standing, unpack_table
+from chordtwist.node.interfaces import IAnswer, IDht, IRing
+from chordtwist.node.node import Node
+from chordtwist.simulation.signer import verify_simulated
+from chordtwist.storage.memory import MemoryRecordStore
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Answer,
+    Changed,
+    Elsewhere,
+    Fetch,
+    GetTable,
+    JoinRequest,
+    Leave,
+    Noted,
+    Notified,
+    Notify,
+    NotMember,
+    Ping,
+    PingFor,
+    Pong,
+    Question,
+    Same,
+    Silent,
+    TableIs,
+)
+from tests.builders import IDENTITY, Neighbourhood, at, lines, not_member, peer, peers, places, signed, signer, table
+
+SUCCESSORS = 3
+
+
+class OneNodeTestCase(SynchronousTestCase):
+    """The node at 50, with three successors at most, among scripted peers."""
+
+    def setUp(self) -> None:
+        """It was built, and has not started."""
+        self.observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
+        self.scene = Neighbourhood(50, 10, 20, 40, 45, 55, 60, 70, 80, 90)
+        self.seeds: Callable[[], Deferred[list[Peer]]] = lambda: succeed([])
+        self.epoch = 0
+        link = self.scene.link
+        self.node = Node(
+            self.scene.me,
+            IDENTITY,
+            Parameters(network="test", successors=SUCCESSORS, replication=1),
+            link,
+            MemoryRecordStore(),
+            link.clock,
+            lambda: 1_700_000_000_000 + self.scene.clock.now_us // 1000,
+            Random(1),
+            signer(self.scene.me),
+            verify_simulated,
+            self.next_epoch,
+            lambda: self.seeds(),
+        )
+        link.listen(self.node)
+        for place in self.scene.others:
+            self.scene.reply(place, lambda question: Silent() if isinstance(question, PingFor) else Pong())
+
+    def next_epoch(self) -> int:
+        self.epoch += 1
+        return self.epoch
+
+    def be_member(self) -> None:
+        """It is a member of a large ring: 40 before it, 60, 70 and 80 behind it, all of whom it knows."""
+        self.node.start()
+        self.node.routing.join(peer(40), peers(60, 70, 80), whole=False)
+        self.scene.show(
+            table(40, (50, 60, 70), 20),
+            table(60, (70, 80, 90), 50),
+            table(70, (80, 90, 10), 60),
+            table(20, (40, 50, 60), 10),
+        )
+        self.scene.advance(8)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def be_joining(self) -> None:
+        """It waits for a bootstrap node that is not there."""
+        self.seeds = lambda: succeed([peer(99)])
+        self.node.start()
+        self.scene.advance(1)
+
+    def state(self) -> tuple[int | None, list[int]]:
+        before = self.node.predecessor
+        return None if before is None else places([before])[0], places(self.node.successors)
+
+    def asked_by(self, place: int, question: Question, seconds: float = 0.2) -> Answer:
+        asked = self.scene.links[place].ask(self.scene.me, question)
+        self.scene.advance(seconds)
+        return self.successResultOf(asked)
+
+    def assert_breach(self, place: int, question: Question, told: str) -> None:
+        """The question ends the link, and one line names the peer and what was wrong."""
+        asked = self.scene.links[place].ask(self.scene.me, question)
+        self.scene.advance(0.5)
+        self.failureResultOf(asked, Unreachable)
+        self.assertEqual(lines(self.observer, "warn"), [f"{peer(place)} broke the protocol: {told}"])
+
+
+class AnswersTests(OneNodeTestCase):
+    """What a member answers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.be_member()
+
+    def test_interfaces(self) -> None:
+        """A node is what networks, records and doors need of it."""
+        for interface in (IAnswer, IRing, IDht):
+            verifyObject(interface, self.node)
+
+    def test_ping(self) -> None:
+        """It lives."""
+        self.assertEqual(self.asked_by(10, Ping()), Pong())
+
+    def test_table(self) -> None:
+        """Anybody is shown its table, signed; whoever holds that already is told so."""
+        said = self.asked_by(10, GetTable(0, 0))
+        assert isinstance(said, TableIs)
+        self.assertTrue(verify_simulated(signer(self.scene.me).public, said.signature, said.body))
+        shown = unpack_table(IDENTITY, said.body)
+        self.assertEqual((shown.predecessor, shown.successors), (peer(40), peers(60, 70, 80)))
+        self.assertEqual(self.asked_by(10, GetTable(shown.epoch, shown.seq)), Same())
+
+    def test_notified(self) -> None:
+        """A notification is acknowledged, signed: its sender was live."""
+        said = self.asked_by(40, Notify(1))
+        assert isinstance(said, Notified)
+        self.assertEqual(unpack_acknowledged(IDENTITY, said.body)[1], peer(40))
+
+    def test_ping_for(self) -> None:
+        """It pings for others, and says whether there was an answer."""
+        self.assertEqual(self.asked_by(10, PingFor(peer(90).packed)), Pong())
+        self.scene.silence(90)
+        self.assertEqual(self.asked_by(10, PingFor(peer(90).packed), 1.5), Silent())
+
+    def test_ping_for_itself(self) -> None:
+        """Asked about itself it does not dial itself."""
+        self.assertEqual(self.asked_by(10, PingFor(self.scene.me.packed)), Pong())
+
+    def test_impossible_peer(self) -> None:
+        """A question that names a peer that cannot be breaks the protocol."""
+        self.assert_breach(10, PingFor(bytes(6)), "a question names an impossible peer: 0.0.0.0 with port 0")
+
+    def test_impossible_member(self) -> None:
+        """So does a hint at one."""
+        self.assert_breach(
+            10, Elsewhere(bytes(7)), "a question names an impossible peer: a packed address has 6 or 18 bytes, not 7"
+        )
+
+    def test_find(self) -> None:
+        """It knows who keeps what its list spans, and looks for the rest."""
+        known = self.node.known_route(at(65))
+        assert known is not None
+        self.assertEqual(places(known.replicas), [70, 80])
+        self.assertIsNone(self.node.known_route(at(85)))
+        self.scene.show(table(80, (90, 10, 20), 70), table(90, (10, 20, 40), 80))
+        found = self.node.find(at(85))
+        self.scene.advance(1)
+        self.assertEqual(places(self.successResultOf(found).replicas), [90, 10, 20])
+
+    def test_status(self) -> None:
+        """Its state as plain values."""
+        status = self.node.status()
+        self.assertEqual(status["address"], "10.0.0.50:6401")
+        self.assertEqual((status["member"], status["whole"], status["network"]), (True, False, "test"))
+        self.assertEqual(status["successors"], [f"10.0.0.{place}:6401" for place in (60, 70, 80)])
+        self.assertEqual((status["predecessor"], status["suspected"]), ("10.0.0.40:6401", []))
+
+
+class JoiningAnswersTests(OneNodeTestCase):
+    """What a node answers that is no member yet."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.be_joining()
+
+    def test_ring_questions(self) -> None:
+        """Every question about the ring gets its signed word that it joins, and in which epoch."""
+        for question in (GetTable(0, 0), Notify(1), JoinRequest(1), Announce(1, 0), Fetch(bytes(32), 0, True)):
+            said = self.asked_by(10, question)
+            assert isinstance(said, NotMember), (question, said)
+            stamp, standing = unpack_standing(IDENTITY, said.body)
+            self.assertEqual((stamp.epoch, standing), (1, Standing.JOINING))
+
+    def test_ping(self) -> None:
+        """It lives all the same, and pings for others."""
+        self.assertEqual(self.asked_by(10, Ping()), Pong())
+        self.assertEqual(self.asked_by(10, PingFor(peer(20).packed)), Pong())
+
+    def test_hints(self) -> None:
+        """Hints are taken note of, and do nothing."""
+        self.assertEqual(self.asked_by(10, Changed()), Noted())
+        self.assertEqual(self.asked_by(10, Elsewhere(peer(20).packed)), Noted())
+        self.assertEqual(self.scene.asked(20), [])
+
+    def test_find(self) -> None:
+        """It can find nothing, and does not ask itself."""
+        found = self.node.find(at(85))
+        self.failureResultOf(found, Unreachable)
+
+    def test_status(self) -> None:
+        """Its state says that it is no member, and knows nobody."""
+        status = self.node.status()
+        self.assertEqual((status["member"], status["predecessor"], status["successors"]), (False, None, []))
+
+    def test_names_cannot_be_resolved(self) -> None:
+        """While no name of its list can be resolved it begins no ring, and goes on trying."""
+        self.seeds = lambda: fail(Unreachable(None, "no name can be resolved"))
+        self.scene.advance(60)
+        self.assertFalse(self.node.is_member)
+        self.seeds = lambda: succeed([])
+        self.scene.advance(10)
+        self.assertTrue(self.node.is_member)
+
+    def test_bug(self) -> None:
+        """An error of ours while joining is logged, and the node goes on trying."""
+        self.seeds = lambda: fail(ZeroDivisionError())
+        self.scene.advance(10)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)) > 0, True)
+        self.seeds = lambda: succeed([])
+        self.scene.advance(10)
+        self.assertTrue(self.node.is_member)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+
+class StabilizeTests(OneNodeTestCase):
+    """What a head shows, and what comes of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.be_member()
+
+    def test_quiet(self) -> None:
+        """In a quiet ring the head is asked for its table and notified, once each in a round, and nobody else is
+        bothered, except for fingers.
+        """
+        before = len(self.scene.asked(60))
+        self.scene.advance(30)
+        questions = self.scene.asked(60)[before:]
+        tables = [question for question in questions if isinstance(question, GetTable)]
+        notifications = [question for question in questions if isinstance(question, Notify)]
+        self.assertTrue(4 <= len(notifications) <= len(tables))
+
+    def test_newcomer(self) -> None:
+        """A newcomer in front of the head, which the head names, is reached, and becomes the head."""
+        self.scene.show(table(60, (70, 80, 90), 55, seq=2))
+        self.scene.show(table(55, (60, 70, 80), 50))
+        self.asked_by(60, Changed())
+        self.scene.advance(1)
+        self.assertEqual(self.state(), (40, [55, 60, 70]))
+
+    def test_unreachable_newcomer(self) -> None:
+        """One that cannot be reached by ourselves does not, whatever the head says."""
+        self.scene.show(table(60, (70, 80, 90), 55, seq=2))
+        self.scene.advance(30)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_unfinished_newcomer(self) -> None:
+        """Nor does one that is no member."""
+        self.scene.reply(55, not_member(55))
+        self.scene.show(table(60, (70, 80, 90), 55, seq=2))
+        self.scene.advance(30)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_lying_head(self) -> None:
+        """A table that the head did not sign, somebody else's, or nonsense changes nothing: it lives, so it stays."""
+        lies: list[Answer] = [signed(table(60, (90,)), by=signer(peer(10))), signed(table(90, (10,))), Pong()]
+
+        def lie(question: Question) -> Answer:
+            return lies[0] if isinstance(question, GetTable) else Pong()
+
+        self.scene.reply(60, lie)
+        while lies:
+            self.scene.advance(20)
+            self.assertEqual(self.state(), (40, [60, 70, 80]))
+            lies.pop(0)
+
+    def test_head_dies(self) -> None:
+        """A dead head is dropped, the list gets shorter, and the new head's list is taken at once."""
+        self.scene.links[60].power_off()
+        self.scene.show(table(70, (80, 90, 10), 60, seq=2))
+        self.scene.advance(15)
+        self.assertEqual(self.state(), (40, [70, 80, 90]))
+
+    def test_head_leaves(self) -> None:
+        """A head that says goodbye is dropped at once."""
+        word = not_member(60, Standing.LEAVING, seq=9)
+        self.scene.reply(60, word)
+        self.assertEqual(self.asked_by(60, Leave(word.body, word.signature)), Noted())
+        self.scene.advance(1)
+        self.assertEqual(self.state(), (40, [70, 80, 90]))
+
+    def test_leave_in_anothers_name(self) -> None:
+        """Nobody leaves in another's name: nobody is dropped, and the link ends."""
+        word = not_member(60, Standing.LEAVING, seq=9)
+        self.assert_breach(10, Leave(word.body, word.signature), "10.0.0.10:6401 shows a standing of 10.0.0.60:6401")
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_nonsensical_leave(self) -> None:
+        """A Leave that states nothing ends the link."""
+        self.assert_breach(10, Leave(b"?", bytes(64)), "signed bytes end after 1 bytes, in the middle of a field")
+
+    def test_leave_of_yesterday(self) -> None:
+        """A Leave of an earlier epoch, played again by whoever kept it, is old: nobody is dropped."""
+        word = not_member(60, Standing.LEAVING, epoch=0, seq=99)
+        self.assertEqual(self.asked_by(60, Leave(word.body, word.signature)), Noted())
+        self.scene.advance(10)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_head_restarts(self) -> None:
+        """A head that answers as another run of itself is let go, and adopted again if its successor names it."""
+        seen: list[object] = []
+        self.node.changed.append(lambda: seen.append(self.state()))
+        self.scene.show(table(60, (70, 80, 90), 40, epoch=9))
+        self.asked_by(60, Changed())
+        self.scene.advance(1)
+        self.assertEqual(seen, [(40, [70, 80]), (40, [70, 80, 90]), (40, [60, 70, 80])])
+
+    def test_head_joins(self) -> None:
+        """A head that joins, and was not taken in by us, is none."""
+        self.scene.reply(60, not_member(60, epoch=9))
+        self.asked_by(60, Changed())
+        self.scene.advance(0.5)
+        self.assertEqual(self.state(), (40, [70, 80, 90]))
+
+    def test_link_lost(self) -> None:
+        """When the link to the head is lost it is asked at once, not at the next round."""
+        self.scene.advance(60)
+        before = len(self.scene.asked(60))
+        self.node.link_lost(peer(60), "connection reset")
+        self.scene.advance(0.25)
+        self.assertIn(Ping(), self.scene.asked(60)[before:])
+        self.assertTrue(any(isinstance(question, GetTable) for question in self.scene.asked(60)[before:]))
+
+    def test_strangers_link_lost(self) -> None:
+        """When another's is, nobody is asked anything."""
+        self.scene.advance(60)
+        before = len(self.scene.asked(10))
+        self.node.link_lost(peer(10), "connection reset")
+        self.scene.advance(0.1)
+        self.assertEqual(len(self.scene.asked(10)), before)
+
+    def test_changed_head(self) -> None:
+        """A hint from the head that its list changed is followed by a round at once; from anybody else by nothing."""
+        self.scene.advance(60)
+        for place, asked in ((70, False), (60, True)):
+            before = len(self.scene.asked(60))
+            self.assertEqual(self.asked_by(place, Changed(), 0.3), Noted())
+            self.assertIs(len(self.scene.asked(60)) > before, asked)
+
+    def test_asked_from_in_between(self) -> None:
+        """Whoever asks for our table from between us and our head is looked for at once."""
+        self.scene.advance(60)
+        before = len(self.scene.asked(60))
+        self.scene.links[55].ask(self.scene.me, GetTable(0, 0))
+        self.scene.advance(0.3)
+        self.assertGreater(len(self.scene.asked(60)), before)
+
+
+class RectifyTests(OneNodeTestCase):
+    """Who notifies, and what comes of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.be_member()
+
+    def notify(self, place: int, seconds: float = 1) -> None:
+        self.asked_by(place, Notify(1), seconds)
+
+    def test_closer(self) -> None:
+        """A closer notifier that shows its table becomes the predecessor."""
+        self.scene.show(table(45, (50, 60, 70), 40))
+        self.notify(45)
+        self.assertEqual(self.node.predecessor, peer(45))
+
+    def test_unreachable(self) -> None:
+        """One that we cannot reach ourselves does not, though its notification reached us (the Chord paper, figure 6,
+        adopts it).
+        """
+        self.scene.reply(45, lambda question: Deferred())
+        self.notify(45, 5)
+        self.assertEqual(self.node.predecessor, peer(40))
+
+    def test_no_member(self) -> None:
+        """Nor does one that is no member."""
+        self.scene.reply(45, not_member(45))
+        self.notify(45)
+        self.assertEqual(self.node.predecessor, peer(40))
+
+    def test_farther(self) -> None:
+        """Nor one that lies farther than our predecessor, which lives."""
+        self.notify(20)
+        self.assertEqual(self.node.predecessor, peer(40))
+        self.assertIn(GetTable, [type(question) for question in self.scene.asked(40)])
+
+    def test_predecessor_dead(self) -> None:
+        """It does once our predecessor is dead by the rule of death."""
+        self.scene.links[40].power_off()
+        self.notify(20, 1)
+        self.assertEqual(self.node.predecessor, peer(40))
+        self.scene.advance(6)
+        self.assertEqual(self.node.predecessor, peer(20))
+
+    def test_predecessor_left(self) -> None:
+        """Or at once, when it is no member any more by its own word."""
+        self.scene.reply(40, not_member(40, Standing.LEAVING, seq=9))
+        self.notify(20)
+        self.assertEqual(self.node.predecessor, peer(20))
+
+    def test_closest_of_several(self) -> None:
+        """Of several that notify while another is looked at, only the closest is looked at next."""
+        self.scene.show(table(45, (50, 60, 70), 40))
+        self.node._fixing.stop()
+        self.scene.reply(10, lambda question: Deferred())
+        for place in (10, 20, 45, 20):
+            self.scene.links[place].ask(self.scene.me, Notify(1))
+        before = len(self.scene.asked(20))
+        self.scene.advance(3)
+        self.assertEqual(self.node.predecessor, peer(45))
+        self.assertEqual([question for question in self.scene.asked(20)[before:] if isinstance(question, GetTable)], [])
+
+    def test_of_another_ring(self) -> None:
+        """A notifier that shows a ring of its own is none of ours."""
+        self.scene.show(table(45, (), whole=True))
+        self.notify(45)
+        self.assertEqual(self.node.predecessor, peer(40))
