@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -33,6 +34,14 @@ takes in one newcomer in some tens of milliseconds on a LAN."""
 
 CLEARLY_LARGE = 4
 """A ring estimated at so many times the members that its rules need has them."""
+
+TURNS_MAX = 20
+"""Times that a newcomer asks a member with another in hand, before it looks again who is there."""
+
+TURN_ROUND_TRIPS = 20
+"""It asks again after anything up to so many round trips, which is what taking one in costs; busy machines are asked
+less often by themselves.
+"""
 
 
 class StartOver(Exception):
@@ -198,32 +207,48 @@ class Joining:
             raise Refused(f"{owner} does not admit us: {answer.reason}")
         raise StartOver
 
-    async def _be_taken_in(self, first: Iterable[Peer]) -> list[Peer]:
-        """Announce ourselves to every member that we learn of. The member with the smallest id is asked before all
-        others, so that newcomers meet there and not halfway.
+    async def _be_taken_in(self, members: Iterable[Peer]) -> list[Peer]:
+        """Announce ourselves to every member that we learn of; answers with all of them, who have us in hand now.
+
+        The member with the smallest id is asked before all others, so that newcomers meet there and not halfway.
         """
-        me = self._routing.me
-        heard = sorted(first, key=lambda peer: peer.id)
-        asked: list[Peer] = []
-        batch = heard[:1]
-        while batch:
+        first = min(members, key=lambda peer: peer.id)
+        heard = self._named(await self._line_up(first))
+        asked = [first]
+        while batch := [peer for peer in heard if peer not in asked]:
             answers = await self._announce(batch, COMING)
             asked += [peer for peer, answer in zip(batch, answers, strict=True) if not isinstance(answer, JoinFailure)]
             for answer in answers:
                 if not isinstance(answer, Announced):
                     await self._announce(asked, WITHDRAWN)
-                    if isinstance(answer, JoinFailure) and not answer.busy:
-                        raise Refused(f"a member does not take us in: {answer.reason}")
-                    raise StartOver
-                for packed in answer.members:
-                    try:
-                        peer = self._identity.unpack(packed)
-                    except ValueError:
-                        continue
-                    if peer != me and peer not in heard:
-                        heard.append(peer)
-            batch = [peer for peer in heard if peer not in asked]
+                    raise self._not_taken_in(answer)
+                heard += [peer for peer in self._named(answer) if peer not in heard]
         return asked
+
+    async def _line_up(self, first: Peer) -> Announced:
+        """Ask the first member until its hand is free: one question a turn, instead of a whole search of our place."""
+        for _ in range(TURNS_MAX):
+            began = self._clock.seconds()
+            answer = (await self._announce([first], COMING))[0]
+            if isinstance(answer, Announced):
+                return answer
+            if not isinstance(answer, JoinFailure) or not answer.busy:
+                raise self._not_taken_in(answer)
+            longest_s = min(TURN_ROUND_TRIPS * (self._clock.seconds() - began), PAUSE_MAX_S)
+            await deferLater(self._clock, longest_s * self._rng.random())
+        raise StartOver
+
+    def _not_taken_in(self, answer: Answer | None) -> Exception:
+        if isinstance(answer, JoinFailure) and not answer.busy:
+            return Refused(f"a member does not take us in: {answer.reason}")
+        return StartOver()
+
+    def _named(self, announced: Announced) -> list[Peer]:
+        peers = []
+        for packed in announced.members:
+            with suppress(ValueError):
+                peers.append(self._identity.unpack(packed))
+        return [peer for peer in dict.fromkeys(peers) if peer != self._routing.me]
 
     async def _announce(self, peers: Iterable[Peer], step: int) -> list[Answer | None]:
         """Tell all of them at once; None stands for one that is silent."""
