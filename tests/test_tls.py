@@ -38,7 +38,7 @@ from chordtwist.net.certificates import (
     subject_address,
 )
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import PeerPool
+from chordtwist.net.peer_pool import CHECK_AGAIN_EVERY_LOOKS, LOOK_EVERY_S, PeerPool
 from chordtwist.net.tls import LOOK_AGAIN_EVERY_S, SESSIONS_MAX, CredentialFiles, Credentials, Tls
 from chordtwist.wire.peer_messages import Answer, Ping, Pong
 from tests import contracts
@@ -417,6 +417,43 @@ class ClosedTests(TlsTestCase):
         self.meet(one, others[3])
         self.assertIs(one.tls._terms, second)
 
+    def test_revoked_while_linked(self) -> None:
+        """When the revocation list changes, links that stand with whom it names now are ended."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        files = CredentialFiles(
+            folder / "node.pem", folder / "node.key", folder / "authority.pem", folder / "revoked.pem"
+        )
+        mine, theirs = issued("127.0.0.1"), issued("127.0.0.2")
+        for path, content in (
+            (files.certificate, mine.certificate),
+            (files.key, mine.key),
+            (files.authority, mine.authority),
+            (files.revoked, revocation_list(AUTHORITY, AUTHORITY_KEY, [], NOW)),
+        ):
+            cast(Path, path).write_bytes(content)
+        one = self.host(1, files.read(), files=files)
+        bad, good = self.host(2, theirs), self.host(3, issued("127.0.0.3"))
+        self.meet(one, bad)
+        self.meet(one, good)
+        serial = x509.load_pem_x509_certificate(theirs.certificate).serial_number
+        cast(Path, files.revoked).write_bytes(revocation_list(AUTHORITY, AUTHORITY_KEY, [serial], NOW))
+        self.network.pass_time(LOOK_AGAIN_EVERY_S + LOOK_EVERY_S, step_s=0.5)
+        self.assertEqual(self.logged, ["its certificate was revoked"])
+        self.assertEqual(self.network.links(), [("127.0.0.1", "127.0.0.3")])
+        self.assertEqual(one.answers.lost, [])
+
+    def test_expired_while_linked(self) -> None:
+        """So are links with whom a certificate has ended, within an hour."""
+        one, other = self.host(1), self.host(2, own("127.0.0.2", now=NOW - timedelta(days=3649)))
+        self.meet(one, other)
+        self.now = NOW + timedelta(days=2)
+        while self.network.links():
+            one.pool.ask(other.peer, Ping()).addErrback(lambda failure: None)
+            self.network.pass_time(60, step_s=1)
+        self.assertLess(self.network.clock.seconds(), (CHECK_AGAIN_EVERY_LOOKS + 60) * LOOK_EVERY_S)
+        self.assertEqual(self.logged[:1], [f"its certificate expired on {TOMORROW}"])
+
     def test_vanished_files(self) -> None:
         """Files that are gone for a moment change nothing."""
         folder = Path(self.mktemp())
@@ -503,7 +540,7 @@ class ResumptionTests(TlsTestCase):
         self.again(one, other)
         first = self.handshake_bytes()
         self.meet(one, third)
-        self.assertEqual(round(self.handshake_bytes(), -2), round(first, -2))
+        self.assertLess(abs(self.handshake_bytes() - first), 100)  # signatures differ by some bytes
 
 
 def issued_certificate(host: Host) -> bytes:

@@ -82,6 +82,9 @@ ACCEPTED_PER_ADDRESS_MAX = 64
 PROOFS_MAX = 16_384
 """Peers whose proof is remembered while there is no link to them."""
 
+CHECK_AGAIN_EVERY_LOOKS = 3600
+"""Certificates end while links stand: every hour they are looked at again, and whenever a revocation list changes."""
+
 FORGET_EVERY_LOOKS = 60
 """Peers that nothing is known of are forgotten once in so many looks."""
 
@@ -214,6 +217,7 @@ class PeerPool:
         self._reactor = reactor
         self._clock: IReactorTime = reactor
         self._me = introduction.me
+        self._tls = tls
         self._policy = introduction.identity.policy
         self._dead_after_s = introduction.parameters.dead_after_s
         self._bind = (dial_from, 0) if dial_from else None
@@ -585,6 +589,9 @@ class PeerPool:
                 elif self._is_surplus(link):
                     link.end(DUPLICATE)
         self._looks += 1
+        if self._tls is not None and (self._tls.look_again() or self._looks % CHECK_AGAIN_EVERY_LOOKS == 0):
+            for link in list(self._links):
+                link.check_again()
         if self._looks % FORGET_EVERY_LOOKS == 0:
             self._forget_strangers(now)
 

@@ -280,6 +280,11 @@ class PeerProtocol(Protocol):
         """The other side did what the protocol forbids."""
         self._end(End.BROKEN, reason)
 
+    def check_again(self) -> None:
+        """Look at the other side's certificate once more: it may have expired, or have been revoked."""
+        if self._tls is not None and self.is_open:
+            self._check()
+
     # What Twisted calls
 
     def connectionMade(self) -> None:
@@ -296,12 +301,7 @@ class PeerProtocol(Protocol):
     def handshakeCompleted(self) -> None:
         """TLS stands: look at the other side's certificate, then say Hello."""
         self._can_speak = True
-        host = self.came_from if self.dialled is None else self.dialled.host
-        try:
-            self._channel = cast(Tls, self._tls).check(cast(Any, self.transport).getHandle(), host)
-        except Refused as error:
-            self._end(End.REFUSED, str(error))
-        else:
+        if self._check():
             self._introduce()
 
     def dataReceived(self, received: bytes) -> None:
@@ -361,6 +361,15 @@ class PeerProtocol(Protocol):
         self._owner.closed(self)
 
     # The beginning
+
+    def _check(self) -> bool:
+        host = self.came_from if self.dialled is None else self.dialled.host
+        try:
+            self._channel = cast(Tls, self._tls).check(cast(Any, self.transport).getHandle(), host)
+        except Refused as error:
+            self._end(End.REFUSED, str(error))
+            return False
+        return True
 
     def _introduce(self) -> None:
         self._can_speak = True

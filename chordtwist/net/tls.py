@@ -38,7 +38,7 @@ EXPORTER_BYTES = 32
 """RFC 9266: what both ends of a TLS 1.3 session can derive, and nobody between them."""
 
 LOOK_AGAIN_EVERY_S = 5.0
-"""The files of certificates are looked at again so often, when a link is made: a renewal needs no restart."""
+"""The files of certificates are looked at again so often: a renewal needs no restart."""
 
 SESSIONS_MAX = 4096
 """Sessions that may be resumed, one for each peer."""
@@ -114,7 +114,6 @@ class Tls:
 
     def wrap(self, link: Protocol, dialled: tuple[str, int] | None) -> Protocol:
         """TLS around a link: as the side that dialled an address, or as the one that was dialled."""
-        self._look_again()
         wrapped = _TlsLink(self._accepting if dialled is None else self._dialling, link)
         wrapped.dialled = dialled
         return wrapped
@@ -156,21 +155,26 @@ class Tls:
         self._terms = _Terms(credentials, self._host, self._now())
         self._sessions.clear()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> bool:
+        """Whether the files have changed, and what they hold now is in use: what stood before is to be checked again.
+
+        Looks every `LOOK_AGAIN_EVERY_S`, however often it is called. Files that do not serve change nothing.
+        """
         now = self._clock.seconds()
         if self._files is None or now - self._looked_at < LOOK_AGAIN_EVERY_S:
-            return
+            return False
         self._looked_at = now
         stamp = self._files.stamp()
         if stamp == self._stamp:
-            return
+            return False
         self._stamp = stamp
         try:
             self.renew(self._files.read())
         except (OSError, ValueError) as error:
             self._log.error("the changed TLS files do not serve, the old ones stay in use: {error}", error=error)
-        else:
-            self._log.info("the changed TLS files are in use")
+            return False
+        self._log.info("the changed TLS files are in use")
+        return True
 
     def _factory(self, dials: bool) -> TLSMemoryBIOFactory:
         # TLSMemoryBIOProtocol, not the one that buffers writes: a link writes once per turn anyway.

@@ -64,9 +64,9 @@ def command() -> None:
         authority = authority.pem
         certificate = 192.0.2.1.pem
         key = 192.0.2.1.key
+        revoked = revoked.pem
 
-    Copy these three files to the node, and revoked.pem where there is one. A running node takes up changed files by
-    itself.
+    Copy these four files to the node. A running node takes up changed files by itself.
     """
 
 
@@ -76,14 +76,17 @@ def command() -> None:
 @days_option(3650)
 @json_option
 def authority(network: str, folder: Path, days: int, as_json: bool) -> None:
-    """Make the network's authority: authority.pem for every node, authority.key for nobody."""
-    from chordtwist.net.certificates import make_authority, make_key
+    """Make the network's authority: authority.pem and an empty revoked.pem for every node, authority.key for nobody."""
+    from chordtwist.net.certificates import make_authority, make_key, revocation_list
 
     if (folder / "authority.key").exists():
         raise No(f"{folder / 'authority.key'} is there already; an authority is made once")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = make_key()
-    _write(folder / "authority.pem", make_authority(key, network, _now(), timedelta(days=days)))
+    certificate = make_authority(key, network, _now(), timedelta(days=days))
+    # A list that is there from the first day can be named in every configuration.
+    _write(folder / "revoked.pem", revocation_list(certificate, key, (), _now()))
+    _write(folder / "authority.pem", certificate)
     _write(folder / "authority.key", key, secret=True)
     _tell(as_json, f"made {folder / 'authority.pem'}", authority=str(folder / "authority.pem"))
 
