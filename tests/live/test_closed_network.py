@@ -45,7 +45,7 @@ class ClosedNetworkTests(SynchronousTestCase):
             time.sleep(0.1)
 
     def test_life(self) -> None:
-        """Admitted nodes are one ring; whose certificate is taken back is put out of it, whose is renewed stays in it."""
+        """Admitted nodes are one ring; whose certificate is taken back is put out of it, whose is renewed stays."""
         for number in (1, 2, 3):
             self.certify("node", self.fleet.host(number))
             self.start(number)
