@@ -43,3 +43,11 @@ def docs(session: nox.Session) -> None:
     """The documents; a warning is an error."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known holes in what we depend on, and suspicious lines of our own."""
+    session.install(".", "bandit", "pip-audit")
+    session.run("bandit", "--quiet", "-ll", "-r", "chordtwist", "twisted")
+    session.run("pip-audit", "--skip-editable")

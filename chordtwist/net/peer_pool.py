@@ -555,7 +555,8 @@ class PeerPool:
 
     def _is_home_of_proved(self, host: str) -> bool:
         ip = str(canonical_ip(host))
-        return any(known.asking is not None and known.peer.host == ip for known in self._acquaintances.values())
+        peers = (link.met.peer for link in self._links if link.is_open and link.met is not None)
+        return any(peer.host == ip and self._acquaintances[peer.packed].asking is not None for peer in peers)
 
     # Bounds
 

@@ -15,7 +15,7 @@ from chordtwist.app.config import ConfigurationError, read_text
 from chordtwist.core.errors import Malformed, Refused
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.records import PutResult, Seal, Version
+from chordtwist.core.records import PutResult, Seal, Version, is_right, merge
 from chordtwist.core.signed import (
     Ed25519Signer,
     Stamp,
@@ -30,6 +30,7 @@ from chordtwist.core.signed import (
 from chordtwist.core.signed import Standing as NodeStanding
 from chordtwist.core.table import Table
 from chordtwist.net.introduction import Introduction
+from chordtwist.node.record_bodies import body_of, kept_from
 from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
@@ -44,6 +45,7 @@ SIGNER = Ed25519Signer(bytes(31) + b"\x01")
 THEIR_SIGNER = Ed25519Signer(bytes(31) + b"\x02")
 CHANNEL = b"channel"
 FOLDER = Path("/nowhere")
+NOW_MS, LIFE_MS_MAX = 1_000_000, 86_400_000
 FRAME_BYTES_MAX = OPENING_BYTES + max(wire.BODY_BYTES_MAX.values())
 
 
@@ -136,6 +138,11 @@ def feed_peer_messages(raw: bytes) -> None:
     assert wire.decode(kind, written) == message, "what was read and written is read as something else"
     if isinstance(message, wire.Hello):
         _meet(message)
+    elif isinstance(message, wire.Store):
+        _keep(message.record)
+    elif isinstance(message, wire.HandedOver | wire.StoreAll):
+        for record in message.records:
+            _keep(record)
 
 
 def _meet(hello: wire.Hello) -> None:
@@ -146,6 +153,17 @@ def _meet(hello: wire.Hello) -> None:
         except (Malformed, Refused):
             continue
         assert met.peer == OTHER and met.key == THEIR_SIGNER.public, "somebody else was taken for the other side"
+
+
+def _keep(body: wire.RecordBody) -> None:
+    try:
+        kept = kept_from(body, NOW_MS, LIFE_MS_MAX)
+    except Malformed:
+        return
+    is_right(kept, lambda public, signature, signed: True)
+    assert NOW_MS <= kept.expiry_ms <= NOW_MS + LIFE_MS_MAX, "it lives longer than anything may"
+    again = kept_from(body_of(kept, NOW_MS), NOW_MS, LIFE_MS_MAX)
+    assert merge(kept, again) == merge(again, kept) == kept, "what is kept and passed on is something else"
 
 
 def feed_tables(raw: bytes) -> None:

@@ -29,10 +29,11 @@ from OpenSSL import SSL
 
 from chordtwist.wire.peer_messages import Announce, GetTable, JoinRequest, Notify, Question, RecordBody, Store
 from tests.live.fleet import Client, Fleet, value_of
-from tests.live.hostile import Ended, HostilePeer, Papers, claimed_length, stranger
+from tests.live.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
 PREFIX = "127.66.1."
-ATTACKER = f"{PREFIX}200"
+ATTACKING_NODE = 200
+ATTACKER = f"{PREFIX}{ATTACKING_NODE}"
 NODE = 1
 KEYS = 200
 SAMPLE_EVERY_S = 0.25
@@ -44,7 +45,9 @@ class Flood:
     @ivar done: how often each got through what it tries, as far as it can tell.
     """
 
-    def __init__(self, node: str, comes_from: str, tls: bool) -> None:
+    def __init__(self, node: str, comes_from: str, tls: bool, key: bytes = b"") -> None:
+        """@param key: that of a node at the address it comes from: the attacker is a member of the ring then."""
+        self._key = key
         self.node = node
         self.comes_from = comes_from
         self.done: Counter[str] = Counter()
@@ -96,9 +99,10 @@ class Flood:
                 time.sleep(0.005)
 
     def _peer(self) -> HostilePeer:
-        port = random.randrange(1024, 65_536)
+        port = P2P_PORT if self._key else random.randrange(1024, 65_536)
+        seed = int.from_bytes(self._key, "big") if self._key else random.getrandbits(64)
         context = None if self._papers is None else self._papers.context()
-        peer = HostilePeer(self.node, self.comes_from, port=port, context=context, signer_seed=random.getrandbits(64))
+        peer = HostilePeer(self.node, self.comes_from, port=port, context=context, signer_seed=seed)
         peer.introduce()
         return peer
 
@@ -254,9 +258,10 @@ def descriptors(pid: int) -> int:
 
 
 @contextmanager
-def flooding(node: str, seconds: float, tls: bool) -> Iterator[subprocess.Popen[str]]:
+def flooding(node: str, seconds: float, tls: bool, key: str) -> Iterator[subprocess.Popen[str]]:
     """An attacker in a process of its own; its last line says what it did."""
     command = [sys.executable, "-m", "tests.live.flood", "--attack", node, "--seconds", str(seconds)]
+    command += ["--key", key.strip()]
     process = subprocess.Popen([*command, *(["--tls"] if tls else [])], stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -265,22 +270,25 @@ def flooding(node: str, seconds: float, tls: bool) -> Iterator[subprocess.Popen[
         process.communicate()
 
 
-def measured(seconds: float, nodes: int, tls: bool, prefix: str = PREFIX) -> dict[str, object]:
+def measured(seconds: float, nodes: int, tls: bool, member: bool) -> dict[str, object]:
     """The whole run."""
-    with Fleet(tls="open" if tls else "off", prefix=prefix) as fleet:
+    with Fleet({"state_dir": True}, tls="open" if tls else "off", prefix=PREFIX) as fleet:
         fleet.start(range(1, nodes + 1))
+        if member:
+            fleet.start([ATTACKING_NODE])
         fleet.wait_for_ring(60)
+        key = (fleet.folder / f"state-{ATTACKING_NODE}" / "node-key").read_text() if member else ""
         pid = fleet.processes[NODE].pid
         honest = Honest(fleet.client(NODE))
         honest.write()
         honest.read(2, pid)
         quiet_s = min(10.0, seconds)
-        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls}
+        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls, "member": member}
         before = honest.read(quiet_s, pid)
         figures.update(rss_before_mib=round(rss_mib(pid)), descriptors_before=descriptors(pid))
         watch = Watch(pid)
         watch.start()
-        with flooding(fleet.host(NODE), seconds, tls) as attacker:
+        with flooding(fleet.host(NODE), seconds, tls, key) as attacker:
             time.sleep(1)
             during = honest.read(seconds - 1, pid)
             assert attacker.stdout is not None
@@ -315,16 +323,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--tls", action="store_true", help="links with TLS")
+    parser.add_argument("--member", action="store_true", help="the attacker is a member of the ring")
+    parser.add_argument("--key", default="", help=argparse.SUPPRESS)
     parser.add_argument("--attack", metavar="NODE", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.attack:
         os.nice(19)
-        flood = Flood(asked.attack, ATTACKER, asked.tls)
+        flood = Flood(asked.attack, ATTACKER, asked.tls, bytes.fromhex(asked.key))
         flood.start(asked.seconds)
         flood.join()
         print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
         os._exit(0)
-    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls)))
+    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls, asked.member)))
 
 
 if __name__ == "__main__":
