@@ -5,7 +5,8 @@ least ``min(members, r + 1)`` members are principal, that is, skipped by no memb
 ordered ring that every member reaches. Newcomers that nobody has linked yet are not counted.
 
 The proof assumes that no burst of failures takes every live entry of a list, and that no live member is judged dead.
-The simulation can break both on purpose; `RingCheck` counts that apart, so that a violation means a wrong rule.
+The simulation can break both on purpose. `RingCheck` counts that apart, and from then on until the ring is ideal again
+also what follows from it: a violation always means a wrong rule.
 
 Costs microseconds per change: it keeps count of every pair of neighbours that any list names, and of whom each skips.
 """
@@ -73,6 +74,9 @@ class RingCheck:
         self.checked = 0
         """Steps after which the invariants were looked at."""
         self.violated = 0
+        self.violated_apart = 0
+        """Violations after an assumption was broken, before the ring was ideal again."""
+        self.excused = False
         self.violations: list[Violation] = []
         self.page = ""
         """The last page of the trace, as it was at the first violation."""
@@ -137,11 +141,11 @@ class RingCheck:
         for pointers in affected:
             if pointers.peer in self.members and not self.has_live_entry(pointers):
                 self.bursts += 1
-                self.trace.line(now_us, "-- assumption broken: {} has no live entry left", pointers.peer)
+                self._excuse(now_us, "{} has no live entry left", pointers.peer)
         short = self._linked_principals < min(self._linked, self.entries_max + 1)
         if short and not self._short and not self.suspended:
             self.bursts += 1
-            self.trace.line(now_us, "-- assumption broken: failures left {} principals", self._linked_principals)
+            self._excuse(now_us, "failures left {} principals", self._linked_principals)
         self._short = short
 
     # What it knows
@@ -193,6 +197,16 @@ class RingCheck:
             if others and pointers.predecessor != before:
                 wrong.append(f"predecessor of {pointers.peer}: {pointers.predecessor}, not {before}")
         return wrong
+
+    def skipped(self) -> list[str]:
+        """Who is skipped by whose list, in words."""
+        return [
+            f"{self._by_id[id]} is skipped by {holder.peer}"
+            for id in self.ids
+            if self._skips[id] and self.members[self._by_id[id]].linked
+            for holder in self.members.values()
+            if any(_inside(a, id, b) for a, b in holder.pairs)
+        ]
 
     def recount(self) -> None:
         """Count everything again from the lists, the slow and plain way; a difference is a bug of this checker."""
@@ -287,11 +301,24 @@ class RingCheck:
             self._violate(
                 now_us,
                 "SufficientPrincipals",
-                f"{pointers.peer} {how}: {self._linked_principals} of {self._linked} members are principal",
+                f"{pointers.peer} {how}: {self._linked_principals} of {self._linked} members are principal; "
+                + "; ".join(self.skipped()),
             )
         self._short = short
 
+    def forgive(self) -> None:
+        """Look whether the ring is ideal again: then a broken assumption excuses nothing any more."""
+        if self.excused and not self.wrong_pointers():
+            self.excused = False
+
+    def _excuse(self, now_us: int, what: str, *subjects: object) -> None:
+        self.excused = True
+        self.trace.line(now_us, "-- assumption broken: " + what, *subjects)
+
     def _violate(self, now_us: int, invariant: str, what: str) -> None:
+        if self.excused:
+            self.violated_apart += 1
+            return
         self.violated += 1
         self.trace.line(now_us, "!! {}: {}", invariant, what)
         if not self.page:
@@ -307,7 +334,7 @@ class RingCheck:
             known = self.members.get(head)
             if farther and known is not None and known.live_since_us <= pointers.head_since_us:
                 self.misjudged += 1
-                self.trace.line(now_us, "-- assumption broken: {} gave up its live head {}", me, head)
+                self._excuse(now_us, "{} gave up its live head {}", me, head)
 
 
 def _pairs(peer: Peer, successors: tuple[Peer, ...], whole: bool) -> list[Pair]:

@@ -21,7 +21,11 @@ def as_json(run: Run) -> dict[str, object]:
         "invariants": {
             "checked": world.check.checked,
             "violated": world.check.violated + records.violated,
-            "assumptions_broken": {"bursts": world.check.bursts, "live_judged_dead": world.check.misjudged},
+            "apart": {
+                "bursts": world.check.bursts,
+                "live_judged_dead": world.check.misjudged,
+                "violated": world.check.violated_apart,
+            },
         },
         "converged_s": None if run.converged_s is None else round(run.converged_s, DIGITS),
         "lookups": {
@@ -59,7 +63,12 @@ def as_lines(run: Run) -> str:
         f"  {world.now_s:,.0f} simulated seconds in {run.wall_s:,.1f} s, {world.now_s / max(run.wall_s, 1e-9):,.0f} "
         f"times real time; trace {world.trace.digest()}",
         f"  ring: {len(check.members)} members, {check.checked} steps checked, {check.violated} violations"
-        + ("" if run.assumptions_held else f"; assumptions broken: {check.bursts} bursts, {check.misjudged} misjudged"),
+        + (
+            ""
+            if run.assumptions_held
+            else f"; assumptions broken by {check.bursts} bursts and {check.misjudged} misjudgements, "
+            f"{check.violated_apart} violations after them"
+        ),
         f"  converged: {'never' if run.converged_s is None else f'after {run.converged_s:.0f} s'}",
     ]
     if lookups.asked:

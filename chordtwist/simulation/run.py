@@ -96,6 +96,8 @@ class Run:
         self.records = Records(self.world)
         self.failures: list[str] = []
         """What was expected and did not come true."""
+        self.may_misjudge = False
+        """Whether the scenario breaks the network so that live nodes may be judged dead."""
         self.notes: dict[str, object] = {}
         """Figures of this scenario's own."""
         self.samples: list[Sample] = []
@@ -194,6 +196,8 @@ class Run:
         found = [f"{v.at_us / 1e6:.6f} {v.invariant}: {v.what}" for v in check.violations]
         found += [f"record: {what}" for what in self.records.violations]
         found += [f"bug: {error}" for error in self.world.errors[:5]]
+        if check.misjudged and not self.may_misjudge:
+            found.append(f"{check.misjudged} live heads were given up, in a network that works")
         return found + self.failures
 
     def bytes_per_node_s(self) -> float:

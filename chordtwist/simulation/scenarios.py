@@ -78,6 +78,7 @@ def churn_1_4(run: Run) -> None:
 @scenario
 def loss_20(run: Run) -> None:
     """Every fifth segment is lost and sent again, from the first join on."""
+    run.may_misjudge = True
     run.world.network.change_weather(loss=0.2)
     run.grow()
     run.load()
@@ -92,7 +93,6 @@ def slow_node(run: Run) -> None:
     run.world.network.slow_down(pick(run.world.rng, peers), 400_000)
     run.load()
     run.minutes()
-    run.expect(not run.world.check.misjudged, "the slow node was given up")
     run.finish()
 
 
@@ -107,7 +107,6 @@ def paused_node(run: Run) -> None:
         run.world.run(2)
         link.resume()
         run.world.run(8)
-    run.expect(not run.world.check.misjudged, "a paused node was given up")
     run.finish()
 
 
@@ -215,7 +214,7 @@ def partition_and_merge(run: Run) -> None:
     run.load()
     run.minutes(0.1)
     peers = world.members()
-    world.check.suspended = True
+    run.may_misjudge = world.check.suspended = True
     world.network.partition([pick_some(world.rng, peers, len(peers) // 2)])
     run.minutes(0.8)
     run.rest()
@@ -233,7 +232,7 @@ def partition_and_merge(run: Run) -> None:
 def two_rings(run: Run) -> None:
     """Two rings of one network grow apart; then each learns of the other's bootstrap addresses, and they become one."""
     world, options = run.world, run.options
-    world.check.suspended = True
+    run.may_misjudge = world.check.suspended = True
     addresses = [world.address() for _ in range(options.nodes)]
     cut = max(1, options.nodes * 2 // 5)
     for group in (addresses[:cut], addresses[cut:]):
@@ -490,6 +489,7 @@ def expiry(run: Run) -> None:
 def mixed(run: Run) -> None:
     """Everything at random: growing and shrinking across the small-ring switch, every fault there is, then peace."""
     world, rng = run.world, run.world.rng
+    run.may_misjudge = True
     run.grow(max(2, run.options.nodes // 2))
     run.load()
     away: list[Peer] = []

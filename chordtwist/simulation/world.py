@@ -185,6 +185,7 @@ class World:
             self.clock.run_until(step_us)
             if step_us % SECOND_US == 0:
                 self.trace.settle()
+                self.check.forgive()
                 for told in self.each_second:
                     told()
 
