@@ -172,7 +172,7 @@ class EnterTests(ContactTestCase):
         self.scene.advance(30)
         self.assertNoResult(entered)
         expected = "10.0.0.50:6401 does not admit us: 10.0.0.35:7000 holds that place"
-        self.assertEqual(self.told(), [f"bootstrap: 10.0.0.50:6401: {expected}; trying on"])
+        self.assertEqual(self.told(), [f"joining: 10.0.0.35:6401: {expected}; trying on"])
         self.answer(shown)
         self.scene.advance(10)
         self.successResultOf(entered)

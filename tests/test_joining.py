@@ -376,3 +376,13 @@ class RingOfOneTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(2)
         self.assertNoResult(joining)
+
+    def test_held_place(self) -> None:
+        """An only contact that stands in our very place, on another port, holds it."""
+        holder = peer(35, 7000)
+        self.scene.start(holder, self.scene.others[80])
+        alone = table(35, whole=True)
+        self.answer(80, GetTable, signed(replace(alone, peer=holder), by=signer(holder)))
+        joining = Deferred.fromCoroutine(self.joining.join([holder]))
+        self.scene.advance(2)
+        self.assertIn("10.0.0.35:7000 holds that place", str(self.failureResultOf(joining, Refused).value))

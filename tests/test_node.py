@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
+from chordtwist.core.ring import finger_start
 from chordtwist.node.node import Node
 from chordtwist.simulation.network import Weather
 from chordtwist.simulation.world import World
@@ -377,6 +378,78 @@ class DeathTests(RingTestCase):
         self.world.run(60)
         self.assertEqual([self.node(peer).routing.changes for peer in ring], changes)
         self.assert_one_ring(8)
+
+
+class PlaceTests(RingTestCase):
+    """Two nodes that want one place."""
+
+    def test_two_on_one_place(self) -> None:
+        """The second node on one address is refused, and told by whom; the first is not disturbed. When the first has
+        died the second takes its place.
+        """
+        for number, size in enumerate((1, 5, 20), 1):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                changes = [self.node(peer).routing.changes for peer in ring]
+                first = ring[0]
+                second = self.world.identity.peer(first.host, 7000)
+                self.world.start(second)
+                self.world.run(30)
+                self.assertFalse(self.node(second).is_member)
+                told = [line for line in lines(self.observer) if f"{first} holds that place" in line]
+                self.assertEqual(len(told), number, told)
+                self.assertEqual([self.node(peer).routing.changes for peer in ring], changes)
+                self.world.crash(first)
+                self.until(self.is_ideal, 20)
+                self.assert_one_ring(size)
+
+
+class UpkeepTests(RingTestCase):
+    """A ring that is left alone."""
+
+    def test_quiet(self) -> None:
+        """Nothing changes in a quiet ring, and upkeep costs less than 100 bytes a second and node."""
+        for size in (5, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world()
+                ring = self.ring(size)
+                self.world.run(120)
+                changes = [self.node(peer).routing.changes for peer in ring]
+                before = self.world.network.traffic_bytes()
+                self.world.run(120)
+                self.assertEqual([self.node(peer).routing.changes for peer in ring], changes)
+                self.assertLess((self.world.network.traffic_bytes() - before) / 120 / size, 100)
+                self.assert_safe()
+
+    def test_fingers(self) -> None:
+        """After some minutes every finger of a large ring points to the member that it should, or nowhere where that is
+        ourselves, and lookups from anywhere end at the owner.
+        """
+        ring = self.ring(30)
+        self.world.run(300)
+        for peer in ring:
+            routing = self.node(peer).routing
+            wanted = routing.fingers_wanted()
+            self.assertTrue(wanted)
+            for k in wanted:
+                owner = self.world.check.owner(finger_start(peer.id, k))
+                self.assertEqual(routing.fingers.get(k), None if owner == peer else owner)
+        verdicts: list[str] = []
+        for peer in ring:
+            self.world.find(peer, self.world.rng.getrandbits(256), lambda result: verdicts.append(result.verdict))
+        self.world.run(3)
+        self.assertEqual(verdicts, ["right"] * 30)
+
+    def test_lost_segments(self) -> None:
+        """One segment in five that is lost, and sent again by TCP, kills nobody."""
+        for size in (6, 20):
+            with self.subTest(size=size):
+                self.world = self.new_world(weather=Weather(loss=0.2))
+                self.ring(size)
+                self.world.run(200)
+                self.assert_one_ring(size)
+                self.assert_safe()
 
 
 class CutOffTests(RingTestCase):

@@ -84,7 +84,7 @@ class Contact:
                     self._said.clear()
                     return old_owner
                 except (Refused, Unreachable) as error:
-                    self._say(members[0].peer, str(error))
+                    self._say(self._me, str(error))
             elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
                 return None
             await deferLater(self._clock, wait_s * (0.5 + self._rng.random()))
@@ -161,7 +161,8 @@ class Contact:
     def _say(self, peer: Peer, reason: str) -> None:
         if self._said.get(peer) != reason:
             self._said[peer] = reason
-            self._log.info("bootstrap: {peer}: {reason}; trying on", peer=str(peer), reason=reason)
+            what = "joining" if peer == self._me else "bootstrap"
+            self._log.info("{what}: {peer}: {reason}; trying on", what=what, peer=str(peer), reason=reason)
 
 
 def gives_way(ours: Table, theirs: Table) -> bool:

@@ -108,7 +108,13 @@ class Joining:
 
     async def _attempt(self, contacts: list[Peer]) -> Peer:
         me = self._routing.me
-        first = await self.find_place(contacts)
+        try:
+            first = await self.find_place(contacts)
+        except Unreachable:
+            for peer in contacts:
+                if peer.id == me.id:
+                    raise Refused(f"{peer} does not admit us: {peer} holds that place") from None
+            raise
         predecessor = first.peer
         if me in first.successors:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
