@@ -22,9 +22,10 @@ from zope.interface import implementer
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
+from chordtwist.net.bounds import Limits
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import Limits, PeerPool
+from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.tls import Credentials, Tls
 from chordtwist.node.interfaces import IAnswer
 from chordtwist.wire.peer_messages import Answer, Ping, Pong, Question

@@ -30,9 +30,10 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
+from chordtwist.net.bounds import links_bound
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import PeerPool, links_bound
+from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.tls import Credentials, Tls
 from chordtwist.node.node import Node
 from chordtwist.storage.memory import MemoryRecordStore

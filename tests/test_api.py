@@ -29,7 +29,7 @@ from chordtwist.net.api import (
     ApiProtocol,
     connections_bound,
 )
-from chordtwist.net.peer_pool import links_bound
+from chordtwist.net.bounds import links_bound
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
     VALUE_BYTES_MAX,

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
-from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX, AT_ONCE_S, PROVED_FACTOR, Limits
+from chordtwist.net.bounds import AT_ONCE_S, PROVED_FACTOR, Limits
+from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
 from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
 from chordtwist.wire.frames import pack_frame

@@ -17,9 +17,16 @@ from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
+from chordtwist.net.bounds import (
+    ACCEPTED_PER_ADDRESS_MAX,
+    UNMET_MAX,
+    UNMET_PER_ADDRESS_MAX,
+    UNMET_PER_PREFIX_MAX,
+    Limits,
+    links_bound,
+)
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import (
-    ACCEPTED_PER_ADDRESS_MAX,
     CONNECT_WITHIN_S,
     DIAL_AGAIN_LAST_S,
     FORGET_EVERY_LOOKS,
@@ -28,13 +35,8 @@ from chordtwist.net.peer_pool import (
     PROOFS_MAX,
     QUIET_S,
     SPARE_IDLE_S,
-    UNMET_MAX,
-    UNMET_PER_ADDRESS_MAX,
-    UNMET_PER_PREFIX_MAX,
     WAITING_MAX,
-    Limits,
     PeerPool,
-    links_bound,
 )
 from chordtwist.net.peer_protocol import MEET_WITHIN_S
 from chordtwist.net.refusals import REFUSE_FOR_S

@@ -29,10 +29,11 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import listening_endpoint
+from chordtwist.net.bounds import Limits as LinkLimits
+from chordtwist.net.bounds import links_bound
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
-from chordtwist.net.peer_pool import Limits as LinkLimits
-from chordtwist.net.peer_pool import PeerPool, links_bound
+from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IDht, IRecordStore
 from chordtwist.node.node import Node

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused
 from chordtwist.core.records import PutResult, Record
-from chordtwist.net.peer_pool import links_bound
+from chordtwist.net.bounds import links_bound
 from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (

@@ -68,7 +68,7 @@ _REQUEST_IDS = 1 << 32
 
 
 class NodeGone(Unreachable):
-    """The node itself cannot be reached, or the connection to it is gone; `Unreachable` alone is what it says of others."""
+    """The node itself cannot be reached, or the connection to it is gone; of others it says `Unreachable` alone."""
 
 
 def key_of(name: str) -> bytes:

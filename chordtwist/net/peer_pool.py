@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,10 +13,10 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
-from chordtwist.core.prefixes import can_be_neighbours, prefix_group
+from chordtwist.core.prefixes import can_be_neighbours
+from chordtwist.net.bounds import Bounds, Limits, links_bound
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
@@ -56,28 +54,9 @@ LOOK_EVERY_S = 1.0
 SPARE_IDLE_S = 5.0
 """Only a link unused for so long makes room for another: newcomers cannot push out what is in use."""
 
-UNMET_MAX = 256
-"""Accepted connections without a Hello yet, in all."""
-
-UNMET_PER_ADDRESS_MAX = 16
-"""The same from one IP address; a node needs one, two when both dial at once."""
-
-UNMET_PER_PREFIX_MAX = 64
-"""The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
-
 ALL_HELD_BYTES_MAX = 1 << 26
 """What all links together may make us hold: frames that are not complete, questions that wait, answers that are not
 taken. Beyond it links end, those with strangers first, the one that holds most first."""
-
-PROVED_FACTOR = 10
-"""A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
-keep one another's records, and an address that listens for us can be refused for what it does."""
-
-AT_ONCE_S = 5.0
-"""After a quiet time, as much may come at once as else in so many seconds."""
-
-ACCEPTED_PER_ADDRESS_MAX = 64
-"""Accepted links from one IP address under policy `ip`, where one node lives there."""
 
 PROOFS_MAX = 16_384
 """Peers whose proof is remembered while there is no link to them."""
@@ -91,32 +70,6 @@ FORGET_EVERY_LOOKS = 60
 IDLE, DUPLICATE, NO_ROOM = "idle", "duplicate", "no room"
 MOVED_ON = frozenset((IDLE, DUPLICATE, NO_ROOM))
 """Reasons of a Goodbye that say nothing against another link: what was asked meanwhile is asked again over that."""
-
-DESCRIPTORS_FOR_OTHERS = 128
-LINKS_MAX = 2048
-"""Links of one node at most: about 90 MiB with TLS."""
-
-
-def links_bound(nodes: int = 1) -> int:
-    """How many links each of `nodes` nodes in this process may have: half of the descriptors it may open are theirs.
-
-    The other half is for clients of the API, the store and the log.
-    """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return LINKS_MAX
-    return max(8, min(LINKS_MAX, (soft - DESCRIPTORS_FOR_OTHERS) // 2 // nodes))
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What others may cost (`[limits]` of the configuration)."""
-
-    questions_per_s: float = 500.0
-    """Answered for one address that is not proved: a twentieth of one processor. Those beyond it wait."""
-
-    connections_per_s: float = 10.0
-    """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
 
 
 @dataclass(slots=True)
@@ -225,15 +178,9 @@ class PeerPool:
         self._node: IAnswer | None = None
         self._acquaintances: dict[bytes, _Acquaintance] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
-        self._unmet: dict[PeerProtocol, None] = {}  # those accepted that have not said Hello
-        self._unmet_from: Counter[str] = Counter()  # their IP addresses, and their prefixes
-        self._limits = limits = limits or Limits()
-        self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
-        proved_per_s = limits.questions_per_s * PROVED_FACTOR
-        self._of_proved = Allowance(proved_per_s, proved_per_s * AT_ONCE_S)
-        self._connections = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S)
+        self._unmet: set[PeerProtocol] = set()  # those accepted that have not said Hello
+        self._bounds = Bounds(self._policy, limits or Limits(), reactor)
         self._held_bytes = 0
-        self._accepted_from: Counter[str] = Counter()
         self._dials: dict[_Dial, None] = {}
         self._look: IDelayedCall | None = None
         self._looks = 0
@@ -268,7 +215,7 @@ class PeerPool:
         """The state of the links, as plain values."""
         return {
             "open": sum(link.is_open for link in self._links),
-            "unmet": len(self._unmet),
+            "unmet": self._bounds.unmet,
             "proved": sum(known.key is not None for known in self._acquaintances.values()),
             "dialled": self.counts.dialled,
             "dials_failed": self.counts.dials_failed,
@@ -352,9 +299,8 @@ class PeerPool:
             self.refusals.tell(host, reason)
             return False
         self._links[link] = host
-        self._unmet[link] = None
-        self._unmet_from.update(_groups(host))
-        self._accepted_from[host] += 1
+        self._unmet.add(link)
+        self._bounds.accepted(host)
         self.counts.accepted += 1
         return True
 
@@ -364,22 +310,10 @@ class PeerPool:
         refused = self.refusals.standing(host)
         if refused is not None:
             return f"refused for a while: {refused}"
-        if self._policy is Policy.IP and self._accepted_from[host] >= ACCEPTED_PER_ADDRESS_MAX:
-            return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
-        if len(self._unmet) >= UNMET_MAX:
-            return f"more than {UNMET_MAX} connections without a Hello"
-        address, *prefix = _groups(host)
-        if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
-            return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
-        if any(self._unmet_from[group] >= UNMET_PER_PREFIX_MAX for group in prefix):
-            return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
-        if self._policy is Policy.IP:
-            if self._connections.wait_s(host, self._clock.seconds()) > 0:
-                return f"more than {self._limits.connections_per_s:g} connections a second from one address"
-            self._connections.spend(host, 1, self._clock.seconds())
-        if not self._has_room():
+        reason = self._bounds.why_not_accept(host)
+        if reason is None and not self._has_room():
             return f"all of {self._links_max} links are in use"
-        return None
+        return reason
 
     # What links tell (LinkOwner)
 
@@ -414,21 +348,15 @@ class PeerPool:
 
     def wait_s(self, link: PeerProtocol) -> float:
         """How long the node at the other end has to wait, since it asked too much."""
-        place, allowance = self._charged(link)
-        wait_s = allowance.wait_s(place, self._clock.seconds())
+        peer = cast(Met, link.met).peer
+        wait_s = self._bounds.wait_s(peer.id, self._is_proved(link))
         if wait_s > 0:
-            self.refusals.tell(str(cast(Met, link.met).peer), "it asks more than it may, and waits", who=str(place))
+            self.refusals.tell(str(peer), "it asks more than it may, and waits", who=str(peer.id))
         return wait_s
 
     def spent(self, link: PeerProtocol, cost: float) -> None:
         """What it asked cost something."""
-        place, allowance = self._charged(link)
-        allowance.spend(place, cost, self._clock.seconds())
-
-    def _charged(self, link: PeerProtocol) -> tuple[int, Allowance]:
-        # All links of one place pay together: under policy `ip` that is an address, whatever ports are claimed.
-        peer = cast(Met, link.met).peer
-        return peer.id, self._of_proved if self._is_proved(link) else self._of_strangers
+        self._bounds.spend(cast(Met, link.met).peer.id, self._is_proved(link), cost)
 
     def _is_proved(self, link: PeerProtocol) -> bool:
         met = link.met
@@ -477,16 +405,14 @@ class PeerPool:
 
     def _no_longer_unmet(self, link: PeerProtocol) -> None:
         if link in self._unmet:
-            del self._unmet[link]
-            self._unmet_from -= Counter(_groups(self._links[link]))
+            self._unmet.remove(link)
+            self._bounds.no_longer_unmet(self._links[link])
 
     def closed(self, link: PeerProtocol) -> None:
         """A link's descriptor is free."""
         host = self._links.pop(link)
         if host:
-            self._accepted_from[host] -= 1
-            if not self._accepted_from[host]:
-                del self._accepted_from[host]
+            self._bounds.closed(host)
         self._all_closed()
 
     def wrote(self, length: int) -> None:
@@ -625,9 +551,3 @@ def _shown(error: BaseException | None) -> str:
         return f"no connection within {CONNECT_WITHIN_S:g} s"
     number = getattr(error, "osError", None)
     return os.strerror(number) if isinstance(number, int) else str(error).rstrip(".")
-
-
-def _groups(host: str) -> tuple[str, ...]:
-    # The address, and its prefix where it has an owner.
-    prefix = prefix_group(canonical_ip(host))
-    return (host,) if prefix is None else (host, prefix)

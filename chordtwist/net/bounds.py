@@ -1,0 +1,131 @@
+"""What others may cost a node over its links: how many connections, and how much asking, from whom."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from chordtwist.core.allowance import Allowance
+from chordtwist.core.peer import Policy, canonical_ip
+from chordtwist.core.prefixes import prefix_group
+
+UNMET_MAX = 256
+"""Accepted connections without a Hello yet, in all."""
+
+UNMET_PER_ADDRESS_MAX = 16
+"""The same from one IP address; a node needs one, two when both dial at once."""
+
+UNMET_PER_PREFIX_MAX = 64
+"""The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
+
+ACCEPTED_PER_ADDRESS_MAX = 64
+"""Accepted links from one IP address under policy `ip`, where one node lives there."""
+
+PROVED_FACTOR = 10
+"""A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
+keep one another's records, and an address that listens for us can be refused for what it does."""
+
+AT_ONCE_S = 5.0
+"""After a quiet time, as much may come at once as else in so many seconds."""
+
+DESCRIPTORS_FOR_OTHERS = 128
+LINKS_MAX = 2048
+"""Links of one node at most: about 90 MiB with TLS."""
+
+
+def links_bound(nodes: int = 1) -> int:
+    """How many links each of `nodes` nodes in this process may have: half of the descriptors it may open are theirs.
+
+    The other half is for clients of the API, the store and the log.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return LINKS_MAX
+    return max(8, min(LINKS_MAX, (soft - DESCRIPTORS_FOR_OTHERS) // 2 // nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What others may cost (`[limits]` of the configuration)."""
+
+    questions_per_s: float = 500.0
+    """Answered for one address that is not proved: a twentieth of one processor. Those beyond it wait."""
+
+    connections_per_s: float = 10.0
+    """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
+
+
+class Bounds:
+    """Keeps count for one node: of connections that others made, by IP address, and of what they ask, by place.
+
+    @ivar unmet: accepted connections whose other side has not said Hello.
+    """
+
+    def __init__(self, policy: Policy, limits: Limits, clock: IReactorTime) -> None:
+        self.unmet = 0
+        self._policy = policy
+        self._limits = limits
+        self._clock = clock
+        self._from: Counter[str] = Counter()
+        self._unmet_from: Counter[str] = Counter()  # IP addresses, and their prefixes
+        self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S)
+        self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
+        proved_per_s = limits.questions_per_s * PROVED_FACTOR
+        self._of_proved = Allowance(proved_per_s, proved_per_s * AT_ONCE_S)
+
+    # Connections
+
+    def why_not_accept(self, host: str) -> str | None:
+        """What stands against one more connection from `host`; None when nothing does."""
+        if self._policy is Policy.IP and self._from[host] >= ACCEPTED_PER_ADDRESS_MAX:
+            return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
+        if self.unmet >= UNMET_MAX:
+            return f"more than {UNMET_MAX} connections without a Hello"
+        address, *prefix = _groups(host)
+        if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
+            return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
+        if any(self._unmet_from[group] >= UNMET_PER_PREFIX_MAX for group in prefix):
+            return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
+        if self._policy is Policy.IP:
+            if self._new.wait_s(host, self._clock.seconds()) > 0:
+                return f"more than {self._limits.connections_per_s:g} connections a second from one address"
+            self._new.spend(host, 1, self._clock.seconds())
+        return None
+
+    def accepted(self, host: str) -> None:
+        """A connection from `host` is there."""
+        self.unmet += 1
+        self._unmet_from.update(_groups(host))
+        self._from[host] += 1
+
+    def no_longer_unmet(self, host: str) -> None:
+        """It has said Hello, or has ended without one."""
+        self.unmet -= 1
+        self._unmet_from -= Counter(_groups(host))
+
+    def closed(self, host: str) -> None:
+        """It is gone."""
+        self._from -= Counter((host,))
+
+    # Questions
+
+    def wait_s(self, place: Hashable, is_proved: bool) -> float:
+        """How long whoever stands at a place has to wait with its next question."""
+        return self._questions(is_proved).wait_s(place, self._clock.seconds())
+
+    def spend(self, place: Hashable, is_proved: bool, cost: float) -> None:
+        """What it asked cost so much; all links of one place pay together, whatever ports are claimed."""
+        self._questions(is_proved).spend(place, cost, self._clock.seconds())
+
+    def _questions(self, is_proved: bool) -> Allowance:
+        return self._of_proved if is_proved else self._of_strangers
+
+
+def _groups(host: str) -> tuple[str, ...]:
+    # The address, and its prefix where it has an owner.
+    prefix = prefix_group(canonical_ip(host))
+    return (host,) if prefix is None else (host, prefix)
