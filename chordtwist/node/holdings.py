@@ -118,7 +118,7 @@ class Holdings:
 
     async def summary(self, arc: Arc, above: int) -> Summary:
         """Of everything kept in `arc` with more than `above` copies, stubs included. Gives way to others on its way."""
-        if next(self.store.scan(arc), None) is None:
+        if not self.store.records() and next(self.store.scan(arc), None) is None:
             return NOTHING  # most nodes of a large ring keep little, and a change of the ring makes all of them look
         total, looked = NOTHING, 0
         for piece, index in self._pieces(arc):
