@@ -46,6 +46,12 @@ this node, which knows the exact end, must not serve it then."""
 SKEW_REPORTED_EVERY_S = 60.0
 """A clock that is wrong is wrong for every put: one line a minute says so."""
 
+DUE_AT_ONCE = 200
+"""Publications attended to in one turn of the reactor: about a millisecond of its time."""
+
+WAIT_S_MIN = 0.002
+"""Clocks fire a hair early or late; ends are whole milliseconds."""
+
 PUBLICATION_BYTES_MAX = 64 << 20
 PUBLICATIONS_MAX = 100_000
 """Beyond this the oldest are no longer looked after by this node; their replicas keep them all the same."""
@@ -444,10 +450,12 @@ class Publisher:
         left_s = (publication.kept.expiry_ms - self._holdings.now_ms()) / 1000
         if left_s > 0:
             # A little later, so that the end has come for certain in whole milliseconds.
-            wait_s = min(wait_s, left_s + 0.002)
+            wait_s = min(wait_s, left_s + WAIT_S_MIN)
         due_s = now_s + wait_s
         if publication.result is not None:
-            due_s = min(due_s, max(now_s, publication.give_up_s))
+            due_s = min(due_s, publication.give_up_s)
+        # Never at once: what comes a hair too early would come again and again in the same instant.
+        due_s = max(due_s, now_s + WAIT_S_MIN)
         self._serial += 1
         publication.due = self._serial
         heappush(self._due, (due_s, self._serial, publication))
@@ -459,12 +467,12 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         if self._due:
-            self._timer = self._clock.callLater(max(0.0, self._due[0][0] - self._clock.seconds()), self._come_due)
+            wait_s = max(WAIT_S_MIN, self._due[0][0] - self._clock.seconds())
+            self._timer = self._clock.callLater(wait_s, self._come_due)
 
     def _come_due(self) -> None:
         self._timer = None
-        # A clock of whole microseconds may fire a hair before a due time that is a fraction.
-        now_s = self._clock.seconds() + 0.001
+        now_s = self._clock.seconds()
         for _ in range(DUE_AT_ONCE):
             if not self._due or self._due[0][0] > now_s:
                 break
@@ -478,9 +486,6 @@ class Publisher:
         if self._timer is None:
             self._set_timer()
 
-
-DUE_AT_ONCE = 200
-"""Publications attended to in one turn of the reactor: about a millisecond of its time."""
 
 _REASONS = {
     "newer": "a newer record stands under that key",

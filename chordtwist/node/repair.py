@@ -52,6 +52,9 @@ SOON_S = 1.0
 DAMPED_S = 3.0
 """Between the beginnings of two rounds at least, however often the ring changes."""
 
+SWEEPS_MAX = 100
+"""Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
+
 ROUNDS_MISSED_MAX = 3
 """A holder whose owner has not compared for so many rounds looks for the owner itself."""
 
@@ -210,7 +213,9 @@ class Repair:
 
     async def round(self) -> None:
         """Compare our arc with its replicas, then see to what nobody is responsible for here."""
-        while self._holdings.sweep():
+        for _ in range(SWEEPS_MAX):
+            if not self._holdings.sweep():
+                break
             await self._turns.pause()
         arc = self.arc
         if arc is None or self.pulling:
