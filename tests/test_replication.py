@@ -421,6 +421,21 @@ class GetTests(RingCase):
         self.ring.silent.add(peer(0x3000))
         self.assertEqual(self.value_at(OUTSIDER, within_s=0.3), b"value")
 
+    def test_a_silent_owner_costs_it_once(self) -> None:
+        """From then on the next replica is asked along with it; when it answers again, the others are spared."""
+        self.ring.silent.add(peer(0x3000))
+        self.value_at(OUTSIDER, within_s=0.3)
+        for _ in range(3):
+            self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+            self.ring.pass_time(1)
+        self.ring.silent.clear()
+        self.ring.pass_time(10)
+        asked = self.ring.node(OUTSIDER).asked
+        asked.clear()
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+        spoken_to = [to for to, question in asked if isinstance(question, Fetch)]
+        self.assertEqual(spoken_to, [peer(0x3000), peer(0x4000), peer(0x5000)])
+
     def test_any_one_living_copy_is_found(self) -> None:
         """Whichever three of the four are silent, within a second and a half."""
         for survivor in (0x3000, 0x4000, 0x5000, 0x6000):

@@ -93,6 +93,11 @@ class Reading:
             if peer in self._said and self._said[peer].precedence != self._best
         ]
 
+    @property
+    def awaited(self) -> list[Peer]:
+        """Those that were asked and have not answered."""
+        return list(dict.fromkeys(peer for peer, _ in self._waiting))
+
     def begin(self) -> list[Ask]:
         """The first questions: the value from the nearest, versions from the others of a majority."""
         nearest = self._me if self._me in self._order[: self._replicas] else self._order[0]

@@ -31,6 +31,12 @@ BEATS_MAX = 20
 """5 s in all: longer than a death takes to be noticed, no longer than a person waits. Clients of the course API have no
 limit of their own."""
 
+LATE_FOR_S = 5.0
+"""Whoever kept a read waiting for a beat has the next replica asked along with it for so long: a peer that is silent on
+purpose costs its readers one beat, not one with each read."""
+
+LATE_REMEMBERED = 256
+
 REPAIRS_REMEMBERED = 1_024
 REPAIR_AGAIN_S = 10.0
 """A replica that was just sent what it lacked is not sent it again by every read of a hot key."""
@@ -61,6 +67,7 @@ class Reader:
         self._wall_ms = wall_ms
         self._life_ms_max = life_ms_max
         self._repaired: dict[tuple[bytes, bytes], float] = {}
+        self._late: dict[Peer, float] = {}
         self.open: dict[_Read, None] = {}
         """Reads under way that have a timer."""
 
@@ -118,6 +125,17 @@ class Reader:
         if not is_live:
             return Said(precedence(kept), ended=True)
         return Said(precedence_of(kind, kept.version, kept.seal, kept.digest))
+
+    def kept_waiting_by(self, peer: Peer) -> None:
+        """It did not answer within a beat."""
+        self._late.pop(peer, None)
+        self._late[peer] = self.clock.seconds()
+        if len(self._late) > LATE_REMEMBERED:
+            del self._late[next(iter(self._late))]
+
+    def is_late(self, peer: Peer) -> bool:
+        """Whether it kept a read waiting a moment ago."""
+        return bool(self._late) and self.clock.seconds() - self._late.get(peer, -LATE_FOR_S) < LATE_FOR_S
 
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
@@ -184,7 +202,11 @@ class _Read:
         self._route = route
         if self._reading is None:
             self._reading = Reading(route.replicas, self._reader.copies, self._reader.ring.me)
-            self._put(self._reading, self._reading.begin())
+            asks = self._reading.begin()
+            late = sum(self._reader.is_late(ask.peer) for ask in asks)
+            self._put(self._reading, asks)
+            for _ in range(late):
+                self._put(self._reading, self._reading.hedge())
         else:
             self._put(self._reading, self._reading.renew(route.replicas))
 
@@ -264,6 +286,8 @@ class _Read:
             return
         self._timer = self._reader.clock.callLater(BEAT_S, self._beat)
         if reading is not None and not reading.done:
+            for peer in reading.awaited:
+                self._reader.kept_waiting_by(peer)
             self._put(reading, reading.hedge())
         elif not self._searching:
             self._search()
