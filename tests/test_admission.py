@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.node.admission import COMING, LIVE, WENT_LIVE_MAX, WITHDRAWN, Admission
-from chordtwist.node.pulse import Pulse
 from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
 from tests.builders import Neighbourhood, peer, peers, places, routing
 
@@ -29,8 +25,7 @@ class AdmissionTestCase(SynchronousTestCase):
     def admit(self, state: Routing) -> None:
         link = self.scene.link
         self.routing = state
-        pulse = Pulse(link.ask, Liveness(3.0), lambda: [], lambda died: None, link.clock, Random(1))
-        self.admission = Admission(state, pulse, FREE_AFTER_S, link.clock)
+        self.admission = Admission(state, link.ask, FREE_AFTER_S, link.clock)
 
     def settled(self, asked: Deferred[Answer], seconds: float = 0.2) -> Answer:
         self.scene.advance(seconds)
@@ -73,7 +68,7 @@ class JoinRequestTests(AdmissionTestCase):
     def test_not_reachable(self) -> None:
         """A newcomer that we cannot dial back is refused, with both addresses, so that its operator knows."""
         self.scene.silence(30)
-        expected = JoinFailure("you cannot be reached at 10.0.0.30:6401 from 10.0.0.50:6401")
+        expected = JoinFailure("10.0.0.30:6401 cannot be reached from 10.0.0.50:6401: no answer in time")
         self.assertEqual(self.request(peer(30), 1.5), expected)
 
     def test_arc_changed_meanwhile(self) -> None:
@@ -226,6 +221,6 @@ class AnnounceTests(AdmissionTestCase):
         """A newcomer that we cannot dial back is refused, and keeps nobody else waiting."""
         self.scene.silence(30)
         answer, changed = self.announced(peer(30), seconds=1.5)
-        self.assertEqual(answer, JoinFailure("you cannot be reached at 10.0.0.30:6401 from 10.0.0.50:6401"))
+        self.assertEqual(answer, JoinFailure("10.0.0.30:6401 cannot be reached from 10.0.0.50:6401: no answer in time"))
         self.assertFalse(changed)
         self.assertTrue(self.announced(peer(40))[1])

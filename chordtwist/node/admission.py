@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
-from chordtwist.node.pulse import Pulse
-from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
+from chordtwist.wire.peer_messages import (
+    REASON_MAX,
+    Announce,
+    Announced,
+    Answer,
+    JoinFailure,
+    JoinRequest,
+    JoinSuccess,
+    Ping,
+    Question,
+)
 
 COMING, LIVE, WITHDRAWN = range(3)
 """The steps of an `Announce`."""
@@ -24,10 +36,16 @@ class Admission:
     A small ring takes one newcomer at a time: whoever has another in hand says busy, and the newcomer starts over.
     """
 
-    def __init__(self, routing: Routing, pulse: Pulse, hand_free_after_s: float, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        ask: Callable[[Peer, Question], Deferred[Answer]],
+        hand_free_after_s: float,
+        clock: IReactorTime,
+    ) -> None:
         """@param hand_free_after_s: a newcomer that has not gone live by then no longer keeps others waiting."""
         self._routing = routing
-        self._pulse = pulse
+        self._ask = ask
         self._hand_free_after_s = hand_free_after_s
         self._clock = clock
         self._in_hand: tuple[Peer, int] | None = None
@@ -53,9 +71,7 @@ class Admission:
         refusal = self._misplaced(peer)
         if refusal is not None:
             return refusal
-        if not await self._dialled_back(peer):
-            return JoinFailure(f"you cannot be reached at {peer} from {self._routing.me}")
-        return self._misplaced(peer) or JoinSuccess()
+        return await self._dial_back(peer) or self._misplaced(peer) or JoinSuccess()
 
     async def announcement(self, peer: Peer, question: Announce) -> tuple[Answer, bool]:
         """Take a newcomer into a whole list. Answers also whether the list changed."""
@@ -78,11 +94,12 @@ class Admission:
         if not self._hand_is_free_for(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
         self._in_hand, self._since = newcomer, self._clock.seconds()
-        if not await self._dialled_back(peer):
+        unreachable = await self._dial_back(peer)
+        if unreachable is not None:
             self.gone_live(peer)
-            return JoinFailure(f"you cannot be reached at {peer} from {routing.me}"), False
+            return unreachable, False
         holder = next((member for member in routing.successors if member.id == peer.id and member != peer), None)
-        if holder is not None and await self._dialled_back(holder):
+        if holder is not None and await self._dial_back(holder) is None:
             # Another port of one address: whoever else runs programs there does not take a live node's place.
             self.gone_live(peer)
             return JoinFailure(f"{holder} holds that place"), False
@@ -110,5 +127,10 @@ class Admission:
             return JoinFailure("that place is not mine to give", better=routing.predecessor.packed)
         return None
 
-    def _dialled_back(self, peer: Peer) -> Deferred[bool]:
-        return self._pulse.answers_now(peer)
+    async def _dial_back(self, peer: Peer) -> JoinFailure | None:
+        """Reach the newcomer where it says it is; None when it answers there."""
+        try:
+            await self._ask(peer, Ping())
+        except Unreachable as error:
+            return JoinFailure(f"{peer} cannot be reached from {self._routing.me}: {error.reason}"[:REASON_MAX])
+        return None

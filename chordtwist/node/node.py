@@ -143,7 +143,7 @@ class Node:
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
-        self.admission = Admission(self.routing, self.pulse, 2 * parameters.dead_after_s, self._clock)
+        self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
         self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
         self.records = Replication(
