@@ -40,12 +40,14 @@ LINKS_MAX = 2048
 def links_bound(nodes: int = 1) -> int:
     """How many links each of `nodes` nodes in this process may have: half of the descriptors it may open are theirs.
 
-    The other half is for clients of the API, the store and the log.
+    The other half is for clients of the API, the store and the log. Of several nodes each may have four times its share:
+    the one that all others begin with needs more than most will ever use.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return LINKS_MAX
-    return max(8, min(LINKS_MAX, (soft - DESCRIPTORS_FOR_OTHERS) // 2 // nodes))
+    share = (soft - DESCRIPTORS_FOR_OTHERS) // 2 // nodes
+    return max(8, min(LINKS_MAX, share if nodes == 1 else 4 * share))
 
 
 @dataclass(frozen=True, slots=True)
