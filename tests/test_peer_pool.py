@@ -602,7 +602,7 @@ class BoundTests(PoolTestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
-        self.assertEqual((links_bound(), links_bound(100)), (448, 8))
+        self.assertEqual((links_bound(), links_bound(100)), (448, 16))
 
     def test_proofs_are_bounded(self) -> None:
         """Of peers that were proved and have no link, so many proofs are kept; those met first go first."""
