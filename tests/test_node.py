@@ -5,7 +5,7 @@ Rings of up to 5 members are small here (4 successors; whole lists up to 9 membe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
@@ -15,6 +15,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.node.node import Node
+from chordtwist.simulation.chance import exponential
 from chordtwist.simulation.network import Weather
 from chordtwist.simulation.world import World
 from tests.builders import lines
@@ -104,30 +105,6 @@ class FirstNodeTests(RingTestCase):
         self.world.run(300)
         self.assertEqual([host.node.is_member for host in waiting], [False, False])
 
-    def test_bootstrap_last(self) -> None:
-        """Nodes that wait form one ring within 20 s after the bootstrap node has started."""
-        self.world.seed_peers = [self.world.address(0)]
-        for number in range(1, 11):
-            self.world.start(self.world.address(number))
-        self.world.run(30)
-        self.world.start(self.world.address(0))
-        self.until(self.is_ideal, 20)
-        self.assert_one_ring(11)
-        self.assert_safe()
-
-    def test_three_seeds(self) -> None:
-        """Nodes that all list the same three seeds, these included, form one ring within 20 s, in whatever order they
-        start.
-        """
-        numbers = [5, 2, 1, 7, 0, 3, 6, 4]
-        self.world.seed_peers = [self.world.address(n) for n in (0, 1, 2)]
-        for number in numbers:
-            self.world.start(self.world.address(number))
-            self.world.run(0.1)
-        self.until(self.is_ideal, 20)
-        self.assert_one_ring(8)
-        self.assert_safe()
-
     def test_first_seed_missing(self) -> None:
         """When the first of the list never starts, nobody begins a ring in its place; when it does, all join it."""
         self.world.seed_peers = [self.world.address(n) for n in (0, 1, 2)]
@@ -146,6 +123,46 @@ class FirstNodeTests(RingTestCase):
         self.world.run(60)
         told = [line for line in lines(self.observer, "info") if line.startswith("bootstrap")]
         self.assertEqual(told, ["bootstrap: 10.0.0.0:6401: connection refused; trying on"])
+
+
+class StormTests(RingTestCase):
+    """Fifty nodes with default lists of 16 entries that start within one second, some milliseconds apart on a LAN."""
+
+    def setUp(self) -> None:
+        """Nobody has started."""
+        super().setUp()
+        self.world = self.new_world(successors=16, weather=Weather(exponential(500, 1_500)))
+
+    def start(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.world.start(self.world.address(number))
+            self.world.run(0.02)
+
+    def test_one_bootstrap_node(self) -> None:
+        """With one bootstrap address they are one ring, in order, within 20 s."""
+        self.world.seed_peers = [self.world.address(0)]
+        self.start(range(50))
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(50)
+        self.assert_safe()
+
+    def test_bootstrap_node_last(self) -> None:
+        """So they are when the bootstrap node starts last, half a minute after the others."""
+        self.world.seed_peers = [self.world.address(0)]
+        self.start(range(1, 50))
+        self.world.run(30)
+        self.start([0])
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(50)
+        self.assert_safe()
+
+    def test_three_seeds(self) -> None:
+        """So they are when every node lists the same three of them, whose order of starting is another than listed."""
+        self.world.seed_peers = [self.world.address(number) for number in (20, 40, 3)]
+        self.start(range(50))
+        self.until(self.is_ideal, 20)
+        self.assert_one_ring(50)
+        self.assert_safe()
 
 
 class GrowthTests(RingTestCase):
@@ -180,16 +197,6 @@ class GrowthTests(RingTestCase):
             self.until(lambda: self.is_ideal() and len(self.world.live) == len(ring), 25)
             self.assert_one_ring(len(ring))
         self.assertTrue(self.node(ring[0]).routing.alone)
-        self.assert_safe()
-
-    def test_storm(self) -> None:
-        """Thirty nodes that start within one second with one bootstrap address form one ring."""
-        self.world.seed_peers = [self.world.address(0)]
-        for number in range(30):
-            self.world.start(self.world.address(number))
-            self.world.run(1 / 30)
-        self.until(self.is_ideal, 60)
-        self.assert_one_ring(30)
         self.assert_safe()
 
     def test_two_at_once(self) -> None:
