@@ -40,7 +40,7 @@ LINKS_MAX = 2048
 def links_bound(nodes: int = 1) -> int:
     """How many links each of `nodes` nodes of this process may have: half of the descriptors it may open are theirs.
 
-    The other half is for clients of the API, the store and the log. Of several nodes each may have four times its share:
+    """How many links each of `nodes` nodes of this process may have: half the descriptors it may open are theirs.
     the one that all others begin with needs more than most will ever use.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
