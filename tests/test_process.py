@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.process import ENDING_SIGNALS, EndingSignals, use_monotonic_clock
+from chordtwist.app.process import ENDING_SIGNALS, EndingSignals, use_all_descriptors, use_monotonic_clock
 
 
 class CoreReactor:
@@ -56,6 +57,18 @@ class MonotonicClockTests(SynchronousTestCase):
         use_monotonic_clock(reactor)
         before_s = time.monotonic()
         self.assertTrue(before_s <= reactor.seconds() <= time.monotonic())
+
+
+class DescriptorTests(SynchronousTestCase):
+    """How much may be open."""
+
+    def test_all(self) -> None:
+        """As much as the system allows at most."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
+        use_all_descriptors()
+        self.assertEqual((hard, hard), resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 class EndingSignalsTests(SynchronousTestCase):
