@@ -237,7 +237,7 @@ class PutTests(RingCase):
         self.ring.pass_time(4)
         self.assertNoResult(result)
         self.ring.forget(0x3000)
-        self.ring.pass_time(3)
+        self.ring.pass_time(5)
         self.assertGreaterEqual(self.successResultOf(result).copies, 3)
         self.assertEqual(self.ring.holders(KEY), [0x4000, 0x5000, 0x6000, 0x7000])
 
@@ -301,6 +301,14 @@ class PutTests(RingCase):
         self.successResultOf(first)
         self.successResultOf(second)
         self.assertEqual(self.value_at(0x1000), b"second")
+
+    def test_a_put_that_was_never_on_its_way_when_the_next_came(self) -> None:
+        """It was still looking for its replicas: whoever waits for it is told that it was overwritten."""
+        self.ring.knows_routes = False
+        first, second = self.put(OUTSIDER, value=b"first"), self.put(OUTSIDER, value=b"second")
+        self.ring.pass_time(1)
+        self.failureResultOf(first, Refused)
+        self.successResultOf(second)
 
     def test_a_put_overtaken_on_its_way_stays_overtaken(self) -> None:
         """Another node took a later put, which arrived first: the earlier one is not stamped again."""

@@ -57,6 +57,9 @@ PUBLICATIONS_MAX = 100_000
 """Beyond this the oldest are no longer looked after by this node; their replicas keep them all the same."""
 
 
+OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
+
+
 class Publication:
     """One put of this node."""
 
@@ -191,7 +194,10 @@ class Publisher:
                 errbackArgs=(publication,),
             )
             return
-        if not self._is_current(publication) or self._is_over(publication):
+        if not self._is_current(publication):
+            self._fail(publication, errors.Refused(OVERWRITTEN))
+            return
+        if self._is_over(publication):
             return
         writing = publication.writing = Writing(route.replicas, publication.kept.copies)
         for peer, rank in writing.begin():
@@ -202,6 +208,8 @@ class Publisher:
             self._log.failure("a search failed", failure)
         if self._is_current(publication):
             self._retry(publication)
+        else:
+            self._fail(publication, errors.Refused(OVERWRITTEN))
 
     def _store(self, publication: Publication, writing: Writing, peer: Peer, rank: int) -> None:
         if self._is_over(publication):
@@ -482,7 +490,7 @@ class Publisher:
             if self._is_current(publication):
                 self._attend(publication)
             else:
-                self._fail(publication, errors.Unreachable(None, "too few replicas answered"))
+                self._fail(publication, errors.Refused(OVERWRITTEN))
         if self._timer is None:
             self._set_timer()
 

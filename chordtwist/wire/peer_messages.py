@@ -287,7 +287,7 @@ class Store(Question, frozen=True):
 
     kind: ClassVar[int] = 40
     body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX
-    answer_within_s: ClassVar[float] = 5.0
+    answer_within_s: ClassVar[float] = 3.0
 
     record: RecordBody
     rank: U8
