@@ -14,9 +14,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of, present
 from chordtwist.core.ring import ID_BITS, Arc
@@ -43,7 +41,7 @@ def folder_in_memory() -> Path:
 class InlineWorker:
     """Commits at once, in the thread of the test."""
 
-    def soon(self, call: Callable[[], object]) -> None:
+    def soon(self, after_s: float, call: Callable[[], object]) -> None:
         """Now."""
         call()
 
@@ -68,9 +66,11 @@ class SteppedWorker:
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], object]] = deque()
         self.has_stopped = False
+        self.pauses_s: list[float] = []
 
-    def soon(self, call: Callable[[], object]) -> None:
+    def soon(self, after_s: float, call: Callable[[], object]) -> None:
         """Now: a test says itself what comes in one turn of the reactor."""
+        self.pauses_s.append(after_s)
         call()
 
     def run(self, call: Callable[[], T]) -> Deferred[T]:
@@ -88,15 +88,17 @@ class SteppedWorker:
         self.has_stopped = True
 
 
-@implementer(IReactorFromThreads)
 class Turns:
     """A reactor of which nothing is left but its turns: what a thread wants called is called when the test is ready."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    def callFromThread(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        self._calls.put(lambda: callable(*args, **kwargs))
+    def callFromThread(self, callable: Callable[..., Any], *args: Any) -> None:
+        self._calls.put(lambda: callable(*args))
+
+    def callLater(self, delay: float, callable: Callable[..., Any]) -> None:
+        self._calls.put(callable)
 
     def turn(self) -> None:
         """Wait for one call, and make it."""
