@@ -112,6 +112,16 @@ class AnnounceTests(AdmissionTestCase):
         self.announced(peer(30), epoch=4)
         self.assertEqual([self.admission.awaits(peer(30), epoch) for epoch in (3, 4, 5)], [False, True, False])
 
+    def test_awaited_for_a_while(self) -> None:
+        """It is awaited for a bounded time, whether or not it says that it is live."""
+        for step in (COMING, LIVE):
+            with self.subTest(step=step):
+                self.announced(peer(30), step)
+                self.scene.advance(2 * FREE_AFTER_S - 1)
+                self.assertTrue(self.admission.awaits(peer(30), 1))
+                self.scene.advance(1)
+                self.assertFalse(self.admission.awaits(peer(30), 1))
+
     def test_twice(self) -> None:
         """The same announcement again is answered alike."""
         self.announced(peer(30))

@@ -15,12 +15,14 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Standing, unpack_acknowledged, unpack_standing, unpack_table
+from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
     Announce,
+    Announced,
     Answer,
     Changed,
     Elsewhere,
@@ -441,3 +443,65 @@ class RectifyTests(OneNodeTestCase):
         self.scene.show(table(45, (), whole=True))
         self.notify(45)
         self.assertEqual(self.node.predecessor, peer(40))
+
+
+class NewcomerTests(OneNodeTestCase):
+    """Newcomers of a small ring: 90 and the node at 50; one at 60 asks to be taken in."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node.start()
+        self.node.routing.join(peer(90), peers(90), whole=True)
+        self.scene.show(table(90, (50,), 50, whole=True))
+        self.scene.advance(8)
+        self.scene.reply(60, joins)
+
+    def announce(self, step: int) -> Answer:
+        return self.asked_by(60, Announce(1, step))
+
+    def test_unfinished(self) -> None:
+        """One that was taken in is our head while it joins, is shown to nobody, and keeps nothing yet."""
+        self.assertIsInstance(self.announce(COMING), Announced)
+        self.scene.advance(5)
+        self.assertEqual(self.state(), (90, [60, 90]))
+        self.assertEqual(self.node.statements.table.successors, peers(90))
+        route = self.node.known_route(at(55))
+        assert route is not None
+        self.assertEqual(places(route.replicas), [90, 50])
+
+    def test_goes_live(self) -> None:
+        """When it goes live it is shown, and keeps its arc."""
+        self.announce(COMING)
+        self.scene.show(table(60, (90, 50), 50, whole=True, seq=2), table(90, (50, 60), 60, whole=True, seq=2))
+        self.announce(LIVE)
+        self.scene.advance(5)
+        self.assertEqual(self.node.statements.table.successors, peers(60, 90))
+
+    def test_withdraws(self) -> None:
+        """When it withdraws the list is what it was, and whole."""
+        self.announce(COMING)
+        self.assertEqual(self.state(), (90, [60, 90]))
+        self.announce(WITHDRAWN)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
+
+    def test_dies(self) -> None:
+        """When it dies it is dropped."""
+        self.announce(COMING)
+        self.scene.links[60].crash()
+        self.scene.advance(15)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
+
+    def test_neither(self) -> None:
+        """One that does nothing of all this is let go after a while: it must not keep us from stabilizing for ever."""
+        for step in (COMING, LIVE):
+            with self.subTest(step=step):
+                self.announce(COMING)
+                self.announce(step)
+                self.assertEqual(self.state(), (90, [60, 90]))
+                self.scene.advance(40)
+                self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
+
+
+def joins(question: Question) -> Answer:
+    """What a newcomer at 60 answers."""
+    return not_member(60) if isinstance(question, GetTable) else Pong()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.ring import ID_BITS, finger_start
+from chordtwist.core.routing import Routing
 from tests.builders import PLACE_BITS, at, peer, peers, places, routing, table
 
 FIRST = ID_BITS - PLACE_BITS
@@ -89,6 +91,21 @@ class KeepersTests(SynchronousTestCase):
         """So it does while the predecessor is not known: behind the last entry come we."""
         state = routing(10, (20, 30), whole=True)
         self.assertEqual(places(state.keepers(at(31))), [10, 20, 30])
+
+
+class NearTests(SynchronousTestCase):
+    """`is_near`: who has records for us that are not its own clients'."""
+
+    def test_near(self) -> None:
+        """Near is who stands no farther from us than our last successor, either way."""
+        state = routing(100, (120, 130), predecessor=90)
+        near = [place for place in (60, 69, 70, 99, 101, 130, 131) if state.is_near(peer(place))]
+        self.assertEqual(near, [70, 99, 101, 130])
+
+    def test_everybody(self) -> None:
+        """In a small ring everybody is, and so it is while we know nobody."""
+        self.assertTrue(routing(100, (120,), whole=True).is_near(peer(40_000)))
+        self.assertTrue(routing(100).is_near(peer(40_000)))
 
 
 class JoinTests(SynchronousTestCase):
@@ -508,6 +525,17 @@ class FingersTests(SynchronousTestCase):
         self.assertTrue(state.set_finger(255, peer(0)))
         self.assertEqual(state.fingers, {})
         self.assertFalse(state.set_finger(255, peer(0)))
+
+    def test_prefixes(self) -> None:
+        """No more than a few fingers lie in one prefix of public addresses, so that nobody owns our way to the rest."""
+        identity = Identity("test", Policy.IP)
+        state = Routing(identity.peer("8.8.8.8", 6401), 3)
+        taken = [state.set_finger(250 + k, identity.peer(f"9.9.9.{k + 1}", 6401)) for k in range(4)]
+        self.assertEqual(taken, [True, True, False, False])
+        self.assertTrue(state.set_finger(255, identity.peer("9.9.8.1", 6401)))
+        self.assertTrue(state.set_finger(250, identity.peer("9.9.9.77", 6401)))
+        known = Routing(identity.peer("8.8.8.8", 6401), 3, spreads_fingers=False)
+        self.assertTrue(all(known.set_finger(250 + k, identity.peer(f"9.9.9.{k + 1}", 6401)) for k in range(4)))
 
     def test_trimmed(self) -> None:
         """Fingers that the list covers by now are let go."""

@@ -26,6 +26,9 @@ COMING, LIVE, WITHDRAWN = range(3)
 """The steps of an `Announce`."""
 
 
+HANDS_AWAITED = 2
+"""A newcomer is awaited for so many times as long as it keeps others waiting: it asks twice before it goes live."""
+
 WENT_LIVE_MAX = 64
 """Newcomers whose going live is remembered, until whatever they said before it must have arrived."""
 
@@ -50,14 +53,17 @@ class Admission:
         self._clock = clock
         self._in_hand: tuple[Peer, int] | None = None
         self._since = 0.0
-        self._taken_in: dict[Peer, int] = {}
-        self._went_live: dict[Peer, int] = {}
+        self._taken_in: dict[Peer, tuple[int, float]] = {}
+        self._went_live: dict[Peer, tuple[int, float]] = {}
+        """In which epoch, and since when."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
-        live; it counts as alive.
+        live; it counts as alive. Not for ever: our own stabilizing waits for it where it is our head.
         """
-        return epoch in (self._taken_in.get(peer), self._went_live.get(peer))
+        earliest_s = self._clock.seconds() - HANDS_AWAITED * self._hand_free_after_s
+        found = (self._taken_in.get(peer), self._went_live.get(peer))
+        return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
 
     def gone_live(self, peer: Peer) -> None:
         """A newcomer answers as a member now, or will never be one."""
@@ -78,7 +84,7 @@ class Admission:
         routing = self._routing
         if question.step == LIVE:
             self.gone_live(peer)
-            self._went_live[peer] = question.epoch
+            self._went_live[peer] = (question.epoch, self._clock.seconds())
             if len(self._went_live) > WENT_LIVE_MAX:
                 del self._went_live[next(iter(self._went_live))]
             return self._members(), False
@@ -105,7 +111,7 @@ class Admission:
             return JoinFailure(f"{holder} holds that place"), False
         if self._in_hand != newcomer or not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
-        self._taken_in[peer] = question.epoch
+        self._taken_in[peer] = (question.epoch, self._clock.seconds())
         members = self._members()
         return members, routing.take_in(peer)
 

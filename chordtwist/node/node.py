@@ -460,7 +460,6 @@ class Node:
                 self.pulse.check_all(self.successors)
                 if await self.pulse.check(head) and head == routing.head:
                     return True
-                self._drop_if_dead(head)
                 continue
             self.admission.gone_live(head)
             # As which run we met it as our head: what we knew of it before may be of a run long gone.
@@ -637,10 +636,6 @@ class Node:
         """The rule of death has spoken."""
         self.admission.gone_live(peer)
         self._drop(peer)
-
-    def _drop_if_dead(self, peer: Peer) -> None:
-        if self.liveness.is_dead(peer, self._clock.seconds()):
-            self._drop(peer)
 
     def _drop(self, peer: Peer) -> None:
         was_head = peer == self.routing.head
