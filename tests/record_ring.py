@@ -124,7 +124,8 @@ class RecordRing:
     """All members.
 
     @ivar silent: members that nothing comes from any more. @ivar refusing: those whose host resets links: the process
-    died. @ivar bytes: plaintext bytes of all frames. @ivar lose: says of a question whether it is lost.
+    died. @ivar lies: what members answer instead of the truth; None is the truth. @ivar bytes: plaintext bytes of all
+    frames. @ivar lose: says of a question whether it is lost.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class RecordRing:
         self.silent: set[Peer] = set()
         self.refusing: set[Peer] = set()
         self.slow_s: dict[Peer, float] = {}
+        self.lies: dict[Peer, Callable[[Question], Answer | None]] = {}
         self.knows_routes = True
         self.known_replicas_max = successors
         self.bytes = 0
@@ -214,16 +216,18 @@ class RecordRing:
         def arrives() -> None:
             if peer in self.silent or asker.me in self.silent or self.lose(asker.me, peer, question):
                 return
-            if peer in self.refusing:
+            here = [node for node in self.nodes.values() if node.me == peer]
+            if peer in self.refusing or not here:
                 self.clock.callLater(DELAY_S, refused)
                 return
             told = decode(question.kind, body)
             assert isinstance(told, Question)
-            (node,) = [node for node in self.nodes.values() if node.me == peer]
+            (node,) = here
             if not node.is_member:
                 answered(NotMember(b"", bytes(64)))
                 return
-            answer = node.records.answer(asker.me, told)
+            lie = self.lies[peer](told) if peer in self.lies else None
+            answer = node.records.answer(asker.me, told) if lie is None else lie
             if isinstance(answer, Deferred):
                 answer.addCallbacks(answered, lambda failure: None)  # it stopped meanwhile
             else:

@@ -9,19 +9,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Stub, Version
-from chordtwist.core.ring import Arc
+from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.record_bodies import body_of
-from chordtwist.node.repair import DAMPED_S, ROUND_S, TIDY_AFTER_S
+from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, TIDY_AFTER_S
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import (
     BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
+    Answer,
     Digest,
+    HandedOver,
     HandOver,
+    Parts,
     Question,
     Store,
     StoreAll,
+    Summary,
     encode,
 )
 from tests.builders import at, peer
@@ -204,9 +208,13 @@ class RoundTests(RepairCase):
         self.spread(self.many(300))
         self.ring.node(0x3000).records.ring_changed()
         self.ring.pass_time(2)
+        newcomer = self.ring.join(0x2800)
+        self.ring.silent = set(self.ring.members)
+        self.ring.pass_time(2.5)
+        self.assertTrue(newcomer.records.repair.pulling)
         for node in self.ring.nodes.values():
             node.records.stop()
-        self.ring.pass_time(11)
+        self.ring.pass_time(3)
         self.assertEqual(self.ring.clock.getDelayedCalls(), [])
 
 
@@ -298,6 +306,29 @@ class JoinTests(RepairCase):
         found = newcomer.records.holdings.get(self.key)
         assert isinstance(found, Record)
         self.assertEqual(found.value, b"newer")
+
+    def test_an_old_owner_that_never_ends_is_left(self) -> None:
+        """Whoever hands the same over again and again is given some minutes, then the next one is asked."""
+        keys = keys_in(self.arc, 50)
+        for place in (0x4000, 0x5000, 0x6000):
+            self.keep(place, *[self.record(key) for key in keys])
+        step = (at(0x2800) - at(0x2000)) // (1 << 40)
+        place = at(0x2000)
+
+        def endless(question: Question) -> Answer | None:
+            nonlocal place
+            place += step
+            if isinstance(question, HandOver):
+                return HandedOver([body_of(self.record(keys[0]), 0)], position_bytes(place))
+            return Parts([Summary(10**6, bytes(16))]) if isinstance(question, Digest) else None
+
+        self.ring.lies[peer(0x3000)] = endless
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(COMPARED_WITHIN_S - 1)
+        self.assertTrue(newcomer.records.repair.pulling)
+        self.ring.pass_time(10)
+        self.assertFalse(newcomer.records.repair.pulling)
+        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
 
     def test_a_dead_old_owner_is_stood_in_for(self) -> None:
         """The ones behind it have copies."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -51,6 +51,9 @@ SOON_S = 1.0
 
 DAMPED_S = 3.0
 """Between the beginnings of two rounds at least, however often the ring changes."""
+
+COMPARED_WITHIN_S = 300.0
+"""One peer may take so long: enough for some gigabytes. What was sent until then counts; the next round goes on."""
 
 SWEEPS_MAX = 100
 """Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
@@ -113,6 +116,7 @@ class Repair:
         self._due_s = 0.0
         self._began_s = self._joined_s = clock.seconds() - DAMPED_S
         self._pulls = 0
+        self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._busy = False
         self._changed = False
@@ -135,8 +139,12 @@ class Repair:
         self._schedule(ROUND_S * (0.5 + self._rng.random()))
 
     def stop(self) -> None:
-        """End the timer; what is under way ends by itself."""
+        """End every timer and what is under way."""
         self._running = False
+        for comparing in list(self._comparing.values()):
+            comparing.cancel()
+        if self._pull is not None:
+            self._pull.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -150,7 +158,8 @@ class Repair:
         if old_owner is None:
             self.soon()
         else:
-            Deferred.fromCoroutine(self.pull(old_owner)).addErrback(self._failed)
+            self._pull = Deferred.fromCoroutine(self.pull(old_owner))
+            self._pull.addErrback(self._failed)
 
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
@@ -228,7 +237,7 @@ class Repair:
             if above >= self._copies and not (await self._holdings.summary(arc, above)).count:
                 break
             outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
-            outcomes.append(outcome)
+            outcomes.append(outcome.addTimeout(COMPARED_WITHIN_S, self._clock))
         answered = await DeferredList(outcomes)
         self._comparing.clear()
         wanted = min(self._copies - 1, len(replicas))
@@ -349,7 +358,9 @@ class Repair:
             if reached.reached == upto:
                 return
             left = distance(position_from_bytes(after), arc.upto)
-            if not 0 < distance(position_from_bytes(reached.reached), arc.upto) < (left or 1 << 256):
+            if not reached.records or not 0 < distance(position_from_bytes(reached.reached), arc.upto) < (
+                left or 1 << 256
+            ):
                 raise Unreachable(peer, "its hand-over does not move on")
             after = reached.reached
 
@@ -548,8 +559,8 @@ class Repair:
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:
-            await self.reconcile(peer, arc, 0)
-        except ChordtwistError as error:
+            await Deferred.fromCoroutine(self.reconcile(peer, arc, 0)).addTimeout(COMPARED_WITHIN_S, self._clock)
+        except (ChordtwistError, TimeoutError) as error:
             self._log.debug("{peer} did not hand our arc over: {error}", peer=str(peer), error=error)
             return False
         return True
