@@ -565,6 +565,20 @@ class LeaveTests(RingTestCase):
         self.world.run(0.1)
         self.successResultOf(left)
 
+    def test_nobody_takes_over(self) -> None:
+        """A node whose neighbours cannot be reached leaves without them, within 5 s, and says that records are lost to
+        them.
+        """
+        ring = self.ring(5)
+        for number in range(8):
+            self.node(ring[1]).put(bytes([number]) * 32, b"value")
+        self.world.run(5)
+        self.world.network.partition([[ring[1]]])
+        left = self.world.leave(ring[1])
+        self.until(lambda: left.called, 5)
+        self.assertEqual(lines(self.observer, "warn"), ["left before every record was handed over"])
+        self.assertEqual(self.world.timers_left, 0)
+
     def test_while_joining(self) -> None:
         """A node that still joins leaves at once, and never becomes a member."""
         for moment in range(8):
