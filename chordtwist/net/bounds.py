@@ -40,8 +40,8 @@ LINKS_MAX = 2048
 def links_bound(nodes: int = 1) -> int:
     """How many links each of `nodes` nodes of this process may have: half of the descriptors it may open are theirs.
 
-    """How many links each of `nodes` nodes of this process may have: half the descriptors it may open are theirs.
-    the one that all others begin with needs more than most will ever use.
+    The other half is for clients of the API, the store and the log. Of several nodes each may have four times its
+    share: the one that all others begin with needs more than most will ever use.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
