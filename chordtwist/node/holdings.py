@@ -15,7 +15,7 @@ from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.node.turns import Turns
 
-ENTRIES_PER_TURN = 2_000
+ENTRIES_PER_TURN = 1_000
 """Entries looked at before others get the reactor: about 5 ms."""
 
 ENTRIES_PER_BUCKET = 32
