@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from chordtwist.app import values
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.core.errors import ChordtwistError
+from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class DhtSection:
     )
     successors: int = _option(
         16,
-        values.number(SUCCESSORS_MIN, 255),
+        values.number(SUCCESSORS_MIN, SUCCESSORS_MAX),
         "Entries of the successor list, 8 or more. The same at all nodes of a network. Default 16: half of all nodes"
         " may die at once in a ring of thousands (the Chord paper asks for about log2 of the ring's size).",
     )

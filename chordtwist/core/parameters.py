@@ -11,6 +11,10 @@ PROTOCOL_VERSION_MAX = 1
 """The range of peer protocol versions this build speaks, so that a ring can be upgraded node by node."""
 
 
+SUCCESSORS_MAX = 127
+"""A table counts its successors in one byte, and a whole list holds twice as many as an ordinary one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """The agreement of one network."""
@@ -33,8 +37,8 @@ class Parameters:
     round of TCP, short enough that a crash is healed within seconds."""
 
     def __post_init__(self) -> None:
-        if self.successors < 2:
-            raise ValueError(f"successors = {self.successors}: a successor list needs at least 2 entries")
+        if not 2 <= self.successors <= SUCCESSORS_MAX:
+            raise ValueError(f"successors = {self.successors}: a successor list has 2 to {SUCCESSORS_MAX} entries")
         if not 1 <= self.replication <= self.successors:
             raise ValueError(f"replication = {self.replication}: from 1 to as many as successors ({self.successors})")
         if self.dead_after_s <= 0:
