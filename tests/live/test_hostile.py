@@ -126,7 +126,7 @@ class ClaimTests(HostileTestCase):
             self.assertIsInstance(peer.ask(Notify(1)), Notified)
         self.assertEqual(2, refusals.count("that place is not mine to give"))
         # Whoever owns it has looked whether anybody is there.
-        self.assertEqual(1, sum("you cannot be reached at" in reason for reason in refusals))
+        self.assertEqual(1, sum("cannot be reached from" in reason for reason in refusals))
         self.assert_untouched()
 
     def test_wrong_port(self) -> None:
@@ -138,7 +138,7 @@ class ClaimTests(HostileTestCase):
                 answer = peer.ask(question)
                 assert isinstance(answer, JoinFailure)
                 if "not mine" not in answer.reason:
-                    self.assertIn(f"you cannot be reached at {PREFIX}100:9", answer.reason)
+                    self.assertIn(f"{PREFIX}100:9 cannot be reached from", answer.reason)
         self.assert_untouched()
 
     def test_two_places(self) -> None:
