@@ -267,16 +267,19 @@ class HedgeTests(SynchronousTestCase):
         self.asks = self.reading.begin()
 
     def test_the_next_replica_is_asked_too(self) -> None:
-        """For the value, while there is none; then the one behind the replicas."""
-        self.assertEqual(self.reading.hedge(), [Ask(FOURTH, 3, True)])
-        self.assertEqual(self.reading.hedge(), [Ask(FIFTH, 4, True)])
+        """For the value, while there is none; at the next beat two more, then four."""
+        reading = Reading(peers(*range(1, 12)), 4, READER)
+        reading.begin()
+        self.assertEqual(reading.hedge(), [Ask(FOURTH, 3, True)])
+        self.assertEqual(reading.hedge(), [Ask(FIFTH, 4, True), Ask(SIXTH, 5, True)])
+        self.assertEqual([ask.rank for ask in reading.hedge()], [6, 7, 8, 9])
+        self.assertEqual([ask.rank for ask in reading.hedge()], [10])
 
     def test_then_those_asked_for_their_version_are_asked_for_the_value(self) -> None:
         """When nobody new is left."""
-        self.reading.hedge()
-        self.reading.hedge()
-        self.assertEqual(self.reading.hedge(), [Ask(SECOND, 1, True)])
-        self.assertEqual(self.reading.hedge(), [Ask(THIRD, 2, True)])
+        self.assertEqual(self.reading.hedge(), [Ask(FOURTH, 3, True)])
+        self.assertEqual(self.reading.hedge(), [Ask(FIFTH, 4, True)])
+        self.assertEqual(self.reading.hedge(), [Ask(SECOND, 1, True), Ask(THIRD, 2, True)])
         self.assertEqual(self.reading.hedge(), [])
 
     def test_with_the_value_in_hand_only_versions_are_missing(self) -> None:

@@ -56,6 +56,7 @@ class Reading:
         self._said: dict[Peer, Said] = {}
         self._out: dict[Peer, None] = {}
         self._redirects = 0
+        self._hedges = 0
         self._best: Precedence | None = None
         self._in_hand: Record | None = None
         self._in_hand_precedence: Precedence | None = None
@@ -135,17 +136,17 @@ class Reading:
         return asks + self._next()
 
     def hedge(self) -> list[Ask]:
-        """Time has passed without enough answers: ask the next one too, as if somebody had failed."""
+        """Time has passed without enough answers: ask one more as if somebody had failed, then two more, then four."""
         if self._done:
             return []
-        for peer in self._order:
-            if peer not in self._asked:
-                return [self._ask(peer, value=self._in_hand is None)]
-        if self._in_hand is None:
-            for peer in self._order:
-                if self._is_open(peer) and (peer, True) not in self._waiting:
-                    return [self._ask(peer, value=True)]
-        return []
+        further = 1 << self._hedges
+        self._hedges += 1
+        fresh = [peer for peer in self._order if peer not in self._asked][:further]
+        asks = [self._ask(peer, value=self._in_hand is None) for peer in fresh]
+        if not asks and self._in_hand is None:
+            again = [peer for peer in self._order if self._is_open(peer) and (peer, True) not in self._waiting]
+            asks = [self._ask(peer, value=True) for peer in again[:further]]
+        return asks
 
     def renew(self, replicas: Iterable[Peer]) -> list[Ask]:
         """A fresh route: those that have not spoken are asked, also the ones that were silent a moment ago."""
