@@ -267,11 +267,11 @@ class HedgeTests(SynchronousTestCase):
         self.asks = self.reading.begin()
 
     def test_the_next_replica_is_asked_too(self) -> None:
-        """For the value, while there is none; at the next beat two more, then four."""
+        """For the value, while there is none; at the next beat two more, one of them for its version, then four."""
         reading = Reading(peers(*range(1, 12)), 4, READER)
         reading.begin()
         self.assertEqual(reading.hedge(), [Ask(FOURTH, 3, True)])
-        self.assertEqual(reading.hedge(), [Ask(FIFTH, 4, True), Ask(SIXTH, 5, True)])
+        self.assertEqual(reading.hedge(), [Ask(FIFTH, 4, True), Ask(SIXTH, 5, False)])
         self.assertEqual([ask.rank for ask in reading.hedge()], [6, 7, 8, 9])
         self.assertEqual([ask.rank for ask in reading.hedge()], [10])
 

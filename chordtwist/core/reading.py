@@ -142,7 +142,8 @@ class Reading:
         further = 1 << self._hedges
         self._hedges += 1
         fresh = [peer for peer in self._order if peer not in self._asked][:further]
-        asks = [self._ask(peer, value=self._in_hand is None) for peer in fresh]
+        # The value from one of them, the versions of the others: values may be long, and a version tells where one is.
+        asks = [self._ask(peer, value=self._in_hand is None and peer is fresh[0]) for peer in fresh]
         if not asks and self._in_hand is None:
             again = [peer for peer in self._order if self._is_open(peer) and (peer, True) not in self._waiting]
             asks = [self._ask(peer, value=True) for peer in again[:further]]
