@@ -506,6 +506,26 @@ def mixed(run: Run) -> None:
     run.finish()
 
 
+@scenario
+def crowd(run: Run) -> None:
+    """Nodes join three at a time and end one at a time, all the while, in a ring little larger than a list is long."""
+    world, rng = run.world, run.world.rng
+    run.grow(2 * run.options.successors + 4)
+    run.load()
+    until_s = world.now_s + run.options.minutes * 60
+    while world.now_s < until_s:
+        for _ in range(3):
+            if len(world.live) < run.options.nodes:
+                world.start()
+        world.run(1.5 * rng.random())
+        staying = [p for p in world.check.members.values() if p.linked and p.peer not in world.leaving]
+        peer = pick(rng, staying).peer
+        if len(staying) > run.options.successors + 3 and _survivable(run, [peer]):
+            (world.leave if rng.getrandbits(1) else world.crash)(peer)
+        world.run(rng.random())
+    run.finish()
+
+
 def _something(run: Run, away: list[Peer]) -> None:
     """One random event. Most are small; bursts stay below what a list can lose, so that the assumptions can hold."""
     world, rng = run.world, run.world.rng
@@ -569,14 +589,19 @@ def _may_end(run: Run, peers: list[Peer]) -> bool:
     across the small-ring switch only when it is at rest. Otherwise nearly every run would break them, and check little.
     """
     check = run.world.check
-    gone = dict.fromkeys(peers)
-    rest = [pointers for peer, pointers in check.members.items() if peer not in gone]
-    if len(rest) <= run.options.successors + 2 and check.wrong_pointers():
+    gone = dict.fromkeys((*peers, *run.world.leaving))
+    staying = sum(pointers.linked for peer, pointers in check.members.items() if peer not in gone)
+    if staying <= run.options.successors + 2 and check.wrong_pointers():
         return False
-    return all(
-        len(rest) == 1 or any(peer in check.members and peer not in gone for peer in pointers.successors)
-        for pointers in rest
-    )
+    return _survivable(run, peers)
+
+
+def _survivable(run: Run, peers: list[Peer]) -> bool:
+    """Whether every member that stays keeps a living entry in its list."""
+    members = run.world.check.members
+    gone = dict.fromkeys((*peers, *run.world.leaving))
+    rest = [pointers for peer, pointers in members.items() if peer not in gone]
+    return len(rest) == 1 or all(any(p in members and p not in gone for p in q.successors) for q in rest)
 
 
 def _run_of(run: Run, count: int) -> list[Peer]:

@@ -69,6 +69,8 @@ class World:
         """Every address that ever ran a node."""
         self.live: dict[Peer, Host] = {}
         """Those whose process runs, member or not, in the order of their start."""
+        self.leaving: dict[Peer, None] = {}
+        """Those of them that were told to leave."""
         self.seed_peers: list[Peer] | None = None
         """The bootstrap list of everybody; None: a few members of the moment, as a good name server would tell."""
         self.errors: list[str] = []
@@ -123,12 +125,14 @@ class World:
         """The node leaves in good order; fires when its process has ended."""
         host = self.live[peer]
         link = host.link
+        self.leaving[peer] = None
         self.trace.line(self.clock.now_us, "{} leaves", peer)
 
         def left(result: None) -> None:
             host.look()
             if not link.ended:
                 del self.live[peer]
+                self.leaving.pop(peer, None)
                 self._end(host, SimulatedLink.close)
 
         leaving = host.node.leave().addCallback(left)
@@ -137,6 +141,8 @@ class World:
 
     def _die(self, peers: Iterable[Peer], end: Callable[[SimulatedLink], None]) -> None:
         dying = [self.live.pop(peer) for peer in peers]
+        for host in dying:
+            self.leaving.pop(host.peer, None)
         self.check.ended(self.clock.now_us, [host.peer for host in dying if host.is_member])
         for host in dying:
             self.trace.line(self.clock.now_us, "{} dies", host.peer)

@@ -1,0 +1,101 @@
+"""The node with one rule broken on purpose, for one purpose only: the checks of the simulator must see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.task import deferLater
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.table import Table
+from chordtwist.node.joining import Joining, StartOver
+from chordtwist.node.node import Node
+
+EVICTED_ONE_IN = 40
+
+LATE_S = 4.0
+
+
+class FillsFromFingers(Node):
+    """Tops its list up, after a death, from everybody it has ever met."""
+
+    def _drop(self, peer: Peer) -> None:
+        met = self.__dict__.setdefault("met", {})
+        met.update(dict.fromkeys(self.routing.everybody()))
+        met.pop(peer, None)
+        before = len(self.routing.successors)
+        super()._drop(peer)
+        routing = self.routing
+        if self.is_member and len(routing.successors) < before and not routing.whole and met:
+            missing = before - len(routing.successors)
+            behind = [other for other in met if other not in routing.successors]
+            behind.sort(key=lambda other: (other.id - self.me.id) % (1 << 256))
+            last = routing.successors[-1].id if routing.successors else self.me.id
+            tail = [p for p in behind if (p.id - self.me.id) % (1 << 256) > (last - self.me.id) % (1 << 256)]
+            routing._write(routing.predecessor, (*routing.successors, *tail[:missing]), False)
+
+
+class EvictsPrivately(Node):
+    """Throws live successors out by its own opinion, now and then, and never takes them back."""
+
+    async def stabilize(self) -> bool:
+        banned: dict[Peer, None] = self.__dict__.setdefault("banned", {})
+        if self._rng.random() * EVICTED_ONE_IN < 1 and len(self.routing.successors) > 1:
+            banned[self.routing.successors[0]] = None
+        changed = await super().stabilize()
+        for peer in banned:
+            if peer in self.routing.successors:
+                self._drop(peer)
+        return changed
+
+
+class JoinsLate(Node):
+    """Breaks nothing: between its two reads of a list some seconds pass, as on a loaded host."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.joining.__class__ = _JoiningLate
+
+
+class ReadsOnce(Node):
+    """Joins as late, with what it read first: the second read is left out."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.joining.__class__ = _JoiningReadsOnce
+
+
+class IgnoresSmallRings(Node):
+    """Joins rings of any size by the rules of large ones, which begin at r + 1 members."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.joining.__class__ = _JoiningLarge
+
+
+class _JoiningLate(Joining):
+    async def _be_admitted(self, owner: Peer) -> None:
+        await super()._be_admitted(owner)
+        await deferLater(self._clock, LATE_S * self._rng.random())
+
+
+class _JoiningReadsOnce(_JoiningLate):
+    async def find_place(self, contacts: Iterable[Peer]) -> Table:
+        self.__dict__["first"] = first = await super().find_place(contacts)
+        return first
+
+    async def _fetch(self, peer: Peer) -> Table:
+        first: Table = self.__dict__["first"]
+        return first if first.peer == peer else await super()._fetch(peer)
+
+
+class _JoiningLarge(Joining):
+    async def _attempt(self, contacts: list[Peer]) -> Peer:
+        first = await self.find_place(contacts)
+        followers = self._followers(first)
+        await self._be_admitted(followers[0])
+        again = await self._fetch(first.peer)
+        if again.successors != first.successors:
+            raise StartOver
+        self._routing.join(first.peer, followers, whole=False)
+        return followers[0]

@@ -1,0 +1,59 @@
+"""The checks of the simulator see a broken rule, within 200 seeds, in rings of 5 to 12 with lists of 2 or 3.
+
+Each test runs a node with one rule broken until a run fails, and shows that the same runs of the unbroken node do not.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.node.node import Node
+from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.scenarios import SCENARIOS
+from chordtwist.simulation.world import World
+from tests.simulation import broken_rules
+
+SEEDS_MAX = 200
+
+
+class BrokenRulesTests(SynchronousTestCase):
+    """One rule broken at a time."""
+
+    def problems(self, build: type[Node], scenario: str, seed: int) -> list[str]:
+        """What went wrong in a run of nodes of that class."""
+        successors = 2 + seed % 2
+        nodes = 5 + seed % 8 if scenario == "mixed" else 12
+        options = Options(nodes, seed, 1.5, scenario, successors=successors, replication=2, lookups=0, records=0)
+        world = World(seed, Parameters(network="simulation", successors=successors, replication=2), build=build)
+        run = Run(options, world=world)
+        try:
+            SCENARIOS[scenario](run)
+            return run.problems()
+        finally:
+            world.close()
+            self.flushLoggedErrors()
+
+    def assert_seen(self, broken: type[Node], scenario: str, unbroken: type[Node] = Node) -> None:
+        """The broken node fails within `SEEDS_MAX` runs, the unbroken one in none of these."""
+        for seed in range(SEEDS_MAX):
+            self.assertEqual(self.problems(unbroken, scenario, seed), [], f"seed {seed}")
+            if self.problems(broken, scenario, seed):
+                return
+        self.fail(f"{broken.__name__} was not seen to be broken in {SEEDS_MAX} runs")
+
+    def test_list_filled_from_fingers(self) -> None:
+        """A list that is topped up from a cache after a death loses principal members."""
+        self.assert_seen(broken_rules.FillsFromFingers, "mixed")
+
+    def test_private_eviction(self) -> None:
+        """Nodes that throw others out by private opinion tear the ring apart."""
+        self.assert_seen(broken_rules.EvictsPrivately, "crowd")
+
+    def test_list_read_once(self) -> None:
+        """A newcomer that reads its predecessor's list once, and goes live later, takes over what is no longer true."""
+        self.assert_seen(broken_rules.ReadsOnce, "crowd", unbroken=broken_rules.JoinsLate)
+
+    def test_no_small_ring_mode(self) -> None:
+        """A ring that begins with fewer than r + 1 members under the rules of large rings breaks."""
+        self.assert_seen(broken_rules.IgnoresSmallRings, "mixed")
