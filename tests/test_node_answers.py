@@ -484,6 +484,20 @@ class NewcomerTests(OneNodeTestCase):
         self.announce(WITHDRAWN)
         self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
 
+    def test_member_restarts(self) -> None:
+        """A member that is taken in again, as another run, is met as that, and not dropped once more for it."""
+        word = not_member(90, epoch=2)
+        self.asked_by(90, Leave(word.body, word.signature))
+        self.assertEqual((self.state(), self.node.routing.alone), ((None, []), True))
+        self.asked_by(90, Announce(2, COMING))
+        self.scene.show(table(90, (50,), 50, whole=True, epoch=2))
+        self.asked_by(90, Announce(2, LIVE))
+        seen: list[object] = []
+        self.node.changed.append(lambda: seen.append(self.state()))
+        self.asked_by(90, Notify(2))
+        self.scene.advance(20)
+        self.assertEqual(seen, [(90, [90])])
+
     def test_dies(self) -> None:
         """When it dies it is dropped."""
         self.announce(COMING)

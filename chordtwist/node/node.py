@@ -640,6 +640,8 @@ class Node:
     def _drop(self, peer: Peer) -> None:
         was_head = peer == self.routing.head
         self.tables.forget(peer)
+        if self._head_met is not None and self._head_met[0] == peer:
+            self._head_met = None
         if self.routing.drop(peer):
             self._log.debug("lost {peer}", peer=str(peer))
             self.contact.lost(peer)
