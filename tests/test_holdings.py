@@ -197,6 +197,19 @@ class SummaryTests(HoldingsCase):
             self.clock.advance(0)
             self.assertEqual(self.successResultOf(result).count, 3 * ENTRIES_PER_TURN)
 
+    def test_lists_give_way_too(self) -> None:
+        """A long list takes several turns; one that is long enough stops; copies are told apart."""
+        for number in range(2 * ENTRIES_PER_TURN):
+            self.take(record(key(number), copies=1 + number % 4))
+        all_of_it = Deferred.fromCoroutine(self.holdings.entries(WHOLE, 0))
+        self.assertNoResult(all_of_it)
+        self.clock.advance(0)
+        self.assertEqual(len(self.successResultOf(all_of_it)), 2 * ENTRIES_PER_TURN)
+        some = self.successResultOf(Deferred.fromCoroutine(self.holdings.entries(WHOLE, 1, 3, at_most=7)))
+        self.assertEqual(len(some), 7)
+        self.assertLessEqual({entry.copies for entry in some}, {2, 3})
+        self.assertEqual(some, sorted(some, key=lambda entry: entry.position))
+
     def test_is_not_counted_again_while_nothing_changes(self) -> None:
         """Buckets that were counted are added up, not scanned."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Record, RecordKind, Stub, Version
+from chordtwist.core.records import Record, RecordKind, Stub, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.record_bodies import body_of
 from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, TIDY_AFTER_S
@@ -281,6 +282,19 @@ class JoinTests(RepairCase):
         self.ring.pass_time(1)
         self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
         self.assertEqual(len(newcomer.questions(HandOver)), -(-1_100 // BATCH_RECORDS_MAX))
+
+    def test_what_has_expired_is_no_end(self) -> None:
+        """A batch in which everything has expired is not the last one."""
+        keys = keys_in(self.arc, 1_200)
+        old_owner = self.ring.node(0x3000).records.holdings
+        in_order = sorted(keys, key=position_of)
+        for key in in_order[:1_100]:
+            old_owner.store.put(replace(self.record(key), expiry_ms=1))
+        for key in in_order[1_100:]:
+            old_owner.store.put(self.record(key))
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(1)
+        self.assertEqual(sum(newcomer.records.holdings.get(key) is not None for key in keys), 100)
 
     def test_is_readable_meanwhile(self) -> None:
         """While the newcomer pulls, its old owner and the replicas are asked."""

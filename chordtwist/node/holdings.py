@@ -18,6 +18,9 @@ from chordtwist.node.turns import Turns
 ENTRIES_PER_TURN = 1_000
 """Entries looked at before others get the reactor: about 5 ms."""
 
+COPIES_MAX = 255
+"""What fits into the byte that carries it."""
+
 ENTRIES_PER_BUCKET = 32
 BUCKETS_MAX = 2_048
 """Buckets of one arc: adding so many up costs a millisecond. An arc with more is scanned instead."""
@@ -144,9 +147,21 @@ class Holdings:
                 await self._turns.pause()
         return total
 
-    def entries(self, arc: Arc, above: int) -> Iterator[Entry]:
-        """What is kept in `arc` with more than `above` copies."""
-        return (entry for entry in self.store.scan(arc) if entry.copies > above)
+    async def entries(
+        self, arc: Arc, above: int, copies_max: int = COPIES_MAX, at_most: int | None = None
+    ) -> list[Entry]:
+        """What is kept in `arc` with more than `above` copies and no more than `copies_max`, in the order of positions;
+        the first `at_most` of it. Gives way to others on its way.
+        """
+        found: list[Entry] = []
+        for looked, entry in enumerate(self.store.scan(arc), 1):
+            if above < entry.copies <= copies_max:
+                found.append(entry)
+                if len(found) == at_most:
+                    break
+            if looked % ENTRIES_PER_TURN == 0:
+                await self._turns.pause()
+        return found
 
     def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:
         """The arc in pieces: whole buckets with their number, the rest without."""

@@ -20,7 +20,7 @@ from chordtwist.core.errors import ChordtwistError, Refused, StoreFull, Unreacha
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Kept, Record, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
-from chordtwist.node.holdings import Holdings
+from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
 from chordtwist.node.record_bodies import body_of, kept_from
@@ -293,7 +293,7 @@ class Repair:
     async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
         """Even out a piece that is not worth cutting."""
         if not theirs:
-            await self._send(peer, [entry.key for entry in self._holdings.entries(arc, above)])
+            await self._send(peer, [entry.key for entry in await self._holdings.entries(arc, above)])
         elif not mine:
             if both:
                 await self._fetch_arc(peer, arc, above)
@@ -301,7 +301,7 @@ class Repair:
             await self._level_by_list(peer, arc, above, both)
 
     async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
-        entries = list(self._holdings.entries(arc, above))
+        entries = await self._holdings.entries(arc, above)
         for start in range(0, max(1, len(entries)), MARKS_MAX):
             listed = entries[start : start + MARKS_MAX]
             is_last = start + MARKS_MAX >= len(entries)
@@ -410,14 +410,14 @@ class Repair:
             parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
         return Parts(parts)
 
-    def list_missing(self, question: Holds) -> Missing:
+    async def list_missing(self, question: Holds) -> Missing:
         """Which of the listed records are not here, and which here are not listed."""
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
         size = SHORT_MARK_BYTES
         theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
         here: set[bytes] = set()
         besides: list[wire.Held] = []
-        for entry in self._holdings.entries(arc, question.above):
+        for entry in await self._holdings.entries(arc, question.above):
             found = short_mark(entry.key, entry.version)
             if found in theirs:
                 here.add(found)
@@ -425,25 +425,27 @@ class Repair:
                 besides.append(wire.Held(entry.key, entry.version.ms, entry.version.publisher))
         return Missing([index for found, index in theirs.items() if found not in here], besides)
 
-    def hand_out(self, question: HandOver) -> HandedOver:
+    async def hand_out(self, question: HandOver) -> HandedOver:
         """The next batch of an arc, or of the keys named; then `reached` is the first key that comes in none so far."""
         if question.keys:
             named = iter(question.keys)
             batch = self._next_batch(named)
             more = next(named, None)
             return HandedOver(batch, question.upto if more is None else more)
-        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
-        left = self._holdings.entries(arc, question.above)
-        reached = question.upto
-
-        def keys() -> Iterator[bytes]:
-            nonlocal reached
-            for entry in left:
-                reached = position_bytes(entry.position)
-                yield entry.key
-
-        batch = self._next_batch(keys())
-        return HandedOver(batch, question.upto if next(left, None) is None else reached)
+        after, upto = position_from_bytes(question.after), position_from_bytes(question.upto)
+        while True:
+            entries = await self._holdings.entries(Arc(after, upto), question.above, at_most=BATCH_RECORDS_MAX)
+            left = iter(entries)
+            batch = self._next_batch(entry.key for entry in left)
+            behind = next(left, None)
+            if behind is not None:
+                after = entries[entries.index(behind) - 1].position
+            elif len(entries) < BATCH_RECORDS_MAX or entries[-1].position == upto:
+                return HandedOver(batch, question.upto)
+            else:
+                after = entries[-1].position
+            if batch:
+                return HandedOver(batch, position_bytes(after))
 
     def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
         things = (kept for key in keys if (kept := self._holdings.get(key)) is not None)
@@ -470,7 +472,7 @@ class Repair:
         looked_up = 0
         for arc, copies_max in surplus:
             held = await self._holdings.summary(arc, 0)
-            if copies_max < 256:
+            if copies_max < COPIES_MAX:
                 held -= await self._holdings.summary(arc, copies_max)
             while held.count and looked_up < TIDIED_AT_ONCE and self._running:
                 looked_up += 1
@@ -488,27 +490,23 @@ class Repair:
         since_s = self._clock.seconds() - ROUNDS_MISSED_MAX * 1.5 * ROUND_S
         self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
         duties = [(arc, above) for arc, above, _ in self._duties.values()]
-        everything = [(gap, 256) for gap in gaps([own, *(arc for arc, _ in duties)])]
+        everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
         # A record of fewer copies than our distance is not what its owner compares with us.
         return everything + [(arc, above) for arc, above in duties if arc != own]
 
     async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
         """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
-        first = next((entry for entry in self._holdings.entries(arc, 0) if entry.copies <= copies_max), None)
-        if first is None:
+        first = await self._holdings.entries(arc, 0, copies_max, at_most=1)
+        if not first:
             return None
         me = self._ring.me
-        route = await self._reader.find(first.position)
+        route = await self._reader.find(first[0].position)
         owner = route.owner
-        is_last = distance(first.position, owner.id) >= distance(first.position, arc.upto)
+        is_last = distance(first[0].position, owner.id) >= distance(first[0].position, arc.upto)
         piece = Arc(arc.after, arc.upto if is_last else owner.id)
-        held: list[Entry] = []
-        for entry in self._holdings.entries(piece, 0):
-            if entry.copies <= copies_max:
-                held.append(entry)
-                if len(held) == MARKS_MAX:
-                    piece, is_last = Arc(piece.after, entry.position), False
-                    break
+        held = await self._holdings.entries(piece, 0, copies_max, at_most=MARKS_MAX)
+        if len(held) == MARKS_MAX:
+            piece, is_last = Arc(piece.after, held[-1].position), False
         replicas = list(route.replicas)
         my_rank = replicas.index(me) if me in replicas else len(replicas)
         missing_somewhere: set[bytes] = set()
@@ -589,7 +587,7 @@ class Repair:
 
     async def _give(self, peer: Peer, arc: Arc, copies_max: int) -> None:
         """Send what `peer` lacks of the records in `arc` with so many copies at most."""
-        held = [entry for entry in self._holdings.entries(arc, 0) if entry.copies <= copies_max]
+        held = await self._holdings.entries(arc, 0, copies_max)
         for start in range(0, len(held), MARKS_MAX):
             listed = held[start : start + MARKS_MAX]
             missing = await self._missing(peer, arc, 0, listed, both=False)

@@ -126,7 +126,7 @@ class Replication:
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question)),
             Digest: lambda peer, question: Deferred.fromCoroutine(self.repair.compare(peer, question)),
             Holds: self._list_missing,
-            HandOver: lambda peer, question: self.repair.hand_out(question),
+            HandOver: lambda peer, question: Deferred.fromCoroutine(self.repair.hand_out(question)),
         }
 
     # Its node's life
@@ -327,11 +327,11 @@ class Replication:
             return answered.result
         return answered
 
-    def _list_missing(self, peer: Peer, question: Holds) -> Answer:
+    def _list_missing(self, peer: Peer, question: Holds) -> Answer | Deferred[Answer]:
         if self._leaving and not question.both:
             # Whoever asks wants to drop what is here: it may be the one that was just handed it.
             return Refused("leaving")
-        return self.repair.list_missing(question)
+        return Deferred.fromCoroutine(self.repair.list_missing(question))
 
     async def _store_all(self, peer: Peer, question: StoreAll) -> Answer:
         if self._leaving:
