@@ -35,7 +35,7 @@ from chordtwist.storage.memory import MemoryRecordStore
 
 PUBLISHER = b"\x7f\0\0\1\x19\1"
 LIFE_MS = 3_600_000
-BYTES_MAX = 4 << 30
+BYTES_MAX = 64 << 30
 GETS = 20_000
 
 
@@ -86,7 +86,7 @@ async def puts(
             pass
         record = next(new)
         keys.append(record.key)
-        store.put(record).addCallback(answered, time.perf_counter())
+        store.put(record).addCallbacks(answered, done.errback, callbackArgs=(time.perf_counter(),))
 
     def answered(ignored: None, asked: float) -> None:
         latencies_s.append(time.perf_counter() - asked)
@@ -153,7 +153,7 @@ async def measure(reactor: Any, kind: str, folder: Path, value_bytes: int, in_fl
 def measure_engine(folder: Path, value_bytes: int, in_flight: int, seconds: float) -> None:
     """The same rows in bare LMDB."""
     row = os.urandom(30 + value_bytes)
-    with lmdb.open(str(folder / "engine"), map_size=2 * BYTES_MAX, max_dbs=1) as env:
+    with lmdb.open(str(folder / "engine"), map_size=BYTES_MAX, max_dbs=1) as env:
         rows = env.open_db(b"rows")
         count, begin = 0, time.perf_counter()
         while time.perf_counter() < begin + seconds:

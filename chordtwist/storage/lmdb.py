@@ -32,9 +32,8 @@ COMMIT_CHANGES_MAX = 512
 COMMIT_BYTES_MAX = 4 << 20
 """Bytes of values in one commit: copying them takes about 2 ms."""
 
-COMMIT_PAUSE_S = 0.004
-"""Between two commits, where several puts are on their way at once: a commit takes 0.2 ms of the processor's time and
-half a millisecond or more of the disk's, a record in it a tenth of that; and nobody sees 4 ms."""
+COMMIT_PAUSE_MS_MAX = 4
+"""Between two commits, where several puts are on their way at once; nobody sees 4 ms."""
 
 WAITING_BYTES_MAX = 64 << 20
 """Bytes of values that wait for their commits: seconds of a slow disk's work. Beyond, puts are refused."""
@@ -277,10 +276,13 @@ class LmdbRecordStore:
     async def _commit_next(self) -> None:
         batch = self._batches[0]
         batch.is_open = False
-        # Who puts one record after another waits for nothing but the disk; where many put at once, a pause lets more
-        # of them share a commit, which costs the processor more than the records in it.
-        self._pause_s = COMMIT_PAUSE_S if len(batch.waiting) > 1 else 0.0
+        begun_ms = self._now_ms()
         reason, refused = await self._commit(batch)
+        # Who puts one record after another waits for nothing but the disk. Where many put at once, a pause as long as
+        # the commit lets more of them share the next: a commit costs the processor more than the records in it, and on
+        # a busy machine, where that matters, it takes long.
+        took_ms = self._now_ms() - begun_ms
+        self._pause_s = min(took_ms, COMMIT_PAUSE_MS_MAX) / 1000 if len(batch.waiting) > 1 else 0.0
         self._batches.popleft()
         for key in refused:
             # A later change of the same key stands, whatever became of this one.
