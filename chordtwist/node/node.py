@@ -136,6 +136,7 @@ class Node:
         self._served = False
         self._shown: Successors = ()
         self._settled: tuple[Table, int] | None = None
+        self._closer: Peer | None = None
         self._searches = self._hops = self._questions = 0
 
         self.routing = Routing(me, parameters.successors, spreads_fingers)
@@ -384,7 +385,12 @@ class Node:
         return self.statements.notified(peer)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
-        if peer == self.routing.head:
+        head = self.routing.head
+        if peer == head:
+            self._stabilizing.hurry()
+        elif head is not None and between(self.me.id, peer.id, head.id):
+            # A newcomer in front of our head: no need to wait until the head has told us of it.
+            self._closer = peer
             self._stabilizing.hurry()
         return Noted()
 
@@ -467,12 +473,15 @@ class Node:
             if self._is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
                 self._drop(head)
                 continue
-            if (table, routing.changes) != self._settled:
+            told, self._closer = self._closer, None
+            if told is not None or (table, routing.changes) != self._settled:
                 also = await self._members_that_answer(table)
                 if head != routing.head:
                     continue
                 self._write(routing.stabilize(table, also))
                 closer = routing.better_head(table)
+                if told is not None and between(self.me.id, told.id, (closer or head).id):
+                    closer = told
                 if closer is not None:
                     await self._adopt(closer, head)
                 elif routing.follows(table):
