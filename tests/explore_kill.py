@@ -36,7 +36,7 @@ from chordtwist.core.ring import Arc
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.state import StateDirectory
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Outcome, PutConfirmed, Standing, Success
-from tests.store_machine import InlineWorker, Turns
+from tests.workers import InlineWorker, Turns
 
 ROOT = Path(__file__).parent.parent
 """Where to start this."""

@@ -29,7 +29,8 @@ from chordtwist.storage.lmdb import WAITING_BYTES_MAX, CommitThread, LmdbRecordS
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_stub
-from tests.store_machine import InlineWorker, LmdbStoreMachine, SteppedWorker, Turns, folder_in_memory
+from tests.store_machine import LmdbStoreMachine
+from tests.workers import InlineWorker, SteppedWorker, Turns, folder_in_memory
 
 T = TypeVar("T")
 
