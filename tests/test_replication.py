@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from hashlib import sha256
 
@@ -26,6 +27,7 @@ from chordtwist.core.records import (
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
+from chordtwist.node.publishing import Publication
 from chordtwist.node.record_bodies import body_of
 from chordtwist.node.replication import SWEEP_S
 from chordtwist.storage.memory import MemoryRecordStore
@@ -766,6 +768,20 @@ class PublicationTests(RingCase):
         self.assertLess(len(asked), 15)
         self.assertEqual({question.value for question in asked if isinstance(question, Fetch)}, {False})
         self.assertFalse(any(isinstance(question, Store) for question in asked))
+
+    def test_what_was_overwritten_is_not_kept(self) -> None:
+        """A key that is put a hundred times is looked after once, and no older value stays in memory."""
+        gc.collect()
+        earlier = {id(thing) for thing in gc.get_objects() if isinstance(thing, Publication)}
+        publisher = self.ring.node(OUTSIDER).records.publisher
+        for number in range(100):
+            self.put(OUTSIDER, value=b"number %d" % number).addErrback(lambda failure: failure.trap(Refused))
+        self.ring.pass_time(1)
+        self.assertEqual(len(publisher), 1)
+        gc.collect()
+        found = [thing for thing in gc.get_objects() if isinstance(thing, Publication)]
+        kept = [thing for thing in found if id(thing) not in earlier]
+        self.assertEqual([thing.kept.value for thing in kept if isinstance(thing.kept, Record)], [b"number 99"])
 
     def test_ends_with_its_life(self) -> None:
         """After a grace of some seconds nothing of it is left."""

@@ -118,7 +118,10 @@ class Publisher:
         self._ask = ask
         self._publications: dict[bytes, Publication] = {}
         self._bytes = 0
-        self._due: list[tuple[float, int, Publication]] = []
+        self._due: list[tuple[float, int, bytes]] = []
+        """When to look at which key; of each publication only its last place counts. Keys, not publications: a key
+        that is overwritten again and again would keep all its values here.
+        """
         self._serial = 0
         self._timer: IDelayedCall | None = None
         self._stopped = False
@@ -206,10 +209,7 @@ class Publisher:
     def _not_found(self, failure: Failure, publication: Publication) -> None:
         if not failure.check(errors.Unreachable):
             self._log.failure("a search failed", failure)
-        if self._is_current(publication):
-            self._retry(publication)
-        else:
-            self._fail(publication, errors.Refused(OVERWRITTEN))
+        self._retry(publication)
 
     def _store(self, publication: Publication, writing: Writing, peer: Peer, rank: int) -> None:
         if self._is_over(publication):
@@ -362,6 +362,9 @@ class Publisher:
     # Looking after it
 
     def _retry(self, publication: Publication) -> None:
+        if not self._is_current(publication):
+            self._fail(publication, errors.Refused(OVERWRITTEN))
+            return
         wait_s = min(RETRY_SLOWEST_S, RETRY_S * (1 << min(publication.retries, 10)))
         publication.retries += 1
         publication.writing = None
@@ -436,6 +439,8 @@ class Publisher:
         before = self._publications.pop(publication.kept.key, None)
         if before is not None:
             self._bytes -= _size(before)
+            if before.writing is None or before.writing.over:
+                self._fail(before, errors.Refused(OVERWRITTEN))
         self._publications[publication.kept.key] = publication
         self._bytes += _size(publication)
         while self._bytes > PUBLICATION_BYTES_MAX or len(self._publications) > PUBLICATIONS_MAX:
@@ -466,7 +471,7 @@ class Publisher:
         due_s = max(due_s, now_s + WAIT_S_MIN)
         self._serial += 1
         publication.due = self._serial
-        heappush(self._due, (due_s, self._serial, publication))
+        heappush(self._due, (due_s, self._serial, publication.kept.key))
         if self._due[0][1] == self._serial:
             self._set_timer()
 
@@ -484,13 +489,10 @@ class Publisher:
         for _ in range(DUE_AT_ONCE):
             if not self._due or self._due[0][0] > now_s:
                 break
-            _, serial, publication = heappop(self._due)
-            if serial != publication.due:
-                continue
-            if self._is_current(publication):
+            _, serial, key = heappop(self._due)
+            publication = self._publications.get(key)
+            if publication is not None and serial == publication.due:
                 self._attend(publication)
-            else:
-                self._fail(publication, errors.Refused(OVERWRITTEN))
         if self._timer is None:
             self._set_timer()
 
