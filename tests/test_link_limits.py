@@ -138,8 +138,8 @@ class PoolLimitTests(PoolTestCase):
         return self.host(number, limits=Limits(questions_per_s=10, connections_per_s=2), **options)
 
     def test_strangers(self) -> None:
-        """An address that we have not dialled may ask so much; the rest waits and is answered later."""
-        ours, theirs = self.limited(), self.host(2)
+        """An address where nobody listens may ask so much; the rest waits and is answered later."""
+        ours, theirs = self.limited(), self.host(2, listens=False)
         answered = self.strangers(ours, theirs, 200)
         self.assertLess(answered, 10 * AT_ONCE_S + 2)
         self.assertGreater(answered, 10 * AT_ONCE_S - 2)
@@ -150,6 +150,25 @@ class PoolLimitTests(PoolTestCase):
         """A question once the patience of the other is back."""
         self.network.pass_time(30)
         return self.asked(one, other)
+
+    def test_proved_when_it_matters(self) -> None:
+        """Whoever asks more than a stranger may is dialled back, and waits no longer when it is where it says."""
+        ours, theirs = self.limited(), self.host(2)
+        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(200)]
+        self.network.pass_time(0.5)
+        self.assertEqual([Pong()] * 200, [self.successResultOf(deferred) for deferred in asked])
+        self.assertEqual(0, ours.pool.refusals.count)
+
+    def test_not_where_it_says(self) -> None:
+        """Whoever cannot be dialled back waits on, and is named."""
+        ours, theirs = self.limited(), self.host(2, listens=False)
+        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(200)]
+        self.network.pass_time(0.5)
+        answered = sum(hasattr(deferred, "result") for deferred in asked)
+        self.assertLess(answered, 10 * AT_ONCE_S + 10)
+        self.assertGreater(ours.pool.refusals.count, 0)
+        for deferred in asked:
+            deferred.addErrback(lambda failure: None)
 
     def test_proved(self) -> None:
         """A peer that we have dialled ourselves may ask more."""

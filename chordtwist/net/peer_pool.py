@@ -13,7 +13,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chordtwist.core.errors import Malformed, Refused, Unreachable
+from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.net.bounds import Bounds, Limits, links_bound
@@ -23,7 +23,7 @@ from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
 from chordtwist.net.refusals import Refusals
 from chordtwist.net.tls import Tls
 from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.wire.peer_messages import Answer, Question
+from chordtwist.wire.peer_messages import Answer, Ping, Question
 
 CONNECT_WITHIN_S = 3.0
 """From the dial to the connection: one retransmission of TCP. Questions that wait for it have shorter times."""
@@ -350,9 +350,18 @@ class PeerPool:
         """How long the node at the other end has to wait, since it asked too much."""
         peer = cast(Met, link.met).peer
         wait_s = self._bounds.wait_s(peer.id, self._is_proved(link))
-        if wait_s > 0:
+        if wait_s > 0 and not self._dials_back(peer):
             self.refusals.tell(str(peer), "it asks more than it may, and waits", who=str(peer.id))
         return wait_s
+
+    def _dials_back(self, peer: Peer) -> bool:
+        # Whoever is where it says may ask more; that is found out when it matters, and not known to be false so far.
+        known = self._acquaintances[peer.packed]
+        if known.key is not None:
+            return False
+        if known.dial is None and self._clock.seconds() >= known.dial_again_at:
+            self.ask(peer, Ping()).addErrback(lambda failure: failure.trap(ChordtwistError))
+        return not known.dials_failed
 
     def spent(self, link: PeerProtocol, cost: float) -> None:
         """What it asked cost something."""
