@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread, current_thread
@@ -22,7 +23,7 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import StateUnusable, StoreFull
-from chordtwist.core.records import Record, Stub
+from chordtwist.core.records import Record, Stub, Version
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.lmdb import WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
@@ -198,6 +199,16 @@ class CommitTests(DiskTests):
         done = run.store.put(record)
         run.settle()
         return done
+
+    def test_impossible_record(self) -> None:
+        """A record that cannot be written is refused, with our own bug in the log, and the next ones are committed."""
+        run = self.run_store()
+        impossible = run.store.put(make_record(b"k", version=Version(1 << 64, b"")))
+        run.settle()
+        self.failureResultOf(impossible, StoreFull)
+        self.assertEqual(len(self.flushLoggedErrors(struct.error)), 1)
+        self.assertIsNone(run.store.get(make_record(b"k").key))
+        self.successResultOf(self.confirmed(run, make_record(b"k")))
 
     def test_close_waits(self) -> None:
         """Closing waits for every commit; then the worker has been stopped."""

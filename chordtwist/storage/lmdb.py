@@ -269,15 +269,18 @@ class LmdbRecordStore:
             self._worker.soon(self._pause_s, self._begin_to_commit)
 
     def _begin_to_commit(self) -> None:
-        Deferred.fromCoroutine(self._commit_next()).addErrback(
-            lambda failure: self.log.failure("records are no longer committed", failure)
-        )
+        Deferred.fromCoroutine(self._commit_next())
 
     async def _commit_next(self) -> None:
         batch = self._batches[0]
         batch.is_open = False
         begun_ms = self._now_ms()
-        reason, refused = await self._commit(batch)
+        try:
+            reason, refused = await self._commit(batch)
+        except Exception:
+            # A bug of ours, such as a record that cannot be packed: it must not keep others waiting for ever.
+            self.log.failure("a commit failed")
+            reason, refused = "the record store failed", set(batch.put)
         # Who puts one record after another waits for nothing but the disk. Where many put at once, a pause as long as
         # the commit lets more of them share the next: a commit costs the processor more than the records in it, and on
         # a busy machine, where that matters, it takes long.
