@@ -38,6 +38,8 @@ class Routing:
         self.changes = 0
         self._knew_everybody = False
         self._newcomers: dict[Peer, None] = {}
+        self.removed: dict[Peer, None] = {}
+        """Who was taken out of the list since somebody cleared this; who was merely cut off its end does not count."""
 
     # What it says
 
@@ -124,6 +126,7 @@ class Routing:
         entries, whole = copied(self.me, table.peer, table.successors, self.entries_max)
         if whole and members is not None:
             entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
+        self.removed.clear()
         return self._write(self.predecessor, entries, whole)
 
     def follows(self, table: Table) -> bool:
@@ -170,6 +173,7 @@ class Routing:
             self.changes += 1
         if peer not in self.successors:
             return False
+        self.removed[peer] = None
         knew_everybody = self.whole or self._knew_everybody
         entries = tuple(entry for entry in self.successors if entry != peer)
         if not entries and knew_everybody:
@@ -195,6 +199,7 @@ class Routing:
     def take_back(self, newcomer: Peer) -> bool:
         """Remove a newcomer that was taken in and withdrew: a whole list stays whole, it never was a member."""
         self.gone_live(newcomer)
+        self.removed[newcomer] = None
         entries = tuple(entry for entry in self.successors if entry != newcomer)
         return self._write(self.predecessor, entries, self.whole)
 

@@ -542,6 +542,7 @@ class Node:
         unsure = [peer for peer in in_order(self.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
         outside: dict[Peer, None] = {}
         silent: dict[Peer, None] = {}
+        routing.removed.clear()
         await DeferredList([self._see_standing(peer, outside, silent) for peer in unsure])
         now_ours = dict.fromkeys(routing.successors)
         # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
@@ -549,12 +550,8 @@ class Node:
         now = self._clock.seconds()
         dead = {peer for peer in silent if peer not in now_ours and self.liveness.is_dead(peer, now)}
         self.pulse.check_all(peer for peer in silent if peer not in dead)
-        left = [peer for peer in ours if peer not in now_ours]
-        return [
-            peer
-            for peer in dict.fromkeys((*now_ours, *theirs))
-            if peer in now_ours or not (peer in outside or peer in dead or peer in left)
-        ]
+        gone = {*outside, *dead, *routing.removed}
+        return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
 
     def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
         """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into
