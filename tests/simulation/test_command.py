@@ -1,0 +1,125 @@
+"""Behaviour of ``chordtwist simulate``: its options, what it prints, the plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.dom.minidom import parseString
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.cli import Commands, main
+from chordtwist.simulation import report
+from chordtwist.simulation.command import command
+from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.scenarios import SCENARIOS
+
+SMALL = ["--nodes", "5", "--minutes", "0.5", "--successors", "4", "--lookups", "20"]
+
+
+def run_small(**changes: object) -> Run:
+    """A finished run."""
+    run = Run(Options(**({"nodes": 5, "minutes": 0.5, "successors": 4, "lookups": 20} | changes)))  # type: ignore[arg-type]
+    SCENARIOS[run.options.scenario](run)
+    run.world.close()
+    return run
+
+
+class CommandTests(SynchronousTestCase):
+    """The command, in a process of its own: it sets up Python's memory and Twisted's log for a long run."""
+
+    def simulate(self, *arguments: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
+        """``python -m chordtwist.simulation``."""
+        return subprocess.run(
+            [sys.executable, "-m", "chordtwist.simulation", *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            check=False,
+        )
+
+    def test_json(self) -> None:
+        """It prints one JSON object with the fields other people's scripts lean on; the same under any hash seed."""
+        first, second = (self.simulate("--json", *SMALL, hash_seed=seed) for seed in ("1", "2"))
+        self.assertEqual((first.returncode, first.stderr), (0, ""))
+        shown, again = json.loads(first.stdout), json.loads(second.stdout)
+        self.assertEqual(shown["trace_hash"], again["trace_hash"])
+        self.assertLessEqual(
+            {
+                "nodes": 0,
+                "seed": 0,
+                "simulated_s": 0,
+                "wall_s": 0,
+                "trace_hash": 0,
+                "invariants": 0,
+                "converged_s": 0,
+                "lookups": 0,
+                "records": 0,
+                "traffic": 0,
+                "evictions": 0,
+            }.keys(),
+            shown.keys(),
+        )
+        self.assertLessEqual({"checked", "violated"}, shown["invariants"].keys())
+        self.assertLessEqual({"asked", "right", "hops_mean", "questions_mean"}, shown["lookups"].keys())
+        self.assertLessEqual({"stored", "readable", "lost"}, shown["records"].keys())
+        self.assertIn("bytes_per_node_s", shown["traffic"])
+        self.assertEqual((shown["invariants"]["violated"], shown["records"]["lost"]), (0, 0))
+        self.assertEqual(shown["lookups"]["right"], shown["lookups"]["asked"])
+
+    def test_plot(self) -> None:
+        """--plot writes an SVG."""
+        path = Path(self.mktemp())
+        self.assertEqual(self.simulate("--plot", str(path), *SMALL).returncode, 0)
+        self.assertIn("<svg", path.read_text())
+
+    def test_unknown_scenario(self) -> None:
+        """An unknown scenario is bad usage."""
+        self.assertEqual(self.simulate("--scenario", "picnic").returncode, 2)
+
+    def test_list(self) -> None:
+        """--scenarios lists all of them, each with what it is."""
+        lines = self.simulate("--scenarios").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], list(SCENARIOS))
+        self.assertTrue(all(len(line.split()) > 4 for line in lines))
+
+    def test_part_of_chordtwist(self) -> None:
+        """It is ``chordtwist simulate``."""
+        assert isinstance(main, Commands)
+        self.assertIs(main.get_command(None, "simulate"), command)  # type: ignore[arg-type]
+
+
+class ReportTests(SynchronousTestCase):
+    """How a run is told."""
+
+    def test_command(self) -> None:
+        """The command that repeats a run names everything that is not the default."""
+        options = Options(7, 3, 2.5, "mixed", session_median_s=60, lookups=9, successors=4, replication=2)
+        self.assertEqual(
+            options.command(),
+            "chordtwist simulate --scenario mixed --nodes 7 --seed 3 --minutes 2.5 --session-median 60 --lookups 9 "
+            "--successors 4 --replication 2",
+        )
+
+    def test_lines(self) -> None:
+        """For people the figures stand in lines; nothing is called a problem."""
+        told = report.as_lines(run_small())
+        self.assertIn("lookups: ", told)
+        self.assertNotIn("PROBLEM", told)
+
+    def test_problems(self) -> None:
+        """What went wrong is named, with the end of the trace and the command that shows it again."""
+        run = run_small()
+        run.expect(False, "the sky is up")
+        self.assertIn("PROBLEM the sky is up", report.as_lines(run))
+        page = report.failure_page(run)
+        self.assertIn("!! the sky is up", page)
+        self.assertTrue(page.endswith(run.options.command()))
+
+    def test_plot(self) -> None:
+        """The plot is well-formed XML with one line per strip."""
+        drawn = parseString(report.plot(run_small()))
+        self.assertEqual(len(drawn.getElementsByTagName("polyline")), len(report.STRIPS))

@@ -1,0 +1,63 @@
+"""Every scenario comes right in a small ring; the mixed schedule does for fifty seeds."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.scenarios import SCENARIOS
+
+MIXED_SEEDS = 50
+
+
+class ScenariosTests(SynchronousTestCase):
+    """Small runs of everything; the same by hand, with thousands of nodes: ``chordtwist simulate``."""
+
+    def play(self, scenario: str, nodes: int = 14, seed: int = 1, successors: int = 4, minutes: float = 0.6) -> Run:
+        """Run it, and expect that nothing is wrong."""
+        options = Options(nodes, seed, minutes, scenario, successors=successors, replication=min(3, successors))
+        run = Run(options)
+        self.addCleanup(run.world.close)
+        SCENARIOS[scenario](run)
+        self.assertEqual(run.problems(), [], options.command())
+        return run
+
+    def test_every_scenario(self) -> None:
+        """None of them leaves anything wrong, and all leave a ring."""
+        for name in SCENARIOS:
+            if not name.startswith("zave-"):
+                run = self.play(name)
+                self.assertTrue(run.world.check.members, name)
+
+    def test_mixed(self) -> None:
+        """Fifty schedules of random faults, with lists of 4 and of 16: no violation, everything comes right."""
+        for seed in range(MIXED_SEEDS):
+            self.play("mixed", nodes=8 + seed % 9, seed=seed, successors=16 if seed % 5 == 0 else 4)
+
+    def test_steady(self) -> None:
+        """In a ring at rest every lookup is right, every read, and no traffic but upkeep's."""
+        run = self.play("steady", nodes=30, minutes=2)
+        lookups = run.lookups
+        self.assertEqual((lookups.right, lookups.explained, lookups.wrong), (lookups.asked, 0, 0))
+        self.assertEqual(run.records.read_right, run.records.reads)
+        self.assertTrue(0 < run.bytes_per_node_s() < 400)
+
+    def test_half_dies(self) -> None:
+        """When half of the ring dies at once the very first lookups are right."""
+        run = self.play("half-dies", nodes=40, successors=16)
+        first = run.notes["first_200_lookups"]
+        assert isinstance(first, dict)
+        self.assertEqual((run.notes["members_without_living_entry"], first["wrong"]), (0, 0))
+
+    def test_partition(self) -> None:
+        """Two halves become one ring again within a minute."""
+        run = self.play("partition-and-merge", nodes=24, successors=8)
+        took_s = run.notes["one_ring_after_s"]
+        assert isinstance(took_s, float)
+        self.assertLess(took_s, 60)
+
+    def test_same_seed(self) -> None:
+        """The same options give the same run, to the bit; another seed gives another."""
+        traces = [self.play("mixed", seed=seed).world.trace.digest() for seed in (3, 3, 4)]
+        self.assertEqual(traces[0], traces[1])
+        self.assertNotEqual(traces[0], traces[2])
