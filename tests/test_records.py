@@ -223,6 +223,11 @@ class MergeTests(SynchronousTestCase):
         third = merge(plain(ms=3, expiry_ms=400), plain(ms=2, expiry_ms=500, stub_until_ms=9_000))
         self.assertEqual(third.stub_until_ms if isinstance(third, Record) else None, 9_000)
 
+    def test_copies_never_shrink(self) -> None:
+        """What replaces a record goes wherever a copy of it may lie."""
+        self.assertEqual(merge(replace(plain(ms=2), copies=1), plain(ms=1)).copies, 4)
+        self.assertEqual(merge(plain(ms=2), replace(plain(ms=1), copies=7)).copies, 7)
+
     def test_the_same_content_takes_the_newest_version(self) -> None:
         """So that digests of two replicas agree, whoever put it last."""
         merged = merge(content(ms=5, expiry_ms=10), content(ms=1, expiry_ms=2_000))

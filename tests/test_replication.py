@@ -592,6 +592,16 @@ class ExpiryTests(RingCase):
         self.ring.pass_time(2)
         self.assertIsNone(newcomer.records.holdings.get(key))
 
+    def test_a_put_of_one_copy_does_not_leave_the_older_ones(self) -> None:
+        """The owner brings it wherever the older value lies; when the owner dies the older one does not come back."""
+        self.put_and_wait(OUTSIDER, value=b"older")
+        self.put_and_wait(OUTSIDER, value=b"newer", copies=1)
+        self.assertEqual(self.value_at(0x1000), b"newer")
+        self.ring.pass_time(100)
+        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000, 0x5000, 0x6000)], [b"newer"] * 4)
+        self.ring.die(0x3000)
+        self.assertEqual(self.value_at(0x1000), b"newer")
+
     def test_an_older_value_at_a_replica_that_missed_the_newer_stays_hidden(self) -> None:
         """The others remember the newer version until the older one would have expired."""
         self.put_and_wait(OUTSIDER, value=b"older", ttl_s=1000)

@@ -190,12 +190,15 @@ def precedence(kept: Kept) -> Precedence:
 def merge(one: Kept, other: Kept) -> Kept:
     """What a replica that heard of both keeps: the one that wins, with the latest expiry of both as the least time for
     which its version is remembered, and of equals (the same content, the same signed value) the newest version.
+
+    It has as many copies as either: a put of one copy over one of four has to reach all four places, or the older value
+    would be there when the one is lost.
     """
     winner, loser = (other, one) if wins(other, one) else (one, other)
     remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _stub_until_ms(winner), _stub_until_ms(loser))
-    version, copies = winner.version, winner.copies
+    version, copies = winner.version, max(winner.copies, loser.copies)
     if precedence(winner) == precedence(loser):
-        version, copies = max((version, copies), (loser.version, loser.copies))
+        version = max(version, loser.version)
     is_same = version == winner.version and copies == winner.copies
     if isinstance(winner, Stub):
         if is_same and remembered_ms == winner.expiry_ms:
