@@ -71,6 +71,9 @@ MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
+LOOKERS_SHARING = 4
+"""In a large ring, where looking costs a whole search, only one look in so many is done: many look."""
+
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
 
@@ -706,7 +709,7 @@ class Node:
     # Another ring
 
     async def _look_for_other_ring(self) -> None:
-        if self.is_member:
+        if self.is_member and (self.routing.whole or self._rng.random() * LOOKERS_SHARING < 1):
             self._met(await self.contact.look_for_ring(lambda: self.statements.table))
 
     def _consider_soon(self, met: Peer) -> None:
