@@ -367,6 +367,21 @@ class StabilizeTests(OneNodeTestCase):
             self.assertEqual(self.asked_by(place, Changed(), 0.3), Noted())
             self.assertIs(len(self.scene.asked(60)) > before, asked)
 
+    def test_newcomer_speaks_up(self) -> None:
+        """A newcomer in front of our head that says so itself is reached at once, and adopted for its table: the head
+        need not have heard of it.
+        """
+        self.scene.show(table(55, (60, 70, 80), 50))
+        self.asked_by(55, Changed())
+        self.scene.advance(0.5)
+        self.assertEqual(self.state(), (40, [55, 60, 70]))
+
+    def test_no_newcomer_speaks_up(self) -> None:
+        """Whoever says so and shows no table is not adopted."""
+        self.asked_by(55, Changed())
+        self.scene.advance(10)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
     def test_asked_from_in_between(self) -> None:
         """Whoever asks for our table from between us and our head is looked for at once."""
         self.scene.advance(60)
