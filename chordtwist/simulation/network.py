@@ -471,6 +471,7 @@ class SimulatedLink:
         self.ended = False
         self.links: dict[SimulatedLink, int] = {}
         """Open links: the other end, and when they were last used, to a second."""
+        self.links_max = LINKS_MAX
         self.keys: dict[bytes, bytes] = {}
         self.answering: dict[_Asked, None] = {}
         """Questions whose answer takes its time."""
@@ -524,8 +525,9 @@ class SimulatedLink:
         self._network.greeted()
         for mine, theirs in ((self, other), (other, self)):
             mine.links[theirs] = now_us
-            if len(mine.links) > LINKS_MAX:
+            if len(mine.links) > mine.links_max:
                 mine.links = {link: last for link, last in mine.links.items() if now_us - last <= LINK_IDLE_US}
+                mine.links_max = max(LINKS_MAX, 2 * len(mine.links))
 
     def tell_lost(self, peer: Peer) -> None:
         """The network saw a reset from `peer`."""

@@ -72,7 +72,9 @@ class World:
         self.leaving: dict[Peer, None] = {}
         """Those of them that were told to leave."""
         self.seed_peers: list[Peer] | None = None
-        """The bootstrap list of everybody; None: a few members of the moment, as a good name server would tell."""
+        """The bootstrap list of everybody; None: a few members, the same until one of them is none any more, as a well
+        kept name would tell."""
+        self._well_known: list[Peer] = []
         self.errors: list[str] = []
         """What nodes logged as failures: bugs, each of them."""
         self.timers_left = 0
@@ -168,14 +170,12 @@ class World:
         if self.seed_peers is not None:
             return self.seed_peers
         members = self.check.members
-        if len(members) <= SEEDS_TOLD:
-            return [peer for peer in members if peer != me]
-        told: dict[Peer, None] = {}
-        for _ in range(SEEDS_TOLD):
+        self._well_known = [peer for peer in self._well_known if peer in members]
+        while len(self._well_known) < min(SEEDS_TOLD, len(members)):
             peer = self.check.owner(self.rng.getrandbits(256))
-            if peer is not None and peer != me:
-                told[peer] = None
-        return list(told)
+            if peer is not None and peer not in self._well_known:
+                self._well_known.append(peer)
+        return [peer for peer in self._well_known if peer != me]
 
     # Time
 
