@@ -238,7 +238,7 @@ class LimitsSection:
     questions_per_second: int = _option(
         1000,
         values.number(1, 1_000_000),
-        "Questions of other nodes answered per second for each address; ten times as many where a node answers when it"
+        "Questions of other nodes answered per second for each address; five times as many where a node answers when it"
         " is dialled back. Further ones wait. Default 1000: a short question costs at most 0.05 ms, so that is a"
         " twentieth of a processor. Dear ones count for more.",
     )

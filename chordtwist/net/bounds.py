@@ -25,7 +25,7 @@ UNMET_PER_PREFIX_MAX = 64
 ACCEPTED_PER_ADDRESS_MAX = 64
 """Accepted links from one IP address under policy `ip`, where one node lives there."""
 
-PROVED_FACTOR = 10
+PROVED_FACTOR = 5
 """A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
 keep one another's records, and an address that listens for us can be refused for what it does."""
 
