@@ -127,6 +127,9 @@ class Routing:
         if whole and members is not None:
             entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
         self.removed.clear()
+        # Whoever a member shows is a member: that a newcomer went live may not have been heard here.
+        for peer in [peer for peer in self._newcomers if peer in table.successors or peer not in entries]:
+            self.gone_live(peer)
         return self._write(self.predecessor, entries, whole)
 
     def follows(self, table: Table) -> bool:
