@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
-from chordtwist.net.bounds import AT_ONCE_S, PROVED_FACTOR, Limits
+from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, PROVED_FACTOR, Bounds, Limits
 from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
 from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
@@ -198,6 +198,37 @@ class PoolLimitTests(PoolTestCase):
         self.assertLess(ours.pool.counts.accepted, 2 * AT_ONCE_S + 2 * 40 * 0.3 + 3)
         self.assertGreater(ours.pool.counts.accepted, 2 * AT_ONCE_S)
         self.assertEqual(40, taken)
+
+    def test_connections_from_one_segment(self) -> None:
+        """Whoever has one IPv6 address has its whole /64: all of it counts as one."""
+        bounds = Bounds(Policy.IP, Limits(connections_per_s=2), Clock())
+        taken = 0
+        for number in range(40):
+            host = f"2606:4700:1:2::{number:x}"
+            if bounds.why_not_accept(host) is None:
+                bounds.accepted(host)
+                bounds.no_longer_unmet(host)
+                bounds.closed(host)
+                taken += 1
+        self.assertEqual(2 * AT_ONCE_S + 1, taken)
+        self.assertIsNone(bounds.why_not_accept("2606:4700:1:3::1"))
+
+    def test_address_with_a_zone(self) -> None:
+        """An address that means something else on every host is no node's."""
+        bounds = Bounds(Policy.IP, Limits(), Clock())
+        self.assertIn("zone", bounds.why_not_accept("fe80::1%eth0") or "")
+
+    def test_links_from_one_segment(self) -> None:
+        """So do the links it may have."""
+        bounds = Bounds(Policy.IP, Limits(connections_per_s=1000), Clock())
+        for number in range(ACCEPTED_PER_ADDRESS_MAX):
+            host = f"2606:4700:1:2::{number:x}"
+            self.assertIsNone(bounds.why_not_accept(host))
+            bounds.accepted(host)
+            bounds.no_longer_unmet(host)
+        self.assertIn("connections from one address", bounds.why_not_accept("2606:4700:1:2:ffff::1") or "")
+        bounds.closed("2606:4700:1:2::1")
+        self.assertIsNone(bounds.why_not_accept("2606:4700:1:2:ffff::1"))
 
     def test_connections_where_ports_make_places(self) -> None:
         """Where many nodes have one address, it may connect as often as it likes."""

@@ -7,7 +7,16 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.core.prefixes import PER_PREFIX_MAX, Reach, can_be_neighbours, is_crowded, owner_of, prefix_group, reach
+from chordtwist.core.prefixes import (
+    PER_PREFIX_MAX,
+    Reach,
+    can_be_neighbours,
+    is_crowded,
+    one_owner,
+    owner_of,
+    prefix_group,
+    reach,
+)
 from chordtwist.core.routing import Routing
 
 IDENTITY = Identity("test", Policy.IP)
@@ -63,6 +72,8 @@ class PrefixTests(SynchronousTestCase):
         self.assertNotEqual(owner_of(peer("8.8.8.8")), owner_of(peer("8.8.8.9")))
         self.assertEqual(owner_of(peer("2606:4700:1:2::3")), owner_of(peer("2606:4700:1:2:ffff::4")))
         self.assertNotEqual(owner_of(peer("2606:4700:1:2::3")), owner_of(peer("2606:4700:1:3::3")))
+        self.assertEqual("8.8.8.8", one_owner(ip_address("8.8.8.8")))
+        self.assertEqual("2606:4700:1:2::/64", one_owner(ip_address("2606:4700:1:2:ffff::4")))
 
     def test_crowded(self) -> None:
         """A prefix is crowded by other peers of it, each counted once."""

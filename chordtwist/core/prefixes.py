@@ -14,6 +14,9 @@ from chordtwist.core.peer import IPV6_LENGTH, IPAddress, Peer, canonical_ip
 IPV4_PREFIX_BITS, IPV6_PREFIX_BITS = 24, 48
 """The least that is routed on its own in the Internet, and what a customer of an IPv6 provider is given at most."""
 
+IPV6_OWNER_BITS = 64
+"""One network segment: whoever has one IPv6 address has all of these."""
+
 PER_PREFIX_MAX = 2
 """Entries of one prefix where many are listed: two neighbours in one data centre are common, more are one owner."""
 
@@ -55,8 +58,15 @@ def prefix_group(address: IPAddress) -> str | None:
     return str(ip_network((address, bits), strict=False))
 
 
+def one_owner(address: IPAddress) -> str:
+    """What one owner has at least, wherever `address` is: an IPv4 address, or the /64 of an IPv6 address."""
+    return (
+        str(address) if isinstance(address, IPv4Address) else str(ip_network((address, IPV6_OWNER_BITS), strict=False))
+    )
+
+
 def owner_of(peer: Peer) -> str:
-    """What one owner has at least, wherever `peer` is: an IPv4 address, or the /64 of an IPv6 address."""
+    """`one_owner` of a peer's address, in fewer steps and other letters."""
     return peer.packed[:8].hex() if len(peer.packed) == IPV6_LENGTH else peer.host
 
 

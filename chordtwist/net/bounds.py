@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
 from chordtwist.core.peer import Policy, canonical_ip
-from chordtwist.core.prefixes import prefix_group
+from chordtwist.core.prefixes import one_owner, prefix_group
 
 UNMET_MAX = 256
 """Accepted connections without a Hello yet, in all."""
@@ -84,35 +84,39 @@ class Bounds:
 
     def why_not_accept(self, host: str) -> str | None:
         """What stands against one more connection from `host`; None when nothing does."""
-        if self._policy is Policy.IP and self._from[host] >= ACCEPTED_PER_ADDRESS_MAX:
+        try:
+            address, *prefix = self._groups(host)
+        except ValueError as error:
+            return str(error)
+        if self._policy is Policy.IP and self._from[address] >= ACCEPTED_PER_ADDRESS_MAX:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
         if self.unmet >= UNMET_MAX:
             return f"more than {UNMET_MAX} connections without a Hello"
-        address, *prefix = _groups(host)
         if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
             return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
         if any(self._unmet_from[group] >= UNMET_PER_PREFIX_MAX for group in prefix):
             return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
         if self._policy is Policy.IP:
-            if self._new.wait_s(host, self._clock.seconds()) > 0:
+            if self._new.wait_s(address, self._clock.seconds()) > 0:
                 return f"more than {self._limits.connections_per_s:g} connections a second from one address"
-            self._new.spend(host, 1, self._clock.seconds())
+            self._new.spend(address, 1, self._clock.seconds())
         return None
 
     def accepted(self, host: str) -> None:
         """A connection from `host` is there."""
         self.unmet += 1
-        self._unmet_from.update(_groups(host))
-        self._from[host] += 1
+        groups = self._groups(host)
+        self._unmet_from.update(groups)
+        self._from[groups[0]] += 1
 
     def no_longer_unmet(self, host: str) -> None:
         """It has said Hello, or has ended without one."""
         self.unmet -= 1
-        self._unmet_from -= Counter(_groups(host))
+        self._unmet_from -= Counter(self._groups(host))
 
     def closed(self, host: str) -> None:
         """It is gone."""
-        self._from -= Counter((host,))
+        self._from -= Counter(self._groups(host)[:1])
 
     # Questions
 
@@ -127,8 +131,9 @@ class Bounds:
     def _questions(self, is_proved: bool) -> Allowance:
         return self._of_proved if is_proved else self._of_strangers
 
-
-def _groups(host: str) -> tuple[str, ...]:
-    # The address, and its prefix where it has an owner.
-    prefix = prefix_group(canonical_ip(host))
-    return (host,) if prefix is None else (host, prefix)
+    def _groups(self, host: str) -> tuple[str, ...]:
+        # The address, which under policy `ip` is a whole /64 of IPv6, and its prefix where it has an owner.
+        ip = canonical_ip(host)
+        address = one_owner(ip) if self._policy is Policy.IP else host
+        prefix = prefix_group(ip)
+        return (address,) if prefix is None else (address, prefix)
