@@ -292,6 +292,24 @@ def halving(tls: str) -> Result:
         return {"longest_leave_s": took_s, "wrong": wrong_reads(fleet, stored)}
 
 
+def upgraded(tls: str) -> Result:
+    """Five nodes are replaced one by one by a build that speaks the next protocol version; the ring serves on."""
+    with Fleet(tls=tls) as fleet:
+        seeds = (1, 2, 3)
+        fleet.start(range(1, 6), seeds)
+        fleet.wait_for_ring(20)
+        stored = write(fleet, KEYS, lambda index: 1024)
+        wrong = 0
+        for number in range(1, 6):
+            assert leave(fleet, number)[1] == 0, fleet.log(number)
+            wrong += wrong_reads(fleet, stored)
+            stored |= write(fleet, 20, lambda index: 1024, seed=200 + number)
+            fleet.start([number], seeds, next_build=True)
+            fleet.wait_for_ring(20)
+            wrong += wrong_reads(fleet, stored)
+        return {"keys": len(stored), "wrong": wrong}
+
+
 def leave(fleet: Fleet, number: int) -> tuple[float, int]:
     """SHUTDOWN one node: seconds until its process ended, and its status."""
     began = time.monotonic()
@@ -315,6 +333,7 @@ SCENARIOS = {
         hundred,
         rolling,
         halving,
+        upgraded,
     )
 }
 

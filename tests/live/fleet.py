@@ -20,6 +20,7 @@ from pathlib import Path
 API_PORT, P2P_PORT = 7401, 6401
 PUT, GET, SUCCESS, FAILURE, SHUTDOWN, STATUS, STATUS_PIECE = 650, 651, 652, 653, 654, 659, 660
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parents[2]
 
 Key = bytes
 
@@ -120,8 +121,8 @@ class Fleet:
         """What a node wrote to standard error so far."""
         return (self.folder / f"{number}.log").read_text()
 
-    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,)) -> None:
-        """Start nodes that list the nodes `bootstrap`."""
+    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,), next_build: bool = False) -> None:
+        """Start nodes that list the nodes `bootstrap`, of this build or of the next one."""
         for number in numbers:
             options: dict[str, object] = {
                 "api_address": f"{self.host(number)}:{API_PORT}",
@@ -130,9 +131,9 @@ class Fleet:
                 **self._dht,
             }
             config = self._config(number, options)
-            self.processes[number] = self._run(
-                number, [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
-            )
+            this = [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
+            upcoming = [sys.executable, "-m", "tests.live.next_build", "run", "-c", str(config)]
+            self.processes[number] = self._run(number, upcoming if next_build else this)
 
     def _config(self, number: int, options: Mapping[str, object]) -> Path:
         config = self.folder / f"{number}.ini"
@@ -151,7 +152,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)},
             )
 
     def kill(self, numbers: Iterable[int]) -> None:
@@ -237,7 +238,7 @@ class Herd(Fleet):
             group * self._per_process + node for group in self.processes for node in range(1, self._per_process + 1)
         ]
 
-    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,)) -> None:
+    def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,), next_build: bool = False) -> None:
         """Start processes, numbered from 0."""
         for group in numbers:
             config = self._config(group, self._dht)
