@@ -390,10 +390,10 @@ class NewcomerTests(SynchronousTestCase):
         self.assertEqual(state.successors, (peer(20), peer(30, 9999)))
 
     def test_across_the_switch(self) -> None:
-        """The newcomer that makes it more than twice the entries makes the list an ordinary one."""
+        """The newcomer that makes it more than twice the entries ends wholeness; nobody is cut off before a copy."""
         state = routing(10, range(20, 80, 10), predecessor=70, whole=True)
         state.take_in(peer(15))
-        self.assertEqual((places(state.successors), state.whole), ([15, 20, 30], False))
+        self.assertEqual((places(state.successors), state.whole), ([15, 20, 30, 40, 50, 60, 70], False))
 
     def test_withdrawn(self) -> None:
         """A newcomer that withdrew never was a member: without it the list is as whole as before."""

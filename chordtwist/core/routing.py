@@ -189,9 +189,10 @@ class Routing:
     def take_in(self, newcomer: Peer) -> bool:
         """Add a newcomer that announced itself, and was reached, to a whole list."""
         entries = in_order(self.me, (newcomer, *(entry for entry in self.successors if entry.id != newcomer.id)))
-        entries, whole = fitted(entries, self.whole, self.entries_max)
         self._newcomers[newcomer] = None
-        return self._write(self.predecessor, entries, whole)
+        # One too many ends wholeness, but cuts nothing: that is left to the next copy from a head that lives. Those in
+        # front may be dead, or newcomers themselves.
+        return self._write(self.predecessor, entries, self.whole and len(entries) <= 2 * self.entries_max)
 
     def gone_live(self, newcomer: Peer) -> None:
         """A newcomer that was taken in is a member now, or will never be one."""
