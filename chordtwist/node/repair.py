@@ -115,6 +115,7 @@ class Repair:
         self._timer: IDelayedCall | None = None
         self._due_s = 0.0
         self._began_s = self._joined_s = clock.seconds() - DAMPED_S
+        self._was_member = False
         self._pulls = 0
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
@@ -151,7 +152,10 @@ class Repair:
 
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
-        self._joined_s = self._clock.seconds()
+        # Who was a member of another ring brings records that nobody here asks for: they are brought to their owners at
+        # once. What a first start found on disk mostly is where it belongs.
+        self._joined_s = self._clock.seconds() - (TIDY_AFTER_S if self._was_member else 0.0)
+        self._was_member = True
         self.arc = self._owned()
         self._duties.clear()
         self.in_step = None

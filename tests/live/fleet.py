@@ -34,7 +34,7 @@ def value_of(seed: int, length: int) -> bytes:
 class Client:
     """The course API over one plain socket."""
 
-    def __init__(self, host: str, within_s: float = 30.0) -> None:
+    def __init__(self, host: str, within_s: float = 60.0) -> None:
         self._socket = socket.create_connection((host, API_PORT), within_s)
         self._file = self._socket.makefile("rb")
 
