@@ -253,7 +253,8 @@ class World:
         if answer is not None:
             if answer == self.check.owner(position):
                 verdict = "right"
-            elif self._was_owner(answer, position, began_us):
+            elif self.check.suspended or self._was_owner(answer, position, began_us):
+                # While there is more than one ring, each has an owner of its own.
                 verdict = "explained"
         if verdict == "wrong":
             self.trace.line(
