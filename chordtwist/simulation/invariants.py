@@ -38,6 +38,8 @@ class Pointers:
         "live_since_us",
         "pairs",
         "peer",
+        "preceded",
+        "preceded_since_us",
         "predecessor",
         "successors",
         "whole",
@@ -51,9 +53,16 @@ class Pointers:
         self.linked = False
         """Whether any member has had it as its head; from then on it counts."""
         self.linked_since_us = now_us
+        self.preceded = False
+        """Whether any member has had it as its predecessor."""
+        self.preceded_since_us = now_us
         self.live_since_us = now_us
         self.head_since_us = now_us
         self.pairs: dict[Pair, None] = {}
+
+    def settled_by(self, at_us: int) -> bool:
+        """Whether both its neighbours knew it at that time: its predecessor as head, its successor as predecessor."""
+        return self.linked and self.linked_since_us <= at_us and self.preceded and self.preceded_since_us <= at_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +242,11 @@ class RingCheck:
         whole: bool,
     ) -> None:
         pointers.predecessor = predecessor
+        if predecessor is not None:
+            behind = self.members.get(predecessor)
+            if behind is not None and not behind.preceded:
+                behind.preceded = True
+                behind.preceded_since_us = now_us
         if successors is pointers.successors and whole == pointers.whole:
             return
         before, after = pointers.pairs, dict.fromkeys(_pairs(pointers.peer, successors, whole))

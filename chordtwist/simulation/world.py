@@ -267,7 +267,7 @@ class World:
         return LookupResult(verdict, route, took_us)
 
     def _was_owner(self, answer: Peer, position: RingId, began_us: int) -> bool:
-        """Whether a membership change during the lookup explains its answer: nobody who was a linked member all the
+        """Whether a membership change during the lookup explains its answer: nobody who was a settled member all the
         time stands nearer, and the answer was a member at some time.
         """
         changed = {peer for _, peer in self.membership[bisect_right(self.membership, began_us, key=lambda c: c[0]) :]}
@@ -278,7 +278,7 @@ class World:
             if distance(position, peer.id) >= gap:
                 return True
             pointers = self.check.members[peer]
-            if pointers.linked and pointers.linked_since_us <= began_us and peer not in changed:
+            if pointers.settled_by(began_us) and peer not in changed:
                 return False
         return True
 
