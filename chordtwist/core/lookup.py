@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import Arc, RingId, distance
+from chordtwist.core.ring import RING_SIZE, Arc, RingId
 from chordtwist.core.table import Table
 
 IN_FLIGHT = 3
@@ -54,9 +54,8 @@ class Lookup:
         """@param excluded: a peer that must not be met on the way: ourselves, while we look for our own place."""
         self.position = position
         self.questions = 0
-        self._excluded = excluded
         self._in_flight = in_flight
-        self._depth: dict[Peer, int] = {}
+        self._depth: dict[Peer, int] = {} if excluded is None else {excluded: 0}
         self._asked: dict[Peer, None] = {}
         self._gone: dict[Peer, None] = {}
         self._tables: dict[Peer, Table] = {}
@@ -66,14 +65,16 @@ class Lookup:
 
     def hear(self, peers: Iterable[Peer], depth: int = 0) -> None:
         """Peers that somebody named, `depth` questions away from what was known at first."""
-        known = self._depth
+        # Most of the work of a search is done here, some forty times for each table.
+        known, position, before, behind = self._depth, self.position, self._before, self._behind
         for peer in peers:
-            if peer not in known and peer != self._excluded:
+            if peer not in known:
                 known[peer] = depth
-                gap = distance(peer.id, self.position)
+                gap = (position - peer.id) % RING_SIZE
                 if gap:
-                    heappush(self._before, (gap, peer.packed, peer))
-                heappush(self._behind, (distance(self.position, peer.id), peer.packed, peer))
+                    heappush(before, (gap, peer.packed, peer))
+                    gap = RING_SIZE - gap
+                heappush(behind, (gap, peer.packed, peer))
 
     def know(self, table: Table) -> None:
         """A table that is at hand already and true now: its owner need not be asked."""
