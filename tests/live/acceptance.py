@@ -86,7 +86,7 @@ def twentyfive(tls: str) -> Result:
 
 def killed(tls: str) -> Result:
     """kill -9 of the bootstrap node, then of two neighbours at once: every key is read right at every node again."""
-    with Fleet({"successors": 8}, tls) as fleet:
+    with Fleet(tls=tls) as fleet:
         fleet.start(range(1, 26))
         fleet.wait_for_ring(30)
         stored = write(fleet, KEYS, lambda index: SMALL_BYTES)
