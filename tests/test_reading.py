@@ -275,6 +275,14 @@ class HedgeTests(SynchronousTestCase):
         self.assertEqual([ask.rank for ask in reading.hedge()], [6, 7, 8, 9])
         self.assertEqual([ask.rank for ask in reading.hedge()], [10])
 
+    def test_who_is_awaited(self) -> None:
+        """Whoever was asked and has not answered, each once, though it was asked for version and value."""
+        self.assertEqual(self.reading.awaited, [ask.peer for ask in self.asks])
+        self.reading.out(self.asks[0])
+        for _ in range(3):
+            self.reading.hedge()
+        self.assertEqual(self.reading.awaited, [SECOND, THIRD, FOURTH, FIFTH])
+
     def test_then_those_asked_for_their_version_are_asked_for_the_value(self) -> None:
         """When nobody new is left."""
         self.assertEqual(self.reading.hedge(), [Ask(FOURTH, 3, True)])
