@@ -8,9 +8,6 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Kept, Record, RecordKind, Seal, Stub, Version
 from chordtwist.wire import peer_messages as wire
 
-LIFE_MS_MAX = 1 << 40
-"""34 years: beyond any maximum, and small enough that sums of it stay in 63 bits."""
-
 
 def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
     """What travels of something that is alive, or remembered, at `now_ms`."""

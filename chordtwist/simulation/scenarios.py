@@ -18,8 +18,6 @@ Scenario = Callable[[Run], None]
 
 SCENARIOS: dict[str, Scenario] = {}
 
-HALF_A_DAY_S = 12 * 3600
-
 
 def scenario(function: Scenario) -> Scenario:
     """Give a scenario its name: that of its function, with hyphens."""
