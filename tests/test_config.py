@@ -102,6 +102,12 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(FOLDER / "state", read("[dht]\nstate_dir = state").dht.state_dir)
         self.assertEqual(UnixAddress(FOLDER / "api.sock"), read("[dht]\napi_address = unix:api.sock").dht.api_address)
 
+    def test_socket_mode(self) -> None:
+        """Rights are written as for chmod, with or without the zero that some write in front."""
+        self.assertEqual(0o660, read("[dht]").dht.api_socket_mode)
+        for written in ("600", "0600", "0o600"):
+            self.assertEqual(0o600, read(f"[dht]\napi_socket_mode = {written}").dht.api_socket_mode)
+
     def test_empty_values(self) -> None:
         """An option that may be absent is so when its value is empty."""
         config = read("[dht]\nbootstrap_node =\nstate_dir =\npublic_address =\n[web]\naddress =")
@@ -150,6 +156,13 @@ class RefusalTests(SynchronousTestCase):
             "api_address = 127.0.0.1:65536": "port 1 65535",
             "api_address = 127.0.0.1:x": "port 1 65535",
             "api_address = unix:": "unix: path",
+            f"api_address = unix:/{'x' * 107}": "107 bytes",
+            "api_socket_mode = rw-rw----": "three octal digits 660",
+            "api_socket_mode = 669": "three octal digits",
+            "api_socket_mode = 66": "three octal digits",
+            "api_socket_mode = 4660": "three octal digits",
+            "api_socket_mode = 060": "three octal digits",
+            "api_socket_mode = 0060": "own user",
             "p2p_address = ::1:6401": "brackets [::1]:6401",
             "p2p_address = [localhost]:6401": "IPv6 brackets",
             "p2p_address = 127.0.0.1.9:6401": "neither IP address nor host name",

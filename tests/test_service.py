@@ -137,12 +137,13 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual("127.0.0.1", reactor.tcpServers[0][3])
 
     def test_unix(self) -> None:
-        """A Unix socket is listened on at its path."""
+        """A Unix socket is listened on at its path, with the rights of the configuration."""
         reactor = MemoryReactor()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "api.sock"
-            api_endpoint(reactor, UnixAddress(path)).listen(Factory.forProtocol(Protocol))
-        self.assertEqual(str(path), reactor.unixServers[0][0])
+            api_endpoint(reactor, UnixAddress(path), 0o600).listen(Factory.forProtocol(Protocol))
+        address, _, _, mode, _ = reactor.unixServers[0]
+        self.assertEqual((str(path), 0o600), (address, mode))
 
 
 class BuildTests(TestCase):

@@ -18,6 +18,7 @@ from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
+from chordtwist.net.api_address import SOCKET_MODE
 
 T = TypeVar("T")
 
@@ -91,6 +92,12 @@ class DhtSection:
         values.api_address,
         "Where local programs reach the DHT: host:port or unix:PATH. Default 127.0.0.1:7401, the course's habitual"
         " port, on loopback since whoever reaches the API may read, write and shut the node down.",
+    )
+    api_socket_mode: int = _option(
+        SOCKET_MODE,
+        values.socket_mode,
+        "Rights of the socket where api_address is unix:PATH: three octal digits, as chmod takes them. Default 660: who"
+        " may write to it may use the API, and that is the node's user and group.",
     )
     api_beyond_loopback: bool = _option(
         False,

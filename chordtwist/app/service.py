@@ -28,7 +28,7 @@ from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
-from chordtwist.net.api_address import listening_endpoint
+from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
 from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
 from chordtwist.net.introduction import Introduction
@@ -134,7 +134,12 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         Part("memory of peers", start=remembering.start, stop=stop_remembering),
         Listener(peers_endpoint(reactor, p2p), pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
-        Listener(api_endpoint(reactor, config.dht.api_address), api, "api_address", config.dht.api_address),
+        Listener(
+            api_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
+            api,
+            "api_address",
+            config.dht.api_address,
+        ),
     ):
         part.setServiceParent(whole)
     return whole
@@ -273,14 +278,14 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}") from None
 
 
-def api_endpoint(reactor: Any, address: Address | UnixAddress) -> IStreamServerEndpoint:
+def api_endpoint(reactor: Any, address: Address | UnixAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
     """Where to listen for clients of the API.
 
     @raise StartError: the host name cannot be resolved.
     """
     if isinstance(address, Address):
         address = Address(own_ip(address), address.port)
-    return listening_endpoint(reactor, str(address))
+    return listening_endpoint(reactor, str(address), socket_mode)
 
 
 def peers_endpoint(reactor: Any, address: Address) -> IStreamServerEndpoint:

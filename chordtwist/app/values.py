@@ -6,12 +6,15 @@ All raise ValueError in words that say what would be right.
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 from chordtwist.app.addresses import Address, UnixAddress
+from chordtwist.net.api_address import PATH_BYTES_MAX
 
 E = TypeVar("E", bound=Enum)
 
@@ -62,8 +65,21 @@ def api_address(written: str, folder: Path) -> Address | UnixAddress:
         socket = path(written.removeprefix("unix:"), folder)
         if socket is None:
             raise ValueError("unix: is followed by the path of the socket, as in unix:/run/chordtwist/api.sock")
+        if len(os.fsencode(socket)) > PATH_BYTES_MAX:
+            raise ValueError(f"{socket} is longer than the {PATH_BYTES_MAX} bytes of a Unix socket's path")
         return UnixAddress(socket)
     return Address.parse(written)
+
+
+def socket_mode(written: str, folder: Path) -> int:
+    """Rights of a Unix socket, in octal digits."""
+    digits = written.removeprefix("0o").removeprefix("0")
+    if len(digits) != 3 or not set(digits) <= set("01234567"):
+        raise ValueError(f"{written!r} is not three octal digits, such as 660 for user and group or 600 for the user")
+    mode = int(digits, 8)
+    if mode & stat.S_IRUSR == 0 or mode & stat.S_IWUSR == 0:
+        raise ValueError(f"{written!r} locks the node's own user out; the first digit is 6 or 7")
+    return mode
 
 
 def yes_or_no(written: str, folder: Path) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -32,15 +33,19 @@ class NodeProcess:
         twistd: bool = False,
         p2p_port: int | None = None,
         state_dir: str = "",
+        api: str = "",
+        options: str = "",
     ) -> None:
+        """@param api: the address of its API, where it is no port. @param options: further lines of [dht]."""
         folder = tempfile.TemporaryDirectory()
         case.addCleanup(folder.cleanup)
         self.api_port = free_port()
         self.p2p_port = p2p_port or free_port()
+        self.api = api or f"127.0.0.1:{self.api_port}"
         config = Path(folder.name) / "node.ini"
         config.write_text(
-            f"[dht]\napi_address = 127.0.0.1:{self.api_port}\np2p_address = 127.0.0.1:{self.p2p_port}\n"
-            f"state_dir = {state_dir}\n"
+            f"[dht]\napi_address = {self.api}\np2p_address = 127.0.0.1:{self.p2p_port}\n"
+            f"state_dir = {state_dir}\n{options}\n"
             "[tls]\nmode = off\n"
         )
         run = [f"{BIN}/chordtwist", "run", "-c", str(config)]
@@ -65,7 +70,7 @@ class NodeProcess:
     def command(self, name: str, *arguments: str) -> str:
         """What ``chordtwist NAME ...`` prints, asked of this node."""
         ran = subprocess.run(
-            [f"{BIN}/chordtwist", name, *arguments, "--api", f"127.0.0.1:{self.api_port}"],
+            [f"{BIN}/chordtwist", name, *arguments, "--api", self.api],
             capture_output=True,
             text=True,
             check=True,
@@ -158,6 +163,25 @@ class ProcessTests(SynchronousTestCase):
         after = json.loads(second.command("status", "--json"))
         self.assertEqual((before["key"], before["id"]), (after["key"], after["id"]))
         self.assertGreater(after["epoch"], before["epoch"])
+
+    def test_unix_socket(self) -> None:
+        """A node behind a Unix socket gives it the rights of its configuration, is reached there by every command, and
+        starts again after kill -9, which leaves the socket behind; a second node does not take it meanwhile.
+        """
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
+        for mode in (0o600, 0o660):
+            node = NodeProcess(self, api=f"unix:{path}", options=f"api_socket_mode = {mode:o}")
+            self.assertIn(f"unix:{path}", node.first_line())
+            node.wait_until_member()
+            self.assertEqual(mode, stat.S_IMODE(path.stat().st_mode))
+            node.command("put", "greeting", "good morning")
+            self.assertEqual("good morning", node.command("get", "greeting"))
+            status, written = NodeProcess(self, api=f"unix:{path}").ended()
+            expected = f"Error: cannot listen on api_address unix:{path}: another process listens there\n"
+            self.assertEqual((1, expected), (status, written))
+            node.process.kill()
+            node.ended()
+            self.assertTrue(path.is_socket())
 
     def test_state_in_use(self) -> None:
         """Two nodes do not share a state directory: the second ends with one line that says who has it."""
