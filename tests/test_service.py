@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
@@ -21,6 +22,7 @@ from chordtwist.app.service import (
     CLOSE_WITHIN_S,
     LEAVE_WITHIN_S,
     Listener,
+    NodeService,
     OrderedService,
     StartError,
     api_endpoint,
@@ -154,7 +156,7 @@ class BuildTests(TestCase):
         self.reactor = MemoryReactorClock()
         self.ended: list[str] = []
 
-    def build(self, text: str = "") -> MultiService:
+    def build(self, text: str = "") -> NodeService:
         """Build, with TLS off."""
         config = read_text(f"[tls]\nmode = off\n[dht]\n{text}", "node.ini", Path("/"))
         return build(config, self.reactor, lambda: self.ended.append("shut down"))
@@ -171,6 +173,21 @@ class BuildTests(TestCase):
         self.reactor.advance(0)
         self.successResultOf(node.stopService())
         self.assertEqual([], [call for call in self.reactor.getDelayedCalls() if call.active()])
+
+    def test_status(self) -> None:
+        """The state of a node has the fields that scripts rely on."""
+        node = self.build()
+        node.privilegedStartService()
+        node.startService()
+        self.addCleanup(node.stopService)
+        expected = (
+            "id address key epoch network member predecessor successors whole fingers links records bytes stubs"
+            " suspected convicted lookups reactor"
+        )
+        state = json.loads(json.dumps(node.dht.status()))
+        self.assertEqual([], [name for name in expected.split() if name not in state])
+        self.assertEqual(("127.0.0.1:6401", []), (state["address"], state["convicted"]))
+        self.assertEqual((0, 0, 0), (state["records"], state["bytes"], state["stubs"]))
 
     def test_announcement(self) -> None:
         """The first line names both addresses; the next say that links are open to all, and nothing is on disk."""

@@ -35,7 +35,7 @@ from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
-from chordtwist.node.interfaces import IDht, IRecordStore
+from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
 
 LEAVE_WITHIN_S = 5.0
@@ -112,7 +112,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
         quota=quota_of(limits),
     )
-    dht = LocalDht(node, pool, keeping.store, signer.public, type(reactor).__name__)
+    dht = LocalDht(node, pool, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
 
     def remember() -> None:
@@ -166,28 +166,26 @@ def wall_ms() -> int:
 
 @implementer(IDht)
 class LocalDht:
-    """What doors see of this process: the hash table of its node, and the state of node, links and store in one."""
+    """What doors see of this process: the hash table of its node, and the state of node, links and records in one."""
 
-    def __init__(self, node: Node, pool: PeerPool, store: IRecordStore, key: bytes, reactor: str) -> None:
+    def __init__(self, node: Node, pool: PeerPool, key: bytes, reactor: str) -> None:
         self.put = node.put
         self.get = node.get
         self.delete = node.delete
         self.leave = node.leave
         self._node = node
         self._pool = pool
-        self._store = store
         self._key = key
         self._reactor = reactor
 
     def status(self) -> dict[str, object]:
         """`IDht.status`."""
         return {
+            **self._node.status(),
             "key": self._key.hex(),
             "links": self._pool.status(),
-            "records": self._store.records(),
-            "bytes": self._store.record_bytes(),
+            **self._node.records.status(),
             "reactor": self._reactor,
-            **self._node.status(),
         }
 
 

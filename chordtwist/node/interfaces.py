@@ -99,6 +99,9 @@ class IRecordStore(Interface):
     def record_bytes() -> int:
         """Bytes of their values."""
 
+    def stubs() -> int:
+        """How many stubs are kept."""
+
     def close() -> Deferred[None]:
         """Everything that was put is safe when this fires; nothing may be called after it."""
 

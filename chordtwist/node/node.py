@@ -789,6 +789,7 @@ class Node:
             "whole": routing.whole,
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
+            "convicted": [],  # nothing is taken for evidence yet
             "lookups": {"asked": self._searches, "hops": self._hops, "questions": self._questions},
             "late_s": round(self.liveness.excused_s, 3),
         }

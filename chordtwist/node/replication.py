@@ -170,6 +170,7 @@ class Replication:
         return {
             "records": store.records(),
             "bytes": store.record_bytes(),
+            "stubs": store.stubs(),
             "published": len(self.publisher),
             "pulling": self.repair.pulling,
             "repair": {

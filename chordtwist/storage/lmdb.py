@@ -198,6 +198,10 @@ class LmdbRecordStore:
         """Bytes of their values."""
         return self._room.bytes
 
+    def stubs(self) -> int:
+        """How many stubs are kept."""
+        return self._room.keys - self._room.records
+
     def close(self) -> Deferred[None]:
         """Fires when everything is committed, the file closed and the worker stopped."""
         return Deferred.fromCoroutine(self._close())

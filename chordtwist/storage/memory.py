@@ -78,6 +78,10 @@ class MemoryRecordStore:
         """Bytes of their values."""
         return self._room.bytes
 
+    def stubs(self) -> int:
+        """How many stubs are kept."""
+        return self._room.keys - self._room.records
+
     def close(self) -> Deferred[None]:
         """Nothing waits to be written."""
         return succeed(None)
