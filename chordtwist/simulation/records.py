@@ -1,18 +1,22 @@
 """Records in a simulated world: put, read, and held against what was promised when their puts were confirmed.
 
-Promised is: what was confirmed is read as long as any copy of it lives; one repair round after a newer version was
-confirmed no older one is read; nothing is read after its expiry; and what is read was put.
+Promised is: what was confirmed is read as long as any copy of it lives; one repair round after a newer value was
+confirmed no older one is read, not even when the newer one has expired since; nothing is read after its expiry; and
+what is read was put.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from twisted.python.failure import Failure
+
 from chordtwist.core.errors import Refused, Unreachable
-from chordtwist.core.peer import Peer
 from chordtwist.core.records import PutResult, Record, Version
 from chordtwist.node.repair import ROUND_S
-from chordtwist.simulation.chance import pick, waiting_us
+from chordtwist.simulation.chance import pick
 from chordtwist.simulation.clock import SECOND_US, microseconds
-from chordtwist.simulation.workload import any_member
+from chordtwist.simulation.workload import Repeated, any_member
 from chordtwist.simulation.world import World
 
 LATE_US = 1_000_000
@@ -21,17 +25,30 @@ LATE_US = 1_000_000
 OVERWRITES_SHARE = 4
 """One put in so many goes to a key that has a value already."""
 
+ENDED_US = 600 * SECOND_US
+"""So long after the end of everything that was put under a key it is still read now and then: nothing may come back."""
+
+KEYS_BETWEEN_LOOKS = 256
+"""New keys after which it is time to forget those that ended long ago."""
+
+VIOLATIONS_SHOWN = 20
+
+NEVER_US = 1 << 62
+
+Told = Callable[[Record | None], object]
+
 
 class Put:
-    """One confirmed put."""
+    """One put. Until it is confirmed its version is not known: older than any."""
 
-    __slots__ = ("confirmed_us", "expiry_us", "value", "version")
+    __slots__ = ("began_us", "confirmed_us", "expiry_us", "value", "version")
 
-    def __init__(self, value: bytes, version: Version, confirmed_us: int, expiry_us: int) -> None:
+    def __init__(self, value: bytes, began_us: int, life_us: int) -> None:
         self.value = value
-        self.version = version
-        self.confirmed_us = confirmed_us
-        self.expiry_us = expiry_us
+        self.began_us = began_us
+        self.expiry_us = began_us + life_us
+        self.confirmed_us = NEVER_US
+        self.version = Version(-1, b"")
 
 
 class Records:
@@ -41,8 +58,8 @@ class Records:
         self.world = world
         self.ttl_s = ttl_s
         self.value_bytes = value_bytes
-        self.confirmed: dict[bytes, list[Put]] = {}
-        """By key, every confirmed put, newest last."""
+        self.newest: dict[bytes, Put] = {}
+        """By key, the confirmed put of the newest version."""
         self.put = 0
         self.refused = 0
         self.stored = 0
@@ -52,74 +69,84 @@ class Records:
         """Reads that found nothing although a copy lived, while the ring was changing."""
         self.violated = 0
         self.violations: list[str] = []
-        self._values: dict[bytes, dict[bytes, None]] = {}
+        self._puts: dict[bytes, dict[bytes, Put]] = {}
+        """By key and value; no two puts have one value."""
         self._keys: list[bytes] = []
-        self._running: object | None = None
+        """Those that have been confirmed, to choose from."""
+        self._repeated: list[Repeated] = []
 
     def begin(self, puts_per_second: float, reads_per_second: float) -> None:
         """Put and read from now on, until `stop`."""
-        self._running = running = object()
-        for per_second, once in ((puts_per_second, self.put_once), (reads_per_second, self.read_once)):
-            if per_second:
-                self._again(running, int(SECOND_US / per_second), once)
-
-    def _again(self, running: object, mean_us: int, once: object) -> None:
-        world = self.world
-
-        def due(_: None) -> None:
-            if self._running is running:
-                once()  # type: ignore[operator]
-                self._again(running, mean_us, once)
-
-        world.clock.at(world.clock.now_us + waiting_us(world.rng, mean_us), due, None)
+        self.stop()
+        if puts_per_second:
+            self._repeated.append(Repeated(self.world, puts_per_second, self.put_once))
+        if reads_per_second:
+            self._repeated.append(Repeated(self.world, reads_per_second, self.read_once))
 
     def stop(self) -> None:
         """No more."""
-        self._running = None
+        for repeated in self._repeated:
+            repeated.stop()
+        self._repeated.clear()
 
     # Putting
 
-    def put_once(self, at: Peer | None = None, key: bytes | None = None) -> None:
-        """A random member, or this one, puts a random value."""
+    def put_once(self, key: bytes | None = None, ttl_s: float | None = None) -> None:
+        """A random member puts a random value, under a random key unless one is named."""
         world, rng = self.world, self.world.rng
-        putter = any_member(world) if at is None else at
+        putter = any_member(world)
         if putter is None:
             return
         if key is None:
             overwrites = self._keys and not rng.getrandbits(32) % OVERWRITES_SHARE
             key = pick(rng, self._keys) if overwrites else rng.getrandbits(256).to_bytes(32, "big")
         value = rng.getrandbits(8 * self.value_bytes).to_bytes(self.value_bytes, "big")
-        if key not in self._values:
-            self._values[key] = {}
-        self._values[key][value] = None
+        life_s = self.ttl_s if ttl_s is None else ttl_s
+        put = Put(value, world.clock.now_us, microseconds(life_s))
+        self._puts.setdefault(key, {})[value] = put
         self.put += 1
-        began_us = world.clock.now_us
         link = world.live[putter].link
 
         def confirmed(result: PutResult) -> None:
-            if link.ended:
-                return
-            self.stored += 1
-            if key not in self.confirmed:
-                self.confirmed[key] = []
-                self._keys.append(key)
-            expiry_us = began_us + microseconds(self.ttl_s)
-            puts = self.confirmed[key]
-            puts.append(Put(value, result.version, world.clock.now_us, expiry_us))
-            puts.sort(key=lambda put: put.version)
+            if not link.ended:
+                self._confirmed(key, put, result)
 
-        world.node(putter).put(key, value, self.ttl_s).addCallbacks(confirmed, self._refused)
+        world.node(putter).put(key, value, life_s).addCallbacks(confirmed, self._refused)
 
-    def _refused(self, failure: object) -> None:
-        failure.trap(Refused, Unreachable)  # type: ignore[attr-defined]
+    def _confirmed(self, key: bytes, put: Put, result: PutResult) -> None:
+        self.stored += 1
+        put.confirmed_us = self.world.clock.now_us
+        put.version = result.version
+        newest = self.newest.get(key)
+        if newest is None:
+            self._keys.append(key)
+            if len(self._keys) % KEYS_BETWEEN_LOOKS == 0:
+                self._forget()
+        if newest is None or newest.version < result.version:
+            self.newest[key] = put
+
+    def _refused(self, failure: Failure) -> None:
+        failure.trap(Refused, Unreachable)
         self.refused += 1
+
+    def _forget(self) -> None:
+        """Keys whose last value ended long ago: a long run must not remember them all."""
+        before_us = self.world.clock.now_us - ENDED_US
+        for key, puts in list(self._puts.items()):
+            if all(put.expiry_us < before_us for put in puts.values()):
+                del self._puts[key]
+                self.newest.pop(key, None)
+        self._keys = [key for key in self._keys if key in self._puts]
 
     # Reading
 
-    def read_once(self, at: Peer | None = None, key: bytes | None = None, finally_: bool = False) -> None:
-        """A random member, or this one, reads something that was confirmed."""
+    def read_once(self, key: bytes | None = None, finally_: bool = False, told: Told | None = None) -> None:
+        """A random member reads something that was confirmed, anything unless a key is named.
+
+        @param finally_: the ring has come to rest: what has a living copy must be found.
+        """
         world = self.world
-        reader = any_member(world) if at is None else at
+        reader = any_member(world)
         if reader is None or (key is None and not self._keys):
             return
         if key is None:
@@ -128,57 +155,73 @@ class Records:
         link = world.live[reader].link
 
         def read(record: Record | None) -> None:
-            if not link.ended:
-                self._judge(key, began_us, record, finally_)
+            if not link.ended and key in self.newest:
+                self.judge(key, began_us, record, finally_)
+                if told is not None:
+                    told(record)
 
         world.node(reader).get(key).addCallback(read)
 
-    def _judge(self, key: bytes, began_us: int, record: Record | None, finally_: bool) -> None:
+    def judge(self, key: bytes, began_us: int, record: Record | None, finally_: bool = False) -> None:
+        """Hold what a read answered, that began then and ends now, against what was promised."""
         self.reads += 1
-        now_us = self.world.clock.now_us
-        puts = self.confirmed[key]
-        promised = [put for put in puts if put.confirmed_us + microseconds(ROUND_S) < began_us]
         if record is None:
-            newest = puts[-1]
-            if newest.expiry_us <= now_us or newest.confirmed_us > began_us:
+            if self._may_be_nothing(key, began_us):
                 self.read_right += 1
-            elif self.holders(key, newest.version):
-                self.unreadable += 1
-                if finally_:
-                    self._violate(f"{key.hex()[:12]} is not read though {self.holders(key, newest.version)} keep it")
-            return
-        if record.value not in self._values[key]:
-            self._violate(f"{key.hex()[:12]}: a value was read that nobody put")
-            return
-        of_version = [put for put in puts if put.version == record.version]
-        if of_version and now_us > of_version[0].expiry_us + LATE_US:
-            late_s = (now_us - of_version[0].expiry_us) / 1e6
-            self._violate(f"{key.hex()[:12]} was read {late_s:.3f} s after its expiry")
-            return
-        if self.world.check.suspended:  # one side of a partition cannot know what the other confirmed
-            promised = []
-        if promised and record.version < promised[-1].version and promised[-1].expiry_us > now_us:
-            newer = promised[-1]
-            if self.holders(key, newer.version):
-                since_s = (began_us - newer.confirmed_us) / 1e6
-                self._violate(
-                    f"{key.hex()[:12]}: an older version was read {since_s:.1f} s after a newer was confirmed"
-                )
                 return
-        self.read_right += 1
+            self.unreadable += 1
+            if finally_:
+                holders = self.holders(key, self.newest[key], Record)
+                self._violate(f"{key.hex()[:12]} is not read though {' '.join(holders)} keep it")
+            return
+        now_us = self.world.clock.now_us
+        put = self._puts[key].get(record.value)
+        if put is None:
+            self._violate(f"{key.hex()[:12]}: a value was read that nobody put")
+        elif now_us > put.expiry_us + LATE_US:
+            self._violate(f"{key.hex()[:12]} was read {(now_us - put.expiry_us) / 1e6:.3f} s after its expiry")
+        elif (newer := self._newer(key, put, record.version, began_us)) is not None:
+            since_s = (began_us - newer.confirmed_us) / 1e6
+            ended = " and expired" if newer.expiry_us <= began_us else ""
+            self._violate(
+                f"{key.hex()[:12]}: an older value was read {since_s:.1f} s after a newer was confirmed{ended}"
+            )
+        else:
+            self.read_right += 1
 
-    def holders(self, key: bytes, version: Version) -> list[str]:
-        """Live members that keep that version or a newer one."""
+    def _may_be_nothing(self, key: bytes, began_us: int) -> bool:
+        now_us = self.world.clock.now_us
+        newest = self.newest[key]
+        if newest.expiry_us <= now_us or newest.confirmed_us > began_us:
+            return True
+        if any(put.confirmed_us == NEVER_US and put.expiry_us <= now_us for put in self._puts[key].values()):
+            return True  # it was not confirmed, but may have stood there, and has ended since
+        return not self.holders(key, newest, Record)
+
+    def _newer(self, key: bytes, put: Put, version: Version, began_us: int) -> Put | None:
+        """A put that must have taken the place of `put`, which was read as `version`, long before the read began."""
+        if self.world.check.suspended:  # one side of a partition cannot know what the other confirmed
+            return None
+        long_before_us = began_us - microseconds(ROUND_S)
+        for other in self._puts[key].values():
+            # Newer is what has the newer version; and whatever the clocks said, what began when this was confirmed.
+            is_newer = version < other.version or put.confirmed_us < other.began_us
+            if is_newer and other.confirmed_us < long_before_us and self.holders(key, other):
+                return other
+        return None
+
+    def holders(self, key: bytes, put: Put, kind: type = object) -> list[str]:
+        """Live nodes that keep the version of a confirmed put or a newer one, as a record or, of any kind, a stub."""
         return [
             str(peer)
             for peer, host in self.world.live.items()
-            if isinstance(kept := host.store.get(key), Record) and kept.version >= version
+            if isinstance(kept := host.store.get(key), kind) and kept is not None and kept.version >= put.version
         ]
 
     def _violate(self, what: str) -> None:
         self.violated += 1
         self.world.trace.line(self.world.clock.now_us, "!! record {}", what)
-        if len(self.violations) < 20:
+        if len(self.violations) < VIOLATIONS_SHOWN:
             self.violations.append(f"{self.world.now_s:.3f} {what}")
 
     # The end of a run
@@ -190,20 +233,17 @@ class Records:
         left alive anywhere.
         """
         world = self.world
-        due = [key for key in self._keys if self.confirmed[key][-1].expiry_us > world.clock.now_us + 60 * SECOND_US]
+        soon_us = world.clock.now_us + 60 * SECOND_US
+        due = [key for key in self._keys if self.newest[key].expiry_us > soon_us]
         read: dict[bytes, None] = {}
         for key in due:
-            reader = any_member(world)
-            if reader is None:
-                break
 
             def got(record: Record | None, key: bytes = key) -> None:
-                if record is not None and record.version >= self.confirmed[key][-1].version:
+                if record is not None and record.version >= self.newest[key].version:
                     read[key] = None
-                self._judge(key, world.clock.now_us, record, True)
 
-            world.node(reader).get(key).addCallback(got)
+            self.read_once(key, finally_=True, told=got)
             world.run(0.01)
         world.run(15)
-        gone = sum(1 for key in due if key not in read and not self.holders(key, self.confirmed[key][-1].version))
+        gone = sum(1 for key in due if key not in read and not self.holders(key, self.newest[key], Record))
         return len(due), len(read), gone

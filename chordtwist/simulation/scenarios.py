@@ -8,6 +8,7 @@ project's list of tests, its name and the thread stand in the docstring.
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.chance import below, pick, pick_some
@@ -17,6 +18,10 @@ from chordtwist.simulation.workload import Churn
 Scenario = Callable[[Run], None]
 
 SCENARIOS: dict[str, Scenario] = {}
+
+OVERWRITES = 5
+KEYS_OVERWRITTEN = 20
+READS_PER_SECOND = 2.0
 
 
 def scenario(function: Scenario) -> Scenario:
@@ -442,24 +447,30 @@ def replaced(run: Run) -> None:
 
 
 @scenario
-def old_values(run: Run) -> None:
-    """bmuller/kademlia#107: keys overwritten again and again while nodes come and go; old values must not come back."""
+def overwritten(run: Run) -> None:
+    """bmuller/kademlia#107: keys overwritten five times while nodes come and go; no old value may come back.
+
+    Every other newer value has a shorter life than the one it replaces. Half of the clocks are wrong by up to 30 s, one
+    in sixteen by minutes.
+    """
+    world, records, rng = run.world, run.records, run.world.rng
+    world.skew_ms = lambda: _clock_error_ms(rng)
     run.grow()
-    world, records = run.world, run.records
     churn = Churn(world, run.options.session_median_s or 600)
     churn.begin()
-    for _ in range(20):
+    between_s = run.options.minutes * 60 / (OVERWRITES + 1)
+    records.ttl_s = 2 * run.options.minutes * 60 + 600
+    for _ in range(KEYS_OVERWRITTEN):
         records.put_once()
     world.run(5)
-    keys = list(records.confirmed)
-    for _ in range(5):
-        run.minutes(0.2)
+    keys = list(records.newest)
+    records.begin(0, READS_PER_SECOND)
+    for _ in range(OVERWRITES):
+        world.run(between_s)
         for key in keys:
-            records.put_once(key=key)
-            world.run(0.5)
-        for key in keys * 3:
-            records.read_once(key=key)
-            world.run(0.5)
+            records.put_once(key, between_s * rng.random() if rng.getrandbits(1) else None)
+            world.run(0.1)
+    world.run(between_s)
     churn.stop()
     run.finish()
 
@@ -467,10 +478,9 @@ def old_values(run: Run) -> None:
 @scenario
 def expiry(run: Run) -> None:
     """Short-lived records, nodes coming and going, wall clocks wrong by up to 30 s: nothing outlives its end."""
-    run.grow()
     world, records = run.world, run.records
-    for host in world.live.values():
-        host.skew_ms = below(world.rng, 60_000) - 30_000
+    world.skew_ms = lambda: below(world.rng, 60_000) - 30_000
+    run.grow()
     records.ttl_s = 20
     churn = Churn(world, run.options.session_median_s or 600)
     churn.begin()
@@ -580,6 +590,14 @@ def _something(run: Run, away: list[Peer]) -> None:
 
 
 # Small things
+
+
+def _clock_error_ms(rng: Random) -> int:
+    """By how much a host's wall clock is wrong: mostly by what two hosts may differ, sometimes by much more."""
+    draw = below(rng, 16)
+    if draw == 0:
+        return below(rng, 1_200_000) - 600_000
+    return below(rng, 60_000) - 30_000 if draw < 8 else 0
 
 
 def _may_end(run: Run, peers: list[Peer]) -> bool:

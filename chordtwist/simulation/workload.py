@@ -74,8 +74,36 @@ class Churn:
             self._schedule(host.peer)
 
 
+class Repeated:
+    """Something that is done again and again until `stop`, each time independently of the others."""
+
+    def __init__(self, world: World, per_second: float, act: Callable[[], None]) -> None:
+        """Begin at once.
+
+        @param per_second: how often, on average.
+        """
+        self._world = world
+        self._mean_us = int(SECOND_US / per_second)
+        self._act = act
+        self._running = True
+        self._wait()
+
+    def stop(self) -> None:
+        """No more; what has begun goes on."""
+        self._running = False
+
+    def _wait(self) -> None:
+        clock = self._world.clock
+        clock.at(clock.now_us + waiting_us(self._world.rng, self._mean_us), self._due, None)
+
+    def _due(self, _: None) -> None:
+        if self._running:
+            self._act()
+            self._wait()
+
+
 class Lookups:
-    """Random members look random positions up, `rate` times a second in all, independently of one another."""
+    """Random members look random positions up."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -88,24 +116,17 @@ class Lookups:
         self.silent = 0
         self.took_us = 0
         self.took_us_max = 0
-        self._running: object | None = None
+        self._repeated: Repeated | None = None
 
     def begin(self, per_second: float) -> None:
-        """Look up from now on, until `stop`."""
-        self._running = running = object()
-        mean_us = int(SECOND_US / per_second)
-        world = self.world
-
-        def again(_: None) -> None:
-            if self._running is running:
-                self.once()
-                world.clock.at(world.clock.now_us + waiting_us(world.rng, mean_us), again, None)
-
-        world.clock.at(world.clock.now_us + waiting_us(world.rng, mean_us), again, None)
+        """Look up from now on, so many times a second in all, until `stop`."""
+        self.stop()
+        self._repeated = Repeated(self.world, per_second, self.once)
 
     def stop(self) -> None:
         """No more; what is under way ends and counts."""
-        self._running = None
+        if self._repeated is not None:
+            self._repeated.stop()
 
     def once(self) -> None:
         """One lookup now, by any member."""
@@ -140,14 +161,3 @@ def any_member(world: World) -> Peer | None:
     if not ids:
         return None
     return world.check.owner(ids[below(world.rng, len(ids))])
-
-
-def every(world: World, seconds: float, act: Callable[[], None], until_s: float) -> None:
-    """Do something again and again until it is `until_s`."""
-
-    def again(_: None) -> None:
-        if world.now_s < until_s:
-            act()
-            world.clock.at(world.clock.now_us + microseconds(seconds), again, None)
-
-    again(None)

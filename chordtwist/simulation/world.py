@@ -75,6 +75,8 @@ class World:
         """The bootstrap list of everybody; None: a few members, the same until one of them is none any more, as a well
         kept name would tell."""
         self._well_known: list[Peer] = []
+        self.skew_ms: Callable[[], int] = lambda: 0
+        """By how much the wall clock of a host is ahead, asked for each new host."""
         self.errors: list[str] = []
         """What nodes logged as failures: bugs, each of them."""
         self.timers_left = 0
@@ -321,7 +323,7 @@ class Host:
         self._seed = world.rng.getrandbits(64)
         self._changes = -1
         self.peer = peer
-        self.skew_ms = 0
+        self.skew_ms = world.skew_ms()
         """By how much its wall clock is ahead."""
         self.is_member = False
         self.link: SimulatedLink
