@@ -7,12 +7,21 @@ Where we deviate the test says so; ``docs/decisions`` has the reasons.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import pairwise
+from math import log
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.lookup import Lookup
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.ring import Arc, between, finger_start
+from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.ring import RING_SIZE, RingId, between, distance, finger_start
 from chordtwist.simulation.workload import Lookups
-from chordtwist.simulation.world import World
+from chordtwist.simulation.world import LookupResult, World
+from chordtwist.wire.peer_messages import Answer, GetTable, JoinRequest, Notify, Question
 from tests.builders import at, peer, peers, places, routing, table
 
 
@@ -30,10 +39,45 @@ class ChordPaperTests(SynchronousTestCase):
         self.assertEqual([state.owns(at(place)) for place in (20, 21, 30, 31)], [False, True, True, False])
 
     def test_join_moves_only_keys_of_the_successor(self) -> None:
-        """When a node joins, certain keys previously assigned to its successor become assigned to it (Chord, IV-B)."""
-        before, newcomer = Arc(at(10), at(30)), Arc(at(10), at(20))
-        moved = [place for place in range(1, 65) if at(place) in before and at(place) in newcomer]
-        self.assertEqual(moved, list(range(11, 21)))
+        """When a node joins, certain keys previously assigned to its successor become assigned to it, and no other
+        assignment changes (Chord, IV-B).
+        """
+        world = ring(8, successors=3)
+        self.addCleanup(world.close)
+        positions = [at(place) for place in range(0, 1 << 16, 1 << 9)]
+        before = owners(world, positions)
+        newcomer = world.start().peer
+        self.assertIsNotNone(world.settle(60))
+        after = owners(world, positions)
+        moved = [position for position in positions if after[position] != before[position]]
+        self.assertTrue(moved)
+        self.assertEqual({after[position] for position in moved}, {newcomer})
+        self.assertEqual({before[position] for position in moved}, {world.node(newcomer).successors[0]})
+
+    def test_leaving_moves_only_keys_of_the_leaver(self) -> None:
+        """When a node leaves, all of its assigned keys are reassigned to its successor (Chord, IV-B)."""
+        world = ring(9, successors=3)
+        self.addCleanup(world.close)
+        positions = [at(place) for place in range(0, 1 << 16, 1 << 9)]
+        before = owners(world, positions)
+        leaver = before[positions[0]]
+        heir = world.node(leaver).successors[0]
+        world.leave(leaver)
+        self.assertIsNotNone(world.settle(60))
+        self.assertEqual(
+            owners(world, positions), {key: heir if owner == leaver else owner for key, owner in before.items()}
+        )
+
+    def test_load_balance(self) -> None:
+        """With high probability each of N nodes keeps at most (1 + O(log N)) K/N of K keys (Chord, IV-B, theorem 1).
+
+        Of 100 rings of 1,000 members no arc is larger than 2 ln N times the mean, with the ids that addresses give.
+        """
+        for network in range(100):
+            identity = Identity(f"ring {network}", Policy.IP)
+            ids = sorted(identity.peer(f"10.0.{member >> 8}.{member & 255}", 6401).id for member in range(1000))
+            widest = max(distance(before, behind) for before, behind in pairwise([ids[-1], *ids]))
+            self.assertLess(widest * 1000 / RING_SIZE, 2 * log(1000))
 
     def test_fingers(self) -> None:
         """The i-th finger is the first node that succeeds n by at least 2^(i-1) (Chord, IV-D; counted from 0 here)."""
@@ -41,6 +85,18 @@ class ChordPaperTests(SynchronousTestCase):
         state = routing(10, (20,))
         self.assertTrue(state.finger_is_right(250, table(1100, predecessor=900)))
         self.assertFalse(state.finger_is_right(250, table(1100, predecessor=1050)))
+
+    def test_nodes_know_few_others(self) -> None:
+        """Each node stores information about only a small number of other nodes, O(log N), and knows more about nodes
+        closely following it than about nodes farther away (Chord, IV-D).
+        """
+        world = ring(64, successors=4)
+        self.addCleanup(world.close)
+        world.run(300)
+        for me, host in world.live.items():
+            known = sorted(distance(me.id, other.id) for other in host.node.routing.everybody())
+            self.assertLessEqual(len(known), 4 + 2 * 6 + 1, "the list, twice log2 of 64, the predecessor")
+            self.assertGreaterEqual(sum(gap < RING_SIZE // 4 for gap in known), len(known) / 2)
 
     def test_correctness_needs_no_fingers(self) -> None:
         """Even if fingers are out of date, lookups are right while successors are (Chord, IV-E.2)."""
@@ -71,6 +127,55 @@ class ChordPaperTests(SynchronousTestCase):
         world.run(5)
         self.assertEqual(lookups.right, 150)
         self.assertLess(lookups.hops / 150, 6 / 2 + 0.5)
+
+    def test_lookups_while_fingers_lag(self) -> None:
+        """Lookups in a stable network take O(log N) hops also after as many nodes again have joined, while successor
+        pointers are right and fingers are not (Chord, IV-E.2, theorem 5).
+        """
+        world = ring(32, successors=4)
+        self.addCleanup(world.close)
+        world.run(200)
+        for host in world.live.values():
+            host.node._fixing.stop()
+        for _ in range(32):
+            world.start().node._fixing.start = lambda: None  # type: ignore[method-assign]
+            world.run(1)
+        self.assertIsNotNone(world.settle(120))
+        lookups = Lookups(world)
+        for _ in range(100):
+            lookups.once()
+            world.run(0.1)
+        world.run(5)
+        self.assertEqual(lookups.right, 100)
+        self.assertLess(lookups.hops / 100, 2 * 6)
+
+    def test_joins_interleaved(self) -> None:
+        """If any sequence of joins is executed interleaved with stabilizations, then at some time after the last join
+        the successor pointers form a cycle on all nodes (Chord, IV-E.1, theorem 4).
+        """
+        world = ring(10, successors=3)
+        self.addCleanup(world.close)
+        for number in range(20):
+            world.start()
+            world.run(0.01 * (number % 4))
+        self.assertIsNotNone(world.settle(120))
+        first = world.members()[0]
+        cycle = [world.node(first).successors[0]]
+        while cycle[-1] != first:
+            cycle.append(world.node(cycle[-1]).successors[0])
+        self.assertEqual(sorted(map(str, cycle)), sorted(map(str, world.live)))
+
+    def test_failed_finger_is_passed_by(self) -> None:
+        """When a finger does not answer, the lookup proceeds with the next best: the finger, or the entry of the list,
+        that precedes it (Chord, IV-E.3).
+        """
+        lookup = Lookup(at(1000), in_flight=1)
+        lookup.know(table(10, (20, 30), predecessor=5, fingers=(300, 900)))
+        self.assertEqual(lookup.next_peers(0), [peer(900)])
+        lookup.unreachable(peer(900))
+        self.assertEqual(lookup.next_peers(0), [peer(300)])
+        lookup.unreachable(peer(300))
+        self.assertEqual(lookup.next_peers(0), [peer(30)])
 
     def test_successor_list_replaces_a_failed_successor(self) -> None:
         """If the successor has failed, the node replaces it with the first live entry of its list (Chord, IV-E.3)."""
@@ -115,17 +220,21 @@ class ZaveTests(SynchronousTestCase):
 
     def test_join_reads_twice(self) -> None:
         """A join uses one read, as atomic as any step (Zave, 5). Ours are messages: it reads again before it goes live,
-        and starts over when the list has changed.
+        after it was admitted.
         """
         world = ring(12, successors=2)
         self.addCleanup(world.close)
-        asked: list[str] = []
+        asked: list[tuple[Peer, type[Question]]] = []
+        for member in world.members():
+            listen(world, member, partial(lambda to, asker, question: asked.append((to, type(question))), member))
         newcomer = world.start()
-        real = newcomer.node.joining._fetch
-        newcomer.node.joining._fetch = lambda peer: asked.append("again") or real(peer)  # type: ignore
-        world.run(10)
-        self.assertTrue(newcomer.is_member)
-        self.assertTrue(asked)
+        while not newcomer.is_member:
+            world.run(0.01)
+        before, behind = newcomer.node.predecessor, newcomer.node.successors[0]
+        assert before is not None
+        admitted = asked.index((behind, JoinRequest))
+        self.assertIn((before, GetTable), asked[:admitted])
+        self.assertIn((before, GetTable), asked[admitted:])
 
     def test_stabilize_copies_always(self) -> None:
         """Stabilizing, a member replaces its list by the successor followed by the successor's list but its last entry,
@@ -144,6 +253,65 @@ class ZaveTests(SynchronousTestCase):
         self.assertEqual(state.head, peer(30), "nothing changes before it has answered")
         state.stabilize(table(20, (30, 40)))
         self.assertEqual(state.head, peer(20))
+
+    def test_closer_predecessor_that_is_dead(self) -> None:
+        """... and if it does not answer, the list stays what the successor's made it (Zave, 5)."""
+        world = ring(12, successors=3)
+        self.addCleanup(world.close)
+        members = sorted(world.members(), key=lambda member: member.id)
+        before, between_them, behind = members[3:6]
+        world.power_off(between_them)
+        world.node(before).routing.drop(between_them)
+        self.assertEqual(world.node(behind).predecessor, between_them, "it has not heard yet")
+        world.run(0.2)
+        self.assertEqual(world.node(before).successors[0], behind)
+
+    def test_notifies_once(self) -> None:
+        """Every stabilization ends with one notification of the successor, changed or not (Zave, 5)."""
+        world = ring(12, successors=3)
+        self.addCleanup(world.close)
+        before, behind = world.members()[3], world.node(world.members()[3]).successors[0]
+        told: list[Peer] = []
+        listen(world, behind, lambda asker, question: told.append(asker) if isinstance(question, Notify) else None)
+        world.node(before)._stabilizing.stop()
+        for _ in range(3):
+            Deferred.fromCoroutine(world.node(before).stabilize())
+            world.run(1)
+        self.assertEqual(told, [before] * 3)
+
+    def test_answers_amid_its_own_steps(self) -> None:
+        """Every member answers at once from its present state, also in the middle of a step of its own (Zave, 5: reads
+        are of one member's state and never wait for another's): two that ask each other do not block.
+        """
+        world = ring(2, successors=3)
+        self.addCleanup(world.close)
+        one, two = (world.node(member) for member in world.members())
+        rounds = [Deferred.fromCoroutine(node.stabilize()) for node in (one, two)]
+        self.assertFalse(any(done.called for done in rounds), "both have asked, and wait")
+        world.run(1)
+        self.assertTrue(all(done.called for done in rounds))
+
+    def test_failure_is_final(self) -> None:
+        """A member that failed ceases to respond to queries from other members, and its pointers are gone (Zave, 4):
+        who comes back at its place is a new run, which others tell apart.
+        """
+        world = ring(8, successors=3)
+        self.addCleanup(world.close)
+        again = world.members()[4]
+        epoch = world.node(again).epoch
+        world.crash(again)
+        run = world.start(again)
+        self.assertEqual((run.node.successors, run.node.predecessor), ((), None))
+        self.assertGreater(run.node.epoch, epoch)
+
+    def test_leaving_is_failing(self) -> None:
+        """A member that leaves is to the others as one that failed (Zave, 4): the ring heals alike, with less delay."""
+        world = ring(12, successors=3)
+        self.addCleanup(world.close)
+        world.leave(world.members()[5])
+        world.power_off(world.members()[8])
+        self.assertIsNotNone(world.settle(60))
+        self.assertEqual((len(world.members()), world.check.violated), (10, 0))
 
     def test_rectify_closer(self) -> None:
         """A notified member adopts a notifier that is closer than its predecessor (Zave, 5, RECTIFY)."""
@@ -203,6 +371,33 @@ class ZaveTests(SynchronousTestCase):
         world.start(again)
         self.assertIsNotNone(world.settle(60))
         self.assertIn(again, world.members())
+
+
+def owners(world: World, positions: Iterable[RingId]) -> dict[RingId, Peer]:
+    """Who keeps each position, as a member finds it."""
+    found: dict[RingId, Peer] = {}
+
+    def told(position: RingId, result: LookupResult) -> None:
+        assert result.route is not None
+        found[position] = result.route.owner
+
+    for position in positions:
+        world.find(world.members()[0], position, partial(told, position))
+        world.run(0.1)
+    world.run(5)
+    return found
+
+
+def listen(world: World, member: Peer, heard: Callable[[Peer, Question], object]) -> None:
+    """Hear every question that is put to a member."""
+    node = world.node(member)
+    answer = node.answer
+
+    def answered(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+        heard(asker, question)
+        return answer(asker, question)
+
+    node.answer = answered  # type: ignore[method-assign,assignment]
 
 
 def ring(count: int, successors: int) -> World:
