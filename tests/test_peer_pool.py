@@ -25,6 +25,7 @@ from chordtwist.net.bounds import (
     Limits,
     links_bound,
 )
+from chordtwist.net.doorstep import Doorstep
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import (
     CONNECT_WITHIN_S,
@@ -64,6 +65,7 @@ class Host:
         links_max: int = 64,
         listens: bool = True,
         limits: Limits | None = None,
+        doorstep: Doorstep | None = None,
     ) -> None:
         parameters = parameters or Parameters(network="test")
         self.network = network
@@ -74,7 +76,9 @@ class Host:
             self.peer, identity, parameters, self.signer, verify_ed25519, epoch, lambda: 1_700_000_000_000
         )
         reactor = MemoryReactor(network)
-        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max, limits=limits)
+        self.pool = PeerPool(
+            reactor, introduction, dial_from=host, links_max=links_max, limits=limits, doorstep=doorstep
+        )
         self.answers = contracts.ScriptedAnswers()
         self.pool.start(self.answers)
         self.port = reactor.listenTCP(port, self.pool.factory, interface=host) if listens else None

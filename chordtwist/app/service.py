@@ -24,13 +24,14 @@ from chordtwist.app.keeping import Keeping
 from chordtwist.app.tls import tls_of
 from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.quotas import Quota
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
 from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
+from chordtwist.net.doorstep import Doorstep
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, resolver
 from chordtwist.net.peer_pool import PeerPool
@@ -83,7 +84,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     secret = config.tls.secret.encode()
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
-    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links)
+    p2p = config.dht.p2p_address
+    doorstep = Doorstep(peers_endpoint(reactor, p2p), reactor)
+    # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
+    minds = doorstep if identity.policy is Policy.IP else None
+    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     acquaintances = Acquaintances(
         me,
@@ -124,7 +129,6 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         remembering.stop()
         remember()
 
-    p2p = config.dht.p2p_address
     whole = NodeService(reactor, dht)
     for part in (
         Part("store", stop=keeping.close),
@@ -132,7 +136,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
         Part("memory of peers", start=remembering.start, stop=stop_remembering),
-        Listener(peers_endpoint(reactor, p2p), pool.factory, "p2p_address", p2p),
+        Listener(doorstep, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
             api_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),

@@ -17,6 +17,7 @@ from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreacha
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.net.bounds import Bounds, Limits, links_bound
+from chordtwist.net.doorstep import Doorstep
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
@@ -158,11 +159,13 @@ class PeerPool:
         dial_from: str = "",
         links_max: int | None = None,
         limits: Limits | None = None,
+        doorstep: Doorstep | None = None,
     ) -> None:
         """
         @param reactor: provides `IReactorTCP` and `IReactorTime`.
         @param dial_from: the local IP address that links are dialled from; empty where the system may choose, behind a
             translated address. Others only talk to a node that comes from the address its id follows from.
+        @param doorstep: the port's, where an address is one node's: told of every connection that is refused.
         """
         self.counts = Counts()
         self.refusals = Refusals(reactor)
@@ -180,6 +183,7 @@ class PeerPool:
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._unmet: set[PeerProtocol] = set()  # those accepted that have not said Hello
         self._bounds = Bounds(self._policy, limits or Limits(), reactor)
+        self._doorstep = doorstep
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
         self._look: IDelayedCall | None = None
@@ -201,6 +205,8 @@ class PeerPool:
             self._stopped = Deferred()
             if self._look is not None:
                 self._look.cancel()
+            if self._doorstep is not None:
+                self._doorstep.stop()
             for dial in list(self._dials):
                 if dial.link is None and dial.connector is not None:
                     dial.connector.stopConnecting()
@@ -297,6 +303,8 @@ class PeerPool:
         reason = self._why_not_accept(host)
         if reason is not None:
             self.refusals.tell(host, reason)
+            if self._doorstep is not None:
+                self._doorstep.refused(host)
             return False
         self._links[link] = host
         self._unmet.add(link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -234,7 +235,7 @@ class CostTests(HostileTestCase):
     def test_too_many_connections(self) -> None:
         """Of connections that say nothing a few are kept, for seconds, and the log says so in one line."""
         before = descriptors(self.pid())
-        connections = [stranger(self.node, self.fleet.host(123)) for _ in range(200)]
+        connections = [stranger(self.node, self.fleet.host(123)) for _ in range(40)]
         self.wait_until(lambda: still_open(connections) <= 16)
         self.assertLessEqual(descriptors(self.pid()), before + 16)
         other = self.peer(124)
@@ -246,6 +247,25 @@ class CostTests(HostileTestCase):
         self.assertLessEqual(len(self.lines_about(123)), 3)
         for connection in connections:
             connection.close()
+
+    def test_connections_without_end(self) -> None:
+        """Who goes on connecting is not even told: the kernel drops it, nobody else, and only while it goes on."""
+        if sys.platform != "linux":
+            self.skipTest("no kernel filters here")
+
+        def gets_through(number: int) -> bool:
+            try:
+                socket.create_connection((self.node, P2P_PORT), 0.3, (self.fleet.host(number), 0)).close()
+            except TimeoutError:
+                return False
+            return True
+
+        # As many as the kernel keeps until the node looks are accepted by the kernel.
+        self.assertTrue(any(not gets_through(126) for _ in range(10_000)))
+        self.assertTrue(gets_through(127))
+        self.wait_until(lambda: gets_through(126))
+        self.assertLessEqual(len(self.lines_about(126)), 3)
+        self.assert_untouched()
 
     def test_stranger_is_not_stored_without_end(self) -> None:
         """A put of a stranger is kept; its records are charged to its address."""

@@ -1,0 +1,139 @@
+"""Addresses whose connections the kernel is told to drop: who, when, and for how long."""
+
+from __future__ import annotations
+
+import sys
+from struct import iter_unpack
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from chordtwist.core.peer import canonical_ip
+from chordtwist.net.doorstep import AWAY_MAX, AWAY_S, REFUSED_AT_ONCE, WRITE_EVERY_S, Doorstep, filter_program
+
+
+class Socket:
+    """A listening socket that counts the filters it is given."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.options: list[int] = []
+        self._error = error
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        """`socket.setsockopt`."""
+        if self._error is not None:
+            raise self._error
+        self.options.append(option)
+
+
+@implementer(IStreamServerEndpoint)
+class Listening:
+    """An endpoint, and the port it makes."""
+
+    def __init__(self, sock: Socket | None) -> None:
+        self.socket = sock
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Itself."""
+        port: Any = self
+        return succeed(port)
+
+
+ATTACH, DETACH = 26, 27
+
+
+class DoorstepTests(SynchronousTestCase):
+    """Who is refused too often."""
+
+    def setUp(self) -> None:
+        """Somebody listens."""
+        if sys.platform != "linux":
+            self.skipTest("no kernel filters here")
+        self.clock = Clock()
+        self.socket = Socket()
+        self.doorstep = self.listening(self.socket)
+
+    def listening(self, sock: Socket | None) -> Doorstep:
+        """A doorstep in front of a port with that socket."""
+        endpoint: Any = Listening(sock)
+        doorstep = Doorstep(endpoint, self.clock)
+        self.assertIs(endpoint, self.successResultOf(doorstep.listen(Factory.forProtocol(Protocol))))
+        return doorstep
+
+    def refuse(self, host: str, times: float = REFUSED_AT_ONCE + 1) -> None:
+        """An address is refused so often at once."""
+        for _ in range(int(times)):
+            self.doorstep.refused(host)
+
+    def test_told(self) -> None:
+        """Who is refused now and then is told so each time."""
+        self.refuse("192.0.2.1", REFUSED_AT_ONCE)
+        for _ in range(100):
+            self.clock.advance(1)
+            self.refuse("192.0.2.1", 4)
+        self.assertEqual([], self.socket.options)
+
+    def test_dropped(self) -> None:
+        """Who goes on at once is dropped, for a second; nothing is left behind."""
+        self.refuse("192.0.2.1")
+        self.assertEqual([ATTACH], self.socket.options)
+        self.clock.pump([WRITE_EVERY_S] * int(AWAY_S / WRITE_EVERY_S + 1))
+        self.assertEqual([ATTACH, DETACH], self.socket.options)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_goes_on(self) -> None:
+        """Who goes on after it is dropped again soon: what it may be refused comes back slowly."""
+        self.refuse("192.0.2.1")
+        self.clock.pump([WRITE_EVERY_S] * int(AWAY_S / WRITE_EVERY_S + 1))
+        self.refuse("192.0.2.1", 6)
+        self.assertEqual([ATTACH, DETACH, ATTACH], self.socket.options)
+
+    def test_one_owner(self) -> None:
+        """All of a /64 counts as one, and so do both ways to write an IPv4 address."""
+        for number in range(int(REFUSED_AT_ONCE) + 1):
+            self.doorstep.refused(f"2001:db8::{number:x}")
+        self.assertEqual([ATTACH], self.socket.options)
+        self.refuse("192.0.2.1", 20)
+        self.refuse("::ffff:192.0.2.1", 20)
+        self.clock.advance(WRITE_EVERY_S)
+        self.assertEqual([ATTACH, ATTACH], self.socket.options)
+
+    def test_written_seldom(self) -> None:
+        """Many addresses at once make one list, which has an end."""
+        for number in range(2 * AWAY_MAX):
+            self.refuse(f"198.18.{number // 256}.{number % 256}")
+        self.assertEqual([ATTACH], self.socket.options)
+        self.clock.advance(WRITE_EVERY_S)
+        self.assertEqual([ATTACH, ATTACH], self.socket.options)
+
+    def test_not_here(self) -> None:
+        """Where the kernel does not do it, or there is no socket, all are told as before."""
+        self.doorstep = self.listening(Socket(OSError(92, "Protocol not available")))
+        self.refuse("192.0.2.1", 200)
+        self.doorstep = self.listening(None)
+        self.refuse("192.0.2.1", 200)
+        self.refuse("fe80::1%eth0")
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_stop(self) -> None:
+        """Afterwards no timer is left, and nothing is written."""
+        self.refuse("192.0.2.1")
+        self.doorstep.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.refuse("192.0.2.2")
+        self.assertEqual([ATTACH], self.socket.options)
+
+    def test_program(self) -> None:
+        """The longest list is short enough for the kernel, and jumps to where each family begins."""
+        away = [canonical_ip(f"2001:db8:{number:x}::") for number in range(AWAY_MAX)]
+        self.assertLess(len(filter_program(away)) // 8, 4096)
+        steps = list(iter_unpack("HBBI", filter_program([*map(canonical_ip, ("192.0.2.1", "192.0.2.2")), away[0]])))
+        jump = next(index for index, (code, *_) in enumerate(steps) if code == 0x05)
+        of_4 = jump + 1 + steps[jump][3] - 1
+        self.assertEqual((0x06, 0, 0, 0xFFFFFFFF), steps[of_4])
+        self.assertEqual((0x20, 0, 0, 0xFFF00008), steps[of_4 + 1])
