@@ -217,7 +217,6 @@ class PoolLimitTests(PoolTestCase):
             theirs.crash()
         self.assertEqual({theirs.peer.host}, set(refused))
         self.assertEqual(ours.pool.refusals.count, len(refused))
-        self.successResultOf(ours.pool.stop())
 
     def test_connections_from_one_segment(self) -> None:
         """Whoever has one IPv6 address has its whole /64: all of it counts as one."""
