@@ -3,9 +3,9 @@
 Starts a ring, floods one of its nodes from one address for the time given, and prints one JSON object: gets per second
 of a client of that node before, during and after, how many were wrong, and the node's memory and open descriptors.
 
-The attacker runs with the lowest priority: one elsewhere would bring a processor of its own. ``flood_cpu`` is the share
-of one processor that the flood cost the node, all that the client's gets cost taken off: on a machine that is busy with
-other things, that says more than gets per second.
+The attacker takes processor time of the same machine, which one elsewhere would not; ``--nice 19`` gives it what is
+left over. ``flood_cpu`` is the share of one processor that the flood cost the node, all that the client's gets cost
+taken off: on a machine that is busy with other things, that says more than gets per second.
 """
 
 from __future__ import annotations
@@ -37,6 +37,15 @@ ATTACKER = f"{PREFIX}{ATTACKING_NODE}"
 NODE = 1
 KEYS = 200
 SAMPLE_EVERY_S = 0.25
+LINKS_FIRST_S = 1.0
+"""Questions need links: these are made before connections without end close the door to their address."""
+
+AT_ONCE = 500
+"""Questions that are asked before the first answer is read."""
+
+
+Attack = tuple[str, int, Callable[[], None]]
+"""Its name, in how many threads it is made, and one try."""
 
 
 class Flood:
@@ -54,24 +63,30 @@ class Flood:
         self._papers = Papers(comes_from) if tls else None
         self._ends_at = 0.0
         self._threads: list[Thread] = []
-        self._attacks: tuple[tuple[str, int, Callable[[], None]], ...] = (
-            ("connections", 4, self._connect),
-            ("half handshakes", 4, self._half_handshake),
-            ("slow senders", 16, self._send_slowly),
-            ("huge claims", 2, self._claim_much),
-            ("plain claims", 2, self._claim_much_as_peer),
+        self._on_links: tuple[Attack, ...] = (
             ("tables", 4, lambda: self._ask_on("tables", lambda rng: GetTable(0, 0))),
+            ("tables by the batch", 2, self._ask_many),
             ("unread tables", 2, self._never_read),
             ("joins", 2, lambda: self._ask_on("joins", lambda rng: JoinRequest(rng.getrandbits(32)))),
             ("announcements", 1, lambda: self._ask_on("announcements", lambda rng: Announce(rng.getrandbits(32), 0))),
             ("notifications", 1, lambda: self._ask_on("notifications", lambda rng: Notify(rng.getrandbits(32)))),
             ("puts", 4, lambda: self._ask_on("puts", _put)),
         )
+        self._on_connections: tuple[Attack, ...] = (
+            ("connections", 4, self._connect),
+            ("half handshakes", 4, self._half_handshake),
+            ("slow senders", 16, self._send_slowly),
+            ("huge claims", 2, self._claim_much),
+            ("plain claims", 2, self._claim_much_as_peer),
+        )
 
     def start(self, seconds: float) -> None:
         """Attack for so long from now on."""
         self._ends_at = time.monotonic() + seconds
-        self._threads = [Thread(target=self._again, args=attack, daemon=True) for attack in self._spread()]
+        for attacks, begins_s in (self._on_links, 0.0), (self._on_connections, LINKS_FIRST_S):
+            for name, threads, attack in attacks:
+                for _ in range(threads):
+                    self._threads.append(Thread(target=self._again, args=(name, attack, begins_s), daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -80,16 +95,12 @@ class Flood:
         for thread in self._threads:
             thread.join(max(0.0, self._ends_at + 5 - time.monotonic()))
 
-    def _spread(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        for name, threads, attack in self._attacks:
-            for _ in range(threads):
-                yield name, attack
-
     @property
     def _is_over(self) -> bool:
         return time.monotonic() >= self._ends_at
 
-    def _again(self, name: str, attack: Callable[[], None]) -> None:
+    def _again(self, name: str, attack: Callable[[], None], begins_s: float) -> None:
+        time.sleep(begins_s)
         while not self._is_over:
             try:
                 attack()
@@ -154,6 +165,15 @@ class Flood:
             while not self._is_over:
                 peer.ask(question(rng))
                 self.done[name] += 1
+        finally:
+            peer.close()
+
+    def _ask_many(self) -> None:
+        peer = self._peer()
+        try:
+            while not self._is_over:
+                peer.ask_all([GetTable(0, 0)] * AT_ONCE)
+                self.done["tables by the batch"] += AT_ONCE
         finally:
             peer.close()
 
@@ -258,9 +278,19 @@ def descriptors(pid: int) -> int:
 
 
 @contextmanager
-def flooding(node: str, seconds: float, tls: bool, key: str) -> Iterator[subprocess.Popen[str]]:
+def flooding(node: str, seconds: float, tls: bool, key: str, nice: int) -> Iterator[subprocess.Popen[str]]:
     """An attacker in a process of its own; its last line says what it did."""
-    command = [sys.executable, "-m", "tests.live.flood", "--attack", node, "--seconds", str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.live.flood",
+        "--attack",
+        node,
+        "--seconds",
+        str(seconds),
+        "--nice",
+        str(nice),
+    ]
     command += ["--key", key.strip()]
     process = subprocess.Popen([*command, *(["--tls"] if tls else [])], stdout=subprocess.PIPE, text=True)
     try:
@@ -270,7 +300,7 @@ def flooding(node: str, seconds: float, tls: bool, key: str) -> Iterator[subproc
         process.communicate()
 
 
-def measured(seconds: float, nodes: int, tls: bool, member: bool) -> dict[str, object]:
+def measured(seconds: float, nodes: int, tls: bool, member: bool, nice: int) -> dict[str, object]:
     """The whole run."""
     with Fleet({"state_dir": True}, tls="open" if tls else "off", prefix=PREFIX) as fleet:
         fleet.start(range(1, nodes + 1))
@@ -283,12 +313,12 @@ def measured(seconds: float, nodes: int, tls: bool, member: bool) -> dict[str, o
         honest.write()
         honest.read(2, pid)
         quiet_s = min(10.0, seconds)
-        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls, "member": member}
+        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls, "member": member, "nice": nice}
         before = honest.read(quiet_s, pid)
         figures.update(rss_before_mib=round(rss_mib(pid)), descriptors_before=descriptors(pid))
         watch = Watch(pid)
         watch.start()
-        with flooding(fleet.host(NODE), seconds, tls, key) as attacker:
+        with flooding(fleet.host(NODE), seconds, tls, key, nice) as attacker:
             time.sleep(1)
             during = honest.read(seconds - 1, pid)
             assert attacker.stdout is not None
@@ -324,17 +354,18 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--tls", action="store_true", help="links with TLS")
     parser.add_argument("--member", action="store_true", help="the attacker is a member of the ring")
+    parser.add_argument("--nice", type=int, default=0, help="how much the attacker gives way to others, 0 to 19")
     parser.add_argument("--key", default="", help=argparse.SUPPRESS)
     parser.add_argument("--attack", metavar="NODE", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.attack:
-        os.nice(19)
+        os.nice(asked.nice)
         flood = Flood(asked.attack, ATTACKER, asked.tls, bytes.fromhex(asked.key))
         flood.start(asked.seconds)
         flood.join()
         print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
         os._exit(0)
-    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls, asked.member)))
+    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls, asked.member, asked.nice)))
 
 
 if __name__ == "__main__":

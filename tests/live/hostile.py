@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -143,14 +144,22 @@ class HostilePeer:
 
     def ask(self, question: Question) -> Answer:
         """The node's answer to one question; questions of its own are left alone."""
-        self.say(question, self._next_id)
-        self._next_id += 1
-        while True:
+        return self.ask_all([question])[0]
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers to several questions that are asked at once, in whatever order they come."""
+        first = self._next_id
+        self._next_id += len(questions)
+        frames = (pack_frame(asked.kind, first + n, encode(asked)) for n, asked in enumerate(questions))
+        self.write(b"".join(frames))
+        answers: list[Answer] = []
+        while len(answers) < len(questions):
             heard = self.hear()
             if isinstance(heard, Goodbye):
                 raise Ended(heard.reason)
             if isinstance(heard, Answer):
-                return heard
+                answers.append(heard)
+        return answers
 
     def goodbye(self) -> str:
         """Read until the node ends the connection: the reason that it gave, or nothing."""
