@@ -71,8 +71,9 @@ OWED_MAX = 4096
 ANSWERING_MAX = 1024
 """Questions of theirs that wait for the node's answer; further ones are held back."""
 
-HELD_BYTES_MAX = 1 << 20
-"""Bytes of questions held back; with more of them, nothing is read from the link."""
+HELD_BYTES_MAX = 1 << 16
+"""Bytes of questions held back; with more of them, nothing is read from the link. As much as one read brings: what is
+not read costs nothing, and 64 KiB are thousands of questions."""
 
 PATIENCE_S_MIN = 0.1
 """Whoever asks too much waits so long at least: all its links wake up for what came back meanwhile, not for each
