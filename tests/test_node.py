@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
@@ -448,6 +449,17 @@ class UpkeepTests(RingTestCase):
             self.world.find(peer, self.world.rng.getrandbits(256), lambda result: verdicts.append(result.verdict))
         self.world.run(3)
         self.assertEqual(verdicts, ["right"] * 30)
+
+    def test_far_head(self) -> None:
+        """A member whose head stands far off walks back to the nearest member in one round: after two rings have become
+        one there are whole runs of members between the two.
+        """
+        peers = self.ring(20)
+        node = self.node(peers[0])
+        node.routing.join(peers[-1], peers[15:19], whole=False)
+        round = Deferred.fromCoroutine(node.stabilize())
+        self.until(lambda: bool(round.called), within_s=10)
+        self.assertEqual(node.routing.head, peers[1])
 
     def test_lost_segments(self) -> None:
         """One segment in five that is lost, and sent again by TCP, kills nobody."""

@@ -31,6 +31,7 @@ from chordtwist.core.table import Table
 from chordtwist.node.admission import Admission
 from chordtwist.node.chores import Chore
 from chordtwist.node.contact import Contact, gives_way
+from chordtwist.node.hearsay import Hearsay
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.joining import Joining
 from chordtwist.node.lifetime import EndingClock
@@ -73,6 +74,9 @@ ENTER_AGAIN_S = 5.0
 
 LOOKERS_SHARING = 4
 """In a large ring, where looking costs a whole search, only one look in so many is done: many look."""
+
+WALKED_AT_ONCE = 64
+"""Members that one round steps over towards ourselves, each reached before it is adopted."""
 
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
@@ -149,6 +153,7 @@ class Node:
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
+        self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, self._clock)
         self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
         self.records = Replication(
             self,
@@ -364,6 +369,8 @@ class Node:
         target = self._named(question.target)
         if target == self.me:
             return Pong()
+        if not self.hearsay.may_look(peer, target):
+            return Silent()
         return self.pulse.answers_now(target).addCallback(lambda alive: Pong() if alive else Silent())
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:
@@ -441,8 +448,9 @@ class Node:
         self._drop(peer)
 
     def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
-        if self.is_member:
-            self._consider_soon(self._named(question.member))
+        member = self._named(question.member)
+        if self.is_member and self.hearsay.may_look(peer, member):
+            self._consider_soon(member)
         return Noted()
 
     def _named(self, packed: bytes) -> Peer:
@@ -485,11 +493,15 @@ class Node:
                 closer = routing.better_head(table)
                 if told is not None and between(self.me.id, told.id, (closer or head).id):
                     closer = told
-                if closer is not None:
-                    await self._adopt(closer, head)
-                elif routing.follows(table):
+                if closer is None and routing.follows(table):
                     # Until one of the two changes, another round could only find the same.
                     self._settled = (table, routing.changes)
+                for _ in range(WALKED_AT_ONCE):
+                    # After a merge whole runs of members may stand between us and our head.
+                    adopted = None if closer is None else await self._adopt(closer, routing.head)
+                    if adopted is None:
+                        break
+                    closer = routing.better_head(adopted)
             if routing.head is not None:
                 await self._notify(routing.head)
             break
@@ -513,16 +525,18 @@ class Node:
             await self._notify(routing.head)
         return not routing.cut_off
 
-    async def _adopt(self, closer: Peer, head: Peer | None) -> None:
-        """Take a peer as our head in place of `head`, if it answers and that one still is."""
+    async def _adopt(self, closer: Peer, head: Peer | None) -> Table | None:
+        """Take a peer as our head in place of `head`, if it answers and that one still is: its table, else None."""
         try:
             table = await self.tables.fetch(closer)
         except Unreachable:
-            return
+            return None
         if self.routing.head == head and not self._is_elsewhere(table):
             also = await self._members_that_answer(table)
             if self.routing.head == head:
                 self._write(self.routing.stabilize(table, also))
+                return table
+        return None
 
     async def _notify(self, head: Peer) -> None:
         with suppress(Unreachable):
