@@ -16,6 +16,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Standing, unpack_acknowledged, unpack_standing, unpack_table
 from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.hearsay import PER_TELLER_PER_MIN
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
 from chordtwist.simulation.signer import verify_simulated
@@ -151,6 +152,29 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual(self.asked_by(10, PingFor(peer(90).packed)), Pong())
         self.scene.silence(90)
         self.assertEqual(self.asked_by(10, PingFor(peer(90).packed), 1.5), Silent())
+
+    def use_up(self, make: type[PingFor | Elsewhere]) -> None:
+        """10 names so many strangers that no more are looked at on its word."""
+        for place in range(100, 101 + PER_TELLER_PER_MIN):
+            self.scene.links[10].ask(self.scene.me, make(peer(place).packed)).addErrback(lambda failure: None)
+        self.scene.advance(3)
+        self.scene.links[10].ask(self.scene.me, make(peer(200).packed)).addErrback(lambda failure: None)
+
+    def test_ping_for_strangers(self) -> None:
+        """Nobody makes it dial addresses that it knows nothing of without end; whom it knows it asks each time."""
+        self.use_up(PingFor)
+        self.assertEqual(self.asked_by(10, PingFor(peer(45).packed)), Silent())
+        self.assertEqual(self.scene.asked(45), [])
+        self.assertEqual(self.asked_by(10, PingFor(peer(70).packed)), Pong())
+        self.assertEqual(self.asked_by(20, PingFor(peer(45).packed)), Pong())
+
+    def test_elsewhere_names_strangers(self) -> None:
+        """Nor does it look for other rings wherever it is told."""
+        self.use_up(Elsewhere)
+        self.assertEqual(self.asked_by(10, Elsewhere(peer(45).packed), 2), Noted())
+        self.assertEqual(self.scene.asked(45), [])
+        self.assertEqual(self.asked_by(20, Elsewhere(peer(45).packed), 2), Noted())
+        self.assertNotEqual(self.scene.asked(45), [])
 
     def test_ping_for_itself(self) -> None:
         """Asked about itself it does not dial itself."""

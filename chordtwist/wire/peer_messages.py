@@ -111,7 +111,7 @@ class PingFor(Question, frozen=True):
 
 
 class Silent(Answer, frozen=True):
-    """The target of a `PingFor` gave the receiver no answer either."""
+    """The target of a `PingFor` gave the receiver no answer either, or is a stranger to it that it does not dial."""
 
     kind: ClassVar[int] = 13
 
