@@ -341,6 +341,28 @@ class PutTests(RingCase):
         self.assertEqual(self.ring.value(0x3000, KEY), b"newer")
         self.assertLess(slow.records.versions.next(WALL_MS - 120_000).ms, WALL_MS - 60_000)
 
+    def test_a_very_slow_clock_overwrites_itself(self) -> None:
+        """What such a node put behind a version from its future it can put anew: it takes no put of its own for later
+        than the present one.
+        """
+        self.put_and_wait(0x1000, value=b"older")
+        self.ring.node(OUTSIDER).skew_ms = -120_000
+        for value in (b"newer", b"newest"):
+            self.put_and_wait(OUTSIDER, value=value)
+            self.assertEqual(self.ring.value(0x3000, KEY), value)
+
+    def test_what_a_fast_clock_stamped_is_not_kept_by_itself(self) -> None:
+        """A replica whose own put the others refuse keeps no copy of it: when their clocks get there it would take the
+        place of whatever was put meanwhile.
+        """
+        self.put_and_wait(OUTSIDER, value=b"confirmed")
+        self.ring.node(0x3000).skew_ms = 90_000
+        refused = self.put(0x3000, value=b"refused")
+        self.ring.pass_time(1)
+        self.failureResultOf(refused, Refused)
+        self.assertIsNone(self.ring.value(0x3000, KEY))
+        self.assertEqual(self.value_at(0x3000), b"confirmed")
+
     def test_a_fast_clock_is_refused(self) -> None:
         """More than a minute ahead: no key is owned from the future, and the put is reported as refused."""
         self.ring.node(OUTSIDER).skew_ms = 90_000

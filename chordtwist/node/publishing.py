@@ -286,6 +286,11 @@ class Publisher:
             result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, life_ms)))
 
     def _refuse(self, publication: Publication, reason: str) -> None:
+        if reason == "clock":
+            # To our clock it was right. When theirs get there it would take the place of what was put meanwhile.
+            here = self._holdings.get(publication.kept.key)
+            if here is not None and here.version == publication.kept.version:
+                self._holdings.remove(publication.kept.key)
         if reason in ("newer", "kind", "seq", "wrong", "clock"):
             self._forget(publication)
         elif not publication.confirmed:
@@ -301,7 +306,7 @@ class Publisher:
         there = Version(answer.version_ms, answer.publisher)
         if there <= version:
             return False
-        if there.publisher == self._me.packed:
+        if there.publisher == self._me.packed and not self._is_current(publication):
             return True
         if there.ms <= self._wall_ms():
             publication.overtaken = True

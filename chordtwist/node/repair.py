@@ -122,6 +122,8 @@ class Repair:
         self._busy = False
         self._changed = False
         self._running = False
+        self._refused = 0
+        """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
         self.pulling = False
@@ -252,12 +254,14 @@ class Repair:
             await self._tidy(arc)
 
     async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
+        """Whether we keep what `peer` keeps of our arc now."""
+        refused = self._refused
         try:
             await self.reconcile(peer, arc, above, duty=True)
         except (ChordtwistError, CancelledError) as error:
             self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
             return False
-        return True
+        return refused == self._refused
 
     # Comparing with one peer
 
@@ -388,6 +392,7 @@ class Repair:
                 raise
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
+                self._refused += 1
                 continue
             self.fetched += 1
             if written is not None:
