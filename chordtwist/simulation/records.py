@@ -194,9 +194,12 @@ class Records:
         newest = self.newest[key]
         if newest.expiry_us <= now_us or newest.confirmed_us > began_us:
             return True
-        if any(put.confirmed_us == NEVER_US and put.expiry_us <= now_us for put in self._puts[key].values()):
-            return True  # it was not confirmed, but may have stood there, and has ended since
-        return not self.holders(key, newest, Record)
+        return self._may_have_been_ended(key) or not self.holders(key, newest, Record)
+
+    def _may_have_been_ended(self, key: bytes) -> bool:
+        """Whether something was put that was never confirmed: it may have stood there all the same, and ended since."""
+        now_us = self.world.clock.now_us
+        return any(put.confirmed_us == NEVER_US and put.expiry_us <= now_us for put in self._puts[key].values())
 
     def _newer(self, key: bytes, put: Put, version: Version, began_us: int) -> Put | None:
         """A put that must have taken the place of `put`, which was read as `version`, long before the read began."""
@@ -234,7 +237,7 @@ class Records:
         """
         world = self.world
         soon_us = world.clock.now_us + 60 * SECOND_US
-        due = [key for key in self._keys if self.newest[key].expiry_us > soon_us]
+        due = [key for key in self._keys if self.newest[key].expiry_us > soon_us and not self._may_have_been_ended(key)]
         read: dict[bytes, None] = {}
         for key in due:
 
