@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.lookup import Route
-from chordtwist.core.routes import KEPT_S, ROUTES_MAX, Routes
+from chordtwist.core.routes import KEPT_S, ROUTES_FEW, ROUTES_MAX, Routes
 from tests.builders import at, peer, peers
 
 
@@ -66,6 +66,13 @@ class RoutesTests(SynchronousTestCase):
         self.routes.forget(self.route)
         self.routes.forget(self.route)
         self.assertIsNone(self.routes.known(at(150), 0))
+
+    def test_old_ones_take_no_room(self) -> None:
+        """Owners that come and go, and are never looked for again, are not kept for long."""
+        for place in range(ROUTES_MAX):
+            self.routes.learn(Route(at(place), (peer(place),)), float(place))
+            self.assertLessEqual(len(self.routes), 2 * max(ROUTES_FEW, KEPT_S))
+        self.assertIsNotNone(self.routes.known(at(ROUTES_MAX - 1), ROUTES_MAX))
 
     def test_is_bounded(self) -> None:
         """With too many owners it begins afresh."""
