@@ -18,6 +18,7 @@ from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
+from chordtwist.core.puzzles import BITS_MAX
 from chordtwist.net.api_address import SOCKET_MODE
 
 T = TypeVar("T")
@@ -255,6 +256,13 @@ class LimitsSection:
         "Connections of other nodes taken per second from each address; five seconds' worth may come at once. Default"
         " 10: a TLS handshake costs 2 ms, so that is a fiftieth of a processor. Not counted with identity = address,"
         " where many nodes share one.",
+    )
+    work_bits: int = _option(
+        0,
+        values.number(0, BITS_MAX),
+        "0 to 22: bits of the puzzle that a node which this one has not dialled solves before it may join or store,"
+        " while all such nodes together ask more than questions_per_second. Each bit doubles the work; 20 are half a"
+        " second of a processor. Default 0: none, since it holds up honest newcomers too.",
     )
     stored_mib: int = _option(
         1024,

@@ -83,7 +83,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         raise StartError(f"[tls] {error}") from None
     secret = config.tls.secret.encode()
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
-    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
+    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.work_bits)
     p2p = config.dht.p2p_address
     doorstep = Doorstep(peers_endpoint(reactor, p2p), reactor)
     # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.

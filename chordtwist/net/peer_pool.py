@@ -16,6 +16,7 @@ from zope.interface import implementer
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
+from chordtwist.core.puzzles import BITS_MAX
 from chordtwist.net.bounds import Bounds, Limits, links_bound
 from chordtwist.net.doorstep import Doorstep
 from chordtwist.net.introduction import Introduction, Met
@@ -23,8 +24,9 @@ from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
 from chordtwist.net.refusals import Refusals
 from chordtwist.net.tls import Tls
+from chordtwist.net.toll import TOLLED, WORK_AGAIN_AFTER_S, Labour, Toll
 from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.wire.peer_messages import Answer, Ping, Question
+from chordtwist.wire.peer_messages import Answer, Noted, Ping, Question, Work, Worked
 
 CONNECT_WITHIN_S = 3.0
 """From the dial to the connection: one retransmission of TCP. Questions that wait for it have shorter times."""
@@ -98,8 +100,10 @@ class _Acquaintance:
         "failure",
         "heard_at",
         "key",
+        "labour",
         "links",
         "peer",
+        "work_again_at",
     )
 
     def __init__(self, peer: Peer) -> None:
@@ -113,6 +117,8 @@ class _Acquaintance:
         self.dials_failed = 0
         self.dial_again_at = 0.0
         self.failure = ""
+        self.labour: Outstanding | None = None  # what we asked and it answers when we have worked for it
+        self.work_again_at = 0.0
 
     def proved_links(self) -> list[PeerProtocol]:
         return [link for link in self.links if cast(Met, link.met).key == self.key]
@@ -182,7 +188,10 @@ class PeerPool:
         self._acquaintances: dict[bytes, _Acquaintance] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._unmet: set[PeerProtocol] = set()  # those accepted that have not said Hello
-        self._bounds = Bounds(self._policy, limits or Limits(), reactor)
+        limits = limits or Limits()
+        self._bounds = Bounds(self._policy, limits, reactor)
+        self._toll = Toll(limits.work_bits, limits.questions_per_s, reactor) if limits.work_bits else None
+        self._labour = Labour(reactor)
         self._doorstep = doorstep
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
@@ -207,6 +216,10 @@ class PeerPool:
                 self._look.cancel()
             if self._doorstep is not None:
                 self._doorstep.stop()
+            self._labour.stop()
+            for known in list(self._acquaintances.values()):
+                if known.labour is not None:
+                    known.labour.fail("this node has stopped")
             for dial in list(self._dials):
                 if dial.link is None and dial.connector is not None:
                     dial.connector.stopConnecting()
@@ -351,8 +364,43 @@ class PeerPool:
                 known.asking.send(asked)
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
-        """The node's answer."""
-        return cast(IAnswer, self._node).answer(cast(Met, link.met).peer, question)
+        """The node's answer; or what a stranger has to do first."""
+        peer = cast(Met, link.met).peer
+        if type(question) is Worked:
+            return Noted() if self._toll is None else self._toll.paid(peer, question)
+        if self._toll is not None and not self._is_proved(link):
+            work = self._toll.due(peer, question)
+            if work is not None:
+                self.refusals.tell(str(peer), "strangers ask much, and it has to work first", who=str(peer.id))
+                return work
+        return cast(IAnswer, self._node).answer(peer, question)
+
+    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Work) -> None:
+        """A peer that we ask wants work of us first: work, and ask it again."""
+        peer = cast(Met, link.met).peer
+        known = self._acquaintance(peer)
+        now = self._clock.seconds()
+        is_too_much = work.bits > BITS_MAX or (known.labour is None and now < known.work_again_at)
+        if is_too_much or type(asked[1]) not in TOLLED:
+            asked[2].errback(Unreachable(peer, "it asks for more work than we do for a peer"))
+            return
+        if known.labour is None:
+            known.labour = Outstanding(peer, self._clock, lambda request_id: None)
+            known.work_again_at = now + WORK_AGAIN_AFTER_S
+            self._labour.work(work, lambda number: self._has_worked(known, work, number))
+        known.labour.add(id(asked[2]), asked)
+
+    def _has_worked(self, known: _Acquaintance, work: Work, number: int | None) -> None:
+        waiting, known.labour = cast(Outstanding, known.labour), None
+        link = known.asking
+        if link is None or number is None:
+            known.work_again_at = 0.0
+            waiting.fail("the link ended, or no solution was found, while we worked for it")
+            return
+        # What stands behind it on the link is answered after it.
+        link.ask(Worked(work.puzzle, number)).addErrback(lambda failure: failure.trap(ChordtwistError))
+        for asked in waiting.take_all():
+            link.send(asked)
 
     def wait_s(self, link: PeerProtocol) -> float:
         """How long the node at the other end has to wait, since it asked too much."""

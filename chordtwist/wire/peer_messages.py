@@ -488,6 +488,31 @@ class StoredAll(Answer, frozen=True):
     refused: Annotated[list[U16], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
 
 
+# What a busy node asks of strangers
+
+Puzzle = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
+
+
+class Work(Answer, frozen=True):
+    """Instead of an answer: strangers ask much at present, and the sender is one. It solves the puzzle
+    (`core.puzzles`), shows the solution in a `Worked`, and asks again.
+    """
+
+    kind: ClassVar[int] = 60
+
+    bits: U8
+    puzzle: Puzzle
+
+
+class Worked(Question, frozen=True):
+    """The solution; `Noted`, or another `Work` when it is none, or not any more."""
+
+    kind: ClassVar[int] = 61
+
+    puzzle: Puzzle
+    number: U64
+
+
 MESSAGES: tuple[type[Message], ...] = (
     Hello,
     Goodbye,
@@ -527,6 +552,8 @@ MESSAGES: tuple[type[Message], ...] = (
     HandedOver,
     StoreAll,
     StoredAll,
+    Work,
+    Worked,
 )
 BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
 """Size limits by kind, as `FrameReader` takes them."""

@@ -90,6 +90,7 @@ class Fleet:
     """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`.
 
     @ivar tls_options: of the nodes that are started from now on, besides the mode.
+    @ivar limits: of the same.
     """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
@@ -98,6 +99,7 @@ class Fleet:
         self._dht = dict(dht or {})
         self._tls = tls
         self.tls_options: dict[str, object] = {}
+        self.limits: Mapping[str, object] = {}
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -141,7 +143,8 @@ class Fleet:
         if options.get("state_dir"):
             lines.append(f"state_dir = {self.folder / f'state-{number}'}")
         tls = [f"{key} = {value}" for key, value in self.tls_options.items()]
-        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", *tls, ""]))
+        limits = [f"{key} = {value}" for key, value in self.limits.items()]
+        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", *tls, "[limits]", *limits, ""]))
         return config
 
     def _run(self, number: int, command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -7,13 +7,14 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.puzzles import search
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import (
     Announce,
@@ -21,6 +22,7 @@ from chordtwist.wire.peer_messages import (
     GetTable,
     JoinFailure,
     JoinRequest,
+    Noted,
     Notified,
     Notify,
     Ping,
@@ -29,6 +31,8 @@ from chordtwist.wire.peer_messages import (
     Store,
     Stored,
     TableIs,
+    Work,
+    Worked,
     encode,
 )
 from tests.live.fleet import API_PORT, Fleet, value_of
@@ -50,11 +54,13 @@ class HostileTestCase(SynchronousTestCase):
 
     tls = "open"
     nodes: tuple[int, ...] = (1, 2, 3)
+    limits: Mapping[str, object] = {}
 
     def setUp(self) -> None:
         """Start the ring."""
         self.fleet = Fleet(tls=self.tls, prefix=PREFIX)
         self.addCleanup(self.fleet.close)
+        self.fleet.limits = self.limits
         self.fleet.start(self.nodes)
         self.fleet.wait_for_ring(30)
         self.node = self.fleet.host(1)
@@ -372,3 +378,28 @@ class ClientTests(HostileTestCase):
         self.assertEqual(500, still_open(connections))
         for connection in connections:
             connection.close()
+
+
+class WorkTests(HostileTestCase):
+    """A node that makes strangers work when they ask much."""
+
+    limits = {"work_bits": 10, "questions_per_second": 100}  # noqa: RUF012 -- read only
+
+    def test_stranger_works(self) -> None:
+        """When strangers store much, each is set a puzzle of its own; who solves it may store on, others may not."""
+        stored = [Store(RecordBody(sha256(b"%d" % n).digest(), b"v", 0, 1, b"", 60_000, 4), 1) for n in range(550)]
+        one, other = self.peer(131), self.peer(132)
+        for peer in (one, other):
+            peer.introduce()
+            peer.ask_all(stored)
+        work, others_work = one.ask(stored[0]), other.ask(stored[0])
+        assert isinstance(work, Work) and isinstance(others_work, Work)
+        solution = search(work.puzzle, work.bits, 0, 1 << 20)
+        assert solution is not None
+        worked = Worked(work.puzzle, solution)
+        self.assertEqual(others_work, other.ask(worked))
+        self.assertEqual(Noted(), one.ask(worked))
+        self.assertNotIsInstance(one.ask(stored[0]), Work)
+        self.assertIsInstance(other.ask(stored[0]), Work)
+        self.assertEqual(1, len([line for line in self.lines_about(131) if "has to work first" in line]))
+        self.assert_untouched()
