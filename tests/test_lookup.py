@@ -18,13 +18,12 @@ def drive(lookup: Lookup, tables: dict[int, Table], silent: Iterable[int] = ()) 
     """Answer everything a lookup asks; places in the order in which they were asked."""
     asked = []
     gone = peers(*silent)
-    while chosen := lookup.next_peers(0):
-        for one in chosen:
-            asked += places([one])
-            if one in gone:
-                lookup.unreachable(one)
-            else:
-                lookup.answered(tables[places([one])[0]])
+    while chosen := lookup.next_peer():
+        asked += places([chosen])
+        if chosen in gone:
+            lookup.unreachable(chosen)
+        else:
+            lookup.answered(tables[places([chosen])[0]])
     return asked
 
 
@@ -44,7 +43,7 @@ class LookupTests(SynchronousTestCase):
     def test_nobody(self) -> None:
         """A search that knows nobody is done, and has found nothing."""
         self.assertTrue(self.lookup.done)
-        self.assertEqual(self.lookup.next_peers(0), [])
+        self.assertIsNone(self.lookup.next_peer())
         self.assertIsNone(self.lookup.route(3))
 
     def test_one_contact(self) -> None:
@@ -57,15 +56,15 @@ class LookupTests(SynchronousTestCase):
     def test_owners_own_word(self) -> None:
         """It is done only when the owner itself has shown that the position is its own."""
         self.lookup.hear(peers(30))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.answered(self.tables[30])
         self.assertEqual(self.lookup.owner, peer(40))
         self.assertFalse(self.lookup.done)
         self.assertIsNone(self.lookup.route(3))
-        self.assertIn(peer(40), self.lookup.next_peers(0))
+        self.assertEqual(self.lookup.next_peer(), peer(40))
         self.lookup.answered(self.tables[40])
         self.assertTrue(self.lookup.done)
-        self.assertEqual(self.lookup.next_peers(0), [])
+        self.assertIsNone(self.lookup.next_peer())
 
     def test_position_of_a_member(self) -> None:
         """A member owns its own position."""
@@ -77,7 +76,7 @@ class LookupTests(SynchronousTestCase):
     def test_nearer_owner(self) -> None:
         """An owner whose predecessor lies at or behind the position is none: the predecessor is asked."""
         self.lookup.hear(peers(50))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.answered(self.tables[50])
         self.assertEqual((self.lookup.owner, self.lookup.done), (peer(40), False))
 
@@ -97,7 +96,7 @@ class LookupTests(SynchronousTestCase):
 
     def test_hops_and_questions(self) -> None:
         """Hops count the tables one behind another up to the one that named the owner; questions count all."""
-        self.lookup = Lookup(at(35), in_flight=1)
+        self.lookup = Lookup(at(35))
         self.lookup.know(self.tables[60])
         self.assertEqual(drive(self.lookup, self.tables), [20, 40])
         route = self.lookup.route(3)
@@ -123,43 +122,36 @@ class LookupTests(SynchronousTestCase):
         """Peers nearest before the position are asked first."""
         self.lookup = Lookup(at(35))
         self.lookup.hear(peers(10, 30, 50, 20, 60))
-        self.assertEqual(places(self.lookup.next_peers(0)), [30, 20, 10])
-
-    def test_in_flight(self) -> None:
-        """Never more than three questions are under way."""
-        self.lookup.hear(peers(10, 20, 50, 60))
-        self.assertEqual(len(self.lookup.next_peers(1)), 2)
-        self.assertEqual(self.lookup.next_peers(3), [])
+        self.assertEqual([self.lookup.next_peer() for _ in range(3)], [*peers(30, 20, 10)])
 
     def test_nobody_twice(self) -> None:
         """Nobody is asked twice."""
         self.lookup.hear(peers(10, 20))
-        self.lookup.next_peers(0)
-        self.assertEqual(self.lookup.next_peers(0), [])
+        self.assertEqual([self.lookup.next_peer() for _ in range(3)], [*peers(20, 10), None])
         self.lookup.hear(peers(20, 10))
-        self.assertEqual(self.lookup.next_peers(0), [])
+        self.assertIsNone(self.lookup.next_peer())
 
     def test_nothing_from_farther_away(self) -> None:
         """Behind a peer that has answered nobody farther from the position is asked: it has named nearer ones."""
-        self.lookup = Lookup(at(35), in_flight=1)
+        self.lookup = Lookup(at(35))
         self.lookup.hear(peers(10, 60, 50))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.answered(table(10, (20, 30), 60))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.answered(table(30, (41, 50), 20))
-        self.assertEqual(places(self.lookup.next_peers(0)), [41])
-        self.assertEqual(self.lookup.next_peers(0), [])
+        self.assertEqual(self.lookup.next_peer(), peer(41))
+        self.assertIsNone(self.lookup.next_peer())
 
     def test_behind_the_position(self) -> None:
         """A peer behind the position that no list has named is not taken for the owner while a nearer one before the
         position may be found.
         """
-        self.lookup = Lookup(at(35), in_flight=2)
+        self.lookup = Lookup(at(35))
         self.lookup.hear(peers(10, 60))
-        self.assertEqual(places(self.lookup.next_peers(0)), [10, 60])
-        self.lookup = Lookup(at(35), in_flight=1)
+        self.assertEqual([self.lookup.next_peer() for _ in range(2)], [*peers(10, 60)])
+        self.lookup = Lookup(at(35))
         self.lookup.know(table(10, (20, 30), 60, fingers=(50,)))
-        self.assertEqual(places(self.lookup.next_peers(0)), [30])
+        self.assertEqual(self.lookup.next_peer(), peer(30))
 
     def test_silent_peer(self) -> None:
         """A silent peer is passed over: the next best is asked."""
@@ -177,11 +169,11 @@ class LookupTests(SynchronousTestCase):
     def test_silent_owner_needs_the_member_before(self) -> None:
         """Then the nearest member before the position must have shown its table first: it may know somebody nearer."""
         self.lookup.hear(peers(40, 50))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.unreachable(peer(40))
         self.lookup.answered(self.tables[50])
         self.assertFalse(self.lookup.done)
-        self.assertEqual(places(self.lookup.next_peers(0))[0], 10)
+        self.assertEqual(self.lookup.next_peer(), peer(10))
 
     def test_owner_and_next_silent(self) -> None:
         """Two members that died together are passed over together."""
@@ -224,7 +216,7 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual((self.lookup.before, self.lookup.predecessor), (peer(30), None))
         self.lookup.unreachable(peer(30))
         self.assertEqual(self.lookup.before, peer(20))
-        self.lookup.next_peers(0)
+        self.lookup.next_peer()
         self.lookup.answered(self.tables[20])
         self.lookup.unreachable(peer(20))
         self.assertEqual(self.lookup.before, peer(10))
@@ -236,11 +228,11 @@ class LookupTests(SynchronousTestCase):
 
     def test_led_around(self) -> None:
         """A chain of tables that always name one more peer ends: nobody is asked `HOPS_MAX` questions deep."""
-        self.lookup = Lookup(at(60_000), in_flight=1)
+        self.lookup = Lookup(at(60_000))
         self.lookup.hear(peers(1))
         asked = 0
-        while chosen := self.lookup.next_peers(0):
-            place = places(chosen)[0]
+        while chosen := self.lookup.next_peer():
+            place = places([chosen])[0]
             self.lookup.answered(table(place, (), place - 1, fingers=(place + 1,)))
             asked += 1
         self.assertEqual(asked, HOPS_MAX)
@@ -251,7 +243,7 @@ class WholeRingLookupTests(SynchronousTestCase):
 
     def test_from_outside(self) -> None:
         """A stranger with one contact finds the owner with two questions."""
-        lookup = Lookup(at(35), in_flight=1)
+        lookup = Lookup(at(35))
         lookup.hear(peers(50))
         self.assertEqual(drive(lookup, whole_ring(10, 20, 30, 40, 50)), [50, 40])
 

@@ -169,13 +169,13 @@ class ChordPaperTests(SynchronousTestCase):
         """When a finger does not answer, the lookup proceeds with the next best: the finger, or the entry of the list,
         that precedes it (Chord, IV-E.3).
         """
-        lookup = Lookup(at(1000), in_flight=1)
+        lookup = Lookup(at(1000))
         lookup.know(table(10, (20, 30), predecessor=5, fingers=(300, 900)))
-        self.assertEqual(lookup.next_peers(0), [peer(900)])
+        self.assertEqual(lookup.next_peer(), peer(900))
         lookup.unreachable(peer(900))
-        self.assertEqual(lookup.next_peers(0), [peer(300)])
+        self.assertEqual(lookup.next_peer(), peer(300))
         lookup.unreachable(peer(300))
-        self.assertEqual(lookup.next_peers(0), [peer(30)])
+        self.assertEqual(lookup.next_peer(), peer(30))
 
     def test_successor_list_replaces_a_failed_successor(self) -> None:
         """If the successor has failed, the node replaces it with the first live entry of its list (Chord, IV-E.3)."""

@@ -50,11 +50,11 @@ class SearchTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(self.begin()), self.lookup)
         self.assertEqual(self.found(), [])
 
-    def test_never_more_than_three(self) -> None:
-        """Not more than three questions are under way while they are answered."""
+    def test_one_at_a_time(self) -> None:
+        """While a peer may yet answer in time nobody else is asked, however many are known."""
         self.begin(20, 30, 40, 50, 60)
         self.scene.advance(0.055)
-        self.assertEqual(self.asked(), [40, 50, 60])
+        self.assertEqual(self.asked(), [60])
 
     def test_no_timer_left(self) -> None:
         """When it has ended it leaves no timer behind."""
@@ -71,13 +71,30 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(self.found(), [70, 80, 20])
 
     def test_impatient(self) -> None:
-        """Three silent peers keep their places for `PATIENCE_S`; then others are asked, before a time limit ends."""
+        """For a silent peer it waits `PATIENCE_S`; then the next is asked, before a time limit ends."""
         self.scene.silence(40, 50, 60)
         self.begin(40, 50, 60, 20, 30)
-        self.scene.advance(PATIENCE_S - 0.02)
+        self.scene.advance(3 * PATIENCE_S - 0.02)
         self.assertEqual(self.asked(), [])
         self.scene.advance(0.2)
-        self.assertEqual(self.asked(), [20, 30])
+        self.assertEqual(self.asked(), [30])
+
+    def test_patience_begins_anew(self) -> None:
+        """Each question has all of `PATIENCE_S`, however long the one before it took."""
+        late: dict[Peer, Deferred[Table]] = {}
+
+        def fetch(whom: Peer) -> Deferred[Table]:
+            late[whom] = Deferred()
+            return late[whom]
+
+        self.lookup.hear(peers(20, 30))
+        search(self.lookup, fetch, self.scene.link.clock)
+        self.scene.advance(PATIENCE_S - 0.01)
+        late[peer(30)].callback(RING[30])
+        self.scene.advance(PATIENCE_S - 0.01)
+        self.assertEqual(places(late), [30, 50])
+        self.scene.advance(0.01)
+        self.assertEqual(places(late), [30, 50, 40])
 
     def test_late_answer_counts(self) -> None:
         """An answer that comes after our patience has ended still counts."""
@@ -91,7 +108,7 @@ class SearchTests(SynchronousTestCase):
         """When all are silent it ends, bounded by their time limits, with nothing."""
         self.scene.silence(*RING)
         searched = self.begin(20, 30, 40)
-        self.scene.advance(1.1)
+        self.scene.advance(2 * PATIENCE_S + 1.1)
         self.successResultOf(searched)
         self.assertEqual(self.found(), [])
         self.assertEqual(self.scene.link.clock.calls, 0)
@@ -112,8 +129,9 @@ class SearchTests(SynchronousTestCase):
             late[whom] = Deferred()
             return late[whom]
 
-        self.lookup.hear(peers(70, 60, 50))
+        self.lookup.hear(peers(60, 50))
         searched = search(self.lookup, fetch, self.scene.link.clock)
+        self.scene.advance(PATIENCE_S)
         late[peer(60)].callback(RING[60])
         late[peer(70)].callback(RING[70])
         self.successResultOf(searched)
@@ -128,8 +146,9 @@ class SearchTests(SynchronousTestCase):
             late[whom] = Deferred()
             return late[whom]
 
-        self.lookup.hear(peers(70, 60, 50))
+        self.lookup.hear(peers(60, 50))
         searched = search(self.lookup, fetch, self.scene.link.clock)
+        self.scene.advance(PATIENCE_S)
         late[peer(60)].callback(RING[60])
         late[peer(70)].callback(RING[70])
         self.successResultOf(searched)

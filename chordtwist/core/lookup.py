@@ -15,9 +15,6 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
 from chordtwist.core.table import Table
 
-IN_FLIGHT = 3
-"""Questions a lookup has under way: one silent peer holds nothing up (alpha in Kademlia, section 2.3)."""
-
 HOPS_MAX = 48
 """A search that needs more is being led around: log2 of the largest ring anybody has seen is below 25."""
 
@@ -46,15 +43,14 @@ class Route:
 class Lookup:
     """One lineage of a search for the owner of `position`.
 
-    Start it with `know`, `hear` or both; ask `next_peers` whom to ask now; tell it what came of that with `answered`
+    Start it with `know`, `hear` or both; ask `next_peer` whom to ask now; tell it what came of that with `answered`
     and `unreachable`; stop when `done`.
     """
 
-    def __init__(self, position: RingId, excluded: Peer | None = None, in_flight: int = IN_FLIGHT) -> None:
+    def __init__(self, position: RingId, excluded: Peer | None = None) -> None:
         """@param excluded: a peer that must not be met on the way: ourselves, while we look for our own place."""
         self.position = position
         self.questions = 0
-        self._in_flight = in_flight
         self._depth: dict[Peer, int] = {} if excluded is None else {excluded: 0}
         self._asked: dict[Peer, None] = {}
         self._gone: dict[Peer, None] = {}
@@ -121,18 +117,24 @@ class Lookup:
         # nearest member before the position decides.
         return self.predecessor is not None
 
-    def next_peers(self, pending: int) -> list[Peer]:
-        """Whom to ask now, while `pending` questions are under way. Nobody is chosen twice."""
-        room = self._in_flight - pending
-        if room <= 0 or self.done:
-            return []
-        chosen: list[Peer] = []
-        owner = self.owner
-        if owner is not None and owner not in self._asked and (owner in self._listed or self.predecessor is not None):
-            # A successor list spans the position, so this is the owner, or knows it: its predecessor is.
-            chosen.append(owner)
+    def next_peer(self) -> Peer | None:
+        """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice."""
+        if self.done:
+            return None
+        chosen = self.owner
+        # A successor list that spans the position names its owner, or a peer that knows it: its predecessor is.
+        if chosen in self._asked or not (chosen in self._listed or self.predecessor is not None):
+            chosen = self._next_before()
+        if chosen is not None:
+            self._asked[chosen] = None
+            self.questions += 1
+        return chosen
+
+    def _next_before(self) -> Peer | None:
+        """The nearest peer before the position that can be asked, and may know a nearer one."""
         passed = []
-        while self._before and len(chosen) < room:
+        chosen = None
+        while self._before and chosen is None:
             entry = heappop(self._before)
             peer = entry[2]
             if peer in self._gone:
@@ -141,13 +143,10 @@ class Lookup:
             if peer in self._tables:
                 # What stands farther away knows nothing nearer than this one has named.
                 break
-            if peer not in self._asked and self._depth[peer] < HOPS_MAX and peer not in chosen:
-                chosen.append(peer)
+            if peer not in self._asked and self._depth[peer] < HOPS_MAX:
+                chosen = peer
         for entry in passed:
             heappush(self._before, entry)
-        for peer in chosen:
-            self._asked[peer] = None
-        self.questions += len(chosen)
         return chosen
 
     def route(self, entries_max: int) -> Route | None:

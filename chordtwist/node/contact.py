@@ -121,7 +121,7 @@ class Contact:
             if look:
                 await deferLater(self._clock, LOOK_AGAIN_S)
             try:
-                before = await self._joining.find_place([met], in_flight=1)
+                before = await self._joining.find_place([met])
             except Unreachable:
                 return None
             self._lost.pop(met, None)

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from chordtwist.core.errors import Refused, Unreachable
-from chordtwist.core.lookup import IN_FLIGHT, Lookup
+from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
@@ -85,15 +85,14 @@ class Joining:
                 await deferLater(self._clock, PAUSE_MIN_S + (longest_s - PAUSE_MIN_S) * self._rng.random())
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
 
-    async def find_place(self, contacts: Iterable[Peer], in_flight: int = IN_FLIGHT) -> Table:
+    async def find_place(self, contacts: Iterable[Peer]) -> Table:
         """The table of the member before our own place, in the ring of `contacts`; it may name an earlier incarnation
         of ourselves.
 
-        @param in_flight: questions under way at a time.
         @raise Unreachable: nobody there can be asked.
         """
         me = self._routing.me
-        lookup = Lookup(me.id, excluded=me, in_flight=in_flight)
+        lookup = Lookup(me.id, excluded=me)
         lookup.hear(contacts)
         await search(lookup, self._tables.fetch, self._clock)
         while (peer := lookup.before) is not None:

@@ -691,7 +691,7 @@ class Node:
             except Unreachable:
                 routing.set_finger(k, None)
         try:
-            route = await self._search(finger_start(self.me.id, k), in_flight=1)
+            route = await self._search(finger_start(self.me.id, k))
         except Unreachable:
             return False
         return routing.set_finger(k, route.owner)
@@ -705,8 +705,8 @@ class Node:
     def find(self, position: RingId) -> Deferred[Route]:
         return Deferred.fromCoroutine(self._search(position))
 
-    async def _search(self, position: RingId, in_flight: int = 3) -> Route:
-        lookup = Lookup(position, excluded=None if self.is_member else self.me, in_flight=in_flight)
+    async def _search(self, position: RingId) -> Route:
+        lookup = Lookup(position, excluded=None if self.is_member else self.me)
         if self.is_member:
             lookup.know(self.statements.table)
         else:

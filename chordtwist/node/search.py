@@ -13,9 +13,9 @@ from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 
-PATIENCE_S = 0.3
-"""After so long a question no longer holds a place among those in flight, so that the next-best peer is asked: two
-round trips on a bad WAN. Its answer still counts when it comes."""
+PATIENCE_S = 0.2
+"""After so long the next-best peer is asked as well: a round trip on a bad WAN. A later answer still counts. Three at a
+time from the beginning (alpha in Kademlia, section 2.3) take a fifth off a lookup's time, and twice the questions."""
 
 
 def search(lookup: Lookup, fetch: Callable[[Peer], Deferred[Table]], clock: IReactorTime) -> Deferred[Lookup]:
@@ -31,45 +31,46 @@ class _Search:
         self._lookup = lookup
         self._fetch = fetch
         self._clock = clock
-        self._pending: dict[Peer, bool] = {}
-        """Peers asked and not answered; True while they hold a place among those in flight."""
+        self._pending: dict[Peer, None] = {}
+        """Peers asked and not answered."""
+        self._is_patient = False
+        """Whether one of them was asked so lately that nobody else is asked meanwhile."""
         self._impatience: IDelayedCall | None = None
         self._proceed()
 
     def _proceed(self) -> None:
         lookup = self._lookup
-        while not self.ended.called:
-            peers = lookup.next_peers(sum(self._pending.values()))
-            if not peers:
-                break
-            for peer in peers:
-                self._pending[peer] = True
-            for peer in peers:
-                self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
-        if self.ended.called:
-            return
-        if lookup.done or not self._pending:
-            if self._impatience is not None and self._impatience.active():
+        while not self._is_patient and (peer := lookup.next_peer()) is not None:
+            self._is_patient = True
+            self._pending[peer] = None
+            if self._impatience is None:
+                self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)
+            else:
+                self._impatience.reset(PATIENCE_S)
+            self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
+        if not self.ended.called and (lookup.done or not self._pending):
+            if self._impatience is not None:
                 self._impatience.cancel()
-            self._impatience = None
             self.ended.callback(lookup)
-        elif self._impatience is None:
-            self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._impatience = None
-        self._pending = dict.fromkeys(self._pending, False)
+        self._is_patient = False
         self._proceed()
 
     def _answered(self, table: Table) -> None:
-        self._pending.pop(table.peer, None)
         if not self.ended.called:
+            self._over(table.peer)
             self._lookup.answered(table)
             self._proceed()
 
     def _silent(self, failure: Failure, peer: Peer) -> None:
         failure.trap(Unreachable, CancelledError)
-        self._pending.pop(peer, None)
         if not self.ended.called:
+            self._over(peer)
             self._lookup.unreachable(peer)
             self._proceed()
+
+    def _over(self, peer: Peer) -> None:
+        del self._pending[peer]
+        self._is_patient = False

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from twisted.internet.task import deferLater
 
-from chordtwist.core.lookup import IN_FLIGHT
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 from chordtwist.node.joining import Joining, StartOver
@@ -81,8 +80,8 @@ class _JoiningLate(Joining):
 
 
 class _JoiningReadsOnce(_JoiningLate):
-    async def find_place(self, contacts: Iterable[Peer], in_flight: int = IN_FLIGHT) -> Table:
-        self.__dict__["first"] = first = await super().find_place(contacts, in_flight)
+    async def find_place(self, contacts: Iterable[Peer]) -> Table:
+        self.__dict__["first"] = first = await super().find_place(contacts)
         return first
 
     async def _fetch(self, peer: Peer) -> Table:
