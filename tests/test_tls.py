@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import ClientFactory, Protocol
@@ -39,7 +39,7 @@ from chordtwist.net.certificates import (
 )
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import CHECK_AGAIN_EVERY_LOOKS, LOOK_EVERY_S, PeerPool
-from chordtwist.net.tls import LOOK_AGAIN_EVERY_S, SESSIONS_MAX, CredentialFiles, Credentials, Tls
+from chordtwist.net.tls import CANNOT_BE_READ, LOOK_AGAIN_EVERY_S, SESSIONS_MAX, CredentialFiles, Credentials, Tls
 from chordtwist.wire.peer_messages import Answer, Ping, Pong
 from tests import contracts
 from tests.memory_network import MemoryNetwork, MemoryReactor
@@ -261,6 +261,30 @@ class OpenTests(TlsTestCase):
         one = self.host(1)
         self.connect_tls("127.0.0.9", one, SSL.Context(SSL.TLS_METHOD))
         self.assertEqual(self.logged, ["it shows no certificate"])
+
+    def test_unreadable_certificate(self) -> None:
+        """A certificate that OpenSSL takes, and of which nobody else makes sense, is refused; nothing breaks."""
+        key = load_key(KEY)
+        begun = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).serial_number(5)
+        begun = begun.public_key(key.public_key()).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+        service = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7"), b"\x16\x04_dht")
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.9")), service])
+        der = begun.add_extension(names, critical=False).sign(key, SHA256()).public_bytes(Encoding.DER)
+        for number, (written, instead) in enumerate(
+            (
+                (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06"),  # version 7
+                (b"\x87\x04\x7f\x00\x00\x09", b"\x81\x04\xff\x00\x00\x09"),  # an e-mail address of odd bytes
+                (b"\x16\x04_dht", b"\x30\x04_dht"),  # a name of no concern here, in parts that are none
+            ),
+            1,
+        ):
+            self.assertEqual(1, der.count(written), written)
+            context = SSL.Context(SSL.TLS_METHOD)
+            context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, der.replace(written, instead)))
+            context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, KEY))
+            self.connect_tls("127.0.0.9", self.host(number), context)
+            self.assertEqual([CANNOT_BE_READ] * number, self.logged)
+            self.assertEqual(self.network.links(), [])
 
     def test_older_tls(self) -> None:
         """Who speaks TLS 1.2 is refused."""

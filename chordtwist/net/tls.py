@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
-from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_ip_address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -46,6 +45,19 @@ SESSIONS_MAX = 4096
 _SELF_SIGNED, _EXPIRED, _NOT_YET = 18, 10, 9
 _UNKNOWN_ISSUER = frozenset((18, 19, 20, 21))
 """OpenSSL's numbers (X509_V_ERR_...)."""
+
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises, when it is asked for some part, at certificates that OpenSSL lets pass. Nobody signs those
+of an open network but their owners, so strangers show whatever bytes they like."""
+
+CANNOT_BE_READ = "its certificate cannot be read"
+NOT_THE_AUTHORITYS = "its certificate is not of this network's authority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +137,26 @@ class Tls:
 
         @raise Refused: it is not to be talked to, and why.
         """
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        if certificate is None:
-            raise Refused("it shows no certificate")
-        self._terms.check(certificate, self._now())
+        try:
+            certificate = connection.get_peer_certificate(as_cryptography=True)
+            if certificate is None:
+                raise Refused("it shows no certificate")
+            self._terms.check(certificate, self._now())
+            certificate.extensions  # noqa: B018 -- read here for the first time
+        except UNREADABLE:
+            raise Refused(CANNOT_BE_READ) from None
         try:
             address = subject_address(certificate)
-            verify_ip_address(connection, host)
         except ValueError as error:
             raise Refused(f"it shows {error}") from None
-        except (VerificationError, CertificateError):
-            raise Refused(f"its certificate is for {address} and not for {host}") from None
+        try:
+            verify_ip_address(connection, host)
+        except Exception:
+            # Not its own errors alone: it reads names that do not matter here as well, each kind with another parser.
+            is_its = address == canonical_ip(host)
+            raise Refused(
+                CANNOT_BE_READ if is_its else f"its certificate is for {address} and not for {host}"
+            ) from None
         return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
     def remember(self, connection: SSL.Connection, dialled: tuple[str, int]) -> None:
@@ -251,7 +272,7 @@ class _Terms:
             raise Refused(f"its certificate begins on {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
         if self._authorities:
             if not any(_is_issued_by(certificate, authority, now) for authority in self._authorities):
-                raise Refused("its certificate is not of this network's authority")
+                raise Refused(NOT_THE_AUTHORITYS)
             if certificate.serial_number in self._revoked:
                 raise Refused("its certificate was revoked")
 
@@ -275,7 +296,7 @@ class _Terms:
             return True
         if error == _SELF_SIGNED and depth == 0 and not self._authorities:
             return True
-        connection.get_app_data().why = _words(error, shown)
+        connection.get_app_data().why = words_for(error, shown, bool(self._authorities))
         return False
 
 
@@ -310,18 +331,22 @@ def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate, no
         return False
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, TypeError, InvalidSignature):
         return False
     return True
 
 
-def _words(error: int, shown: crypto.X509) -> str:
-    if error == _EXPIRED:
-        return f"its certificate expired on {shown.to_cryptography().not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-    if error == _NOT_YET:
-        return f"its certificate begins on {shown.to_cryptography().not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+def words_for(error: int, shown: crypto.X509, is_closed: bool) -> str:
+    """What OpenSSL has against a certificate, in a closed network or an open one."""
+    try:
+        if error == _EXPIRED:
+            return f"its certificate expired on {shown.to_cryptography().not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if error == _NOT_YET:
+            return f"its certificate begins on {shown.to_cryptography().not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    except UNREADABLE:
+        return CANNOT_BE_READ
     if error in _UNKNOWN_ISSUER:
-        return "its certificate is not of this network's authority"
+        return NOT_THE_AUTHORITYS if is_closed else "its certificate is not signed by itself"
     return f"its certificate does not serve (X.509 error {error})"
 
 

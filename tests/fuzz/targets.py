@@ -1,4 +1,4 @@
-"""The parsers that read strangers' bytes, each behind one function that takes any bytes and has to come back.
+"""The parsers of strangers' bytes, and of a disk's, each behind one function that takes any bytes and has to come back.
 
 A target raises when the parser does what it never may: an error that is not in its documents, another meaning for the
 same bytes cut differently, more bytes held than its bound, a message that does not survive being written and read.
@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
+from twisted.internet.task import Clock
 
 from chordtwist.app.config import ConfigurationError, read_text
 from chordtwist.core.errors import Malformed, Refused
@@ -29,8 +39,12 @@ from chordtwist.core.signed import (
 )
 from chordtwist.core.signed import Standing as NodeStanding
 from chordtwist.core.table import Table
+from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
 from chordtwist.net.introduction import Introduction
+from chordtwist.net.tls import Credentials, Tls, words_for
 from chordtwist.node.record_bodies import body_of, kept_from
+from chordtwist.storage.layout import glance, pack, unpack
+from chordtwist.storage.state import _number, _peers, _seed
 from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
@@ -195,6 +209,69 @@ def feed_configuration(raw: bytes) -> None:
         read_text(raw.decode("utf-8-sig"), "node.ini", FOLDER)
 
 
+# What strangers show, and what disks give back
+
+
+class Showing:
+    """As much of a TLS session as is looked at: whoever shows that certificate."""
+
+    def __init__(self, shown: crypto.X509) -> None:
+        self._shown = shown
+
+    def get_peer_certificate(self, *, as_cryptography: bool = False) -> crypto.X509 | x509.Certificate:
+        """`SSL.Connection.get_peer_certificate`."""
+        return self._shown.to_cryptography() if as_cryptography else self._shown
+
+    def export_keying_material(self, label: bytes, length: int, context: bytes) -> bytes:
+        """`SSL.Connection.export_keying_material`."""
+        return bytes(length)
+
+
+def feed_certificates(raw: bytes) -> None:
+    """The certificate of whoever is at the other end of a link, DER; OpenSSL has read it before we do."""
+    try:
+        shown = crypto.load_certificate(crypto.FILETYPE_ASN1, raw)
+    except crypto.Error:
+        return
+    session: Any = Showing(shown)
+    for tls in (_OPEN, _CLOSED):
+        with suppress(Refused):
+            tls.check(session, OTHER.host)
+    for error in (9, 10, 18, 99):
+        words_for(error, shown, is_closed=True)
+
+
+def _tls(credentials: Credentials) -> Tls:
+    return Tls(credentials, ME.host, lambda: _NOW, Clock())
+
+
+_NOW = datetime.now(UTC)
+_KEY, _AUTHORITY_KEY = make_key(), make_key()
+_AUTHORITY = make_authority(_AUTHORITY_KEY, "fuzz", _NOW)
+_OPEN = _tls(Credentials(self_signed(_KEY, ME.host, _NOW), _KEY))
+_CLOSED = _tls(Credentials(issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, ME.host, _NOW), _KEY, _AUTHORITY))
+
+
+def feed_state_files(raw: bytes) -> None:
+    """The small files of the state directory."""
+    for parse in (_number, _seed, lambda given: _peers(given, IDENTITY)):
+        with suppress(ValueError):
+            parse(raw)
+
+
+def feed_records_on_disk(raw: bytes) -> None:
+    """A record as the store keeps it."""
+    key, view = bytes(32), memoryview(raw)
+    try:
+        entry, value_bytes = glance(key, view, NOW_MS)
+        kept = unpack(entry, view, NOW_MS)
+    except ValueError:
+        return
+    assert value_bytes <= len(raw), "a value longer than all of it"
+    written = memoryview(pack(kept, NOW_MS))
+    assert unpack(glance(key, written, NOW_MS)[0], written, NOW_MS) == kept, "written, it reads otherwise"
+
+
 # Where the search begins
 
 
@@ -286,6 +363,43 @@ def configuration_seeds() -> list[bytes]:
     return [*shipped, *bare, *odd]
 
 
+@cache
+def certificate_seeds() -> list[bytes]:
+    """Those of open and closed networks, an authority's, and one that has all sorts of names."""
+    names = [
+        x509.IPAddress(ip_address(OTHER.host)),
+        x509.DNSName("node.example"),
+        x509.UniformResourceIdentifier("dht://node.example"),
+        x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7"), b"\x16\x09_dht.node"),
+    ]
+    key = load_key(_KEY)
+    begun = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).serial_number(5)
+    begun = begun.public_key(key.public_key()).not_valid_before(_NOW).not_valid_after(_NOW + SELF_SIGNED_FOR)
+    named = begun.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, SHA256())
+    pems = [
+        self_signed(_KEY, OTHER.host, _NOW),
+        self_signed(_KEY, THIRD.host, _NOW),
+        issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, OTHER.host, _NOW),
+        _AUTHORITY,
+        named.public_bytes(Encoding.PEM),
+    ]
+    whole = [x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER) for pem in pems]
+    odd = [der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06") for der in whole]
+    return [*whole, *odd]
+
+
+def state_file_seeds() -> list[bytes]:
+    """Each of them."""
+    return [b"1\n", b"1700000000000      \n", bytes(range(32)).hex().encode() + b"\n", b'["192.0.2.1:6401","[::1]:1"]']
+
+
+def record_on_disk_seeds() -> list[bytes]:
+    """A record of each kind, and a stub of each."""
+    kept = [kept_from(body, NOW_MS, LIFE_MS_MAX) for body in (_RECORD, _SIGNED)]
+    stubs = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, LIFE_MS_MAX)]
+    return [pack(one, NOW_MS) for one in (*kept, *stubs)]
+
+
 _RECORD = wire.RecordBody(bytes(32), b"value", 0, 1, OTHER.packed, 1000, 4)
 _WIRE_SEAL = wire.Seal(bytes(32), b"salt", 7, bytes(64))
 _SIGNED = wire.RecordBody(bytes(32), b"value", 2, 1, OTHER.packed, 1000, 4, _WIRE_SEAL, 5)
@@ -348,6 +462,9 @@ TARGETS = {
         Target("statements", feed_statements, statement_seeds),
         Target("api-questions", feed_questions, question_seeds),
         Target("api-answers", feed_answers, answer_seeds),
+        Target("certificates", feed_certificates, certificate_seeds),
+        Target("state-files", feed_state_files, state_file_seeds),
+        Target("records-on-disk", feed_records_on_disk, record_on_disk_seeds),
         Target("configuration", feed_configuration, configuration_seeds),
     )
 }
