@@ -27,7 +27,7 @@ lint: $(VENV)/.dev  ## check style and format
 types: $(VENV)/.dev  ## check types
 	@$(BIN)/mypy
 
-explore: $(VENV)/.node  ## simulate mixed faults with fresh seeds until told to stop, or RUNS=10 times
+explore: $(VENV)/.node  ## simulate mixed faults and overwritten keys, with fresh seeds, until told to stop, or RUNS=10 times
 	@PYTHON=$(BIN)/python .ci/explore
 
 docs: $(VENV)/.docs  ## build the documents into docs/_build/html

@@ -22,6 +22,9 @@ from chordtwist.simulation.world import World
 LATE_US = 1_000_000
 """A read may end so long after the expiry of what it found: the delay of one answer, on a slow path."""
 
+LIFE_S = 24 * 3600.0
+"""How long records live unless a scenario says otherwise."""
+
 OVERWRITES_SHARE = 4
 """One put in so many goes to a key that has a value already."""
 
@@ -54,10 +57,11 @@ class Put:
 class Records:
     """Random members put records and read them back."""
 
-    def __init__(self, world: World, ttl_s: float = 24 * 3600, value_bytes: int = 64) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.ttl_s = ttl_s
-        self.value_bytes = value_bytes
+        self.value_bytes = 64
+        self.life_s: Callable[[], float] = lambda: LIFE_S
+        """Asked for every put."""
         self.newest: dict[bytes, Put] = {}
         """By key, the confirmed put of the newest version."""
         self.put = 0
@@ -91,7 +95,7 @@ class Records:
 
     # Putting
 
-    def put_once(self, key: bytes | None = None, ttl_s: float | None = None) -> None:
+    def put_once(self, key: bytes | None = None, life_s: float | None = None) -> None:
         """A random member puts a random value, under a random key unless one is named."""
         world, rng = self.world, self.world.rng
         putter = any_member(world)
@@ -101,7 +105,8 @@ class Records:
             overwrites = self._keys and not rng.getrandbits(32) % OVERWRITES_SHARE
             key = pick(rng, self._keys) if overwrites else rng.getrandbits(256).to_bytes(32, "big")
         value = rng.getrandbits(8 * self.value_bytes).to_bytes(self.value_bytes, "big")
-        life_s = self.ttl_s if ttl_s is None else ttl_s
+        if life_s is None:
+            life_s = self.life_s()
         put = Put(value, world.clock.now_us, microseconds(life_s))
         self._puts.setdefault(key, {})[value] = put
         self.put += 1

@@ -104,22 +104,25 @@ STRIPS = (
     ("lookups wrong, %", "#c53030", lambda sample: 100 * sample.lookups_wrong / max(1, sample.lookups)),
     ("bytes per node and second", "#2f855a", lambda sample: sample.bytes_per_node_s),
 )
+WATCHED_COLOUR = "#6b46c1"
 
 
 def plot(run: Run) -> str:
-    """Ring size, wrong pointers, lookups wrong and bytes per node over time, as SVG."""
-    height = TOP + len(STRIPS) * (STRIP + GAP) + 24
+    """Ring size, wrong pointers, lookups wrong and bytes per node over time, and what the scenario watches, as SVG."""
+    samples = run.samples or [Sample(0.0, 0, 0, 0, 0, 0.0, {})]
+    strips = [(title, colour, [float(value_of(sample)) for sample in samples]) for title, colour, value_of in STRIPS]
+    for title in samples[-1].watched:
+        strips.append((title, WATCHED_COLOUR, [sample.watched.get(title, 0.0) for sample in samples]))
+    height = TOP + len(strips) * (STRIP + GAP) + 24
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="sans-serif" font-size="12" fill="#222">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="24" font-size="15">{_escaped(run.options.command())}</text>',
     ]
-    samples = run.samples or [Sample(0.0, 0, 0, 0, 0, 0.0)]
     end_s = max(1.0, samples[-1].at_s)
-    for number, (title, colour, value_of) in enumerate(STRIPS):
+    for number, (title, colour, values) in enumerate(strips):
         top = TOP + number * (STRIP + GAP)
-        values = [float(value_of(sample)) for sample in samples]
         most = max(values) or 1.0
         points = " ".join(
             f"{LEFT + (WIDTH - LEFT - 20) * sample.at_s / end_s:.1f},{top + STRIP * (1 - value / most):.1f}"

@@ -68,6 +68,8 @@ class Sample:
     lookups: int
     lookups_wrong: int
     bytes_per_node_s: float
+    watched: dict[str, float]
+    """Figures of this scenario's own, by their titles."""
 
 
 class Run:
@@ -100,6 +102,8 @@ class Run:
         """Whether the scenario breaks the network so that live nodes may be judged dead."""
         self.notes: dict[str, object] = {}
         """Figures of this scenario's own."""
+        self.watch: Callable[[], dict[str, float]] = dict
+        """Figures that a scenario wants in every sample."""
         self.samples: list[Sample] = []
         self.converged_s: float | None = None
         """After how many seconds of peace, or of its beginning, the ring was ideal for the first time."""
@@ -228,5 +232,6 @@ class Run:
                 now[2] - asked_before,
                 now[3] - wrong_before,
                 (now[1] - bytes_before) / (now[0] - before_s) / nodes,
+                self.watch(),
             )
         )

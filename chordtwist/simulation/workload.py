@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.chance import below, pick, session_us, waiting_us
@@ -29,10 +29,10 @@ class Churn:
         self.ended = 0
         self.running = False
 
-    def begin(self) -> None:
-        """From now on sessions end; ages are random, as if it had always been so."""
+    def begin(self, staying: Container[Peer] = ()) -> None:
+        """From now on sessions end, but for those of `staying`; ages are random, as if it had always been so."""
         self.running = True
-        for peer in list(self.world.live):
+        for peer in [peer for peer in self.world.live if peer not in staying]:
             self._schedule(peer)
 
     def stop(self) -> None:

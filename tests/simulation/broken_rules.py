@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
+from chordtwist.core.records import Kept, Record
 from chordtwist.core.table import Table
+from chordtwist.node.holdings import Holdings
 from chordtwist.node.joining import Joining, StartOver
 from chordtwist.node.node import Node
+from chordtwist.node.repair import Repair
+from chordtwist.wire.peer_messages import Answer, Question, Store
 
 EVICTED_ONE_IN = 40
 
@@ -71,6 +76,71 @@ class IgnoresSmallRings(Node):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.joining.__class__ = _JoiningLarge
+
+
+class KeepsNoStubs(Node):
+    """Remembers nothing of what has expired, so that nothing keeps what it replaced from coming back."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.records.holdings.__class__ = _HoldingsWithoutStubs
+
+
+class TakesWhateverComes(Node):
+    """Keeps what it was told last, whatever its version."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.records.holdings.__class__ = _HoldingsOfTheLast
+
+
+class AgesSlowly(Node):
+    """Takes ten seconds for nine."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.records.holdings.__class__ = _HoldingsThatAgeSlowly
+
+
+class RepairsNothing(Node):
+    """Leaves records where they are, whoever owns their places now."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.records.repair.__class__ = _NoRepair
+
+
+class ForgetsNothing(Node):
+    """Remembers every record it was ever sent."""
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        if isinstance(question, Store):
+            self.__dict__.setdefault("sent", []).append(question)
+        return super().answer(peer, question)
+
+
+class _HoldingsWithoutStubs(Holdings):
+    def get(self, key: bytes) -> Kept | None:
+        kept = super().get(key)
+        return kept if isinstance(kept, Record) else None
+
+
+class _HoldingsOfTheLast(Holdings):
+    def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
+        return super().take(kept, None, host)
+
+
+class _HoldingsThatAgeSlowly(Holdings):
+    def now_ms(self) -> int:
+        return super().now_ms() * 9 // 10
+
+
+class _NoRepair(Repair):
+    async def round(self) -> None:
+        pass
+
+    async def pull(self, old_owner: Peer) -> None:
+        pass
 
 
 class _JoiningLate(Joining):

@@ -15,6 +15,8 @@ from chordtwist.simulation.world import World
 from tests.simulation import broken_rules
 
 SEEDS_MAX = 200
+SEEDS_OVERWRITTEN_MAX = 10
+"""These runs are a hundred times as long."""
 
 
 class BrokenRulesTests(SynchronousTestCase):
@@ -25,10 +27,15 @@ class BrokenRulesTests(SynchronousTestCase):
         successors = 2 + seed % 2
         nodes = 5 + seed % 8 if scenario == "mixed" else 12
         options = Options(nodes, seed, 1.5, scenario, successors=successors, replication=2, lookups=0, records=0)
-        world = World(seed, Parameters(network="simulation", successors=successors, replication=2), build=build)
+        return self.problems_of(build, options)
+
+    def problems_of(self, build: type[Node], options: Options) -> list[str]:
+        """The same, as the options say."""
+        parameters = Parameters("simulation", successors=options.successors, replication=options.replication)
+        world = World(options.seed, parameters, build=build)
         run = Run(options, world=world)
         try:
-            SCENARIOS[scenario](run)
+            SCENARIOS[options.scenario](run)
             return run.problems()
         finally:
             world.close()
@@ -57,3 +64,28 @@ class BrokenRulesTests(SynchronousTestCase):
     def test_no_small_ring_mode(self) -> None:
         """A ring that begins with fewer than r + 1 members under the rules of large rings breaks."""
         self.assert_seen(broken_rules.IgnoresSmallRings, "mixed")
+
+    def test_records(self) -> None:
+        """Keys that are overwritten show who forgets what has expired, who takes whatever comes, who lets records live
+        longer than they may, and who leaves them where they are; the same runs of the unbroken node do not.
+        """
+        unseen = {
+            broken_rules.KeepsNoStubs: "an older value",
+            broken_rules.TakesWhateverComes: "an older value",
+            broken_rules.AgesSlowly: "after its expiry",
+            broken_rules.RepairsNothing: "record: ",
+        }
+        for seed in range(SEEDS_OVERWRITTEN_MAX):
+            options = Options(12, seed, 9.0, "overwritten", successors=4, replication=3)
+            self.assertEqual(self.problems_of(Node, options), [], options.command())
+            for broken, sign in list(unseen.items()):
+                if any(sign in problem for problem in self.problems_of(broken, options)):
+                    del unseen[broken]
+            if not unseen:
+                return
+        self.fail(f"not seen to be broken in {SEEDS_OVERWRITTEN_MAX} runs: {unseen}")
+
+    def test_day(self) -> None:
+        """A day shows who never forgets."""
+        options = Options(6, 1, 35.0, "day", lookups=0, successors=4, replication=3)
+        self.assertIn("objects per node", " ".join(self.problems_of(broken_rules.ForgetsNothing, options)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.simulation import report
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
 
@@ -33,6 +34,21 @@ class ScenariosTests(SynchronousTestCase):
         """Fifty schedules of random faults, with lists of 4 and of 16: no violation, everything comes right."""
         for seed in range(MIXED_SEEDS):
             self.play("mixed", nodes=8 + seed % 9, seed=seed, successors=16 if seed % 5 == 0 else 4)
+
+    def test_overwritten(self) -> None:
+        """Thirty nodes that come and go for twenty minutes, half of their clocks wrong: nobody reads an old value, none
+        is lost.
+        """
+        for seed in (1, 2):
+            run = self.play("overwritten", nodes=30, seed=seed, minutes=20)
+            self.assertGreater(run.records.stored, 80)
+            self.assertGreater(run.records.read_right, 2000)
+
+    def test_day(self) -> None:
+        """What nodes keep and remember levels off, and is drawn: here in half an hour, with short-lived records."""
+        run = self.play("day", nodes=6, minutes=35)
+        self.assertGreater(run.samples[-1].watched["KiB of memory per node"], 10)
+        self.assertIn("KiB of memory per node", report.plot(run))
 
     def test_steady(self) -> None:
         """In a ring at rest every lookup is right, every read, and no traffic but upkeep's."""

@@ -130,7 +130,8 @@ class RecordsTests(SynchronousTestCase):
         self.world = World(2, Parameters(network="simulation", successors=4, replication=2))
         self.addCleanup(self.world.close)
         self.world.grow(4)
-        self.records = Records(self.world, ttl_s=300)
+        self.records = Records(self.world)
+        self.records.life_s = lambda: 300.0
         self.records.put_once()
         self.world.run(5)
         ((self.key, self.first),) = self.records.newest.items()
