@@ -175,6 +175,29 @@ class LookupTests(SynchronousTestCase):
         self.assertFalse(self.lookup.done)
         self.assertEqual(self.lookup.next_peer(), peer(10))
 
+    def test_slow_owner(self) -> None:
+        """An owner that was silent is asked once more when the member behind it names it: it may have been slow."""
+        self.lookup.hear(peers(30))
+        self.assertEqual(self.lookup.next_peer(), peer(30))
+        self.lookup.answered(self.tables[30])
+        self.assertEqual(self.lookup.next_peer(), peer(40))
+        self.lookup.unreachable(peer(40))
+        self.assertEqual(self.lookup.next_peer(), peer(50))
+        self.lookup.answered(self.tables[50])
+        self.assertFalse(self.lookup.done)
+        self.assertEqual(self.lookup.next_peer(), peer(40))
+        self.lookup.answered(self.tables[40])
+        self.assertTrue(self.lookup.done)
+        route = self.lookup.route(3)
+        assert route is not None
+        self.assertEqual((places(route.replicas), route.questions, route.silent), ([40, 50, 60], 4, 1))
+
+    def test_owner_silent_twice(self) -> None:
+        """When it is silent again, the member behind it is the owner."""
+        self.lookup.hear(peers(30))
+        self.assertEqual(drive(self.lookup, self.tables, silent=[40]), [30, 40, 50, 40])
+        self.assertEqual(self.replicas()[0], 50)
+
     def test_owner_and_next_silent(self) -> None:
         """Two members that died together are passed over together."""
         self.lookup.hear(peers(10))

@@ -54,6 +54,8 @@ class Lookup:
         self._depth: dict[Peer, int] = {} if excluded is None else {excluded: 0}
         self._asked: dict[Peer, None] = {}
         self._gone: dict[Peer, None] = {}
+        self._again: dict[Peer, None] = {}
+        self._silent = 0
         self._tables: dict[Peer, Table] = {}
         self._listed: dict[Peer, None] = {}
         self._before: list[tuple[int, bytes, Peer]] = []
@@ -85,6 +87,7 @@ class Lookup:
     def unreachable(self, peer: Peer) -> None:
         """A peer that was asked gave no table, or is no member."""
         self._gone[peer] = None
+        self._silent += 1
 
     @property
     def owner(self) -> Peer | None:
@@ -111,17 +114,28 @@ class Lookup:
         table = self._tables.get(owner)
         if table is None:
             return False
-        if table.predecessor is None or self.position in Arc(table.predecessor.id, owner.id):
+        before = table.predecessor
+        if before is None or self.position in Arc(before.id, owner.id):
             return True
-        # Its predecessor lies at or behind the position and cannot be reached: the owner has not noticed yet. The
-        # nearest member before the position decides.
-        return self.predecessor is not None
+        # Its predecessor lies at or behind the position and did not answer. Perhaps it is dead, and the owner has not
+        # noticed yet: the nearest member before the position decides. Perhaps it was slow: it is asked once more.
+        return self.predecessor is not None and not self._may_be_slow(before)
 
     def next_peer(self) -> Peer | None:
-        """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice."""
+        """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice, but an owner that others
+        name and that was silent.
+        """
         if self.done:
             return None
         chosen = self.owner
+        table = self._tables.get(chosen) if chosen is not None else None
+        if table is not None and self.predecessor is not None:
+            assert table.predecessor is not None, "else it were done"
+            chosen = table.predecessor
+            self._again[chosen] = None
+            del self._gone[chosen]
+            self._asked.pop(chosen, None)
+            self.hear((chosen,), self._depth.pop(chosen))
         # A successor list that spans the position names its owner, or a peer that knows it: its predecessor is.
         if chosen in self._asked or not (chosen in self._listed or self.predecessor is not None):
             chosen = self._next_before()
@@ -129,6 +143,9 @@ class Lookup:
             self._asked[chosen] = None
             self.questions += 1
         return chosen
+
+    def _may_be_slow(self, peer: Peer) -> bool:
+        return peer in self._gone and peer not in self._again
 
     def _next_before(self) -> Peer | None:
         """The nearest peer before the position that can be asked, and may know a nearer one."""
@@ -155,7 +172,7 @@ class Lookup:
         if owner is None or owner not in self._tables:
             return None
         replicas = (owner, *self._tables[owner].successors)[:entries_max]
-        return Route(self.position, replicas, self._depth[owner], self.questions, len(self._gone))
+        return Route(self.position, replicas, self._depth[owner], self.questions, self._silent)
 
     def _take(self, table: Table, depth: int) -> None:
         self._tables[table.peer] = table
