@@ -135,6 +135,25 @@ class LivenessTests(SynchronousTestCase):
             self.liveness.others_tried(forgotten)
             self.assertIs(self.liveness.is_dead(forgotten, 8), dead)
 
+    def test_forgets_with_time(self) -> None:
+        """Who was not asked for ten minutes is not remembered as silent; who is asked again and again is."""
+        gone, asked = peer(1), peer(2)
+        for now in (0, 300, 700):
+            self.liveness.unanswered(asked, now)
+            if not now:
+                self.liveness.unanswered(gone, now)
+        self.assertFalse(self.liveness.is_silent(gone))
+        self.assertTrue(self.liveness.is_silent(asked))
+
+    def test_answers_are_forgotten_with_time(self) -> None:
+        """Of who was not heard of for ten minutes silence is counted from the first question in vain."""
+        self.liveness.answered(self.peer, 0)
+        self.liveness.unanswered(peer(2), 700)
+        self.try_in_vain(TRIES_MIN, 701)
+        self.liveness.others_tried(self.peer)
+        self.assertFalse(self.liveness.is_dead(self.peer, 703))
+        self.assertTrue(self.liveness.is_dead(self.peer, 704))
+
     def test_silence_is_bounded(self) -> None:
         """So it is with strangers that never answer: the first to fall silent is forgotten first."""
         for number in range(SILENT_MAX + 1):

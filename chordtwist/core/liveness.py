@@ -14,14 +14,20 @@ HEARD_MAX = 4096
 later.
 """
 
+KEPT_S = 600.0
+"""Who has not been heard of, or asked in vain, for so long is forgotten, with the same effect: in a ring whose members
+come and go for days most of those that a node ever met are gone for good."""
+
 SILENT_MAX = 4096
-"""Peers that owe us an answer; the first to fall silent is forgotten first, with the same effect."""
+"""Peers that owe us an answer; the one that was not asked for the longest is forgotten first, with the same effect."""
 
 
 @dataclass(slots=True)
 class _Silence:
     since: float
     """In time that counts."""
+    asked: float
+    """When the last question went unanswered."""
     tries: int = 0
     others_silent: bool = False
 
@@ -56,12 +62,16 @@ class Liveness:
 
     def unanswered(self, peer: Peer, now: float) -> None:
         """A question to `peer` went unanswered, or could not be put."""
-        silence = self._silent.get(peer)
+        counted = now - self.excused_s
+        silence = self._silent.pop(peer, None)
         if silence is None:
-            silence = self._silent[peer] = _Silence(self._heard.get(peer, now - self.excused_s))
-            if len(self._silent) > SILENT_MAX:
-                del self._silent[next(iter(self._silent))]
+            silence = _Silence(self._heard.get(peer, counted), counted)
+        silence.asked = counted
         silence.tries += 1
+        self._silent[peer] = silence
+        if len(self._silent) > SILENT_MAX:
+            del self._silent[next(iter(self._silent))]
+        self._forget_before(counted - KEPT_S)
 
     def others_tried(self, peer: Peer) -> None:
         """Others could not reach `peer` either, or there are no others."""
@@ -77,8 +87,15 @@ class Liveness:
         return peer in self._silent
 
     def is_dead(self, peer: Peer, now: float) -> bool:
-        """The verdict. It holds until the peer answers again."""
+        """The verdict. It holds until the peer answers again, or has not been asked for long."""
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
             return False
         return now - self.excused_s - silence.since >= self.dead_after_s
+
+    def _forget_before(self, counted: float) -> None:
+        """Both are in the order of these moments."""
+        while self._silent and self._silent[oldest := next(iter(self._silent))].asked < counted:
+            del self._silent[oldest]
+        while self._heard and self._heard[oldest := next(iter(self._heard))] < counted:
+            del self._heard[oldest]
