@@ -13,7 +13,7 @@ from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
-from chordtwist.node.holdings import ENTRIES_PER_TURN, LIFE_SLACK_MS, Holdings
+from chordtwist.node.holdings import ENTRIES_PER_TURN, LIFE_SLACK_MS, SUMMARIES_MAX, Holdings
 from chordtwist.node.turns import Turns
 from chordtwist.storage.memory import MemoryRecordStore
 
@@ -192,6 +192,7 @@ class SummaryTests(HoldingsCase):
         for refine in (False, True):
             if refine:
                 self.holdings.refine(WHOLE)
+            self.take(record(key(0), ms=2 + refine))
             result = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 0))
             self.assertNoResult(result)
             self.clock.advance(0)
@@ -231,6 +232,27 @@ class SummaryTests(HoldingsCase):
         self.take(record(key(1), ms=2))
         self.assertEqual(self.summary(aligned).count, 2_000)
         self.assertEqual(store.scans, 0)
+
+    def test_is_remembered_until_something_changes(self) -> None:
+        """What was asked for before is not even added up again."""
+        for number in range(3 * ENTRIES_PER_TURN):
+            self.take(record(key(number)))
+        first = self.summary(WHOLE, 1)
+        self.assertIs(self.successResultOf(Deferred.fromCoroutine(self.holdings.summary(WHOLE, 1))), first)
+        under_way = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 2))
+        self.holdings.remove(key(3 * ENTRIES_PER_TURN - 1))
+        self.clock.advance(0)
+        self.successResultOf(under_way)
+        self.assertEqual(self.summary(WHOLE, 1), self.counted(WHOLE, 1))
+        self.assertEqual(self.summary(WHOLE, 2), self.counted(WHOLE, 2))
+
+    def test_memory_for_summaries_is_bounded(self) -> None:
+        """Whoever asks for arc after arc gets the right answers, and nothing else."""
+        for number in range(5):
+            self.take(record(number.to_bytes(1, "big") * 32))
+        for upto in range(2 * SUMMARIES_MAX):
+            arc = Arc(0, upto << 248)
+            self.assertEqual(self.summary(arc), self.counted(arc))
 
     def test_an_arc_of_too_many_buckets_is_scanned(self) -> None:
         """Somebody who asks for the whole ring, where we keep a thousandth of it, does not make us count a million."""

@@ -25,6 +25,9 @@ ENTRIES_PER_BUCKET = 32
 BUCKETS_MAX = 2_048
 """Buckets of one arc: adding so many up costs a millisecond. An arc with more is scanned instead."""
 
+SUMMARIES_MAX = 64
+"""Summaries remembered until the next change: those of our arc and of the arcs we are a replica of, level by level."""
+
 LIFE_SLACK_MS = 1_000
 """A copy of a version that is here is written again only for a life that differs by more: each way a copy comes adds
 its own delay, and a write for a few milliseconds is a write for nothing."""
@@ -38,6 +41,9 @@ class Holdings:
         self._clock = clock
         self._turns = turns
         self._ledger = Ledger(quota)
+        self._changes = 0
+        self._summaries: dict[tuple[Arc, int], Summary] = {}
+        """Those asked for since the last change."""
         self._buckets: dict[int, dict[int, Summary]] = {}
         self._shift = ID_BITS
 
@@ -84,6 +90,7 @@ class Holdings:
 
     def _not_written(self, failure: Failure, key: bytes) -> Failure:
         """The disk said no later: what was counted is counted again when somebody asks."""
+        self._changed()
         self._buckets.pop(position_of(key) >> self._shift, None)
         self._ledger.release(key)
         return failure
@@ -121,8 +128,19 @@ class Holdings:
 
     async def summary(self, arc: Arc, above: int) -> Summary:
         """Of everything kept in `arc` with more than `above` copies, stubs included. Gives way to others on its way."""
-        if not self.store.records() and next(self.store.scan(arc), None) is None:
-            return NOTHING  # most nodes of a large ring keep little, and a change of the ring makes all of them look
+        # In a ring at rest the same is asked for again and again, by ourselves and by the owners we keep copies for.
+        known = self._summaries.get((arc, above))
+        if known is not None:
+            return known
+        changes = self._changes
+        total = await self._total(arc, above)
+        if changes == self._changes:
+            if len(self._summaries) >= SUMMARIES_MAX:
+                self._summaries.clear()
+            self._summaries[arc, above] = total
+        return total
+
+    async def _total(self, arc: Arc, above: int) -> Summary:
         total, looked = NOTHING, 0
         for piece, index in self._pieces(arc):
             if index is None:
@@ -166,7 +184,9 @@ class Holdings:
     def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:
         """The arc in pieces: whole buckets with their number, the rest without."""
         width = 1 << self._shift
-        if self._shift >= ID_BITS or arc.length < width or arc.length // width > 2 * BUCKETS_MAX:
+        # Most nodes of a large ring keep little: all that lies between the arcs of two members far apart.
+        buckets_max = min(2 * BUCKETS_MAX, self.store.records())
+        if self._shift >= ID_BITS or arc.length < width or arc.length // width > buckets_max:
             yield arc, None
             return
         # Bucket i holds the positions i * width up to (i + 1) * width - 1.
@@ -190,7 +210,12 @@ class Holdings:
             bucket[entry.copies] = bucket.get(entry.copies, NOTHING) + Summary(1, mark(entry.key, entry.version))
         return bucket
 
+    def _changed(self) -> None:
+        self._changes += 1
+        self._summaries.clear()
+
     def _count(self, before: Kept | None, kept: Kept | None) -> None:
+        self._changed()
         if not self._buckets:
             return
         some = before or kept

@@ -144,8 +144,7 @@ class Repair:
     def stop(self) -> None:
         """End every timer and what is under way."""
         self._running = False
-        for comparing in list(self._comparing.values()):
-            comparing.cancel()
+        self._stop_comparing()
         if self._pull is not None:
             self._pull.cancel()
         if self._timer is not None:
@@ -243,8 +242,11 @@ class Repair:
             if above >= self._copies and not (await self._holdings.summary(arc, above)).count:
                 break
             outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
-            outcomes.append(outcome.addTimeout(COMPARED_WITHIN_S, self._clock))
+            outcomes.append(outcome)
+        limit = self._clock.callLater(COMPARED_WITHIN_S, self._stop_comparing)
         answered = await DeferredList(outcomes)
+        if limit.active():
+            limit.cancel()
         self._comparing.clear()
         wanted = min(self._copies - 1, len(replicas))
         in_step = sum(1 for _, right in answered[:wanted] if right)
@@ -252,6 +254,10 @@ class Repair:
         self.in_step = arc if in_step + 1 > (wanted + 1) // 2 else None
         if self._running and self._clock.seconds() - self._joined_s >= TIDY_AFTER_S:
             await self._tidy(arc)
+
+    def _stop_comparing(self) -> None:
+        for comparing in list(self._comparing.values()):
+            comparing.cancel()
 
     async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
         """Whether we keep what `peer` keeps of our arc now."""
