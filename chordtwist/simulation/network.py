@@ -34,8 +34,8 @@ from chordtwist.wire.peer_messages import (
     encode,
 )
 
-LINK_IDLE_US = 60_000_000
-"""An unused link is closed after this time, as the real pool does; the next question greets again."""
+LINK_IDLE_US = 120_000_000
+"""An unused link is closed after this time, as the real pool's `IDLE_S` says; the next question greets again."""
 
 LINKS_MAX = 256
 """Links of one host that are remembered before the idle ones are forgotten."""
@@ -273,8 +273,9 @@ class SimulatedNetwork:
         else:
             if isinstance(answer, Deferred):
                 to.answering[asked] = None
-                self._limit(asked)
                 answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(asked,), errbackArgs=(asked,))
+                if asked in to.answering:
+                    self._limit(asked)
             else:
                 self._send_back(asked, answer)
         after = to.clock.after
