@@ -151,11 +151,13 @@ class RingCheck:
             if pointers.peer in self.members and not self.has_live_entry(pointers):
                 self.bursts += 1
                 self._excuse(now_us, "{} has no live entry left", pointers.peer)
-        short = self._linked_principals < min(self._linked, self.entries_max + 1)
-        if short and not self._short and not self.suspended:
+        # Who has joined by the rules of a large ring counts on r + 1 principals, though nobody has linked it yet.
+        relying = sum(1 for pointers in self.members.values() if not pointers.linked and not pointers.whole)
+        few = self._linked_principals < min(self._linked + relying, self.entries_max + 1)
+        if few and not self._short and not self.suspended:
             self.bursts += 1
             self._excuse(now_us, "failures left {} principals", self._linked_principals)
-        self._short = short
+        self._short = self._linked_principals < min(self._linked, self.entries_max + 1)
 
     # What it knows
 

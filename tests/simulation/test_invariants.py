@@ -103,6 +103,22 @@ class RingCheckTests(SynchronousTestCase):
         self.check.ended(1, [self.peers[1]])
         self.assertEqual((self.check.bursts, self.check.violated, self.check.linked()), (0, 0, 4))
 
+    def test_failure_before_newcomers_are_linked(self) -> None:
+        """That fewer than r + 1 principals are left breaks the assumption of whoever joined by the rules of a large
+        ring and is not linked yet; newcomers of a small ring, who are known to everybody, do not rest on it.
+        """
+        for whole, bursts in ((False, 1), (True, 0)):
+            self.setUp()
+            a, b, c, d, e = self.peers
+            self.check.ended(1, [d])
+            self.lists(c, e, a)
+            self.check.ended(1, [e])
+            self.lists(c, a, b)
+            self.check.went_live(2, Peer(350, "10.0.0.9", 6401, b"new"), c, (a, b, c), whole)
+            self.assertEqual((self.check.bursts, self.check.linked(), self.check.principals()), (0, 3, 3))
+            self.check.ended(3, [a])
+            self.assertEqual((self.check.bursts, self.check.violated), (bursts, 0))
+
     def test_live_head_given_up(self) -> None:
         """Who gives its live head up for somebody farther away has judged a live node dead: counted apart."""
         a, _, c, d, _ = self.peers
