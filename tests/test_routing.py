@@ -465,11 +465,12 @@ class ForeignTests(SynchronousTestCase):
     """`is_foreign`: whether a table shows another ring than ours."""
 
     def test_own_ring(self) -> None:
-        """A whole table that names us, or any other of our successors, is of our ring."""
+        """A whole table that names us, our predecessor or any other of our successors is of our ring."""
         state = routing(10, (20, 30), whole=True)
         self.assertFalse(state.is_foreign(table(20, (30, 10), whole=True)))
         self.assertFalse(state.is_foreign(table(20, (30,), whole=True)))
         self.assertFalse(state.is_foreign(table(25, (20,), whole=True)))
+        self.assertFalse(routing(10, (20,), predecessor=5).is_foreign(table(20, (30, 5), whole=True)))
 
     def test_other_ring(self) -> None:
         """One that names none of them is not, though its owner is listed: as its run before, which died."""

@@ -137,12 +137,14 @@ class Routing:
         return (self.successors, self.whole) == copied(self.me, table.peer, table.successors, self.entries_max)
 
     def is_foreign(self, table: Table) -> bool:
-        """Whether a whole table shows a ring that is not ours: it holds neither us nor any other of our successors.
+        """Whether a whole table shows a ring that is not ours: it holds neither us nor any other of our neighbours.
 
         Its owner may be listed here all the same: as an older run, which was killed and began a ring of its own.
         """
-        known = (self.me, *(peer for peer in self.successors if peer != table.peer))
-        return table.whole and bool(self.successors) and not any(peer in table.successors for peer in known)
+        if not table.whole or not self.successors:
+            return False
+        known = (self.me, self.predecessor, *self.successors)
+        return not any(peer in table.successors for peer in known if peer != table.peer)
 
     def better_head(self, table: Table) -> Peer | None:
         """The predecessor that our head shows, when it lies between us and the head: to be reached, then adopted."""
