@@ -274,9 +274,16 @@ class StabilizeTests(OneNodeTestCase):
         self.be_member()
 
     def test_quiet(self) -> None:
-        """In a quiet ring the head is asked for its table and notified, once each in a round, and nobody else is
-        bothered, except for fingers.
-        """
+        """In a quiet ring the head is asked for its table, and nobody is bothered with anything else."""
+        before = len(self.scene.asked(60))
+        self.scene.advance(30)
+        questions = self.scene.asked(60)[before:]
+        self.assertTrue(4 <= len(questions) <= 40)
+        self.assertEqual({type(question) for question in questions}, {GetTable})
+
+    def test_unknown_to_head(self) -> None:
+        """A head that shows another predecessor than us is notified, once in each round."""
+        self.scene.show(table(60, (70, 80, 90), 45, seq=2))
         before = len(self.scene.asked(60))
         self.scene.advance(30)
         questions = self.scene.asked(60)[before:]

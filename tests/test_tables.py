@@ -25,7 +25,7 @@ class TablesTests(SynchronousTestCase):
         self.scene = Neighbourhood(10, 20, 30)
         self.verified = 0
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify, link.clock)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify)
         self.peer = peer(20)
 
     def verify(self, public: bytes, signature: bytes, body: bytes) -> bool:
@@ -45,6 +45,14 @@ class TablesTests(SynchronousTestCase):
         error = self.failureResultOf(fetched, Unreachable).value
         assert isinstance(error, Unreachable)
         return error
+
+    def assert_held(self, expected: Table | None) -> None:
+        """Whichever table we hold is the one we tell of when we ask again."""
+        self.scene.reply(20, Same())
+        self.tables.fetch(self.peer).addErrback(lambda failure: failure.trap(Unreachable))
+        question = GetTable(0, 0) if expected is None else GetTable(expected.epoch, expected.seq)
+        self.scene.advance(3)
+        self.assertEqual(self.scene.asked(20)[-1], question)
 
     def test_fetch(self) -> None:
         """The table is asked for without naming a key, and is what its owner signed."""
@@ -76,7 +84,7 @@ class TablesTests(SynchronousTestCase):
         newer = table(20, (40,), seq=2)
         self.scene.reply(20, signed(newer))
         self.assertEqual(self.fetch(), newer)
-        self.assertEqual(self.tables.recent(self.peer, 10), newer)
+        self.assert_held(newer)
 
     def test_silent(self) -> None:
         """Nobody's table can be had who is silent."""
@@ -94,7 +102,7 @@ class TablesTests(SynchronousTestCase):
     def test_wrong_signature(self) -> None:
         """A table that its owner's key did not sign is not believed."""
         self.assertIn("did not sign", self.fetch_in_vain(signed(table(20, (30,)), by=signer(peer(30)))).reason)
-        self.assertIsNone(self.tables.recent(self.peer, 10))
+        self.assert_held(None)
 
     def test_altered(self) -> None:
         """Nor is one that was altered on the way, though we hold the table that was signed."""
@@ -127,7 +135,7 @@ class TablesTests(SynchronousTestCase):
         self.assertEqual(
             self.fetch_in_vain(signed(table(20, (40,), seq=8))).reason, "it shows an older table than before"
         )
-        self.assertEqual(self.tables.recent(self.peer, 10), newer)
+        self.assert_held(newer)
 
     def test_earlier_epoch(self) -> None:
         """A run of a node whose wall clock is behind that of its run before shows an earlier epoch; its present answer
@@ -154,7 +162,7 @@ class TablesTests(SynchronousTestCase):
         late.callback(signed(table(20, (30,), seq=1)))
         self.scene.advance(0.1)
         self.assertEqual(self.successResultOf(first), newer)
-        self.assertEqual(self.tables.recent(self.peer, 10), newer)
+        self.assert_held(newer)
 
     def test_same_after_newer(self) -> None:
         """`Same` to an older question does not bring the older table back."""
@@ -171,7 +179,7 @@ class TablesTests(SynchronousTestCase):
         late.callback(Same())
         self.scene.advance(0.1)
         self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (old, newer))
-        self.assertEqual(self.tables.recent(self.peer, 10), newer)
+        self.assert_held(newer)
 
     def test_no_member(self) -> None:
         """Who joins or leaves has no table, and says so: with `NoMember`, its standing and its epoch."""
@@ -184,41 +192,27 @@ class TablesTests(SynchronousTestCase):
         for forged in (not_member(20, by=signer(peer(30))), not_member(30), NotMember(b"?", bytes(64))):
             self.assertNotIsInstance(self.fetch_in_vain(forged), NoMember)
 
-    def test_recent(self) -> None:
-        """A table is recent for as long as asked since it was last confirmed, be it by `Same`."""
-        self.assertIsNone(self.tables.recent(self.peer, 10))
-        self.scene.reply(20, signed(table(20, (30,))))
-        self.fetch()
-        self.scene.advance(5)
-        self.assertIsNotNone(self.tables.recent(self.peer, 9))
-        self.assertIsNone(self.tables.recent(self.peer, 7))
-        self.scene.reply(20, Same())
-        self.fetch()
-        self.assertIsNotNone(self.tables.recent(self.peer, 4))
-
     def test_forget(self) -> None:
         """What is forgotten is asked for in full again."""
         self.scene.reply(20, signed(table(20, (30,))))
         self.fetch()
         self.tables.forget(self.peer)
         self.tables.forget(self.peer)
-        self.assertEqual((self.tables.epoch_of(self.peer), self.tables.recent(self.peer, 10)), (None, None))
+        self.assertIsNone(self.tables.epoch_of(self.peer))
         self.fetch()
         self.assertEqual(self.scene.asked(20), [GetTable(0, 0)] * 2)
 
     def test_bounded(self) -> None:
-        """Only so many tables are remembered; those confirmed longest ago go first."""
+        """Only so many tables are remembered; those shown longest ago go first."""
         tables = Tables(
             IDENTITY,
             lambda whom, question: succeed(signed(table(places([whom])[0]))),
             lambda whom: signer(whom).public,
             verify_simulated,
-            self.scene.link.clock,
         )
         for place in range(TABLES_MAX + 1):
             self.successResultOf(tables.fetch(peer(place)))
-        self.assertIsNone(tables.recent(peer(0), 10))
-        self.assertIsNotNone(tables.recent(peer(1), 10))
+        self.assertEqual([tables.epoch_of(peer(place)) for place in range(2)], [None, 1])
 
 
 class StandingTests(SynchronousTestCase):
@@ -228,7 +222,7 @@ class StandingTests(SynchronousTestCase):
         """The peer at 20 is proved, and was a member in epoch 5."""
         self.scene = Neighbourhood(10, 20)
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated)
         self.peer = peer(20)
         self.scene.reply(20, signed(table(20, (30,), epoch=5, seq=7)))
         self.tables.fetch(self.peer)

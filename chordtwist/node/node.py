@@ -72,8 +72,11 @@ MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
-LOOKERS_SHARING = 4
-"""In a large ring, where looking costs a whole search, only one look in so many is done: many look."""
+LOOKERS = 64
+LOOKERS_SHARING_MIN, LOOKERS_SHARING_MAX = 4, 16
+"""In a large ring, where looking costs a whole search, only one look in so many is done, so that about `LOOKERS`
+members do one in each interval. Nobody's turn takes more than 8 minutes to come: he may be the one that was told of the
+other ring."""
 
 WALKED_AT_ONCE = 64
 """Members that one round steps over towards ourselves, each reached before it is adopted."""
@@ -149,7 +152,7 @@ class Node:
         self.routing = Routing(me, parameters.successors, spreads_fingers)
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
-        self.tables = Tables(identity, self.ask, link.key_of, verify, clock)
+        self.tables = Tables(identity, self.ask, link.key_of, verify)
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
@@ -502,7 +505,8 @@ class Node:
                     if adopted is None:
                         break
                     closer = routing.better_head(adopted)
-            if routing.head is not None:
+            if routing.head is not None and not (routing.head == head and table.predecessor == self.me):
+                # A head that has just shown us as its predecessor would change nothing.
                 await self._notify(routing.head)
             break
         if self.is_member and routing.cut_off and not await self._bridge():
@@ -723,7 +727,11 @@ class Node:
     # Another ring
 
     async def _look_for_other_ring(self) -> None:
-        if self.is_member and (self.routing.whole or self._rng.random() * LOOKERS_SHARING < 1):
+        if not self.is_member:
+            return
+        members = self.statements.table.members_estimate()
+        sharing = max(LOOKERS_SHARING_MIN, min(LOOKERS_SHARING_MAX, members / LOOKERS))
+        if self.routing.whole or self._rng.random() * sharing < 1:
             self._met(await self.contact.look_for_ring(lambda: self.statements.table))
 
     def _consider_soon(self, met: Peer) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
@@ -19,6 +18,9 @@ TABLES_MAX = 1024
 
 STANDINGS_MAX = 4096
 
+FIRST_QUESTION = GetTable(0, 0)
+"""To a peer whose table we do not hold."""
+
 
 class NoMember(Unreachable):
     """The peer answered, but it is not a member of the ring: it joins or leaves."""
@@ -30,11 +32,11 @@ class NoMember(Unreachable):
 
 
 class Known(NamedTuple):
-    """A table at hand: what it says, the very bytes that were verified, and when its owner last confirmed it."""
+    """A table at hand: what it says, the very bytes that were verified, and the question that tells which we hold."""
 
     table: Table
     body: bytes
-    confirmed_s: float
+    question: GetTable
 
 
 class Tables:
@@ -50,13 +52,11 @@ class Tables:
         ask: Callable[[Peer, Question], Deferred[Answer]],
         key_of: Callable[[Peer], bytes | None],
         verify: Verify,
-        clock: IReactorTime,
     ) -> None:
         self._identity = identity
         self._ask = ask
         self._key_of = key_of
         self._verify = verify
-        self._clock = clock
         self._known: dict[Peer, Known] = {}
         self._standings: dict[Peer, tuple[int, int]] = {}
 
@@ -66,15 +66,8 @@ class Tables:
         Fails with `NoMember` when it joins or leaves, with `Unreachable` when it is silent or says what cannot be.
         """
         known = self._known.get(peer)
-        question = GetTable(0, 0) if known is None else GetTable(known.table.epoch, known.table.seq)
+        question = FIRST_QUESTION if known is None else known.question
         return self._ask(peer, question).addCallback(self._take, peer, known)
-
-    def recent(self, peer: Peer, within_s: float) -> Table | None:
-        """The table of `peer` if it was confirmed in the last `within_s` seconds."""
-        known = self._known.get(peer)
-        if known is None or self._clock.seconds() - known.confirmed_s > within_s:
-            return None
-        return known.table
 
     def epoch_of(self, peer: Peer) -> int | None:
         """The incarnation of `peer` that we know as a member."""
@@ -113,12 +106,9 @@ class Tables:
         return stamp.epoch, standing
 
     def _take(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
-        now = self._clock.seconds()
         if isinstance(answer, Same):
             if known is None:
                 raise Unreachable(peer, "it says we hold its table; we do not")
-            if self._known.get(peer) is known:
-                self._known[peer] = known._replace(confirmed_s=now)
             return known.table
         try:
             table, body = self._read(answer, peer, known)
@@ -132,7 +122,7 @@ class Tables:
         # In answer to a question put when we knew less, a table of an earlier epoch is that of a later run, whose wall
         # clock is behind that of the run before it.
         self._known.pop(peer, None)
-        self._known[peer] = Known(table, body, now)
+        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq))
         if len(self._known) > TABLES_MAX:
             del self._known[next(iter(self._known))]
         return table
