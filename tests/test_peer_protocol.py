@@ -264,6 +264,14 @@ class AskingTests(LinkTestCase):
         self.clock.advance(0)
         self.assertEqual(len(self.reader.feed(self.transport.value())), 3)
 
+    def test_coalesced_with_answers(self) -> None:
+        """What is answered in a turn in which something was asked goes with it."""
+        self.link.ask(Ping())
+        self.say((7, Ping()))
+        self.assertEqual(self.transport.value(), b"")
+        self.clock.advance(0)
+        self.assertEqual(len(self.reader.feed(self.transport.value())), 2)
+
     def test_answered(self) -> None:
         """Answers find their questions by request id."""
         one, two = self.link.ask(Ping()), self.link.ask(GetTable(1, 2))

@@ -334,7 +334,9 @@ class PeerProtocol(Protocol):
             self._end(End.BROKEN, str(error))
         finally:
             self._is_receiving = False
-            self._flush()
+            if self._turn_ends is None:
+                # Else what was asked in this turn goes with it: one record of TLS instead of two.
+                self._flush()
             self._count()
 
     def pauseProducing(self) -> None:

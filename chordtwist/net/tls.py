@@ -24,13 +24,14 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import Refused
 from chordtwist.core.peer import canonical_ip
 from chordtwist.net.certificates import load_key, revoked_serials, subject_address
+from chordtwist.net.tls_link import TlsLink
 
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
 EXPORTER_BYTES = 32
@@ -126,7 +127,7 @@ class Tls:
 
     def wrap(self, link: Protocol, dialled: tuple[str, int] | None) -> Protocol:
         """TLS around a link: as the side that dialled an address, or as the one that was dialled."""
-        wrapped = _TlsLink(self._accepting if dialled is None else self._dialling, link)
+        wrapped = TlsLink(self._accepting if dialled is None else self._dialling, link)
         wrapped.dialled = dialled
         return wrapped
 
@@ -198,10 +199,10 @@ class Tls:
         return True
 
     def _factory(self, dials: bool) -> TLSMemoryBIOFactory:
-        # TLSMemoryBIOProtocol, not the one that buffers writes: a link writes once per turn anyway.
+        # What is wrapped is a `TlsLink`, not the protocol that buffers writes: a link writes once per turn anyway.
         return TLSMemoryBIOFactory(_Creator(self), dials, Factory(), self._clock)
 
-    def connection(self, link: _TlsLink, dials: bool) -> SSL.Connection:
+    def connection(self, link: TlsLink, dials: bool) -> SSL.Connection:
         """OpenSSL's side of a new link."""
         connection = SSL.Connection(self._terms.dialling if dials else self._terms.accepting, None)
         connection.set_app_data(link)
@@ -298,13 +299,6 @@ class _Terms:
             return True
         connection.get_app_data().why = words_for(error, shown, bool(self._authorities))
         return False
-
-
-class _TlsLink(TLSMemoryBIOProtocol):
-    # `why`: what our verdict on the other side's certificate was, for OpenSSL's own words do not tell.
-
-    why = ""
-    dialled: tuple[str, int] | None = None
 
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)

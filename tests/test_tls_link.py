@@ -1,0 +1,190 @@
+"""`TlsLink`: whatever way the bytes of a TLS connection arrive, the link is given what was written at the other end."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from chordtwist.net.certificates import make_key, self_signed
+from chordtwist.net.tls import Credentials, Tls
+from chordtwist.net.tls_link import RECORD_BYTES_MAX, TlsLink
+
+KEY = make_key()
+NOW = datetime.now(UTC)
+"""OpenSSL looks at the system's clock, so certificates have to be of today."""
+
+
+@implementer(IHandshakeListener)
+class Listener(Protocol):
+    """Keeps what it is given, in the pieces in which it is given it."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.lost: Failure | None = None
+        self.is_safe = False
+
+    def handshakeCompleted(self) -> None:
+        self.is_safe = True
+
+    def dataReceived(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+
+
+class End:
+    """One end of a connection whose bytes the test carries over."""
+
+    def __init__(self, host: str, dialled: tuple[str, int] | None) -> None:
+        tls = Tls(Credentials(self_signed(KEY, host, NOW), KEY), host, lambda: NOW, Clock())
+        self.listener = Listener()
+        self.transport = StringTransport()
+        link = tls.wrap(self.listener, dialled)
+        assert isinstance(link, TlsLink)
+        self.link = link
+        link.makeConnection(self.transport)
+
+    def sent(self) -> bytes:
+        """What it has sent since this was last asked."""
+        sent: bytes = self.transport.value()
+        self.transport.clear()
+        return sent
+
+    def lose(self) -> Failure:
+        """The transport ends; why, as the listener hears it."""
+        self.link.connectionLost(Failure(ConnectionResetError()))
+        assert self.listener.lost is not None
+        return self.listener.lost
+
+
+class TlsLinkTests(SynchronousTestCase):
+    """Both ends of a connection."""
+
+    def setUp(self) -> None:
+        """Not a byte has been carried over."""
+        self.one, self.other = End("127.0.0.1", ("127.0.0.2", 6401)), End("127.0.0.2", None)
+
+    def carry(self, longest: int = 1 << 20) -> None:
+        """Carry over all there is, both ways, in pieces of at most so many bytes."""
+        while True:
+            ways = [(self.one.sent(), self.other), (self.other.sent(), self.one)]
+            if not any(raw for raw, _ in ways):
+                return
+            for raw, end in ways:
+                for begin in range(0, len(raw), longest):
+                    end.link.dataReceived(raw[begin : begin + longest])
+
+    def test_byte_by_byte(self) -> None:
+        """Handshake and messages arrive in single bytes."""
+        self.carry(1)
+        self.assertEqual((self.one.listener.is_safe, self.other.listener.is_safe), (True, True))
+        self.one.link.write(b"good morning")
+        self.other.link.write(b"good evening")
+        self.carry(1)
+        self.assertEqual(self.other.listener.pieces, [b"good morning"])
+        self.assertEqual(self.one.listener.pieces, [b"good evening"])
+
+    def test_anyhow(self) -> None:
+        """Records are cut and glued at any place."""
+        rng = random.Random(1)
+        self.carry()
+        written = b""
+        for _ in range(200):
+            text = rng.randbytes(rng.choice((1, 40, 300, 5000)))
+            written += text
+            self.one.link.write(text)
+            if rng.random() < 0.5:
+                self.carry(rng.choice((1, 3, 7, 100, 4096, 1 << 20)))
+        self.carry()
+        self.assertEqual(b"".join(self.other.listener.pieces), written)
+
+    def test_glued(self) -> None:
+        """Whole records that arrive together are handed on together."""
+        self.carry()
+        for text in (b"one", b"two", b"three"):
+            self.one.link.write(text)
+        self.carry()
+        self.assertEqual(self.other.listener.pieces, [b"onetwothree"])
+
+    def test_incomplete(self) -> None:
+        """What has not wholly come is not handed on; what was whole before it is."""
+        self.carry()
+        for text in (b"one", b"two"):
+            self.one.link.write(text)
+        sent = self.one.sent()
+        self.other.link.dataReceived(sent[:-1])
+        self.assertEqual(self.other.listener.pieces, [b"one"])
+        self.other.link.dataReceived(sent[-1:])
+        self.assertEqual(self.other.listener.pieces, [b"one", b"two"])
+
+    def test_longest(self) -> None:
+        """What fits into one record is sent in one, anything longer in several."""
+        self.carry()
+        for length in (RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 100_000):
+            self.one.link.write(b"x" * length)
+            self.carry()
+            self.assertEqual(sum(map(len, self.other.listener.pieces)), length)
+            self.other.listener.pieces.clear()
+
+    def test_written_too_soon(self) -> None:
+        """What is written before the handshake is over is sent after it."""
+        self.one.link.write(b"early")
+        self.other.link.write(b"bird")
+        self.carry()
+        self.assertEqual(self.other.listener.pieces, [b"early"])
+        self.assertEqual(self.one.listener.pieces, [b"bird"])
+
+    def test_end(self) -> None:
+        """The last words before the end arrive with it, and it is answered with an end."""
+        self.carry()
+        self.one.link.write(b"last words")
+        self.one.link.loseConnection()
+        self.other.link.dataReceived(self.one.sent())
+        self.assertEqual(self.other.listener.pieces, [b"last words"])
+        self.assertTrue(self.other.transport.disconnecting)
+        self.assertNotEqual(self.other.sent(), b"")
+
+    def test_nothing_after_the_end(self) -> None:
+        """What is written after the end was begun is not sent."""
+        self.carry()
+        self.one.link.loseConnection()
+        self.one.sent()
+        self.one.link.write(b"too late")
+        self.assertEqual(self.one.sent(), b"")
+
+    def test_forged(self) -> None:
+        """A record that was changed on its way ends the connection, after those before it were handed on; what follows
+        it is not looked at.
+        """
+        self.carry()
+        self.one.link.write(b"right")
+        right = self.one.sent()
+        self.one.link.write(b"wrong")
+        forged = bytearray(self.one.sent())
+        forged[-1] ^= 1
+        self.one.link.write(b"more")
+        self.other.link.dataReceived(right + forged + self.one.sent())
+        self.assertEqual(self.other.listener.pieces, [b"right"])
+        self.assertTrue(self.other.transport.disconnecting)
+        self.assertIn("bad record mac", str(self.other.lose().value))
+
+    def test_ends_while_it_reads(self) -> None:
+        """A link that ends the connection over what it was given is given no more, although the end came with it."""
+        self.carry()
+        self.one.link.write(b"something")
+        self.one.link.loseConnection()
+        end = self.one.sent()
+        self.other.listener.dataReceived = lambda data: self.other.link.abortConnection()  # type: ignore[method-assign]
+        self.other.link.dataReceived(end)
+        self.other.link.dataReceived(end)
+        self.assertTrue(self.other.transport.disconnecting)
+        self.assertEqual(self.other.listener.pieces, [])
