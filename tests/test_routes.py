@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.lookup import Route
-from chordtwist.core.routes import KEPT_S, ROUTES_FEW, ROUTES_MAX, Routes
+from chordtwist.core.routes import KEPT_S, ROUTES_MAX, Routes
 from tests.builders import at, peer, peers
 
 
@@ -71,7 +71,7 @@ class RoutesTests(SynchronousTestCase):
         """Owners that come and go, and are never looked for again, are not kept for long."""
         for place in range(ROUTES_MAX):
             self.routes.learn(Route(at(place), (peer(place),)), float(place))
-            self.assertLessEqual(len(self.routes), 2 * max(ROUTES_FEW, KEPT_S))
+            self.assertLessEqual(len(self.routes), 2 * KEPT_S + 1)
         self.assertIsNotNone(self.routes.known(at(ROUTES_MAX - 1), ROUTES_MAX))
 
     def test_is_bounded(self) -> None:

@@ -14,18 +14,14 @@ KEPT_S = 60.0
 changes, and short against what a changing one would make of a thousand routes."""
 
 
-ROUTES_FEW = 64
-"""So many are kept without a look at their age."""
-
-
 class Routes:
     """Which arcs are known to have which owner: each from a position that was looked for up to the owner found."""
 
     def __init__(self) -> None:
         self._owners: list[RingId] = []
         self._routes: dict[RingId, tuple[Arc, Route, float]] = {}
-        self._look_at = ROUTES_FEW
-        """With so many it is time to forget the old ones."""
+        self._look_at_s = 0.0
+        """When to forget the old ones."""
 
     def learn(self, route: Route, now_s: float) -> None:
         """A search has found it just now."""
@@ -33,7 +29,7 @@ class Routes:
         arc = Arc((route.position - 1) % RING_SIZE, owner)
         known = self._routes.get(owner)
         if known is None:
-            if len(self._owners) >= self._look_at:
+            if now_s >= self._look_at_s or len(self._owners) >= ROUTES_MAX:
                 self._forget_old(now_s)
             self._owners.insert(bisect_left(self._owners, owner), owner)
         elif known[1].replicas == route.replicas and distance(known[0].after, owner) > distance(arc.after, owner):
@@ -64,9 +60,9 @@ class Routes:
         return len(self._owners)
 
     def _forget_old(self, now_s: float) -> None:
-        """Owners that have died are never looked for again: without this they would stay, until there are too many."""
+        """Owners that have died are never found again: their routes would stay until there are too many."""
         self._routes = {owner: known for owner, known in self._routes.items() if now_s - known[2] <= KEPT_S}
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._owners = sorted(self._routes)
-        self._look_at = min(ROUTES_MAX, max(ROUTES_FEW, 2 * len(self._owners)))
+        self._look_at_s = now_s + KEPT_S
