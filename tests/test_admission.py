@@ -129,6 +129,17 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(self.members(answer))
         self.assertFalse(changed)
 
+    def test_twice_over_a_bad_path(self) -> None:
+        """A repeated announcement takes nothing back when the newcomer cannot be reached just then: it counts on the
+        first answer, and goes live.
+        """
+        self.announced(peer(30))
+        self.scene.silence(30)
+        answer, changed = self.announced(peer(30), seconds=2)
+        self.assertTrue(self.members(answer))
+        self.assertFalse(changed)
+        self.assertTrue(self.admission.awaits(peer(30), 1))
+
     def test_another_in_hand(self) -> None:
         """A second newcomer is told to come again in a moment, until the first has gone live."""
         self.announced(peer(30))

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
+from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
 from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
 from chordtwist.node.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
@@ -229,6 +230,16 @@ class LargeRingTests(JoiningTestCase):
         """Dead members are no obstacle as long as its neighbours live."""
         self.scene.silence(60, 50, 10)
         self.assertEqual(self.joined(70, seconds=5), peer(40))
+
+    def test_too_few_alive(self) -> None:
+        """A ring that has so few living members left that its lists will close is not joined before they do: they would
+        skip a newcomer that they have not met.
+        """
+        self.assertEqual(closing_max(ENTRIES_MAX) + 2, 5)
+        self.scene.silence(10, 50, 60, 80)
+        joining = self.join(70)
+        self.scene.advance(10)
+        self.assertNoResult(joining)
 
     def test_bounded(self) -> None:
         """A ring that never comes to rest is given up in the end; the caller begins again."""

@@ -523,6 +523,32 @@ class NewcomerTests(OneNodeTestCase):
         self.scene.advance(5)
         self.assertEqual(self.node.statements.table.successors, peers(60, 90))
 
+    def test_never_announced(self) -> None:
+        """One that joined a ring while it was large, and says that it is live, is reached and taken in at once: the
+        ring has become whole without it.
+        """
+        self.scene.show(table(60, (90, 50), 50, whole=True))
+        self.announce(LIVE)
+        self.scene.advance(0.1)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [60, 90]), True))
+        self.assertEqual(self.node.statements.table.successors, peers(60, 90))
+
+    def test_says_that_it_is_live(self) -> None:
+        """One that only says so, and shows no table, is not."""
+        self.announce(LIVE)
+        self.scene.advance(5)
+        self.assertEqual(self.state(), (90, [90]))
+
+    def test_unknown_to_the_head(self) -> None:
+        """We ourselves, when a whole head does not know us, keep everybody and tell all of them that we are live."""
+        self.node.routing.join(peer(40), peers(60, 90, 40), whole=True)
+        self.scene.show(table(60, (90, 40), 40, whole=True), table(90, (40, 60), 60, whole=True))
+        self.scene.show(table(40, (60, 90), 90, whole=True))
+        self.scene.advance(8)
+        self.assertEqual((self.state(), self.node.routing.whole), ((40, [60, 90, 40]), True))
+        for place in (60, 90, 40):
+            self.assertIn(Announce(self.node.epoch, LIVE), self.scene.asked(place))
+
     def test_withdraws(self) -> None:
         """When it withdraws the list is what it was, and whole."""
         self.announce(COMING)

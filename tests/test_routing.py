@@ -204,6 +204,44 @@ class StabilizeTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
 
 
+class CloseTests(SynchronousTestCase):
+    """`last_of` and `close`: a ring that has shrunk becomes whole before its lists reach round by themselves."""
+
+    def test_spans_half(self) -> None:
+        """The last entry is looked at when the list spans half of the circle: in a small ring one at least does."""
+        half = 1 << PLACE_BITS - 1
+        for last, expected in ((half + 10, peer(half + 10)), (half + 9, None)):
+            self.assertEqual(routing(10).last_of(table(20, (30, last), 10)), expected)
+
+    def test_head_is_far(self) -> None:
+        """Not while the head has somebody else before it, who may be many: what comes round then is not the ring."""
+        for predecessor in (15, 5, None):
+            self.assertIsNone(routing(10).last_of(table(20, (30, 60000), predecessor)))
+
+    def test_whole_already(self) -> None:
+        """A list that closes by the head's own needs nobody else's."""
+        self.assertIsNone(routing(10).last_of(table(20, (60000, 10), 10, whole=True)))
+
+    def test_closes(self) -> None:
+        """The head's list and that of its last entry reach round to us: ours is whole."""
+        state = routing(10, (20, 30, 40), predecessor=60000)
+        self.assertTrue(state.close(table(20, (30, 60000, 65000), 10), table(60000, (65000, 10, 20))))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000, 65000], True))
+        self.assertEqual(state.predecessor, peer(60000))
+
+    def test_does_not_close(self) -> None:
+        """Where they do not reach round, the head's list is taken over as always."""
+        state = routing(10, (20, 30, 40), predecessor=60000)
+        self.assertTrue(state.close(table(20, (30, 60000, 65000)), table(60000, (62000, 64000, 65000))))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000], False))
+
+    def test_another_last_entry(self) -> None:
+        """The list of somebody who is not the last entry closes nothing."""
+        state = routing(10, (20, 30, 40), predecessor=60000)
+        state.close(table(20, (30, 60000, 65000)), table(65000, (10, 20, 30)))
+        self.assertFalse(state.whole)
+
+
 class FollowsTests(SynchronousTestCase):
     """`follows`: whether stabilizing with a table would change nothing."""
 

@@ -21,6 +21,18 @@ class EverybodyTests(SynchronousTestCase):
         self.assertEqual(builders.places(builders.table(5).everybody()), [5])
 
 
+class ExtendedTests(SynchronousTestCase):
+    """The extended list: what skips whom is judged by it."""
+
+    def test_ordinary(self) -> None:
+        """Its owner and the successors."""
+        self.assertEqual(builders.places(builders.table(5, successors=(7, 9)).extended), [5, 7, 9])
+
+    def test_whole(self) -> None:
+        """A whole list closes with its owner."""
+        self.assertEqual(builders.places(builders.table(5, successors=(7, 9), whole=True).extended), [5, 7, 9, 5])
+
+
 class EstimateTests(SynchronousTestCase):
     """How many members there are, judged by one table."""
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import is_crowded
-from chordtwist.core.ring import ID_BITS, Arc, RingId, between, distance, finger_start
-from chordtwist.core.small_ring import Successors, copied, fitted, in_order
+from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc, RingId, between, distance, finger_start
+from chordtwist.core.small_ring import Successors, closed, copied, fitted, in_order
 from chordtwist.core.table import Table
 
 
@@ -123,7 +123,7 @@ class Routing:
         @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
             member now. None: what the head names.
         """
-        entries, whole = copied(self.me, table.peer, table.successors, self.entries_max)
+        entries, whole = copied(self.me, table.extended, self.entries_max)
         if whole and members is not None:
             entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
         self.removed.clear()
@@ -132,9 +132,30 @@ class Routing:
             self.gone_live(peer)
         return self._write(self.predecessor, entries, whole)
 
+    def last_of(self, table: Table) -> Peer | None:
+        """The last entry of our list as the head's `table` makes it, when it is worth looking whether it closes there.
+
+        In a ring that is small enough at least one list spans half of the circle: each entry's gap counts in r lists.
+        Not while the head names another predecessor: with members between the two a list would come round too soon.
+        """
+        if table.predecessor != self.me:
+            return None
+        entries, whole = copied(self.me, table.extended, self.entries_max)
+        if whole or 2 * distance(self.me.id, entries[-1].id) < RING_SIZE:
+            return None
+        return entries[-1]
+
+    def close(self, table: Table, last: Table) -> bool:
+        """`stabilize`, where the `last` entry has shown its list too: together they may reach round to us."""
+        entries, _ = copied(self.me, table.extended, self.entries_max)
+        whole = closed(self.me, entries, last.extended, self.entries_max) if entries[-1] == last.peer else None
+        if whole is None:
+            return self.stabilize(table)
+        return self._write(self.predecessor, whole, True)
+
     def follows(self, table: Table) -> bool:
         """Whether our list is what the head's `table` makes it, with nobody more and nobody less."""
-        return (self.successors, self.whole) == copied(self.me, table.peer, table.successors, self.entries_max)
+        return (self.successors, self.whole) == copied(self.me, table.extended, self.entries_max)
 
     def is_foreign(self, table: Table) -> bool:
         """Whether a whole table shows a ring that is not ours: it holds neither us nor any other of our neighbours.

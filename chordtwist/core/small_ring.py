@@ -2,7 +2,8 @@
 
 Zave's proof needs a ring of more members than a successor list has entries; most people's rings are smaller. There the
 list is kept *whole*: it closes, that is, behind its last entry comes its owner again. While whole it may hold twice the
-entries of an ordinary list, so that a ring can grow across the switch; above that the ordinary rules apply.
+entries of an ordinary list, so that a ring can grow across the switch; above that the ordinary rules apply. A ring that
+shrinks closes its lists again well before it needs that: when less than two lists hold it.
 """
 
 from __future__ import annotations
@@ -15,23 +16,42 @@ from chordtwist.core.ring import distance
 Successors = tuple[Peer, ...]
 
 
-def copied(me: Peer, head: Peer, followers: Sequence[Peer], entries_max: int) -> tuple[Successors, bool]:
-    """`head` and the list it showed, as a list of `me`: the successors, and whether they are whole.
+def copied(me: Peer, extended: Sequence[Peer], entries_max: int) -> tuple[Successors, bool]:
+    """The `extended` list of a head (itself, its list, and itself again when that is whole) as a list of `me`: the
+    successors, and whether they are whole.
 
-    Cut before `me`: finding oneself in the list of one's head is what makes a list whole. Cut as well where the list
-    runs past `me` without naming it, since nothing behind that point is in order any more.
+    Cut before `me`, since nothing behind that point is in order any more: finding oneself there makes a list whole, and
+    so does a whole list that comes round without naming `me`. Its owner has not heard yet that we went live.
     """
     entries: list[Peer] = []
     reached = 0
-    for peer in (head, *followers):
+    for peer in extended:
         gone = distance(me.id, peer.id)
         if gone == 0:
             return fitted(tuple(entries), peer == me, entries_max)
         if gone <= reached:
-            break
+            return fitted(tuple(entries), extended[0] == extended[-1], entries_max)
         reached = gone
         entries.append(peer)
     return tuple(entries[:entries_max]), False
+
+
+def closed(me: Peer, successors: Successors, last: Sequence[Peer], entries_max: int) -> Successors | None:
+    """The whole list of `me`, made of an ordinary one and of the extended list that its last entry shows; None when
+    they do not reach round to `me`, or the ring is too large to close.
+    """
+    entries, whole = copied(me, (*successors, *last[1:]), entries_max)
+    return entries if whole and len(entries) <= closing_max(entries_max) else None
+
+
+def closing_max(entries_max: int) -> int:
+    """The other members of the largest ring whose ordinary lists become whole.
+
+    As many as can be, since a newcomer that joined a larger ring may not be linked in yet when lists close without it:
+    it must be linked before the ring gets so small that each member counts. A little less than a whole list may hold,
+    lest each that comes and goes makes the whole ring switch.
+    """
+    return 2 * entries_max - max(1, entries_max // 4)
 
 
 def fitted(entries: Successors, whole: bool, entries_max: int) -> tuple[Successors, bool]:

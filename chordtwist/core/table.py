@@ -31,6 +31,11 @@ class Table:
     fingers: tuple[Peer, ...]
     fingerprints: tuple[bytes, ...]
 
+    @property
+    def extended(self) -> tuple[Peer, ...]:
+        """Its owner, the successors, and when they are whole its owner again, with whom the list closes (Zave)."""
+        return (self.peer, *self.successors, self.peer) if self.whole else (self.peer, *self.successors)
+
     def everybody(self) -> tuple[Peer, ...]:
         """All peers the table names, its owner first; the same peer may stand there twice."""
         before = () if self.predecessor is None else (self.predecessor,)

@@ -99,6 +99,9 @@ class Admission:
             return JoinFailure("the ring is changing", busy=True), False
         if not self._hand_is_free_for(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
+        if self._taken_in.get(peer, (0, 0.0))[0] == question.epoch and peer in routing.successors:
+            # Told twice. It counts on the first answer already, whether or not it can be reached again just now.
+            return self._members(), False
         self._in_hand, self._since = newcomer, self._clock.seconds()
         unreachable = await self._dial_back(peer)
         if unreachable is not None:

@@ -16,7 +16,7 @@ from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
-from chordtwist.core.small_ring import in_order
+from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
 from chordtwist.node.search import search
@@ -160,7 +160,7 @@ class Joining:
 
         After many deaths in a short time lists are full of the dead, and not whole. Asked only where it is in doubt.
         """
-        needed = self._routing.entries_max + 1
+        needed = closing_max(self._routing.entries_max) + 2
         if table.members_estimate() > CLEARLY_LARGE * needed:
             return True
         me = self._routing.me

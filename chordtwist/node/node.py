@@ -28,7 +28,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Standing, Verify
 from chordtwist.core.small_ring import Successors, copied, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.admission import Admission
+from chordtwist.node.admission import LIVE, Admission
 from chordtwist.node.chores import Chore
 from chordtwist.node.contact import Contact, gives_way
 from chordtwist.node.hearsay import Hearsay
@@ -144,7 +144,7 @@ class Node:
         self._leaving: list[Deferred[None]] = []
         self._finger = 0
         self._served = False
-        self._shown: Successors = ()
+        self._shown: tuple[Successors, bool] = ((), False)
         self._settled: tuple[Table, int] | None = None
         self._closer: Peer | None = None
         self._searches = self._hops = self._questions = 0
@@ -248,7 +248,7 @@ class Node:
         """Hand the records over, tell the neighbours, stop. Never fails; takes `HAND_OVER_WITHIN_S` and 1 s at most."""
 
         def ended(result: object) -> None:
-            if isinstance(result, Failure):
+            if isinstance(result, Failure) and not result.check(CancelledError):  # stopped meanwhile
                 self._log.failure("leaving failed", result)
             self.stop()
             waiting, self._leaving = self._leaving, []
@@ -424,7 +424,20 @@ class Node:
             self.tables.forget(peer)
         if changed:
             self._ring_changed()
+        if question.step == LIVE and self.routing.whole and peer not in self.routing.successors:
+            await self._take_in_member(peer)
         return answer
+
+    async def _take_in_member(self, peer: Peer) -> None:
+        """Add a member that our whole list skips: it joined by the rules of a larger ring, or nobody heard of it."""
+        try:
+            table = await self.tables.fetch(peer)
+        except Unreachable:
+            return
+        if self.is_member and self.routing.whole and not self._is_elsewhere(table):
+            changed = self.routing.take_in(peer)
+            self.routing.gone_live(peer)
+            self._write(changed)
 
     def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
         self._hear_standing(peer, question)
@@ -489,14 +502,13 @@ class Node:
                 continue
             told, self._closer = self._closer, None
             if told is not None or (table, routing.changes) != self._settled:
-                also = await self._members_that_answer(table)
+                await self._copy(table, head)
                 if head != routing.head:
                     continue
-                self._write(routing.stabilize(table, also))
                 closer = routing.better_head(table)
                 if told is not None and between(self.me.id, told.id, (closer or head).id):
                     closer = told
-                if closer is None and routing.follows(table):
+                if closer is None and routing.follows(table) and routing.last_of(table) is None:
                     # Until one of the two changes, another round could only find the same.
                     self._settled = (table, routing.changes)
                 for _ in range(WALKED_AT_ONCE):
@@ -535,11 +547,8 @@ class Node:
             table = await self.tables.fetch(closer)
         except Unreachable:
             return None
-        if self.routing.head == head and not self._is_elsewhere(table):
-            also = await self._members_that_answer(table)
-            if self.routing.head == head:
-                self._write(self.routing.stabilize(table, also))
-                return table
+        if self.routing.head == head and not self._is_elsewhere(table) and await self._copy(table, head):
+            return table
         return None
 
     async def _notify(self, head: Peer) -> None:
@@ -553,10 +562,30 @@ class Node:
             return True
         return epoch is not None and table.epoch != epoch
 
+    async def _copy(self, table: Table, head: Peer | None) -> bool:
+        """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
+        routing = self.routing
+        also = last = None
+        end = routing.last_of(table)
+        if end is None:
+            also = await self._members_that_answer(table)
+        else:
+            try:
+                last = await self.tables.fetch(end)
+            except Unreachable:
+                self.pulse.check_all((end,))
+        if head != routing.head:
+            return False
+        self._write(routing.stabilize(table, also) if last is None else routing.close(table, last))
+        if routing.whole and table.whole and self.me not in table.successors:
+            # Our list is whole by that of a head that does not know us, nor do the others perhaps.
+            self._tell(routing.successors, Announce(self.epoch, LIVE))
+        return True
+
     async def _members_that_answer(self, table: Table) -> list[Peer] | None:
         """Of a list that will be whole: the members that we or the head name, and that live."""
         routing = self.routing
-        if not copied(self.me, table.peer, table.successors, routing.entries_max)[1]:
+        if not copied(self.me, table.extended, routing.entries_max)[1]:
             return None
         theirs = dict.fromkeys((table.peer, *table.successors))
         ours = dict.fromkeys(routing.successors)
@@ -775,7 +804,7 @@ class Node:
         self._ring_changed()
 
     def _ring_changed(self) -> None:
-        shown = self.routing.successors[: self.parameters.successors - 1]
+        shown = self.routing.successors[: self.parameters.successors - 1], self.routing.whole
         if shown != self._shown:
             # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
             self._shown = shown
