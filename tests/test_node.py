@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
+from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
 from chordtwist.simulation.chance import exponential
 from chordtwist.simulation.network import Weather
@@ -198,6 +199,19 @@ class GrowthTests(RingTestCase):
             self.until(lambda: self.is_ideal() and len(self.world.live) == len(ring), 25)
             self.assert_one_ring(len(ring))
         self.assertTrue(self.node(ring[0]).routing.alone)
+        self.assert_safe()
+
+    def test_whole_again(self) -> None:
+        """A ring that shrinks becomes whole while it is larger than lists are long, so that newcomers announce
+        themselves well before each member counts.
+        """
+        ring = self.ring(2 * SUCCESSORS + 4)
+        while len(ring) > closing_max(SUCCESSORS) + 2:
+            self.world.crash(ring.pop(3))
+            self.until(self.is_ideal, 25)
+        self.assertFalse(any(self.node(peer).routing.whole for peer in ring))
+        self.world.crash(ring.pop(3))
+        self.until(lambda: self.is_ideal() and all(self.node(peer).routing.whole for peer in ring), 25)
         self.assert_safe()
 
     def test_two_at_once(self) -> None:
@@ -606,6 +620,19 @@ class LeaveTests(RingTestCase):
                 self.until(self.is_ideal, 15)
                 self.assertEqual(self.world.timers_left, 0)
                 self.assertTrue(member or len(self.world.check.members) == 4)
+
+    def test_killed_while_leaving(self) -> None:
+        """A node that is stopped while it waits for its last puts, before it goes, takes that for no error."""
+        ring = self.ring(5)
+        for peer in (ring[0], *ring[3:]):
+            self.world.network.cut(ring[1], peer)
+        for number in range(8):
+            self.node(ring[1]).put(bytes([32 * number]) * 32, b"value").addErrback(lambda _: None)
+        self.world.leave(ring[1])
+        self.world.run(0.5)
+        self.world.crash(ring[1])
+        self.assertNotIn(ring[1], self.world.check.members)
+        self.assertEqual(self.world.errors, [])
 
     def test_stop(self) -> None:
         """Stopped, at whatever moment of its life, a node leaves no timer behind."""

@@ -22,6 +22,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
 from chordtwist.simulation.trace import Trace
 
+NOTICED_US = 4_000_000
+"""Nobody can have noticed a death without a sound that is younger: what a list loses within that time is one burst."""
+
 VIOLATIONS_KEPT = 20
 """Violations told in words; further ones are counted."""
 
@@ -100,6 +103,7 @@ class RingCheck:
         """Of all members, in order."""
         self._by_id: dict[RingId, Peer] = {}
         self._holders: dict[Peer, dict[Pointers, None]] = {}
+        self._ended_us: dict[Peer, int] = {}
         self._pairs: dict[Pair, int] = {}
         self._skips: dict[RingId, int] = {}
         self._linked = 0
@@ -147,6 +151,7 @@ class RingCheck:
                 self._linked -= 1
                 self._linked_principals -= not skips
             affected.update(self._holders.get(peer, ()))
+            self._ended_us[peer] = now_us
         for pointers in affected:
             if pointers.peer in self.members and not self.has_live_entry(pointers):
                 self.bursts += 1
@@ -209,14 +214,17 @@ class RingCheck:
                 wrong.append(f"predecessor of {pointers.peer}: {pointers.predecessor}, not {before}")
         return wrong
 
-    def skipped(self) -> list[str]:
+    def skipped(self) -> list[Peer]:
+        """Members that are not principal, newcomers not yet linked left out."""
+        return [self._by_id[id] for id in self.ids if self._skips[id] and self.members[self._by_id[id]].linked]
+
+    def told_skipped(self) -> list[str]:
         """Who is skipped by whose list, in words."""
         return [
-            f"{self._by_id[id]} is skipped by {holder.peer}"
-            for id in self.ids
-            if self._skips[id] and self.members[self._by_id[id]].linked
+            f"{peer} is skipped by {holder.peer}"
+            for peer in self.skipped()
             for holder in self.members.values()
-            if any(_inside(a, id, b) for a, b in holder.pairs)
+            if any(_inside(a, peer.id, b) for a, b in holder.pairs)
         ]
 
     def recount(self) -> None:
@@ -311,6 +319,10 @@ class RingCheck:
     def _assert(self, now_us: int, pointers: Pointers, how: str) -> None:
         self.checked += 1
         if not self.has_live_entry(pointers):
+            if not self.excused and self._died_at_once(now_us, pointers.successors):
+                # Read from a head that has died since, like all it names.
+                self.bursts += 1
+                self._excuse(now_us, "the list of {} died at once", pointers.peer)
             self._violate(now_us, "OneLiveSuccessor", f"{pointers.peer} {how} and has no live entry")
         short = self._linked_principals < min(self._linked, self.entries_max + 1)
         if short and not self._short:
@@ -318,9 +330,20 @@ class RingCheck:
                 now_us,
                 "SufficientPrincipals",
                 f"{pointers.peer} {how}: {self._linked_principals} of {self._linked} members are principal; "
-                + "; ".join(self.skipped()),
+                + "; ".join(self.told_skipped()),
             )
         self._short = short
+
+    def judged_dead(self, now_us: int, judge: Peer, peer: Peer) -> None:
+        """`judge` let go of `peer` since it is dead, as it thinks: one that was a member all the time was misjudged."""
+        known = self.members.get(peer)
+        if known is not None and now_us - known.live_since_us >= NOTICED_US:
+            self.misjudged += 1
+            self._excuse(now_us, "{} judged {} dead, which lives", judge, peer)
+
+    def _died_at_once(self, now_us: int, peers: Sequence[Peer]) -> bool:
+        """Whether all of them were members until so lately that nobody can know."""
+        return bool(peers) and all(now_us - self._ended_us.get(peer, -NOTICED_US) < NOTICED_US for peer in peers)
 
     def forgive(self) -> None:
         """Look whether the ring is ideal again: then a broken assumption excuses nothing any more."""

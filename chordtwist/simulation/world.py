@@ -133,11 +133,12 @@ class World:
         self.trace.line(self.clock.now_us, "{} leaves", peer)
 
         def left(result: None) -> None:
+            if peer not in self.live or host.link is not link:
+                return  # it died meanwhile
             host.look()
-            if not link.ended:
-                del self.live[peer]
-                self.leaving.pop(peer, None)
-                self._end(host, SimulatedLink.close)
+            del self.live[peer]
+            self.leaving.pop(peer, None)
+            self._end(host, SimulatedLink.close)
 
         leaving = host.node.leave().addCallback(left)
         host.look()
@@ -382,6 +383,9 @@ class Host:
                 known = check.members[self.peer]
                 if known.predecessor is before and known.successors is behind and known.whole is whole:
                     return
+                for lost in known.successors:
+                    if lost in routing.removed and self.node.liveness.is_dead(lost, self.link.clock.seconds()):
+                        check.judged_dead(now_us, self.peer, lost)
                 self._tell("now has")
                 check.changed(now_us, self.peer, before, behind, whole)
             else:

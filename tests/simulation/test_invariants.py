@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.chance import below, pick_some
-from chordtwist.simulation.invariants import RingCheck
+from chordtwist.simulation.invariants import NOTICED_US, RingCheck
 from chordtwist.simulation.trace import Trace
 
 
@@ -35,10 +35,10 @@ class RingCheckTests(SynchronousTestCase):
             self.check.went_live(0, peer, peers[index - 1], behind, False)
         self.check.suspended = False
 
-    def lists(self, peer: Peer, *behind: Peer, whole: bool = False) -> None:
+    def lists(self, peer: Peer, *behind: Peer, whole: bool = False, now_us: int = 1) -> None:
         """A member now has this list."""
         known = self.check.members[peer]
-        self.check.changed(1, peer, known.predecessor, behind, whole)
+        self.check.changed(now_us, peer, known.predecessor, behind, whole)
 
     def test_ideal(self) -> None:
         """An ideal ring has nothing wrong: everybody is linked and principal."""
@@ -55,7 +55,7 @@ class RingCheckTests(SynchronousTestCase):
         a, b, c, d, _ = self.peers
         self.lists(a, c, d)
         self.assertEqual(self.check.principals(), 4)
-        self.assertEqual(self.check.skipped(), [f"{b} is skipped by {a}"])
+        self.assertEqual((self.check.skipped(), self.check.told_skipped()), ([b], [f"{b} is skipped by {a}"]))
         self.lists(a, b, c)
         self.assertEqual(self.check.principals(), 5)
 
@@ -95,7 +95,7 @@ class RingCheckTests(SynchronousTestCase):
         for peer, before, behind in ((a, e, (d, e)), (d, a, (e, a)), (e, d, (a, d))):
             self.check.changed(2, peer, before, behind, True)
         self.check.forgive()
-        self.lists(a, b)
+        self.lists(a, b, now_us=NOTICED_US + 1)
         self.assertEqual([v.invariant for v in self.check.violations], ["OneLiveSuccessor"])
 
     def test_failures_within_the_assumption(self) -> None:
@@ -118,6 +118,34 @@ class RingCheckTests(SynchronousTestCase):
             self.assertEqual((self.check.bursts, self.check.linked(), self.check.principals()), (0, 3, 3))
             self.check.ended(3, [a])
             self.assertEqual((self.check.bursts, self.check.violated), (bursts, 0))
+
+    def test_read_before_a_burst(self) -> None:
+        """Whoever is killed after showing its list, with everybody that stands there, takes that list with it: who has
+        just taken it over cannot know. Some seconds later it could.
+        """
+        for now_us, expected in ((NOTICED_US, (1, 0)), (NOTICED_US + 1, (0, 1))):
+            self.check = RingCheck(2, Trace())
+            self.show_ideal(self.peers)
+            a, b, c, *_ = self.peers
+            self.lists(a, c, self.peers[3])
+            self.check.excused = False
+            self.check.ended(1, [b])
+            self.check.ended(2, [c])
+            self.check.bursts = 0
+            self.lists(a, b, c, now_us=now_us)
+            self.assertEqual((self.check.bursts, self.check.violated), expected)
+
+    def test_judged_dead(self) -> None:
+        """A member that is taken for dead though it lives breaks the proof's assumption; one that was away just before
+        does not.
+        """
+        a, b, *_ = self.peers
+        for now_us, expected in ((NOTICED_US - 1, 0), (NOTICED_US, 1)):
+            self.check.judged_dead(now_us, a, b)
+            self.assertEqual(self.check.misjudged, expected)
+        self.check.ended(NOTICED_US, [b])
+        self.check.judged_dead(NOTICED_US, a, b)
+        self.assertEqual(self.check.misjudged, 1)
 
     def test_live_head_given_up(self) -> None:
         """Who gives its live head up for somebody farther away has judged a live node dead: counted apart."""

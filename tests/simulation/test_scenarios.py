@@ -31,9 +31,16 @@ class ScenariosTests(SynchronousTestCase):
                 self.assertTrue(run.world.check.members, name)
 
     def test_mixed(self) -> None:
-        """Fifty schedules of random faults, with lists of 4 and of 16: no violation, everything comes right."""
+        """Fifty schedules of random faults, with lists of 4 and of 16, across the small-ring switch both ways: no
+        violation, everything comes right.
+        """
+        ebbs = floods = 0
         for seed in range(MIXED_SEEDS):
-            self.play("mixed", nodes=8 + seed % 9, seed=seed, successors=16 if seed % 5 == 0 else 4)
+            large = seed % 10 == 0
+            run = self.play("mixed", nodes=38 if large else 12 + seed % 9, seed=seed, successors=16 if large else 4)
+            ebbs += run.notes["ebbs"] != 0
+            floods += run.notes["floods"] != 0
+        self.assertTrue(ebbs > MIXED_SEEDS / 2 and floods > MIXED_SEEDS / 10, (ebbs, floods))
 
     def test_overwritten(self) -> None:
         """Thirty nodes that come and go for twenty minutes, half of their clocks wrong: nobody reads an old value, none
