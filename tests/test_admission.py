@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
-from chordtwist.node.admission import COMING, LIVE, WENT_LIVE_MAX, WITHDRAWN, Admission
+from chordtwist.node.admission import COMING, LIVE, WAITED_AT_ONCE_S, WAITED_PER_S, WENT_LIVE_MAX, WITHDRAWN, Admission
 from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
 from tests.builders import Neighbourhood, peer, peers, places, routing
 
@@ -159,6 +159,38 @@ class AnnounceTests(AdmissionTestCase):
         self.announced(peer(30))
         self.scene.advance(FREE_AFTER_S)
         self.assertTrue(self.announced(peer(40))[1])
+
+    def test_keeps_its_time(self) -> None:
+        """It keeps them waiting no longer by saying the same again and again."""
+        self.announced(peer(30))
+        for _ in range(3):
+            self.scene.advance(FREE_AFTER_S / 4)
+            self.assertTrue(self.members(self.announced(peer(30))[0]))
+        self.scene.advance(FREE_AFTER_S / 4)
+        self.assertTrue(self.announced(peer(40))[1])
+
+    def test_waits_itself(self) -> None:
+        """Whoever keeps others waiting for nothing, again and again, waits itself, whatever it says it is now."""
+        times = int(WAITED_AT_ONCE_S / FREE_AFTER_S) + 1
+        for epoch in range(1, times + 1):
+            self.assertIsInstance(self.announced(peer(30), epoch=epoch)[0], Announced)
+            self.scene.advance(FREE_AFTER_S)
+        self.assertIsInstance(self.announced(peer(30), epoch=times + 1)[0], JoinFailure)
+        self.assertIsInstance(self.announced(peer(40))[0], Announced)
+        self.announced(peer(40), LIVE)
+        self.scene.advance(FREE_AFTER_S / WAITED_PER_S)
+        self.assertIsInstance(self.announced(peer(30), epoch=times + 2)[0], Announced)
+
+    def test_withdraws_again_and_again(self) -> None:
+        """Also when it withdraws each time."""
+        waited_s = 0.0
+        for epoch in range(1, 100):
+            if isinstance(self.announced(peer(30), epoch=epoch)[0], JoinFailure):
+                break
+            self.scene.advance(FREE_AFTER_S / 2)
+            self.announced(peer(30), WITHDRAWN, epoch=epoch, seconds=0)
+            waited_s += FREE_AFTER_S / 2 + 0.2
+        self.assertLess(waited_s, 1.5 * WAITED_AT_ONCE_S)
 
     def test_withdrawn(self) -> None:
         """Whoever withdraws is taken out again, and the list stays whole."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -28,6 +29,10 @@ COMING, LIVE, WITHDRAWN = range(3)
 
 HANDS_AWAITED = 2
 """A newcomer is awaited for so many times as long as it keeps others waiting: it asks twice before it goes live."""
+
+WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
+"""So long one newcomer may keep others waiting and not go live, and a tenth of the time from then on: a join takes tens
+of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
 
 WENT_LIVE_MAX = 64
 """Newcomers whose going live is remembered, until whatever they said before it must have arrived."""
@@ -53,6 +58,7 @@ class Admission:
         self._clock = clock
         self._in_hand: tuple[Peer, int] | None = None
         self._since = 0.0
+        self._in_vain = Allowance(WAITED_PER_S, WAITED_AT_ONCE_S)
         self._taken_in: dict[Peer, tuple[int, float]] = {}
         self._went_live: dict[Peer, tuple[int, float]] = {}
         """In which epoch, and since when."""
@@ -66,10 +72,23 @@ class Admission:
         return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
 
     def gone_live(self, peer: Peer) -> None:
-        """A newcomer answers as a member now, or will never be one."""
+        """A newcomer answers as a member now, or its place is another's."""
         self._taken_in.pop(peer, None)
         self._routing.gone_live(peer)
         if self._in_hand is not None and self._in_hand[0] == peer:
+            self._in_hand = None
+
+    def gone(self, peer: Peer) -> None:
+        """A newcomer will not become a member: it withdrew, cannot be reached, or joins as another run."""
+        if self._in_hand is not None and self._in_hand[0] == peer:
+            self._let_go()
+        self.gone_live(peer)
+
+    def _let_go(self) -> None:
+        """The newcomer in hand kept others waiting for nothing."""
+        if self._in_hand is not None:
+            now = self._clock.seconds()
+            self._in_vain.spend(self._in_hand[0].id, min(now - self._since, self._hand_free_after_s), now)
             self._in_hand = None
 
     async def request(self, peer: Peer, question: JoinRequest) -> Answer:
@@ -90,22 +109,21 @@ class Admission:
             return self._members(), False
         if question.step == WITHDRAWN:
             awaited = self.awaits(peer, question.epoch)
-            self.gone_live(peer)
+            self.gone(peer)
             return self._members(), awaited and routing.take_back(peer)
         newcomer = (peer, question.epoch)
         if peer.id == routing.me.id:
             return JoinFailure(f"{routing.me} holds that place"), False
         if not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
-        if not self._hand_is_free_for(newcomer, self._clock.seconds()):
+        if not self._take_by_the_hand(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
         if self._taken_in.get(peer, (0, 0.0))[0] == question.epoch and peer in routing.successors:
             # Told twice. It counts on the first answer already, whether or not it can be reached again just now.
             return self._members(), False
-        self._in_hand, self._since = newcomer, self._clock.seconds()
         unreachable = await self._dial_back(peer)
         if unreachable is not None:
-            self.gone_live(peer)
+            self.gone(peer)
             return unreachable, False
         holder = next((member for member in routing.successors if member.id == peer.id and member != peer), None)
         if holder is not None and await self._dial_back(holder) is None:
@@ -118,10 +136,15 @@ class Admission:
         members = self._members()
         return members, routing.take_in(peer)
 
-    def _hand_is_free_for(self, newcomer: tuple[Peer, int], now: float) -> bool:
+    def _take_by_the_hand(self, newcomer: tuple[Peer, int], now: float) -> bool:
         if self._in_hand is not None and now - self._since >= self._hand_free_after_s:
-            self._in_hand = None
-        return self._in_hand in (None, newcomer)
+            self._let_go()
+        if self._in_hand is not None:
+            return self._in_hand == newcomer  # whose time runs on
+        if self._in_vain.wait_s(newcomer[0].id, now) > 0:
+            return False
+        self._in_hand, self._since = newcomer, now
+        return True
 
     def _members(self) -> Announced:
         return Announced([self._routing.me.packed, *(peer.packed for peer in self._routing.successors)])

@@ -455,7 +455,7 @@ class Node:
         epoch, standing = news
         if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
             return
-        self.admission.gone_live(peer)
+        self.admission.gone(peer)
         if peer == self.predecessor:
             self._left = peer
         if known is None and standing is Standing.JOINING:
@@ -690,7 +690,7 @@ class Node:
 
     def _died(self, peer: Peer) -> None:
         """The rule of death has spoken."""
-        self.admission.gone_live(peer)
+        self.admission.gone(peer)
         self._drop(peer)
 
     def _drop(self, peer: Peer) -> None:
