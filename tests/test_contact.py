@@ -1,4 +1,4 @@
-"""Behaviour of a node's contacts: bootstrap, who is first, and other rings that are met."""
+"""Behaviour of a node's contacts: bootstrap, who is first, and members that were lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.contact import FIRST_AFTER_S, LOOK_AGAIN_S, LOST_MAX, RETRY_MAX_S, Contact, gives_way
+from chordtwist.node.contact import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Contact
 from chordtwist.node.joining import Joining
 from chordtwist.node.statements import Statements
 from chordtwist.node.tables import Tables
@@ -32,14 +32,12 @@ from chordtwist.wire.peer_messages import (
 from tests.builders import (
     IDENTITY,
     Neighbourhood,
-    large_ring,
     lines,
     not_member,
     peer,
     peers,
     signed,
     signer,
-    table,
     whole_ring,
 )
 
@@ -278,114 +276,3 @@ class AnybodyTests(ContactTestCase):
         self.assertEqual(len(known), LOST_MAX)
         self.assertNotIn(peer(1001), known)
         self.assertEqual(known[-2:], [*peers(1000, 2000)])
-
-
-class OtherRingTests(ContactTestCase):
-    """`look_for_ring`, `meet`: is there another ring of our network?"""
-
-    ours = table(35, (80,), 80, whole=True)
-
-    def look(self) -> Deferred[Table | None]:
-        return Deferred.fromCoroutine(self.contact.look_for_ring(lambda: self.ours))
-
-    def test_nobody_outside(self) -> None:
-        """Nobody is asked while everybody known is in our table."""
-        self.seeds = [self.me, peer(80)]
-        self.assertIsNone(self.successResultOf(self.look()))
-        self.assertEqual(self.scene.asked(80), [])
-
-    def test_silent(self) -> None:
-        """A lost member that is silent is no ring."""
-        self.contact.lost(peer(50))
-        looked = self.look()
-        self.scene.advance(3)
-        self.assertIsNone(self.successResultOf(looked))
-
-    def test_other_ring(self) -> None:
-        """A ring that does not hold us, and says so twice, some seconds apart, is another one: the answer is its member
-        before our place.
-        """
-        self.seeds = [*peers(50)]
-        self.answer(*whole_ring(10, 50).values())
-        looked = self.look()
-        self.scene.advance(LOOK_AGAIN_S - 0.1)
-        self.assertNoResult(looked)
-        self.scene.advance(2)
-        shown = self.successResultOf(looked)
-        assert shown is not None
-        self.assertEqual(shown.peer, peer(10))
-
-    def test_linked_in_meanwhile(self) -> None:
-        """One that holds us at the second look is our own: we were not linked in yet."""
-        self.seeds = [*peers(50)]
-        self.answer(*whole_ring(10, 50).values())
-        looked = self.look()
-        self.scene.advance(1)
-        self.answer(table(10, (35, 50), 50, whole=True, seq=2), table(50, (10, 35), 35, whole=True, seq=2))
-        self.scene.advance(3)
-        self.assertIsNone(self.successResultOf(looked))
-
-    def test_own_ring(self) -> None:
-        """A large ring that names us is our own."""
-        self.ours = table(35, (50, 80, 90), 30)
-        ring = large_ring(3, 10, 30, 35, 50, 80)
-        self.answer(*[ring[place] for place in (10, 30, 50, 80)])
-        self.seeds = [*peers(10)]
-        looked = self.look()
-        self.scene.advance(5)
-        self.assertIsNone(self.successResultOf(looked))
-
-    def test_alone(self) -> None:
-        """A ring of one believes at once, also one that lists us: that is an older run of ours."""
-        self.ours = table(35, (), whole=True)
-        self.answer(table(10, (35, 50), 50, whole=True), table(50, (10, 35), 35, whole=True))
-        self.seeds = [*peers(50)]
-        looked = self.look()
-        self.scene.advance(1)
-        shown = self.successResultOf(looked)
-        assert shown is not None
-        self.assertEqual(shown.peer, peer(10))
-
-    def test_unresolved(self) -> None:
-        """Without the list, lost members are looked at."""
-        self.seeds = fail(Unreachable(None, "no name can be resolved"))
-        self.contact.lost(peer(50))
-        self.answer(*whole_ring(10, 50).values())
-        looked = self.look()
-        self.scene.advance(5)
-        self.assertIsNotNone(self.successResultOf(looked))
-
-    def test_vanishes(self) -> None:
-        """A ring that is not there at the second look is none."""
-        self.seeds = [*peers(50)]
-        self.answer(*whole_ring(10, 50).values())
-        looked = self.look()
-        self.scene.advance(1)
-        self.silence(10, 50)
-        self.scene.advance(5)
-        self.assertIsNone(self.successResultOf(looked))
-
-
-class GivesWayTests(SynchronousTestCase):
-    """`gives_way`: which of two rings joins the other."""
-
-    def assert_gives_way(self, smaller: Table, larger: Table) -> None:
-        """Both sides come to the same verdict."""
-        self.assertTrue(gives_way(smaller, larger))
-        self.assertFalse(gives_way(larger, smaller))
-
-    def test_smaller(self) -> None:
-        """The smaller ring joins the larger."""
-        self.assert_gives_way(whole_ring(10, 20)[10], whole_ring(30, 40, 50)[40])
-
-    def test_alike(self) -> None:
-        """Of two of one size, the one without the smallest id joins the other, whichever members meet."""
-        ring, other = whole_ring(10, 40), whole_ring(20, 30)
-        for one in other.values():
-            for another in ring.values():
-                self.assert_gives_way(one, another)
-
-    def test_by_density(self) -> None:
-        """Large rings are compared by density."""
-        self.assert_gives_way(table(0, (1000, 2000, 3000)), table(10, (500, 1000, 1500)))
-        self.assert_gives_way(whole_ring(10, 20)[10], table(10, (500, 1000, 1500)))

@@ -1,4 +1,4 @@
-"""How a node comes to its ring, and back to it: bootstrap, who is first, rejoining, merging with a ring that is met."""
+"""How a node comes to its ring, and back to it: bootstrap, who is first, and members that were lost."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 
 LOST_MAX = 64
 """Members of the ring that we remember after they were lost: they may come back as another ring."""
-
-LOOKS_AT_OTHER_RING, LOOK_AGAIN_S = 2, 2.0
-"""A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
 
 
 class Contact:
@@ -60,6 +57,10 @@ class Contact:
         self._lost[peer] = None
         if len(self._lost) > LOST_MAX:
             del self._lost[next(iter(self._lost))]
+
+    def found(self, peer: Peer) -> None:
+        """A member that was lost has answered, in whatever ring."""
+        self._lost.pop(peer, None)
 
     async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
         """Join the ring of any contact, trying for ever, or find that we are the first.
@@ -104,36 +105,6 @@ class Contact:
         known = dict.fromkeys((*(await self._listed() or ()), *self._lost))
         return [peer for peer in known if peer != self._me]
 
-    async def look_for_ring(self, ours: Callable[[], Table]) -> Table | None:
-        """Look whether a contact belongs to another ring of our network than that of `ours`, our table; see `meet`."""
-        seeds = await self._listed() or []
-        named = {peer.packed for peer in ours().everybody()}
-        strangers = [peer for peer in dict.fromkeys((*seeds, *self._lost)) if peer.packed not in named]
-        if not strangers:
-            return None
-        return await self.meet(strangers[int(self._rng.random() * len(strangers))], ours)
-
-    async def meet(self, met: Peer, ours: Callable[[], Table]) -> Table | None:
-        """Look our own place up in the ring of `met`: the table of the member before it when that ring does not hold
-        us, though that of `ours`, our table, does.
-        """
-        for look in range(LOOKS_AT_OTHER_RING):
-            if look:
-                await deferLater(self._clock, LOOK_AGAIN_S)
-            try:
-                before = await self._joining.find_place([met])
-            except Unreachable:
-                return None
-            self._lost.pop(met, None)
-            table = ours()
-            is_alone = table.whole and not table.successors
-            # A ring of one is no part of a larger ring: that lists an older run of ours.
-            if before.peer in table.everybody() or (self._me in before.everybody() and not is_alone):
-                return None
-            if is_alone:
-                break
-        return before
-
     async def _listed(self) -> list[Peer] | None:
         """The bootstrap list; None while none of its names can be resolved, which makes nobody the first of a ring."""
         try:
@@ -163,13 +134,3 @@ class Contact:
             self._said[peer] = reason
             what = "joining" if peer == self._me else "bootstrap"
             self._log.info("{what}: {peer}: {reason}; trying on", what=what, peer=str(peer), reason=reason)
-
-
-def gives_way(ours: Table, theirs: Table) -> bool:
-    """Which of two rings that met joins the other: the smaller one, or that without the smallest id; both agree."""
-    mine, other = ours.members_estimate(), theirs.members_estimate()
-    return mine < other or (mine == other and _lowest(ours) > _lowest(theirs))
-
-
-def _lowest(table: Table) -> int:
-    return min(peer.id for peer in table.everybody())

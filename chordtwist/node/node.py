@@ -23,20 +23,23 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
-from chordtwist.core.ring import RING_SIZE, RingId, between, finger_start
+from chordtwist.core.ring import RING_SIZE, RingId, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Standing, Verify
-from chordtwist.core.small_ring import Successors, copied, in_order
+from chordtwist.core.small_ring import Successors
 from chordtwist.core.table import Table
 from chordtwist.node.admission import LIVE, Admission
 from chordtwist.node.chores import Chore
-from chordtwist.node.contact import Contact, gives_way
+from chordtwist.node.contact import Contact
+from chordtwist.node.fingers import Fingers
 from chordtwist.node.hearsay import Hearsay
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.joining import Joining
 from chordtwist.node.lifetime import EndingClock
+from chordtwist.node.merging import Merging
 from chordtwist.node.pulse import Pulse
 from chordtwist.node.replication import Replication
+from chordtwist.node.roll_call import RollCall
 from chordtwist.node.search import search
 from chordtwist.node.statements import Statements
 from chordtwist.node.tables import NoMember, Tables
@@ -71,12 +74,6 @@ MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
-
-LOOKERS = 64
-LOOKERS_SHARING_MIN, LOOKERS_SHARING_MAX = 4, 16
-"""In a large ring, where looking costs a whole search, only one look in so many is done, so that about `LOOKERS`
-members do one in each interval. Nobody's turn takes more than 8 minutes to come: he may be the one that was told of the
-other ring."""
 
 WALKED_AT_ONCE = 64
 """Members that one round steps over towards ourselves, each reached before it is adopted."""
@@ -137,12 +134,10 @@ class Node:
         self._entering = False
         self._notifier: Peer | None = None
         self._rectifying = False
-        self._considering = False
         self._head_met: tuple[Peer, int] | None = None
         self._left: Peer | None = None
         """The predecessor, once it has said that it is no member any more."""
         self._leaving: list[Deferred[None]] = []
-        self._finger = 0
         self._served = False
         self._shown: tuple[Successors, bool] = ((), False)
         self._settled: tuple[Table, int] | None = None
@@ -158,6 +153,28 @@ class Node:
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
         self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, self._clock)
         self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
+        self.merging = Merging(
+            self.routing,
+            self.statements,
+            self.contact,
+            self.joining,
+            lambda: self.is_member,
+            self._tell,
+            self._rejoin,
+            self._clock,
+            rng,
+        )
+        self.roll_call = RollCall(
+            self.routing,
+            self.tables,
+            self.admission,
+            self.liveness,
+            self.pulse,
+            self.merging.look_at,
+            self._drop,
+            self._clock,
+        )
+        self.fingers = Fingers(self.routing, self.tables, self.find)
         self.records = Replication(
             self,
             store,
@@ -183,7 +200,7 @@ class Node:
         )
         self._fixing = Chore(
             "fix fingers",
-            lambda: Deferred.fromCoroutine(self.fix_fingers()),
+            lambda: self.is_member and Deferred.fromCoroutine(self.fingers.fix()),
             clock,
             rng,
             stabilize_interval_s,
@@ -191,7 +208,7 @@ class Node:
         )
         self._merging = Chore(
             "merge",
-            lambda: Deferred.fromCoroutine(self._look_for_other_ring()),
+            lambda: Deferred.fromCoroutine(self.merging.look()),
             clock,
             rng,
             MERGE_FIRST_S,
@@ -382,7 +399,7 @@ class Node:
         head = self.routing.head
         if head is None:
             # Whoever asks a ring of one may belong to another ring: perhaps we were its first node, and restarted.
-            self._consider_soon(peer)
+            self.merging.look_at(peer)
         elif between(self.me.id, peer.id, head.id):
             # Somebody between us and our head: the next round of stabilize will meet it.
             self._stabilizing.hurry()
@@ -434,7 +451,7 @@ class Node:
             table = await self.tables.fetch(peer)
         except Unreachable:
             return
-        if self.is_member and self.routing.whole and not self._is_elsewhere(table):
+        if self.is_member and self.routing.whole and not self.roll_call.is_elsewhere(table):
             changed = self.routing.take_in(peer)
             self.routing.gone_live(peer)
             self._write(changed)
@@ -466,7 +483,7 @@ class Node:
     def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
         member = self._named(question.member)
         if self.is_member and self.hearsay.may_look(peer, member):
-            self._consider_soon(member)
+            self.merging.look_at(member)
         return Noted()
 
     def _named(self, packed: bytes) -> Peer:
@@ -486,7 +503,7 @@ class Node:
             try:
                 table = await self.tables.fetch(head)
             except NoMember as said:
-                if self._is_newcomer(head, said, epoch) and head == routing.head:
+                if self.roll_call.is_newcomer(head, said, epoch) and head == routing.head:
                     return True  # it lives, and has no list yet
                 continue
             except Unreachable:
@@ -497,7 +514,7 @@ class Node:
             self.admission.gone_live(head)
             # As which run we met it as our head: what we knew of it before may be of a run long gone.
             met, self._head_met = self._head_met, (head, table.epoch)
-            if self._is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
+            if self.roll_call.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
                 self._drop(head)
                 continue
             told, self._closer = self._closer, None
@@ -547,7 +564,7 @@ class Node:
             table = await self.tables.fetch(closer)
         except Unreachable:
             return None
-        if self.routing.head == head and not self._is_elsewhere(table) and await self._copy(table, head):
+        if self.routing.head == head and not self.roll_call.is_elsewhere(table) and await self._copy(table, head):
             return table
         return None
 
@@ -555,20 +572,13 @@ class Node:
         with suppress(Unreachable):
             await self.ask(head, Notify(self.epoch))
 
-    def _is_elsewhere(self, table: Table, epoch: int | None = None) -> bool:
-        """Whether a peer answers as another run than `epoch`, or from another ring: our member it is no more."""
-        if self.routing.is_foreign(table):
-            self._consider_soon(table.peer)
-            return True
-        return epoch is not None and table.epoch != epoch
-
     async def _copy(self, table: Table, head: Peer | None) -> bool:
         """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
         routing = self.routing
         also = last = None
         end = routing.last_of(table)
         if end is None:
-            also = await self._members_that_answer(table)
+            also = await self.roll_call.members(table)
         else:
             try:
                 last = await self.tables.fetch(end)
@@ -581,59 +591,6 @@ class Node:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
             self._tell(routing.successors, Announce(self.epoch, LIVE))
         return True
-
-    async def _members_that_answer(self, table: Table) -> list[Peer] | None:
-        """Of a list that will be whole: the members that we or the head name, and that live."""
-        routing = self.routing
-        if not copied(self.me, table.extended, routing.entries_max)[1]:
-            return None
-        theirs = dict.fromkeys((table.peer, *table.successors))
-        ours = dict.fromkeys(routing.successors)
-        unsure = [peer for peer in in_order(self.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
-        outside: dict[Peer, None] = {}
-        silent: dict[Peer, None] = {}
-        routing.removed.clear()
-        await DeferredList([self._see_standing(peer, outside, silent) for peer in unsure])
-        now_ours = dict.fromkeys(routing.successors)
-        # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
-        # itself whole, a live member would be skipped.
-        now = self._clock.seconds()
-        dead = {peer for peer in silent if peer not in now_ours and self.liveness.is_dead(peer, now)}
-        self.pulse.check_all(peer for peer in silent if peer not in dead)
-        gone = {*outside, *dead, *routing.removed}
-        return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
-
-    def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
-        """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into
-        lists by being copied, since nobody would take it out again when it withdraws. It announces itself to everybody
-        before it goes live.
-        """
-
-        def answered(table: Table) -> None:
-            if self._is_elsewhere(table):
-                outside[peer] = None
-
-        def refused(failure: Failure) -> None:
-            failure.trap(Unreachable)
-            said = failure.value
-            if isinstance(said, NoMember):
-                self._is_newcomer(peer, said, epoch)
-                outside[peer] = None
-            else:
-                silent[peer] = None
-
-        epoch = self.tables.epoch_of(peer)
-        return self.tables.fetch(peer).addCallbacks(answered, refused)
-
-    def _is_newcomer(self, peer: Peer, said: NoMember, epoch: int | None) -> bool:
-        """Whether a peer that says it is no member was taken in, or has gone live since we asked, knowing its `epoch`.
-        Otherwise it is dropped: what it answers just now counts, also in an epoch before that of its last run, as after
-        a restart with a wall clock that was set back.
-        """
-        if self.admission.awaits(peer, said.epoch) or self.tables.epoch_of(peer) not in (None, epoch):
-            return True
-        self._drop(peer)
-        return False
 
     # Rectify (Zave: on notify)
 
@@ -662,7 +619,7 @@ class Node:
             table = await self.tables.fetch(notifier)
         except Unreachable:
             return
-        if self._is_elsewhere(table):
+        if self.roll_call.is_elsewhere(table):
             return
         self.admission.gone_live(notifier)
         dead = False
@@ -670,21 +627,11 @@ class Node:
         if present is not None and not routing.wants_predecessor(notifier):
             if notifier == present:
                 return
-            dead = present == self._left or not await self._is_member_still(present)
+            dead = present == self._left or not await self.roll_call.is_member_still(present)
         if self.is_member and (not dead or present == routing.predecessor):
             if notifier == self._left:
                 self._left = None  # it is back
             self._write(routing.rectify(notifier, dead))
-
-    async def _is_member_still(self, peer: Peer) -> bool:
-        """Whether a peer lives as a member, or may yet: False when it is dead, has left, or joins afresh."""
-        try:
-            await self.tables.fetch(peer)
-        except NoMember:
-            return False
-        except Unreachable:
-            return await self.pulse.check(peer)
-        return True
 
     # Death
 
@@ -704,30 +651,6 @@ class Node:
             self._ring_changed()
             if was_head or self.routing.cut_off:
                 self._stabilizing.hurry()
-
-    # Fingers (Chord paper, section 4.4)
-
-    async def fix_fingers(self) -> bool:
-        """Look at one finger; answers whether it had to be changed."""
-        routing = self.routing
-        routing.trim_fingers()
-        wanted = routing.fingers_wanted()
-        if not wanted or not self.is_member:
-            return False
-        k = wanted[self._finger % len(wanted)]
-        self._finger += 1
-        peer = routing.fingers.get(k)
-        if peer is not None:
-            try:
-                if routing.finger_is_right(k, await self.tables.fetch(peer)):
-                    return False
-            except Unreachable:
-                routing.set_finger(k, None)
-        try:
-            route = await self._search(finger_start(self.me.id, k))
-        except Unreachable:
-            return False
-        return routing.set_finger(k, route.owner)
 
     # Lookups
 
@@ -752,41 +675,6 @@ class Node:
         self._hops += route.hops
         self._questions += route.questions
         return route
-
-    # Another ring
-
-    async def _look_for_other_ring(self) -> None:
-        if not self.is_member:
-            return
-        members = self.statements.table.members_estimate()
-        sharing = max(LOOKERS_SHARING_MIN, min(LOOKERS_SHARING_MAX, members / LOOKERS))
-        if self.routing.whole or self._rng.random() * sharing < 1:
-            self._met(await self.contact.look_for_ring(lambda: self.statements.table))
-
-    def _consider_soon(self, met: Peer) -> None:
-        if not self._considering:
-            self._considering = True
-            Deferred.fromCoroutine(self._consider(met)).addErrback(
-                lambda failure: self._log.failure("looking at another ring failed", failure)
-            )
-
-    async def _consider(self, met: Peer) -> None:
-        try:
-            other = await self.contact.meet(met, lambda: self.statements.table)
-        finally:
-            self._considering = False
-        self._met(other)
-
-    def _met(self, other: Table | None) -> None:
-        """Another ring of our network, if any: one of the two joins the other, member by member."""
-        if other is None or not self.is_member:
-            return
-        if not gives_way(self.statements.table, other):
-            self._tell((other.peer,), Elsewhere(self.me.packed))
-            return
-        self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
-        neighbours = self.routing.everybody()
-        self._tell(neighbours, Elsewhere(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
 
     # Small things
 

@@ -1,0 +1,128 @@
+"""Two rings of one network that meet become one: the members of the smaller join the other afresh, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
+from chordtwist.node.contact import Contact
+from chordtwist.node.joining import Joining
+from chordtwist.node.statements import Statements
+from chordtwist.wire.peer_messages import Elsewhere, Question
+
+LOOKERS = 64
+LOOKERS_SHARING_MIN, LOOKERS_SHARING_MAX = 4, 16
+"""In a large ring, where looking costs a whole search, only one look in so many is done, so that about `LOOKERS`
+members do one in each interval. Nobody's turn takes more than 8 minutes to come: he may be the one that was told of the
+other ring."""
+
+LOOKS_AT_OTHER_RING, LOOK_AGAIN_S = 2, 2.0
+"""A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
+
+
+class Merging:
+    """Looks for other rings of our network, for one member, and gives way to the larger."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        routing: Routing,
+        statements: Statements,
+        contact: Contact,
+        joining: Joining,
+        is_member: Callable[[], bool],
+        tell: Callable[[Iterable[Peer], Question], Deferred[None]],
+        rejoin: Callable[[Iterable[Peer]], None],
+        clock: IReactorTime,
+        rng: Random,
+    ) -> None:
+        """@param tell: tell all of them at once. @param rejoin: leave our ring and join that of these peers."""
+        self._routing = routing
+        self._statements = statements
+        self._contact = contact
+        self._joining = joining
+        self._is_member = is_member
+        self._tell = tell
+        self._rejoin = rejoin
+        self._clock = clock
+        self._rng = rng
+        self._looking = False
+
+    async def look(self) -> None:
+        """Look whether somebody who is listed, or was lost, belongs to another ring."""
+        members = self._statements.table.members_estimate()
+        sharing = max(LOOKERS_SHARING_MIN, min(LOOKERS_SHARING_MAX, members / LOOKERS))
+        if not self._is_member() or not (self._routing.whole or self._rng.random() * sharing < 1):
+            return
+        known = await self._contact.anybody()
+        ours = {peer.packed for peer in self._statements.table.everybody()}
+        strangers = [peer for peer in known if peer.packed not in ours]
+        if strangers:
+            self._meet(await self.ring_of(strangers[int(self._rng.random() * len(strangers))]))
+
+    def look_at(self, peer: Peer) -> None:
+        """Look whether a peer belongs to another ring, soon; one at a time."""
+        if not self._looking:
+            self._looking = True
+            Deferred.fromCoroutine(self._look_at(peer)).addErrback(
+                lambda failure: self._log.failure("looking at another ring failed", failure)
+            )
+
+    async def _look_at(self, peer: Peer) -> None:
+        try:
+            other = await self.ring_of(peer)
+        finally:
+            self._looking = False
+        self._meet(other)
+
+    async def ring_of(self, peer: Peer) -> Table | None:
+        """Look our own place up in the ring of `peer`: the table of the member before it, when that ring does not hold
+        us, though our own does.
+        """
+        for look in range(LOOKS_AT_OTHER_RING):
+            if look:
+                await deferLater(self._clock, LOOK_AGAIN_S)
+            try:
+                before = await self._joining.find_place([peer])
+            except Unreachable:
+                return None
+            self._contact.found(peer)
+            table = self._statements.table
+            is_alone = table.whole and not table.successors
+            # A ring of one is no part of a larger ring: that lists an older run of ours.
+            if before.peer in table.everybody() or (table.peer in before.everybody() and not is_alone):
+                return None
+            if is_alone:
+                break
+        return before
+
+    def _meet(self, other: Table | None) -> None:
+        """Another ring of our network, if any: one of the two joins the other."""
+        if other is None or not self._is_member():
+            return
+        if not gives_way(self._statements.table, other):
+            self._tell((other.peer,), Elsewhere(self._routing.me.packed))
+            return
+        self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
+        neighbours = self._routing.everybody()
+        self._tell(neighbours, Elsewhere(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
+
+
+def gives_way(ours: Table, theirs: Table) -> bool:
+    """Which of two rings that met joins the other: the smaller one, or that without the smallest id; both agree."""
+    mine, other = ours.members_estimate(), theirs.members_estimate()
+    return mine < other or (mine == other and _lowest(ours) > _lowest(theirs))
+
+
+def _lowest(table: Table) -> int:
+    return min(peer.id for peer in table.everybody())

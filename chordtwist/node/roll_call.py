@@ -1,0 +1,116 @@
+"""Who is a member of our ring just now, by its own word: asked of whoever a whole list names, and of old neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.liveness import Liveness
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.small_ring import copied, in_order
+from chordtwist.core.table import Table
+from chordtwist.node.admission import Admission
+from chordtwist.node.pulse import Pulse
+from chordtwist.node.tables import NoMember, Tables
+
+
+class RollCall:
+    """Asks for one member."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        tables: Tables,
+        admission: Admission,
+        liveness: Liveness,
+        pulse: Pulse,
+        foreign: Callable[[Peer], None],
+        gone: Callable[[Peer], None],
+        clock: IReactorTime,
+    ) -> None:
+        """@param foreign: told of a peer that answers from another ring. @param gone: of one that is no member."""
+        self._routing = routing
+        self._tables = tables
+        self._admission = admission
+        self._liveness = liveness
+        self._pulse = pulse
+        self._foreign = foreign
+        self._gone = gone
+        self._clock = clock
+
+    def is_elsewhere(self, table: Table, epoch: int | None = None) -> bool:
+        """Whether a peer answers as another run than `epoch`, or from another ring: our member it is no more."""
+        if self._routing.is_foreign(table):
+            self._foreign(table.peer)
+            return True
+        return epoch is not None and table.epoch != epoch
+
+    def is_newcomer(self, peer: Peer, said: NoMember, epoch: int | None) -> bool:
+        """Whether a peer that says it is no member was taken in, or has gone live since we asked, knowing its `epoch`.
+        Otherwise it is gone: what it answers just now counts, also in an epoch before that of its last run, as after
+        a restart with a wall clock that was set back.
+        """
+        if self._admission.awaits(peer, said.epoch) or self._tables.epoch_of(peer) not in (None, epoch):
+            return True
+        self._gone(peer)
+        return False
+
+    async def is_member_still(self, peer: Peer) -> bool:
+        """Whether a peer lives as a member, or may yet: False when it is dead, has left, or joins afresh."""
+        try:
+            await self._tables.fetch(peer)
+        except NoMember:
+            return False
+        except Unreachable:
+            return await self._pulse.check(peer)
+        return True
+
+    async def members(self, table: Table) -> list[Peer] | None:
+        """Of a list that will be whole by a head's `table`: the members that we or the head name, and that live. None:
+        it will not be whole.
+        """
+        routing = self._routing
+        if not copied(routing.me, table.extended, routing.entries_max)[1]:
+            return None
+        theirs = dict.fromkeys((table.peer, *table.successors))
+        ours = dict.fromkeys(routing.successors)
+        unsure = [peer for peer in in_order(routing.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
+        outside: dict[Peer, None] = {}
+        silent: dict[Peer, None] = {}
+        routing.removed.clear()
+        await DeferredList([self._see_standing(peer, outside, silent) for peer in unsure])
+        now_ours = dict.fromkeys(routing.successors)
+        # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
+        # itself whole, a live member would be skipped.
+        now = self._clock.seconds()
+        dead = {peer for peer in silent if peer not in now_ours and self._liveness.is_dead(peer, now)}
+        self._pulse.check_all(peer for peer in silent if peer not in dead)
+        gone = {*outside, *dead, *routing.removed}
+        return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
+
+    def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
+        """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into
+        lists by being copied, since nobody would take it out again when it withdraws. It announces itself to everybody
+        before it goes live.
+        """
+
+        def answered(table: Table) -> None:
+            if self.is_elsewhere(table):
+                outside[peer] = None
+
+        def refused(failure: Failure) -> None:
+            failure.trap(Unreachable)
+            said = failure.value
+            if isinstance(said, NoMember):
+                self.is_newcomer(peer, said, epoch)
+                outside[peer] = None
+            else:
+                silent[peer] = None
+
+        epoch = self._tables.epoch_of(peer)
+        return self._tables.fetch(peer).addCallbacks(answered, refused)

@@ -1,0 +1,224 @@
+"""Behaviour of a member that looks for other rings of its network, and meets one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
+from chordtwist.node.contact import Contact
+from chordtwist.node.joining import Joining
+from chordtwist.node.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import Tables
+from chordtwist.simulation.signer import verify_simulated
+from chordtwist.wire.peer_messages import Elsewhere, GetTable, Question
+from tests.builders import IDENTITY, Neighbourhood, large_ring, peer, peers, places, signer, table, whole_ring
+
+
+class MergingTests(SynchronousTestCase):
+    """We stand at 35, in a whole ring with 80; others are silent until a test shows their tables."""
+
+    def setUp(self) -> None:
+        """Nobody is listed."""
+        self.scene = Neighbourhood(35, 10, 30, 50, 60, 80)
+        self.seeds: Deferred[list[Peer]] = succeed([])
+        self.told: list[tuple[list[int], Question]] = []
+        self.rejoined: list[list[int]] = []
+        self.is_member = True
+        link = self.scene.link
+        self.routing = Routing(self.scene.me, 3)
+        self.routing.join(peer(80), peers(80), whole=True)
+        self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated)
+        joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
+        self.contact = Contact(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
+        self.merging = Merging(
+            self.routing,
+            self.statements,
+            self.contact,
+            joining,
+            lambda: self.is_member,
+            self.tell,
+            lambda through: self.rejoined.append(places(through)),
+            link.clock,
+            Random(1),
+        )
+        self.silence(10, 30, 50, 60, 80)
+
+    def silence(self, *silent: int) -> None:
+        """They take questions and never answer."""
+        for place in silent:
+            self.scene.reply(place, lambda question: Deferred())
+
+    def tell(self, told: Iterable[Peer], question: Question) -> Deferred[None]:
+        self.told.append((places(told), question))
+        return succeed(None)
+
+    def listed(self, *places: int) -> None:
+        self.seeds = succeed([*peers(*places)])
+
+    def look(self, seconds: float = 5) -> None:
+        """Look, and let time pass."""
+        looked = Deferred.fromCoroutine(self.merging.look())
+        self.scene.advance(seconds)
+        self.successResultOf(looked)
+
+    def assert_own_ring(self) -> None:
+        """Nothing came of it."""
+        self.assertEqual((self.told, self.rejoined), ([], []))
+
+    def asked(self, place: int) -> list[Question]:
+        return [question for question in self.scene.asked(place) if isinstance(question, GetTable)]
+
+    def test_nobody_outside(self) -> None:
+        """Nobody is asked while everybody known is in our table."""
+        self.listed(35, 80)
+        self.look()
+        self.assertEqual(self.asked(80), [])
+
+    def test_silent(self) -> None:
+        """A lost member that is silent is no ring."""
+        self.contact.lost(peer(50))
+        self.look()
+        self.assert_own_ring()
+
+    def test_joins_the_larger(self) -> None:
+        """A ring that does not hold us, and says so twice, some seconds apart, is another one. Where it is the larger
+        our neighbours are told of it, and we join it through its member before our place.
+        """
+        self.listed(50)
+        self.scene.show(*whole_ring(10, 50, 60).values())
+        looked = Deferred.fromCoroutine(self.merging.look())
+        self.scene.advance(LOOK_AGAIN_S - 0.1)
+        self.assertNoResult(looked)
+        self.scene.advance(2)
+        self.successResultOf(looked)
+        self.assertEqual(self.told, [([80], Elsewhere(peer(10).packed))])
+        self.assertEqual(self.rejoined, [[10]])
+
+    def test_tells_the_smaller(self) -> None:
+        """The smaller ring is told of ours, and comes by itself."""
+        self.listed(50)
+        self.scene.show(*whole_ring(50).values())
+        self.look()
+        self.assertEqual((self.told, self.rejoined), ([([50], Elsewhere(peer(35).packed))], []))
+
+    def test_no_member_any_more(self) -> None:
+        """Nothing comes of a look that ends when we are no member, and none begins then."""
+        self.listed(50)
+        self.scene.show(*whole_ring(10, 50, 60).values())
+        looked = Deferred.fromCoroutine(self.merging.look())
+        self.is_member = False
+        self.scene.advance(5)
+        self.successResultOf(looked)
+        self.assert_own_ring()
+        asked = len(self.asked(50))
+        self.look()
+        self.assertEqual(len(self.asked(50)), asked)
+
+    def test_one_at_a_time(self) -> None:
+        """Of many hints that come while a look is under way nothing comes."""
+        self.scene.show(*whole_ring(10, 50, 60).values())
+        for _ in range(5):
+            self.merging.look_at(peer(50))
+        self.merging.look_at(peer(60))
+        self.scene.advance(5)
+        self.assertEqual(self.rejoined, [[10]])
+        self.assertEqual(self.asked(60), [])
+
+    def test_linked_in_meanwhile(self) -> None:
+        """One that holds us at the second look is our own: we were not linked in yet."""
+        self.listed(50)
+        self.scene.show(*whole_ring(10, 50).values())
+        looked = Deferred.fromCoroutine(self.merging.look())
+        self.scene.advance(1)
+        self.scene.show(table(10, (35, 50), 50, whole=True, seq=2), table(50, (10, 35), 35, whole=True, seq=2))
+        self.scene.advance(3)
+        self.successResultOf(looked)
+        self.assert_own_ring()
+
+    def test_own_ring(self) -> None:
+        """A large ring that names us is our own."""
+        self.routing.join(peer(30), peers(50, 80, 90), whole=False)
+        ring = large_ring(3, 10, 30, 35, 50, 80)
+        self.scene.show(*[ring[place] for place in (10, 30, 50, 80)])
+        self.merging.look_at(peer(10))
+        self.scene.advance(5)
+        self.assert_own_ring()
+
+    def test_alone(self) -> None:
+        """A ring of one believes at once, also one that lists us: that is an older run of ours."""
+        self.routing.begin()
+        self.scene.show(table(10, (35, 50), 50, whole=True), table(50, (10, 35), 35, whole=True))
+        self.listed(50)
+        self.look(1)
+        self.assertEqual(self.rejoined, [[10]])
+
+    def test_unresolved(self) -> None:
+        """Without the list, lost members are looked at."""
+        self.seeds = fail(Unreachable(None, "no name can be resolved"))
+        self.contact.lost(peer(50))
+        self.scene.show(*whole_ring(10, 50, 60).values())
+        self.look()
+        self.assertEqual(self.rejoined, [[10]])
+
+    def test_vanishes(self) -> None:
+        """A ring that is not there at the second look is none."""
+        self.listed(50)
+        self.scene.show(*whole_ring(10, 50, 60).values())
+        looked = Deferred.fromCoroutine(self.merging.look())
+        self.scene.advance(1)
+        self.silence(10, 50, 60)
+        self.scene.advance(5)
+        self.successResultOf(looked)
+        self.assert_own_ring()
+
+    def test_found_again(self) -> None:
+        """A lost member that answered is not looked for any more."""
+        self.contact.lost(peer(50))
+        self.scene.show(table(50, (35,), 35, whole=True))
+        self.look()
+        asked = len(self.asked(50))
+        self.look()
+        self.assertEqual(len(self.asked(50)), asked)
+
+    def test_large_ring(self) -> None:
+        """In a large ring most looks are left to others."""
+        self.routing.join(peer(34), peers(36, 37, 38), whole=False)
+        self.assertGreater(self.statements.table.members_estimate(), LOOKERS * LOOKERS_SHARING_MAX)
+        self.contact.lost(peer(50))
+        for _ in range(10 * LOOKERS_SHARING_MAX):
+            self.look()
+        self.assertTrue(3 < len(self.asked(50)) < 30)
+
+
+class GivesWayTests(SynchronousTestCase):
+    """`gives_way`: which of two rings joins the other."""
+
+    def assert_gives_way(self, smaller: Table, larger: Table) -> None:
+        """Both sides come to the same verdict."""
+        self.assertTrue(gives_way(smaller, larger))
+        self.assertFalse(gives_way(larger, smaller))
+
+    def test_smaller(self) -> None:
+        """The smaller ring joins the larger."""
+        self.assert_gives_way(whole_ring(10, 20)[10], whole_ring(30, 40, 50)[40])
+
+    def test_alike(self) -> None:
+        """Of two of one size, the one without the smallest id joins the other, whichever members meet."""
+        ring, other = whole_ring(10, 40), whole_ring(20, 30)
+        for one in other.values():
+            for another in ring.values():
+                self.assert_gives_way(one, another)
+
+    def test_by_density(self) -> None:
+        """Large rings are compared by density."""
+        self.assert_gives_way(table(0, (1000, 2000, 3000)), table(10, (500, 1000, 1500)))
+        self.assert_gives_way(whole_ring(10, 20)[10], table(10, (500, 1000, 1500)))
