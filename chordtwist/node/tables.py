@@ -16,7 +16,9 @@ from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Qu
 TABLES_MAX = 1024
 """Tables one node remembers; the oldest go first. Half a megabyte."""
 
-STANDINGS_MAX = 4096
+STANDINGS_MAX = 256
+"""Peers that are no members whose last word is remembered, so that an older one, said again, is not news; the oldest go
+first. Their next run is known by its table. More would be a list of all who ever left."""
 
 FIRST_QUESTION = GetTable(0, 0)
 """To a peer whose table we do not hold."""
