@@ -322,6 +322,15 @@ class DeathTests(RingTestCase):
                 self.until(self.is_ideal, 20)
                 self.assert_safe()
 
+    def test_power_failure_in_a_small_ring(self) -> None:
+        """Where all know all, all notice a silent death at about one time, not one behind another."""
+        self.world = self.new_world(successors=16)
+        ring = self.ring(20)
+        self.world.run(60)
+        self.world.power_off(ring[7])
+        self.until(self.is_ideal, 25)
+        self.assert_safe()
+
     def test_last_survivor(self) -> None:
         """When all others of a small ring die at once, what is left is a ring of one, which serves on."""
         ring = self.ring(5)

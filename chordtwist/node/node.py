@@ -391,7 +391,16 @@ class Node:
             return Pong()
         if not self.hearsay.may_look(peer, target):
             return Silent()
-        return self.pulse.answers_now(target).addCallback(lambda alive: Pong() if alive else Silent())
+        return self.pulse.answers_now(target).addCallback(self._tried, target)
+
+    def _tried(self, alive: bool, target: Peer) -> Answer:
+        """What to tell of a peer that somebody else gets no answer from."""
+        if alive:
+            return Pong()
+        if target in self.routing.successors:
+            # All who list it look now: otherwise each would begin only when the member behind has given it up.
+            self.pulse.check_all((target,))
+        return Silent()
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:
         if self.standing is not None:

@@ -67,7 +67,7 @@ class ScenariosTests(SynchronousTestCase):
 
     def test_half_dies(self) -> None:
         """When half of the ring dies at once the very first lookups are right."""
-        run = self.play("half-dies", nodes=40, successors=16)
+        run = self.play("half-dies", nodes=60, successors=16)
         first = run.notes["first_200_lookups"]
         assert isinstance(first, dict)
         self.assertEqual((run.notes["members_without_living_entry"], first["wrong"]), (0, 0))
