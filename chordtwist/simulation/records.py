@@ -160,7 +160,9 @@ class Records:
         link = world.live[reader].link
 
         def read(record: Record | None) -> None:
-            if not link.ended and key in self.newest:
+            host = world.live.get(reader)
+            is_there = host is not None and host.link is link  # who ends, ends its reads with nothing
+            if is_there and key in self.newest:
                 self.judge(key, began_us, record, finally_)
                 if told is not None:
                     told(record)

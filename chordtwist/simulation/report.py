@@ -46,6 +46,7 @@ def as_json(run: Run) -> dict[str, object]:
             "without_living_copy": run.gone,
             "reads": records.reads,
             "reads_right": records.read_right,
+            "reads_missed": records.unreadable,
         },
         "traffic": {"bytes_per_node_s": round(run.bytes_per_node_s(), DIGITS)},
         "evictions": {"colluders": 0, "evicted": 0, "honest": run.options.nodes, "honest_evicted": 0}
@@ -80,7 +81,8 @@ def as_lines(run: Run) -> str:
     if records.stored:
         lines.append(
             f"  records: {records.stored} stored, {run.readable} of {run.due} read at the end, "
-            f"{run.gone} without a living copy; {records.read_right} of {records.reads} reads right on the way"
+            f"{run.gone} without a living copy; {records.read_right} of {records.reads} reads right on the way, "
+            f"{records.unreadable} found nothing"
         )
     lines.append(f"  traffic: {run.bytes_per_node_s():,.0f} bytes per node and second")
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in run.notes.items()]

@@ -493,6 +493,7 @@ def overwritten(run: Run) -> None:
             world.run(0.1)
     world.run(between_s)
     churn.stop()
+    run.expect(not records.unreadable, f"{records.unreadable} reads found nothing, though a copy lived")
     run.finish()
 
 
