@@ -330,6 +330,22 @@ class FullTests(DiskTests):
         self.end(run)
         self.assertEqual(self.run_store().store.records(), 150)
 
+    def test_levels_off(self) -> None:
+        """Where as much ends as is put the file takes no more of the disk."""
+        run = self.run_store()
+        taken: list[int] = []
+        keys: list[bytes] = []
+        for n in range(2_000):
+            record = make_record(b"%d" % n, value=bytes(1 + 37 * n % 8192))
+            run.store.put(record)
+            keys.append(record.key)
+            if n >= 300:
+                run.store.remove(keys[n - 300])
+            if n % 500 == 499:
+                run.settle()
+                taken.append((self.directory / "data.mdb").stat().st_blocks)
+        self.assertLess(taken[-1], 1.2 * taken[0])
+
     def test_full_map(self) -> None:
         """A full map refuses records, says so once, and serves what it has; all can be removed, and there is room
         again; the next process finds it so.
