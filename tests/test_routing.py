@@ -229,6 +229,13 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000, 65000], True))
         self.assertEqual(state.predecessor, peer(60000))
 
+    def test_newcomer_in_hand(self) -> None:
+        """A newcomer that we have taken in stays: it goes live on our word, and no list names it before."""
+        state = routing(10, (20, 30, 60000, 65000), predecessor=65000, whole=True)
+        state.take_in(peer(40))
+        state.close(table(20, (30, 60000, 65000), 10), table(60000, (65000, 10, 20)))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 60000, 65000], True))
+
     def test_does_not_close(self) -> None:
         """Where they do not reach round, the head's list is taken over as always."""
         state = routing(10, (20, 30, 40), predecessor=60000)
