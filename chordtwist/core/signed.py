@@ -95,16 +95,22 @@ def fingerprint(public: bytes) -> bytes:
 
 
 def pack_table(identity: Identity, table: Table) -> bytes:
-    """The bytes of a table: the common opening, key, flags u8 (1 whole, 2 predecessor known), predecessor, successors
-    (u8 count), fingers (u8 count). A neighbour is u8 length, packed address, fingerprint; a finger has no fingerprint.
+    """The bytes of a table: the common opening, then `table_content`."""
+    return table_opening(identity, table) + table_content(table)
+
+
+def table_opening(identity: Identity, table: Table) -> bytes:
+    """What is new with every signature of a table: whose it is, and of when."""
+    return _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms))
+
+
+def table_content(table: Table) -> bytes:
+    """What a table says: key, flags u8 (1 whole, 2 predecessor known), predecessor, successors (u8 count), fingers (u8
+    count). A neighbour is u8 length, packed address, fingerprint; a finger has no fingerprint.
     """
     flags = (1 if table.whole else 0) | (2 if table.predecessor is not None else 0)
     ring = ((table.predecessor,) if table.predecessor is not None else ()) + table.successors
-    parts = [
-        _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms)),
-        table.key,
-        bytes((flags, len(table.successors))),
-    ]
+    parts = [table.key, bytes((flags, len(table.successors)))]
     for peer, known in zip(ring, table.fingerprints, strict=True):
         parts += (_sized(peer.packed), known)
     parts.append(bytes((len(table.fingers),)))
@@ -119,6 +125,15 @@ def unpack_table(identity: Identity, body: bytes) -> Table:
     @raise Malformed: it is no table of this network, or has bytes left over.
     """
     reader, stamp = _open(identity, Layout.TABLE, body)
+    return Table(stamp.peer, stamp.epoch, stamp.seq, stamp.time_ms, *_unpack_content(identity, reader.rest()))
+
+
+@lru_cache(TABLES_UNPACKED_MAX)
+def _unpack_content(
+    identity: Identity, content: bytes
+) -> tuple[bytes, bool, Peer | None, tuple[Peer, ...], tuple[Peer, ...], tuple[bytes, ...]]:
+    """Key, whole, predecessor, successors, fingers, fingerprints: mostly what the same peer said before."""
+    reader = _Reader(content)
     key = reader.take(KEY_LENGTH)
     flags, count = reader.u8(), reader.u8()
     has_predecessor = flags & 2
@@ -130,19 +145,9 @@ def unpack_table(identity: Identity, body: bytes) -> Table:
     fingers = tuple([reader.peer(identity) for _ in range(reader.u8())])
     reader.close()
     if flags > 3:
-        raise Malformed(f"a table of {stamp.peer} with unknown flags {flags}")
-    return Table(
-        peer=stamp.peer,
-        epoch=stamp.epoch,
-        seq=stamp.seq,
-        time_ms=stamp.time_ms,
-        key=key,
-        whole=bool(flags & 1),
-        predecessor=neighbours[0] if has_predecessor else None,
-        successors=tuple(neighbours[1:] if has_predecessor else neighbours),
-        fingers=fingers,
-        fingerprints=tuple(known),
-    )
+        raise Malformed(f"a table with unknown flags {flags}")
+    predecessor = neighbours.pop(0) if has_predecessor else None
+    return key, bool(flags & 1), predecessor, tuple(neighbours), fingers, tuple(known)
 
 
 def pack_standing(identity: Identity, stamp: Stamp, standing: Standing) -> bytes:
@@ -255,6 +260,9 @@ class _Reader:
             return identity.unpack(self.sized())
         except ValueError as error:
             raise Malformed(f"signed bytes name an impossible peer: {error}") from None
+
+    def rest(self) -> bytes:
+        return self._body[self._at :]
 
     def close(self) -> None:
         if self._at != len(self._body):

@@ -13,7 +13,8 @@ from chordtwist.core.signed import (
     fingerprint,
     pack_acknowledged,
     pack_standing,
-    pack_table,
+    table_content,
+    table_opening,
 )
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.wire.peer_messages import Leave, Notified, NotMember, TableIs
@@ -43,6 +44,7 @@ class Statements:
         self._wall_ms = wall_ms
         self._key_of = key_of
         self._table: Table | None = None
+        self._content = b""
         self._signed: TableIs | None = None
         self._changes = -1
         self._same_since = 0
@@ -74,7 +76,7 @@ class Statements:
         if not 0 <= self._wall_ms() - table.time_ms <= TABLE_FRESH_MS:
             table = self._renew()
         if self._signed is None:
-            body = pack_table(self._identity, table)
+            body = table_opening(self._identity, table) + self._content
             self._signed = TableIs(body, self._signer.sign(body))
         return self._signed
 
@@ -98,14 +100,20 @@ class Statements:
         return Stamp(self._routing.me, self.epoch, self.seq, self._wall_ms())
 
     def _renew(self) -> Table:
-        routing = self._routing
+        routing, before = self._routing, self._table
         stamp = self._stamp()
         successors = routing.live_successors
-        listed = set(successors)
         ring = successors if routing.predecessor is None else (routing.predecessor, *successors)
+        fingerprints = tuple([UNPROVED if (key := self._key_of(peer)) is None else fingerprint(key) for peer in ring])
+        if before is not None and self._changes == routing.changes and before.fingerprints == fingerprints:
+            fingers, changed = before.fingers, False
+        else:
+            listed = set(successors)
+            fingers = tuple(dict.fromkeys(peer for peer in routing.fingers.values() if peer not in listed))
+            changed = True
         self._changes = routing.changes
         self._signed = None
-        self._table = Table(
+        table = self._table = Table(
             peer=routing.me,
             epoch=stamp.epoch,
             seq=stamp.seq,
@@ -114,9 +122,9 @@ class Statements:
             whole=routing.whole,
             predecessor=routing.predecessor,
             successors=successors,
-            fingers=tuple(dict.fromkeys(peer for peer in routing.fingers.values() if peer not in listed)),
-            fingerprints=tuple(
-                [UNPROVED if (key := self._key_of(peer)) is None else fingerprint(key) for peer in ring]
-            ),
+            fingers=fingers,
+            fingerprints=fingerprints,
         )
-        return self._table
+        if changed:
+            self._content = table_content(table)
+        return table
