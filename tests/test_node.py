@@ -353,8 +353,7 @@ class DeathTests(RingTestCase):
         self.until(self.is_ideal, 10)
         self.world.check.suspended = True
         self.world.start(first)
-        self.world.run(1)
-        self.assertTrue(self.node(first).routing.alone)
+        self.until(lambda: self.node(first).routing.alone, 5)
         self.until(self.is_ideal, 60)
         self.assert_one_ring(6)
 

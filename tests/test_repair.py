@@ -12,7 +12,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Stub, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.record_bodies import body_of
-from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, TIDY_AFTER_S
+from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, SOON_S, TIDY_AFTER_S
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import (
@@ -164,9 +164,22 @@ class RoundTests(RepairCase):
         self.ring.pass_time(A_ROUND_S)
         rounds = self.ring.node(0x3000).records.repair.rounds
         for _ in range(40):
-            self.ring.node(0x3000).records.ring_changed()
+            self.ring.node(0x3000).records.repair.soon()
             self.ring.pass_time(0.1)
         self.assertLessEqual(self.ring.node(0x3000).records.repair.rounds - rounds, 2)
+
+    def test_changes_far_away_are_none(self) -> None:
+        """Who joins or leaves behind all our replicas makes us compare nothing."""
+        self.spread([self.record()])
+        repair = self.ring.node(0x3000).records.repair
+        rounds = repair.rounds
+        while repair.rounds == rounds:
+            self.ring.pass_time(1)
+        rounds, near = repair.rounds, self.ring.node(0x2000).records.repair.rounds
+        self.ring.die(0x1000)
+        self.ring.pass_time(2 * SOON_S)
+        self.assertEqual(repair.rounds, rounds)
+        self.assertGreater(self.ring.node(0x2000).records.repair.rounds, near)
 
     def test_a_silent_replica_holds_up_nobody(self) -> None:
         """The others are compared with all the same."""
@@ -223,7 +236,7 @@ class RoundTests(RepairCase):
     def test_stopped_in_the_middle(self) -> None:
         """Nothing fires later."""
         self.spread(self.many(300))
-        self.ring.node(0x3000).records.ring_changed()
+        self.ring.node(0x3000).records.repair.soon()
         self.ring.pass_time(2)
         newcomer = self.ring.join(0x2800)
         self.ring.silent = set(self.ring.members)

@@ -41,7 +41,8 @@ class Holdings:
         self._clock = clock
         self._turns = turns
         self._ledger = Ledger(quota)
-        self._changes = 0
+        self.changes = 0
+        """How often something was put, or removed."""
         self._summaries: dict[tuple[Arc, int], Summary] = {}
         """Those asked for since the last change."""
         self._buckets: dict[int, dict[int, Summary]] = {}
@@ -132,9 +133,9 @@ class Holdings:
         known = self._summaries.get((arc, above))
         if known is not None:
             return known
-        changes = self._changes
+        changes = self.changes
         total = await self._total(arc, above)
-        if changes == self._changes:
+        if changes == self.changes:
             if len(self._summaries) >= SUMMARIES_MAX:
                 self._summaries.clear()
             self._summaries[arc, above] = total
@@ -211,7 +212,7 @@ class Holdings:
         return bucket
 
     def _changed(self) -> None:
-        self._changes += 1
+        self.changes += 1
         self._summaries.clear()
 
     def _count(self, before: Kept | None, kept: Kept | None) -> None:

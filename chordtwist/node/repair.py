@@ -126,6 +126,12 @@ class Repair:
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
+        self._tidied: tuple[int, list[tuple[Arc, int]]] | None = None
+        """What was kept, by its changes, and where, when there was nothing to tidy."""
+        self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
+        """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
+        self._replicas_max = copies - 1
+        """Those that were compared, a few more than usual where a record has more copies than usual."""
         self.pulling = False
         self.arc: Arc | None = None
         """What this node owns; None while it is no member or does not know its predecessor."""
@@ -178,7 +184,8 @@ class Repair:
             if peer not in self._ring.successors:
                 # It is dead or gone: the round that should replace its copies must not wait for its answer.
                 comparing.cancel()
-        self.soon()
+        if arc is None or self._level_with != (arc, self._ring.successors[: self._replicas_max]):
+            self.soon()
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
@@ -248,6 +255,9 @@ class Repair:
         if limit.active():
             limit.cancel()
         self._comparing.clear()
+        self._replicas_max = max(self._copies - 1, len(outcomes))
+        is_level = all(right for _, right in answered)
+        self._level_with = (arc, tuple(replicas[: self._replicas_max])) if is_level else None
         wanted = min(self._copies - 1, len(replicas))
         in_step = sum(1 for _, right in answered[:wanted] if right)
         # With ourselves a majority: whatever was confirmed to anybody is here now.
@@ -467,6 +477,10 @@ class Repair:
         return next(iter(self._batches(things)), [])
 
     def _note_duty(self, peer: Peer, arc: Arc, above: int) -> None:
+        known = self._duties.get(peer.packed)
+        if known is not None and known[:2] == (arc, above):
+            self._duties[peer.packed] = (arc, above, self._clock.seconds())
+            return
         # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
         self._duties = {
             packed: duty
@@ -484,6 +498,9 @@ class Repair:
         them.
         """
         surplus = self._surplus(own)
+        looked_at = self._holdings.changes, surplus
+        if looked_at == self._tidied:
+            return
         looked_up = 0
         for arc, copies_max in surplus:
             held = await self._holdings.summary(arc, 0)
@@ -499,6 +516,8 @@ class Repair:
                 if left is None:
                     break
                 arc = left
+        if not looked_up:
+            self._tidied = looked_at
 
     def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
         """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
