@@ -646,6 +646,19 @@ class StopTests(PoolTestCase):
         self.assertEqual(self.network.links(), [])
         self.assertEqual([other.answers.lost for other in others], [[]] * 4)
 
+    def test_in_the_turn_of_a_question(self) -> None:
+        """What was asked in the same turn fails, and no timer is left."""
+        one, other = self.host(1), self.host(2)
+        self.meet(one, other)
+        asked = one.pool.ask(other.peer, Ping())
+        stopped = one.pool.stop()
+        self.failureResultOf(asked, Unreachable)
+        self.network.settle()
+        self.successResultOf(stopped)
+        other.pool.stop()
+        self.network.settle()
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
     def test_without_links(self) -> None:
         """Without links there is nothing to wait for; and stopping twice is stopping once."""
         one = self.host(1)

@@ -75,7 +75,8 @@ class Transport(StringTransport):
 class Owner:
     """Keeps what a link tells it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.accepting = True
         self.links: list[PeerProtocol] = []
         self.ends: list[tuple[End, str]] = []
@@ -110,6 +111,9 @@ class Owner:
     def holding(self, more_bytes: int) -> None:
         self.held_bytes += more_bytes
 
+    def flush_later(self, link: PeerProtocol) -> None:
+        self.clock.callLater(0, link.flush)
+
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         self.asked.append(question)
         return self.reply(question)
@@ -133,7 +137,7 @@ class LinkTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """A link whose transport just stands."""
         self.clock = Clock()
-        self.owner = Owner()
+        self.owner = Owner(self.clock)
         factory = PeerFactory(self.owner, introduction_of(OURS, 1), None, self.clock)
         self.link = factory.link(self.dialled)
         self.transport = Transport(peerAddress=IPv4Address("TCP", THEIRS.host, 50_000))
@@ -412,6 +416,7 @@ class AskingTests(LinkTestCase):
         self.assertEqual(self.owner.ends, [(End.LOST, "Connection was closed cleanly")])
         self.assertEqual([unanswered[2] for unanswered in self.owner.unanswered], [asked])
         self.assertEqual(self.owner.closings, 1)
+        self.clock.advance(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_request_ids_wrap(self) -> None:

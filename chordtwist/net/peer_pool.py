@@ -195,6 +195,8 @@ class PeerPool:
         self._doorstep = doorstep
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
+        self._to_flush: list[PeerProtocol] = []
+        self._turn_ends: IDelayedCall | None = None
         self._look: IDelayedCall | None = None
         self._looks = 0
         self._looked_at = 0.0
@@ -225,6 +227,9 @@ class PeerPool:
                     dial.connector.stopConnecting()
             for link in list(self._links):
                 link.end("leaving")
+            if self._turn_ends is not None:
+                self._turn_ends.cancel()
+                self._turn_ended()
             self._all_closed()
         stopped: Deferred[None] = Deferred()
         self._stopped.chainDeferred(stopped)
@@ -438,6 +443,19 @@ class PeerPool:
             reason = "it makes this node hold more than any other, and all together are beyond the bound"
             self.refusals.tell(str(most.came_from if most.met is None else most.met.peer), reason)
             most.give_up(reason)
+
+    def flush_later(self, link: PeerProtocol) -> None:
+        """A link has something to write."""
+        self._to_flush.append(link)
+        if self._turn_ends is None:
+            # One call for all links: when a commit ends, a node answers on many of them.
+            self._turn_ends = self._clock.callLater(0, self._turn_ended)
+
+    def _turn_ended(self) -> None:
+        self._turn_ends = None
+        links, self._to_flush = self._to_flush, []
+        for link in links:
+            link.flush()
 
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over a link any more."""

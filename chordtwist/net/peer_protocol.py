@@ -154,6 +154,9 @@ class LinkOwner(Shape):
     def holding(self, more_bytes: int) -> None:
         """A link makes us hold so many bytes more, or less."""
 
+    def flush_later(self, link: PeerProtocol) -> None:
+        """A link has something to write: its `flush` is to be called when this turn of the reactor is over."""
+
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over the link any more. `unanswered` are our questions; they are now the owner's."""
 
@@ -240,7 +243,7 @@ class PeerProtocol(Protocol):
         self._is_receiving = False
         self._writes: list[bytes] = []
         self._joined_bytes = 0
-        self._turn_ends: IDelayedCall | None = None
+        self._is_flushed_later = False
 
     # What its owner does with a link
 
@@ -284,6 +287,12 @@ class PeerProtocol(Protocol):
     def break_off(self, reason: str) -> None:
         """The other side did what the protocol forbids."""
         self._end(End.BROKEN, reason)
+
+    def flush(self) -> None:
+        """Write what was said since `flush_later`, if the transport still stands."""
+        self._is_flushed_later = False
+        if self.connected:
+            self._flush()
 
     def check_again(self) -> None:
         """Look at the other side's certificate once more: it may have expired, or have been revoked."""
@@ -334,7 +343,7 @@ class PeerProtocol(Protocol):
             self._end(End.BROKEN, str(error))
         finally:
             self._is_receiving = False
-            if self._turn_ends is None:
+            if not self._is_flushed_later:
                 # Else what was asked in this turn goes with it: one record of TLS instead of two.
                 self._flush()
             self._count()
@@ -362,9 +371,6 @@ class PeerProtocol(Protocol):
             we_refused, why = explain(reason, self.transport) or (False, reason.getErrorMessage().rstrip("."))
             self._end(End.REFUSED if we_refused else End.LOST, why)
         self._clear_limit()
-        if self._turn_ends is not None:
-            self._turn_ends.cancel()
-            self._turn_ends = None
         self._owner.closed(self)
 
     # The beginning
@@ -529,12 +535,9 @@ class PeerProtocol(Protocol):
         self._joined_bytes += len(frame)
         if self._joined_bytes >= JOINED_BYTES_MAX:
             self._flush()
-        elif not self._is_receiving and self._turn_ends is None:
-            self._turn_ends = self._clock.callLater(0, self._turn_ended)
-
-    def _turn_ended(self) -> None:
-        self._turn_ends = None
-        self._flush()
+        elif not self._is_receiving and not self._is_flushed_later:
+            self._is_flushed_later = True
+            self._owner.flush_later(self)
 
     def _flush(self) -> None:
         if not self._writes:

@@ -79,9 +79,8 @@ class Holdings:
     def _put(self, kept: Kept, host: str | None) -> Deferred[None]:
         before = self.store.get(kept.key)
         written = self.store.put(kept)
-        now = self.store.get(kept.key)
-        if now is None or now.version != kept.version:
-            return written  # there was no room, and it has failed already
+        if written.called and isinstance(written.result, Failure):
+            return written  # there was no room
         self._count(before, kept)
         if host is None:
             self._ledger.release(kept.key)
