@@ -240,20 +240,23 @@ class Records:
         """Read every record that should be there at random members, in a ring that has come to rest.
 
         Answers with how many there should be, how many were read in their newest version, and of how many no copy was
-        left alive anywhere.
+        left alive anywhere when they were asked for.
         """
         world = self.world
         soon_us = world.clock.now_us + 60 * SECOND_US
         due = [key for key in self._keys if self.newest[key].expiry_us > soon_us and not self._may_have_been_ended(key)]
         read: dict[bytes, None] = {}
+        gone: dict[bytes, None] = {}
         for key in due:
 
             def got(record: Record | None, key: bytes = key) -> None:
                 if record is not None and record.version >= self.newest[key].version:
                     read[key] = None
+                elif not self.holders(key, self.newest[key], Record):
+                    # Who took the put may bring it back later.
+                    gone[key] = None
 
             self.read_once(key, finally_=True, told=got)
             world.run(0.01)
         world.run(15)
-        gone = sum(1 for key in due if key not in read and not self.holders(key, self.newest[key], Record))
-        return len(due), len(read), gone
+        return len(due), len(read), len(gone)
