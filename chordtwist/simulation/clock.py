@@ -79,7 +79,8 @@ class HeapClock:
         call.host.run(call)
 
     def insert(self, call: _Call) -> None:
-        call.asked = call.inserted = self.at(call.due_us, self.fire, call)
+        self._inserted = call.asked = call.inserted = inserted = self._inserted + 1
+        heappush(self._heap, (call.due_us, inserted, self.fire, call))
 
     def put_off(self, call: _Call, due_us: int) -> None:
         """The call is due at `due_us` now; among ties it stands where it would if it were asked for now."""

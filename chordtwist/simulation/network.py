@@ -211,15 +211,12 @@ class SimulatedNetwork:
 
     def send(self, asked: _Asked) -> None:
         """Put a question on its way."""
-        question = asked.question
-        asker = asked.asker
-        clock = self.clock
-        now_us = clock.now_us
-        self.bytes_by_kind[question.kind] += OPENING_BYTES + len(encode(question))
+        question, asker, clock, delays = asked.question, asked.asker, self.clock, self._delays
+        now_us, kind = clock.now_us, question.kind
+        self.bytes_by_kind[kind] += OPENING_BYTES + len(encode(question))
         drawn = self._rng.getrandbits(2 * QUANTILES_BITS)
-        there_us = self._delays[drawn & _DRAW_MASK]
-        back_us = self._delays[drawn >> QUANTILES_BITS]
-        asked.limit_us = limit_us = now_us + self.limit_us(question)
+        there_us, back_us = delays[drawn & _DRAW_MASK], delays[drawn >> QUANTILES_BITS]
+        asked.limit_us = limit_us = now_us + (self._limits_us.get(kind) or self.limit_us(question))
         packed = asked.peer.packed
         asked.to = to = self._listening.get(packed)
         if to is None:
@@ -271,13 +268,13 @@ class SimulatedNetwork:
         except (Malformed, Untruthful) as error:
             self._break(asked, str(error))
         else:
-            if isinstance(answer, Deferred):
+            if isinstance(answer, Answer):
+                self._send_back(asked, answer)
+            else:
                 to.answering[asked] = None
                 answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(asked,), errbackArgs=(asked,))
                 if asked in to.answering:
                     self._limit(asked)
-            else:
-                self._send_back(asked, answer)
         after = to.clock.after
         if after is not None:
             after()
