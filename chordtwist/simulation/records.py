@@ -160,9 +160,9 @@ class Records:
         link = world.live[reader].link
 
         def read(record: Record | None) -> None:
-            host = world.live.get(reader)
-            is_there = host is not None and host.link is link  # who ends, ends its reads with nothing
-            if is_there and key in self.newest:
+            if reader in world.leaving or reader not in world.live or world.live[reader].link is not link:
+                return  # who ends, ends its reads with nothing
+            if key in self.newest:
                 self.judge(key, began_us, record, finally_)
                 if told is not None:
                     told(record)
