@@ -157,18 +157,66 @@ class CommitTests(DiskTests):
             self.successResultOf(other)
 
     def test_pause(self) -> None:
-        """After a commit that many shared the next one waits as long as it took, within bounds, for more to share it;
-        after one of a single put it does not: who puts one record after another waits for the disk only.
+        """After a commit at whose end several puts were under way the next one waits for more to share it, twice as
+        long as the last one took, within bounds; where only one was under way it does not: who puts one record after
+        another waits for the disk only.
         """
         run = self.run_store()
-        for puts, took_ms in ((1, 9), (1, 9), (3, 2), (1, 0), (3, 9), (1, 0), (1, 0)):
+        for puts, took_ms in ((1, 9), (1, 9), (3, 2), (1, 0), (3, 9), (1, 0), (1, 0), (2, 0), (1, 0)):
             for n in range(puts):
                 run.store.put(make_record(b"%d" % n))
             while run.worker.waiting:
                 run.wait(took_ms)
                 run.worker.step()
-        # Three puts are two commits here: the first begins at once.
-        self.assertEqual(run.worker.pauses_s, [0, 0, 0, 0, 0.002, 0, 0, 0.004, 0])
+        # Several puts are two commits here: the first begins at once.
+        self.assertEqual(
+            run.worker.pauses_s,
+            [0, 0, *(0, 0.004, 0.004), *(0, 0.016, 0.016), 0, *(0, 0.001), 0],
+        )
+
+    def test_company(self) -> None:
+        """Before its pause is over the next commit begins when as many puts are here as were under way; it begins once
+        only.
+        """
+        run = self.run_store()
+        run.worker.are_pauses_long = True
+        for n in range(5):
+            run.store.put(make_record(b"%d" % n))
+        run.worker.step()
+        self.assertEqual((len(run.worker.pausing), len(run.worker.waiting)), (1, 0))
+        last = run.store.put(make_record(b"last"))
+        self.assertEqual((len(run.worker.pausing), len(run.worker.waiting)), (1, 1))
+        run.worker.pausing[0]()
+        run.worker.step()
+        self.successResultOf(last)
+        self.assertEqual(len(run.worker.waiting), 0)
+
+    def test_half_the_company(self) -> None:
+        """Of many that were under way half are enough."""
+        run = self.run_store()
+        run.worker.are_pauses_long = True
+        for n in range(33):
+            run.store.put(make_record(b"%d" % n))
+        run.settle()
+        for n in range(15):
+            run.store.put(make_record(b"more %d" % n))
+        self.assertEqual(len(run.worker.waiting), 0)
+        run.store.put(make_record(b"last"))
+        self.assertEqual(len(run.worker.waiting), 1)
+
+    def test_alone_after_company(self) -> None:
+        """Who comes alone after many waits for a pause, once."""
+        run = self.run_store()
+        run.worker.are_pauses_long = True
+        for n in range(33):
+            run.store.put(make_record(b"%d" % n))
+        run.settle()
+        alone = run.store.put(make_record(b"alone"))
+        run.worker.pausing[-1]()
+        run.settle()
+        self.successResultOf(alone)
+        run.store.put(make_record(b"next"))
+        self.assertEqual(len(run.worker.waiting), 1)
 
     def test_bounded_commit(self) -> None:
         """A commit holds at most 4 MiB of values and one more, so that copying it never holds the reactor for long."""

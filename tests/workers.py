@@ -49,11 +49,18 @@ class SteppedWorker:
         self.waiting: deque[Callable[[], object]] = deque()
         self.has_stopped = False
         self.pauses_s: list[float] = []
+        self.are_pauses_long = False
+        self.pausing: list[Callable[[], object]] = []
 
     def soon(self, after_s: float, call: Callable[[], object]) -> None:
-        """Now: a test says itself what comes in one turn of the reactor."""
+        """Now: a test says itself what comes in one turn of the reactor. Where pauses are long, one stays in `pausing`
+        until the test says that it is over.
+        """
         self.pauses_s.append(after_s)
-        call()
+        if after_s and self.are_pauses_long:
+            self.pausing.append(call)
+        else:
+            call()
 
     def run(self, call: Callable[[], T]) -> Deferred[T]:
         """Fires in a later `step`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -32,8 +33,11 @@ COMMIT_CHANGES_MAX = 512
 COMMIT_BYTES_MAX = 4 << 20
 """Bytes of values in one commit: copying them takes about 2 ms."""
 
-COMMIT_PAUSE_MS_MAX = 4
-"""Between two commits, where several puts are on their way at once; nobody sees 4 ms."""
+COMMIT_PAUSE_MS_MAX = 16
+"""Between two commits, where several puts are on their way at once; nobody sees 16 ms."""
+
+COMPANY_PUTS = 8
+"""So many puts make a commit worth while, however many more are under way."""
 
 WAITING_BYTES_MAX = 64 << 20
 """Bytes of values that wait for their commits: seconds of a slow disk's work. Beyond, puts are refused."""
@@ -103,7 +107,10 @@ class LmdbRecordStore:
         self._now_ms = now_ms
         self._wall_ms = wall_ms
         self._batches: deque[Batch] = deque()
-        self._is_committing = False
+        self._waiting_bytes = 0
+        self._is_writing = False
+        # How many puts make the next commit worth while, and how long it waits for them.
+        self._company = 1
         self._pause_s = 0.0
         self._idle: list[Deferred[None]] = []
         # Removed, but still on disk: to be done with the next commit that succeeds. Nobody sees them until then.
@@ -138,7 +145,7 @@ class LmdbRecordStore:
         key = kept.key
         size = len(kept.value) if isinstance(kept, Record) else 0
         refusal = self._room.refusal(key not in self._entries, size - self._value_bytes.get(key, 0))
-        if refusal is None and size and sum(batch.bytes for batch in self._batches) + size > WAITING_BYTES_MAX:
+        if refusal is None and size and self._waiting_bytes + size > WAITING_BYTES_MAX:
             refusal = StoreFull(f"the disk is {WAITING_BYTES_MAX >> 20} MiB of values behind")
         if refusal is not None:
             return fail(refusal)
@@ -148,6 +155,7 @@ class LmdbRecordStore:
         batch = self._open_batch()
         batch.put[key] = kept
         batch.bytes += size
+        self._waiting_bytes += size
         batch.waiting.append((key, done))
         self._commit_soon()
         return done
@@ -207,7 +215,7 @@ class LmdbRecordStore:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        if self._is_committing:
+        if self._batches:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
             await idle
@@ -267,16 +275,22 @@ class LmdbRecordStore:
         return self._batches[-1]
 
     def _commit_soon(self) -> None:
-        if not self._is_committing:
-            self._is_committing = True
-            # Whatever else the reactor has just read is to share the commit: half as many with 32 puts in flight.
-            self._worker.soon(self._pause_s, self._begin_to_commit)
-
-    def _begin_to_commit(self) -> None:
-        Deferred.fromCoroutine(self._commit_next())
-
-    async def _commit_next(self) -> None:
+        if self._is_writing:
+            return
         batch = self._batches[0]
+        if len(batch.waiting) >= self._company > 1 or not batch.takes_more:
+            self._begin(batch)
+        elif not batch.is_expected:
+            # Without a pause too, whatever else the reactor has just read is to share the commit.
+            batch.is_expected = True
+            self._worker.soon(self._pause_s, partial(self._begin, batch))
+
+    def _begin(self, batch: Batch) -> None:
+        if batch.is_open:
+            Deferred.fromCoroutine(self._commit_next(batch))
+
+    async def _commit_next(self, batch: Batch) -> None:
+        self._is_writing = True
         batch.is_open = False
         begun_ms = self._now_ms()
         try:
@@ -285,12 +299,9 @@ class LmdbRecordStore:
             # A bug of ours, such as a record that cannot be packed: it must not keep others waiting for ever.
             self.log.failure("a commit failed")
             reason, refused = "the record store failed", set(batch.put)
-        # Who puts one record after another waits for nothing but the disk. Where many put at once, a pause as long as
-        # the commit lets more of them share the next: a commit costs the processor more than the records in it, and on
-        # a busy machine, where that matters, it takes long.
-        took_ms = self._now_ms() - begun_ms
-        self._pause_s = min(took_ms, COMMIT_PAUSE_MS_MAX) / 1000 if len(batch.waiting) > 1 else 0.0
         self._batches.popleft()
+        self._waiting_bytes -= batch.bytes
+        self._set_pause(len(batch.waiting) + sum(len(later.waiting) for later in self._batches), begun_ms)
         for key in refused:
             # A later change of the same key stands, whatever became of this one.
             if not any(later.touches(key) for later in self._batches):
@@ -300,12 +311,21 @@ class LmdbRecordStore:
                 done.errback(StoreFull(reason))
             else:
                 done.callback(None)
+        self._is_writing = False
         if self._batches:
-            self._worker.soon(self._pause_s, self._begin_to_commit)
+            self._commit_soon()
             return
-        self._is_committing = False
         for idle in self._idle:
             idle.callback(None)
+
+    def _set_pause(self, under_way: int, begun_ms: int) -> None:
+        # Who puts one record after another waits for nothing but the disk. Where several are under way at once, the
+        # next commit waits until as many are here: it costs the processor as much as ten records in it. Of many, half
+        # will do: the reactor works on the others while the disk works on these. Not all may come again, so it waits no
+        # longer than twice what the last one took, which is long on a busy machine, where fewer commits matter most.
+        took_ms = self._now_ms() - begun_ms
+        self._company = max(min(under_way, COMPANY_PUTS), under_way // 2)
+        self._pause_s = min(max(1, 2 * took_ms), COMMIT_PAUSE_MS_MAX) / 1000 if under_way > 1 else 0.0
 
     async def _commit(self, batch: Batch) -> tuple[str, set[bytes]]:
         """Commits all that can be; says why the rest is refused, and its keys."""
@@ -381,13 +401,16 @@ class LmdbRecordStore:
 class Batch:
     """Changes that become one commit: first what is removed, then what is put."""
 
-    __slots__ = ("bytes", "is_open", "put", "removed", "waiting")
+    __slots__ = ("bytes", "is_expected", "is_open", "put", "removed", "waiting")
 
     def __init__(self) -> None:
         self.removed: set[bytes] = set()
         self.put: dict[bytes, Kept] = {}
         self.bytes = 0
         self.is_open = True
+        """Whether more may come."""
+        self.is_expected = False
+        """Whether it begins by itself after a pause."""
         self.waiting: list[tuple[bytes, Deferred[None]]] = []
 
     def touches(self, key: bytes) -> bool:
