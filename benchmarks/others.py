@@ -78,9 +78,10 @@ class ChordtwistNodes:
 
         from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
         from chordtwist.app.config import NodeConfig, TlsMode
-        from chordtwist.app.process import use_monotonic_clock
+        from chordtwist.app.process import use_all_descriptors, use_monotonic_clock
 
         use_monotonic_clock(reactor)
+        use_all_descriptors()
         common = NodeConfig()
         common = replace(common, tls=replace(common.tls, mode=TlsMode.OPEN if self._tls else TlsMode.OFF))
         if self._copies is not None:
