@@ -27,7 +27,7 @@ from chordtwist.core.records import (
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.publishing import Publication
+from chordtwist.node.publishing import LOOK_AFTER_S, Publication
 from chordtwist.node.record_bodies import body_of
 from chordtwist.node.replication import SWEEP_S
 from chordtwist.storage.memory import MemoryRecordStore
@@ -350,6 +350,17 @@ class PutTests(RingCase):
         for value in (b"newer", b"newest"):
             self.put_and_wait(OUTSIDER, value=value)
             self.assertEqual(self.ring.value(0x3000, KEY), value)
+
+    def test_what_is_looked_after_is_not_stamped_again(self) -> None:
+        """A put that is brought once more to an owner that has lost it stays as old as it is: where it meets what was
+        put after it by a fast clock it does not come back.
+        """
+        self.put_and_wait(OUTSIDER, value=b"older")
+        self.ring.node(0x1000).skew_ms = 50_000
+        self.put_and_wait(0x1000, value=b"newer")
+        self.ring.node(0x3000).records.holdings.remove(KEY)
+        self.ring.pass_time(LOOK_AFTER_S[0] * 1.5)
+        self.assertEqual(self.value_at(0x2000), b"newer")
 
     def test_what_a_fast_clock_stamped_is_not_kept_by_itself(self) -> None:
         """A replica whose own put the others refuse keeps no copy of it: when their clocks get there it would take the

@@ -31,6 +31,10 @@ from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMin
 PUT_WITHIN_S = 10.0
 """A put that is not confirmed by then is reported as not confirmed; it is tried on until its life ends."""
 
+STAMPED_AGAIN_WITHIN_S = 5.0
+"""So long after its arrival a put may be stamped again behind a version from our future: it came later. One that is only
+looked after, or tried once more after minutes, may well be older than that version."""
+
 RETRY_S, RETRY_SLOWEST_S = 0.5, 60.0
 """A write that could not be done is tried again after so long, then after twice as long each."""
 
@@ -67,6 +71,7 @@ class Publication:
         "confirmed",
         "due",
         "expected_seq",
+        "fresh_until_s",
         "give_up_s",
         "kept",
         "looks",
@@ -77,9 +82,10 @@ class Publication:
         "writing",
     )
 
-    def __init__(self, kept: Kept, expected_seq: int | None, give_up_s: float, result: Deferred[PutResult]) -> None:
+    def __init__(self, kept: Kept, expected_seq: int | None, began_s: float, result: Deferred[PutResult]) -> None:
         self.kept = kept
-        self.give_up_s = give_up_s
+        self.give_up_s = began_s + PUT_WITHIN_S
+        self.fresh_until_s = began_s + STAMPED_AGAIN_WITHIN_S
         self.due = 0
         """Which of its places in the queue counts: the last one."""
         self.expected_seq = expected_seq
@@ -134,7 +140,7 @@ class Publisher:
         `Unreachable`.
         """
         result: Deferred[PutResult] = Deferred()
-        publication = Publication(kept, expected_seq, self._clock.seconds() + PUT_WITHIN_S, result)
+        publication = Publication(kept, expected_seq, self._clock.seconds(), result)
         self._remember(publication)
         self._schedule(PUT_WITHIN_S, publication)
         self._write(publication, self._reader.route(position_of(kept.key), kept.copies))
@@ -320,7 +326,7 @@ class Publisher:
         kept = publication.kept
         if publication.stamped_again or not self._is_current(publication) or publication.writing is not writing:
             return False
-        if not _is_plain(kept):
+        if not _is_plain(kept) or self._clock.seconds() > publication.fresh_until_s:
             return False
         there, now_ms = Version(answer.version_ms, answer.publisher), self._wall_ms()
         if there <= kept.version:
