@@ -32,8 +32,8 @@ PUT_WITHIN_S = 10.0
 """A put that is not confirmed by then is reported as not confirmed; it is tried on until its life ends."""
 
 STAMPED_AGAIN_WITHIN_S = 5.0
-"""So long after its arrival a put may be stamped again behind a version from our future: it came later. One that is only
-looked after, or tried once more after minutes, may well be older than that version."""
+"""So long after its arrival a put may be stamped again behind a version from our future: it came later. One that is
+only looked after, or tried once more after minutes, may well be older than that version."""
 
 RETRY_S, RETRY_SLOWEST_S = 0.5, 60.0
 """A write that could not be done is tried again after so long, then after twice as long each."""
