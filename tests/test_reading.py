@@ -127,6 +127,20 @@ class ReadingTests(SynchronousTestCase):
         first, _ = reading.begin()
         self.assertEqual(reading.out(first), [Ask(SECOND, 1, True)])
 
+    def test_those_who_stand_in_for_slow_ones_are_no_majority(self) -> None:
+        """With two of four replicas a write that a majority has confirmed has been met; those behind the replicas, who
+        keep what is left from other times, do not count in their place before they have failed.
+        """
+        self.tell(THIRD, NOTHING_KEPT)
+        for _ in range(2):
+            self.note(self.reading.hedge())
+        self.tell(FIFTH, ended(1))
+        self.tell(SIXTH, ended(1))
+        self.assertFalse(self.reading.done)
+        self.tell(OWNER, value(2))
+        self.assertTrue(self.reading.done)
+        self.assertEqual(self.reading.record, record(2))
+
     def test_not_found_by_one_is_not_final(self) -> None:
         """When the owner has nothing, all other replicas are asked for the value at once."""
         self.assertEqual(

@@ -167,6 +167,13 @@ class Reading:
     def _quorum(self) -> int:
         return self._replicas // 2 + 1
 
+    def _has_met_the_last_write(self) -> bool:
+        """Whether so many replicas have spoken that a majority which confirmed a write has one among them. Those who
+        stand in count for replicas that failed; one that is merely slow may be the one that knows.
+        """
+        met = sum(peer in self._said or peer in self._out for peer in self._order[: self._replicas])
+        return met > self._replicas - self._quorum
+
     def _ask(self, peer: Peer, value: bool) -> Ask:
         self._asked[peer] = None
         self._waiting[(peer, value)] = None
@@ -196,7 +203,7 @@ class Reading:
         if self._in_hand is not None and self._in_hand.kind is RecordKind.CONTENT and self._in_hand_precedence == (1,):
             self._done = self._best == (1,)
         heard = len(self._said)
-        if heard >= self._quorum and self._best is not None:
+        if heard >= self._quorum and self._best is not None and self._has_met_the_last_write():
             self._done = self._ended or self._in_hand_precedence == self._best
         if self._done:
             return []
