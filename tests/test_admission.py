@@ -5,10 +5,20 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.node.admission import COMING, LIVE, WAITED_AT_ONCE_S, WAITED_PER_S, WENT_LIVE_MAX, WITHDRAWN, Admission
-from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Announced,
+    Answer,
+    JoinFailure,
+    JoinRequest,
+    JoinSuccess,
+    Pong,
+    Question,
+)
 from tests.builders import Neighbourhood, peer, peers, places, routing
 
 FREE_AFTER_S = 6.0
@@ -139,6 +149,26 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(self.members(answer))
         self.assertFalse(changed)
         self.assertTrue(self.admission.awaits(peer(30), 1))
+
+    def test_twice_at_once(self) -> None:
+        """Nor does one whose own dial fails after another's has reached the newcomer."""
+        dials: list[Deferred[Answer]] = []
+
+        def dialled(peer: Peer, question: Question) -> Deferred[Answer]:
+            dials.append(Deferred())
+            return dials[-1]
+
+        admission = Admission(self.routing, dialled, FREE_AFTER_S, self.scene.link.clock)
+        first, second = (
+            Deferred.fromCoroutine(admission.announcement(peer(30), Announce(1, COMING))) for _ in range(2)
+        )
+        dials[1].callback(Pong())
+        self.assertTrue(self.successResultOf(second)[1])
+        dials[0].errback(Unreachable(peer(30), "no answer in time"))
+        answer, changed = self.successResultOf(first)
+        self.assertTrue(self.members(answer))
+        self.assertFalse(changed)
+        self.assertTrue(admission.awaits(peer(30), 1))
 
     def test_another_in_hand(self) -> None:
         """A second newcomer is told to come again in a moment, until the first has gone live."""

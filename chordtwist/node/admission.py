@@ -118,10 +118,11 @@ class Admission:
             return JoinFailure("the ring is changing", busy=True), False
         if not self._take_by_the_hand(newcomer, self._clock.seconds()):
             return JoinFailure("another newcomer is in hand", busy=True), False
-        if self._taken_in.get(peer, (0, 0.0))[0] == question.epoch and peer in routing.successors:
-            # Told twice. It counts on the first answer already, whether or not it can be reached again just now.
+        if self._is_taken_in(newcomer):
             return self._members(), False
         unreachable = await self._dial_back(peer)
+        if unreachable is not None and self._is_taken_in(newcomer):
+            return self._members(), False  # told twice, and reached by the other dial
         if unreachable is not None:
             self.gone(peer)
             return unreachable, False
@@ -145,6 +146,11 @@ class Admission:
             return False
         self._in_hand, self._since = newcomer, now
         return True
+
+    def _is_taken_in(self, newcomer: tuple[Peer, int]) -> bool:
+        """Whether it counts on a first answer already, whether or not it can be reached again just now."""
+        peer, epoch = newcomer
+        return self._taken_in.get(peer, (0, 0.0))[0] == epoch and peer in self._routing.successors
 
     def _members(self) -> Announced:
         return Announced([self._routing.me.packed, *(peer.packed for peer in self._routing.successors)])
