@@ -1,4 +1,4 @@
-"""Periodic duties: done again and again whatever happens, never in step with others, each at its own pace."""
+"""Periodic duties: a LoopingCall that survives errors, never beats in step with others, and finds its own pace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -55,51 +56,58 @@ class Chore:
         self._began = -HURRY_SPACING_S
         self._busy = False
         self._again = False
-        self._timer: IDelayedCall | None = None
-        """The next round; None while one is under way."""
-        self.running = False
+        self._loop: LoopingCall | None = None
+        self._round_of: LoopingCall | None = None
+        """The loop that began the last round: after a stop and a start another one."""
+
+    @property
+    def running(self) -> bool:
         """Whether it was started and not stopped."""
+        return self._loop is not None
 
     def start(self) -> None:
         """Do the first round within an interval."""
-        if self.running:
-            return
-        self.running = True
-        if self._busy:
-            # A round from before the last stop is still under way; another comes right behind it.
-            self._again = True
-        else:
-            self._wait(self._next_wait())
+        loop = self._loop = LoopingCall(self._once)
+        loop.clock = self._clock
+        wait = self._next_wait()
+        loop.start(wait, now=False).addErrback(
+            lambda failure: self._log.failure("{name} ended", failure, name=self.name)
+        )
 
     def stop(self) -> None:
         """Do no more rounds. One that is under way ends by itself."""
-        self.running = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        loop, self._loop = self._loop, None
+        if loop is not None and loop.running:
+            loop.stop()
 
     def hurry(self) -> None:
         """Something happened: do a round as soon as `HURRY_SPACING_S` allows, and fall back to the fastest pace."""
         self._interval_s = self._fastest_s
         if self._busy:
             self._again = True
-        elif self._timer is not None:
-            wait_s = self._soon()
-            self._due = self._clock.seconds() + wait_s
-            self._timer.reset(wait_s)
+        elif self._loop is not None:
+            self._loop.interval = self._soon()
+            self._loop.reset()
 
     def _soon(self) -> float:
-        return max(0.0, self._began + HURRY_SPACING_S - self._clock.seconds())
+        now = self._clock.seconds()
+        self._due = max(now, self._began + HURRY_SPACING_S)
+        return self._due - now
 
     def _next_wait(self) -> float:
-        return self._interval_s * (JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random())
+        wait = self._interval_s * (JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random())
+        self._due = self._clock.seconds() + wait
+        return wait
 
-    def _wait(self, wait_s: float) -> None:
-        self._due = self._clock.seconds() + wait_s
-        self._timer = self._clock.callLater(wait_s, self._once)
-
-    def _once(self) -> None:
-        self._timer = None
+    def _once(self) -> Deferred[None] | None:
+        loop = self._loop
+        assert loop is not None
+        if self._busy:
+            # A round from before the last stop is still under way; this one comes right behind it.
+            self._again = True
+            self._beat_from_now(loop)
+            return None
+        self._round_of = loop
         self._began = self._clock.seconds()
         lateness = self._began - self._due
         if self._late is not None and lateness > LATE_S:
@@ -109,11 +117,11 @@ class Chore:
             result = self._round()
         except Exception:
             self._failed(Failure())
-            return
+            return None
         if isinstance(result, Deferred):
-            result.addCallbacks(self._ended, self._failed)
-        else:
-            self._ended(result)
+            return result.addCallbacks(self._ended, self._failed)
+        self._ended(result)
+        return None
 
     def _failed(self, failure: Failure) -> None:
         self._log.failure("{name} failed; it goes on", failure, name=self.name)
@@ -121,10 +129,24 @@ class Chore:
 
     def _ended(self, changed: bool | None) -> None:
         self._busy = False
-        if changed or self._again:
+        if changed:
             self._interval_s = self._fastest_s
         else:
             self._interval_s = min(self._slowest_s, self._interval_s * SLOWER)
         again, self._again = self._again, False
-        if self.running:
-            self._wait(self._soon() if again else self._next_wait())
+        loop = self._loop
+        if loop is None:
+            return
+        if again:
+            self._interval_s = self._fastest_s
+            loop.interval = self._soon()
+        else:
+            loop.interval = self._next_wait()
+        if loop is self._round_of:
+            self._beat_from_now(loop)
+        else:
+            loop.reset()
+
+    def _beat_from_now(self, loop: LoopingCall) -> None:
+        # LoopingCall counts its beats from `starttime`: begun afresh, the next beat is one interval from now.
+        loop.starttime = self._clock.seconds()
