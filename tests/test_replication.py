@@ -339,7 +339,7 @@ class PutTests(RingCase):
         slow.skew_ms = -120_000
         self.put_and_wait(OUTSIDER, value=b"newer")
         self.assertEqual(self.ring.value(0x3000, KEY), b"newer")
-        self.assertLess(slow.records.versions.next(WALL_MS - 120_000).ms, WALL_MS - 60_000)
+        self.assertLess(slow.records.versions.next(WALL_MS - 120_000, KEY).ms, WALL_MS - 60_000)
 
     def test_a_very_slow_clock_overwrites_itself(self) -> None:
         """What such a node put behind a version from its future it can put anew: it takes no put of its own for later

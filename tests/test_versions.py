@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.records import Version
-from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
+from chordtwist.core.versions import AHEAD_MS_MAX, STAMPED_KEYS_MAX, VersionClock, is_ahead
 
 ME, OTHER = b"\x0a\0\0\1\x19\1", b"\x0a\0\0\2\x19\1"
 NOW_MS = 1_800_000_000_000
+KEY = b"k" * 32
 
 
 class VersionClockTests(SynchronousTestCase):
@@ -18,53 +19,77 @@ class VersionClockTests(SynchronousTestCase):
 
     def test_runs_with_the_wall_clock(self) -> None:
         """A version is the wall time in milliseconds and who stamped it."""
-        self.assertEqual(VersionClock(ME).next(NOW_MS), Version(NOW_MS, ME))
+        self.assertEqual(VersionClock(ME).next(NOW_MS, KEY), Version(NOW_MS, ME))
 
-    def test_two_puts_in_one_millisecond_differ(self) -> None:
-        """Every version is newer than the one before it, however fast they follow."""
+    def test_two_puts_of_a_key_in_one_millisecond_differ(self) -> None:
+        """Every version of a key is newer than the one before it, however fast they follow."""
         clock = VersionClock(ME)
-        self.assertEqual([clock.next(NOW_MS).ms for _ in range(3)], [NOW_MS, NOW_MS + 1, NOW_MS + 2])
+        self.assertEqual([clock.next(NOW_MS, KEY).ms for _ in range(3)], [NOW_MS, NOW_MS + 1, NOW_MS + 2])
+
+    def test_many_keys_do_not_run_ahead(self) -> None:
+        """Ten puts of different keys in every millisecond leave the clock where the wall clock is."""
+        clock = VersionClock(ME)
+        for put in range(10_000):
+            stamped = clock.next(NOW_MS + put // 10, put.to_bytes(32, "big"))
+            clock.see(stamped, NOW_MS + put // 10)
+        self.assertEqual(stamped.ms, NOW_MS + 999)
+
+    def test_a_millisecond_ahead_does_not_fill_memory(self) -> None:
+        """Of a millisecond that lasts, since it lies ahead, only so many keys are kept; then the next begins."""
+        clock = VersionClock(ME)
+        clock.see(Version(NOW_MS + 50_000, OTHER), NOW_MS)
+        first = clock.next(NOW_MS, KEY)
+        for put in range(STAMPED_KEYS_MAX):
+            clock.next(NOW_MS, put.to_bytes(32, "big"))
+        self.assertEqual(clock.next(NOW_MS, bytes(31) + b"x").ms, first.ms + 1)
+        self.assertGreater(clock.next(NOW_MS, KEY), first)
 
     def test_a_clock_set_back_stamps_on(self) -> None:
         """A wall clock that goes back by a minute does not make later puts older."""
         clock = VersionClock(ME)
-        first = clock.next(NOW_MS)
-        self.assertGreater(clock.next(NOW_MS - 60_000), first)
+        first = clock.next(NOW_MS, KEY)
+        self.assertGreater(clock.next(NOW_MS - 60_000, KEY), first)
+
+    def test_runs_after_its_own_earlier_run(self) -> None:
+        """A version of our own that we have forgotten, of a run before this one, is followed like anybody's."""
+        clock = VersionClock(ME)
+        self.assertTrue(clock.see(Version(NOW_MS + 5_000, ME), NOW_MS))
+        self.assertEqual(clock.next(NOW_MS, KEY), Version(NOW_MS + 5_001, ME))
 
     def test_runs_after_what_it_has_seen(self) -> None:
         """A put that follows another publisher's gets the newer version although the wall clock here is slow."""
         clock = VersionClock(ME)
         theirs = Version(NOW_MS + 5_000, OTHER)
         self.assertTrue(clock.see(theirs, NOW_MS))
-        self.assertEqual(clock.next(NOW_MS), Version(NOW_MS + 5_001, ME))
+        self.assertEqual(clock.next(NOW_MS, KEY), Version(NOW_MS + 5_001, ME))
 
     def test_an_older_version_changes_nothing(self) -> None:
         """Seeing the past is no reason to stamp differently."""
         clock = VersionClock(ME)
-        clock.next(NOW_MS)
+        clock.next(NOW_MS, KEY)
         self.assertTrue(clock.see(Version(NOW_MS - 10, OTHER), NOW_MS))
-        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS + 1)
+        self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS + 1)
 
     def test_the_far_future_is_not_merged(self) -> None:
         """A version more than a minute ahead is refused and leaves the clock alone; exactly a minute is taken."""
         clock = VersionClock(ME)
         self.assertFalse(clock.see(Version(NOW_MS + AHEAD_MS_MAX + 1, OTHER), NOW_MS))
-        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+        self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS)
         self.assertTrue(clock.see(Version(NOW_MS + AHEAD_MS_MAX, OTHER), NOW_MS))
-        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS + AHEAD_MS_MAX + 1)
+        self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS + AHEAD_MS_MAX + 1)
 
     def test_a_clock_put_right_is_believed_again(self) -> None:
         """After a wall clock that was an hour ahead is put right, versions are of this hour again."""
         clock = VersionClock(ME)
-        clock.next(NOW_MS + 3_600_000)
-        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+        clock.next(NOW_MS + 3_600_000, KEY)
+        self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS)
 
     def test_stamps_after_the_far_future_without_going_there(self) -> None:
         """Who is slow by more than a minute can still follow a version; the next put is of its own time again."""
         clock = VersionClock(ME)
         theirs = Version(NOW_MS + 90_000, OTHER)
         self.assertEqual(clock.after(theirs), Version(NOW_MS + 90_001, ME))
-        self.assertEqual(clock.next(NOW_MS).ms, NOW_MS)
+        self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS)
 
     def test_ahead_is_more_than_a_minute(self) -> None:
         """`is_ahead` draws the line where `see` does."""
@@ -78,12 +103,12 @@ class VersionClockTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 200_000)), max_size=30))
     def test_never_stamps_twice_alike_within_a_minute_of_skew(self, steps: list[tuple[bool, int]]) -> None:
-        """Whatever is seen and however the wall clock jumps within a minute, versions grow."""
+        """Whatever is seen and however the wall clock jumps within a minute, versions of a key grow."""
         clock = VersionClock(ME)
         last = Version(0, ME)
         for is_put, ms in steps:
             if is_put:
-                stamped = clock.next(NOW_MS + ms % 30_000)
+                stamped = clock.next(NOW_MS + ms % 30_000, KEY)
                 self.assertGreater(stamped, last)
                 last = stamped
             else:

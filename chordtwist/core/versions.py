@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from chordtwist.core.records import Version
 
+STAMPED_KEYS_MAX = 4096
+"""Keys remembered of one millisecond: one that lies ahead, which somebody's fast clock began, lasts up to a minute."""
+
 AHEAD_MS_MAX = 60_000
 """A version further ahead of our wall clock is refused, never merged: else one publisher from the far future would own
 a key for good, and would drag every clock with it. A minute: hosts without NTP drift by seconds a day."""
@@ -19,30 +22,44 @@ def is_ahead(version: Version, now_ms: int) -> bool:
 
 
 class VersionClock:
-    """Stamps the puts that arrive at one node; no two alike, each newer than all it has seen."""
+    """Stamps the puts that arrive at one node: each newer than all it has seen, and than every earlier put of its key.
 
-    __slots__ = ("_last_ms", "_publisher")
+    Puts of different keys share a millisecond: one for each would run ahead of the wall clock wherever more than a
+    thousand come in a second, and after a minute of that lead the others would refuse them.
+    """
+
+    __slots__ = ("_last_ms", "_publisher", "_stamped")
 
     def __init__(self, publisher: bytes) -> None:
         """@param publisher: this node's packed address, which tells versions of the same millisecond apart."""
         self._publisher = publisher
         self._last_ms = 0
+        self._stamped: set[bytes] = set()
+        """Keys that have a version of that millisecond."""
 
-    def next(self, now_ms: int) -> Version:
-        """The version of a put that arrived now."""
-        if self._last_ms > now_ms + AHEAD_MS_MAX:
+    def next(self, now_ms: int, key: bytes) -> Version:
+        """The version of a put of `key` that arrived now."""
+        if self._last_ms > now_ms + AHEAD_MS_MAX + 1:
             # Our own wall clock was far ahead and has been put right: nobody has taken what it stamped meanwhile.
-            self._last_ms = 0
-        self._last_ms = max(now_ms, self._last_ms + 1)
+            self._run_to(now_ms)
+        if now_ms > self._last_ms:
+            self._run_to(now_ms)
+        elif key in self._stamped or len(self._stamped) >= STAMPED_KEYS_MAX:
+            self._run_to(self._last_ms + 1)
+        self._stamped.add(key)
         return Version(self._last_ms, self._publisher)
 
     def see(self, version: Version, now_ms: int) -> bool:
         """Run after `version` from now on; False, and nothing done, when it lies too far ahead."""
         if is_ahead(version, now_ms):
             return False
-        if version.ms > self._last_ms:
-            self._last_ms = version.ms
+        if version.ms > self._last_ms or (version.ms == self._last_ms and version.publisher != self._publisher):
+            self._run_to(version.ms + 1)
         return True
+
+    def _run_to(self, ms: int) -> None:
+        self._last_ms = ms
+        self._stamped.clear()
 
     def after(self, version: Version) -> Version:
         """The version next to one that lies too far ahead to be merged; the clock itself stays.

@@ -338,7 +338,7 @@ class Publisher:
             version = self._versions.after(there)
         else:
             self._versions.see(there, now_ms)
-            version = self._versions.next(now_ms)
+            version = self._versions.next(now_ms, kept.key)
         if self._clock.seconds() >= self._skew_again_s:
             self._skew_again_s = self._clock.seconds() + SKEW_REPORTED_EVERY_S
             self._log.info(

@@ -194,7 +194,7 @@ class Replication:
             key,
             value,
             kind_of(key, value, seal),
-            self.versions.next(self._wall_ms()),
+            self.versions.next(self._wall_ms(), key),
             self.holdings.now_ms() + life_ms,
             self._copies(copies),
             None if seal is None else replace(seal, expected_seq=None),
@@ -208,7 +208,7 @@ class Replication:
     def _delete(self, found: Record | None, key: bytes, seal: Seal | None) -> Deferred[PutResult]:
         stub = Stub(
             key,
-            self.versions.next(self._wall_ms()),
+            self.versions.next(self._wall_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
             self.holdings.now_ms() + self._life_ms_max,
             self._copies(None if found is None else found.copies),
