@@ -120,11 +120,7 @@ class ChordPaperTests(SynchronousTestCase):
         world = ring(64, successors=4)
         self.addCleanup(world.close)
         world.run(300)
-        lookups = Lookups(world)
-        for _ in range(150):
-            lookups.once()
-            world.run(0.1)
-        world.run(5)
+        lookups = looked_up(world, 150)
         self.assertEqual(lookups.right, 150)
         self.assertLess(lookups.hops / 150, 6 / 2 + 0.5)
 
@@ -141,11 +137,7 @@ class ChordPaperTests(SynchronousTestCase):
             world.start().node._fixing.start = lambda: None  # type: ignore[method-assign]
             world.run(1)
         self.assertIsNotNone(world.settle(120))
-        lookups = Lookups(world)
-        for _ in range(100):
-            lookups.once()
-            world.run(0.1)
-        world.run(5)
+        lookups = looked_up(world, 100)
         self.assertEqual(lookups.right, 100)
         self.assertLess(lookups.hops / 100, 2 * 6)
 
@@ -392,6 +384,16 @@ def owners(world: World, positions: Iterable[RingId]) -> dict[RingId, Peer]:
         world.run(0.1)
     world.run(5)
     return found
+
+
+def looked_up(world: World, count: int) -> Lookups:
+    """So many lookups, ten a second, and time for the last of them to end."""
+    lookups = Lookups(world)
+    for _ in range(count):
+        lookups.once()
+        world.run(0.1)
+    world.run(5)
+    return lookups
 
 
 def listen(world: World, member: Peer, heard: Callable[[Peer, Question], object]) -> None:
