@@ -58,8 +58,8 @@ class Lookup:
         self._tables: dict[Peer, Table] = {}
         self._listed: set[Peer] = set()
         self._around: list[tuple[int, bytes, Peer]] = []
-        """Everybody heard of and not gone, with the way from the position to him, in that order: the nearest at or behind
-        it comes first, the nearest before it last."""
+        """Everybody heard of and not gone, with the way from the position to him, in that order: the nearest at or
+        behind it comes first, the nearest before it last."""
 
     def hear(self, peers: Iterable[Peer], depth: int = 0) -> None:
         """Peers that somebody named, `depth` questions away from what was known at first."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.ring import RingId, finger_start
 from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
 from chordtwist.node.tables import Tables
 
 
@@ -22,7 +24,7 @@ class Fingers:
         self._find = find
         self._next = 0
 
-    async def fix(self) -> bool:
+    def fix(self) -> Deferred[bool] | bool:
         """Look at one finger; answers whether it had to be changed."""
         routing = self._routing
         routing.trim_fingers()
@@ -32,14 +34,20 @@ class Fingers:
         k = wanted[self._next % len(wanted)]
         self._next += 1
         peer = routing.fingers.get(k)
-        if peer is not None:
-            try:
-                if routing.finger_is_right(k, await self._tables.fetch(peer)):
-                    return False
-            except Unreachable:
-                routing.set_finger(k, None)
-        try:
-            route = await self._find(finger_start(routing.me.id, k))
-        except Unreachable:
-            return False
-        return routing.set_finger(k, route.owner)
+        if peer is None:
+            return self._look_up(k)
+        return self._tables.fetch(peer).addCallbacks(self._shown, self._silent, callbackArgs=(k,), errbackArgs=(k,))
+
+    def _shown(self, table: Table, k: int) -> Deferred[bool] | bool:
+        return False if self._routing.finger_is_right(k, table) else self._look_up(k)
+
+    def _silent(self, failure: Failure, k: int) -> Deferred[bool]:
+        failure.trap(Unreachable)
+        self._routing.set_finger(k, None)
+        return self._look_up(k)
+
+    def _look_up(self, k: int) -> Deferred[bool]:
+        routing = self._routing
+        return self._find(finger_start(routing.me.id, k)).addCallbacks(
+            lambda route: routing.set_finger(k, route.owner), lambda failure: failure.trap(Unreachable) is None
+        )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
+from typing import NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -80,6 +81,14 @@ WALKED_AT_ONCE = 64
 
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
+
+
+class _Asked(NamedTuple):
+    """A head that was asked for its table, and as which run it was known then."""
+
+    head: Peer
+    epoch: int | None
+    answer: Deferred[Table]
 
 
 @implementer(IAnswer, IRing, IDht)
@@ -191,7 +200,7 @@ class Node:
         late = self.liveness.excuse
         self._stabilizing = Chore(
             "stabilize",
-            lambda: Deferred.fromCoroutine(self.stabilize()),
+            self._look_at_head,
             clock,
             rng,
             stabilize_interval_s,
@@ -200,7 +209,7 @@ class Node:
         )
         self._fixing = Chore(
             "fix fingers",
-            lambda: self.is_member and Deferred.fromCoroutine(self.fingers.fix()),
+            lambda: self.is_member and self.fingers.fix(),
             clock,
             rng,
             stabilize_interval_s,
@@ -503,14 +512,35 @@ class Node:
 
     # Stabilize (Zave: stabilize-from-successor, then from the successor's predecessor)
 
-    async def stabilize(self) -> bool:
-        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it."""
+    def _look_at_head(self) -> Deferred[bool]:
+        """A round. Most find both sides as the last one left them: those are one question, and nothing behind it."""
+        settled = self._settled if self.is_member else None
+        if settled is None or settled[1] != self.routing.changes or settled[0].predecessor != self.me:
+            return Deferred.fromCoroutine(self.stabilize())
+        return self.tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
+
+    def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
+        if said is before and self.routing.changes == changes and self._closer is None:
+            return False
+        answer = fail(said) if isinstance(said, Failure) else succeed(said)
+        rest = Deferred.fromCoroutine(self.stabilize(_Asked(before.peer, before.epoch, answer)))
+        return rest.addCallback(lambda changed: changed or self.routing.changes != changes)
+
+    def _ask_head(self) -> _Asked | None:
+        head = self.routing.head
+        return None if head is None else _Asked(head, self.tables.epoch_of(head), self.tables.fetch(head))
+
+    async def stabilize(self, asked: _Asked | None = None) -> bool:
+        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it.
+
+        @param asked: the head, when it was asked already.
+        """
         routing = self.routing
         changes = routing.changes
-        while self.is_member and (head := routing.head) is not None:
-            epoch = self.tables.epoch_of(head)
+        while self.is_member and (asked := asked or self._ask_head()) is not None:
+            (head, epoch, answer), asked = asked, None
             try:
-                table = await self.tables.fetch(head)
+                table = await answer
             except NoMember as said:
                 if self.roll_call.is_newcomer(head, said, epoch) and head == routing.head:
                     return True  # it lives, and has no list yet

@@ -43,11 +43,13 @@ class FillsFromFingers(Node):
 class EvictsPrivately(Node):
     """Throws live successors out by its own opinion, now and then, and never takes them back."""
 
-    async def stabilize(self) -> bool:
+    def _look_at_head(self) -> Deferred[bool]:
         banned: dict[Peer, None] = self.__dict__.setdefault("banned", {})
         if self._rng.random() * EVICTED_ONE_IN < 1 and len(self.routing.successors) > 1:
             banned[self.routing.successors[0]] = None
-        changed = await super().stabilize()
+        return super()._look_at_head().addCallback(self._throw_out, banned)
+
+    def _throw_out(self, changed: bool, banned: dict[Peer, None]) -> bool:
         for peer in banned:
             if peer in self.routing.successors:
                 self._drop(peer)
