@@ -231,5 +231,5 @@ class HeapClockTests(SynchronousTestCase):
         keep = host.callLater(5000, lambda: None)
         for _ in range(100_000):
             host.callLater(1000, lambda: None).cancel()
-        self.assertLess(len(heap._heap), 20_000)
+        self.assertLess(len(heap.entries()), 20_000)
         self.assertEqual(host.getDelayedCalls(), [keep])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Any
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -18,7 +19,11 @@ from zope.interface import implementer
 SECOND_US = 1_000_000
 
 SWEEP_CALLS_MIN = 4096
-"""Cancelled calls in the heap before it is worth sweeping them out."""
+"""Cancelled calls kept before it is worth sweeping them out."""
+
+SPAN_BITS = 16
+"""What is due within the present 66 ms is kept in a heap, the rest in a list for each such span: with the timers of
+thousands of nodes in one heap, looking for the next one costs as much as calling it."""
 
 
 def microseconds(seconds: float) -> int:
@@ -31,15 +36,18 @@ class HeapClock:
 
     def __init__(self) -> None:
         self.now_us = 0
-        self._heap: list[tuple[int, int, Callable[[Any], object], Any]] = []
+        self._heap: list[_Entry] = []
+        self._heap_ends_us = 0
+        self._later: dict[int, list[_Entry]] = {}
         self._inserted = 0
         self._running = 0
         self._dropped = 0
+        self._sweep_above = SWEEP_CALLS_MIN
 
     def at(self, due_us: int, act: Callable[[Any], object], subject: Any) -> int:
         """Call ``act(subject)`` at `due_us`, not before now; for the network's own events, which nobody cancels."""
         self._inserted = inserted = self._inserted + 1
-        heappush(self._heap, (due_us, inserted, act, subject))
+        self._keep((due_us, inserted, act, subject))
         return inserted
 
     def run_until(self, until_us: int) -> None:
@@ -48,22 +56,56 @@ class HeapClock:
         What an act raises comes out here, with the clock standing at its moment: a bug must not get lost.
         """
         heap = self._heap
-        while heap and heap[0][0] <= until_us:
-            self.now_us, self._running, act, subject = heappop(heap)
-            act(subject)
+        while True:
+            while heap and heap[0][0] <= until_us:
+                self.now_us, self._running, act, subject = heappop(heap)
+                act(subject)
+            if heap or not self._next_span(until_us):
+                break
         self.now_us = until_us
 
     def run_next(self) -> bool:
         """Run the one event that is due next, whenever that is; False when nothing is left."""
-        if not self._heap:
-            return False
+        while not self._heap:
+            if not self._next_span():
+                return False
         self.now_us, self._running, act, subject = heappop(self._heap)
         act(subject)
         return True
 
+    def _keep(self, entry: _Entry) -> None:
+        due_us = entry[0]
+        if due_us < self._heap_ends_us:
+            heappush(self._heap, entry)
+            return
+        span = self._later.get(due_us >> SPAN_BITS)
+        if span is None:
+            self._later[due_us >> SPAN_BITS] = [entry]
+        else:
+            span.append(entry)
+
+    def _next_span(self, until_us: int | None = None) -> bool:
+        """Turn to the next span in which something is due, if it begins by `until_us`."""
+        later = self._later
+        number = self._heap_ends_us >> SPAN_BITS
+        if number not in later:
+            if not later:
+                return False
+            number = min(later)
+        if until_us is not None and number << SPAN_BITS > until_us:
+            return False
+        self._heap[:] = later.pop(number)
+        heapify(self._heap)
+        self._heap_ends_us = number + 1 << SPAN_BITS
+        return True
+
+    def entries(self) -> list[_Entry]:
+        """Everything kept, cancelled calls among it, in no order."""
+        return [*self._heap, *chain.from_iterable(self._later.values())]
+
     def pending(self) -> list[_Call]:
         """The calls of all hosts that are still to come, in no order."""
-        return [subject for _, at, _, subject in self._heap if isinstance(subject, _Call) and subject.counts(at)]
+        return [subject for _, at, _, subject in self.entries() if isinstance(subject, _Call) and subject.counts(at)]
 
     def fire(self, call: _Call) -> None:
         """What the heap runs for a call of a host: it may have been cancelled, or put off, since it was inserted."""
@@ -74,13 +116,13 @@ class HeapClock:
             return
         if call.asked != call.inserted:
             call.inserted = call.asked
-            heappush(self._heap, (call.due_us, call.asked, self.fire, call))
+            self._keep((call.due_us, call.asked, self.fire, call))
             return
         call.host.run(call)
 
     def insert(self, call: _Call) -> None:
         self._inserted = call.asked = call.inserted = inserted = self._inserted + 1
-        heappush(self._heap, (call.due_us, inserted, self.fire, call))
+        self._keep((call.due_us, inserted, self.fire, call))
 
     def put_off(self, call: _Call, due_us: int) -> None:
         """The call is due at `due_us` now; among ties it stands where it would if it were asked for now."""
@@ -92,13 +134,17 @@ class HeapClock:
             self._inserted = call.asked = self._inserted + 1
 
     def dropped(self) -> None:
-        """One more cancelled call lies in the heap; sweep when they are most of it."""
+        """One more cancelled call is kept; sweep when they are most of what is."""
         self._dropped += 1
-        if self._dropped > SWEEP_CALLS_MIN and self._dropped * 2 > len(self._heap):
-            kept = [entry for entry in self._heap if not (isinstance(entry[3], _Call) and entry[3].state)]
-            self._heap[:] = kept
-            heapify(self._heap)
+        if self._dropped <= self._sweep_above:
+            return
+        entries = self.entries()
+        self._sweep_above = max(SWEEP_CALLS_MIN, len(entries) // 2)
+        if self._dropped > self._sweep_above:
             self._dropped = 0
+            for span in (self._heap, *self._later.values()):
+                span[:] = [entry for entry in span if not (isinstance(entry[3], _Call) and entry[3].state)]
+            heapify(self._heap)
 
 
 @implementer(IReactorTime)
@@ -168,6 +214,9 @@ class HostClock:
         self.ended = True
         self.held = None
 
+
+_Entry = tuple[int, int, Callable[[Any], object], Any]
+"""When it is due, its place among ties, what is called, and with what."""
 
 _PENDING, _CALLED, _CANCELLED = range(3)
 
