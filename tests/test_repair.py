@@ -12,7 +12,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Stub, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.record_bodies import body_of
-from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, SOON_S, TIDY_AFTER_S
+from chordtwist.node.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, SOON_S, TIDY_AFTER_S, TIDY_S
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import (
@@ -489,6 +489,18 @@ class MisplacedTests(RepairCase):
         self.keep(0x1000, self.record())
         self.ring.pass_time(4 * A_ROUND_S)
         self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
+    def test_a_former_replica_brings_what_the_others_lack(self) -> None:
+        """Its owner tells it that a newcomer has taken its place, and it does not wait for rounds that never come."""
+        self.spread([self.record()])
+        self.ring.pass_time(A_ROUND_S)
+        for place in (0x3000, 0x4000, 0x5000):
+            self.ring.node(place).records.holdings.remove(KEY)
+        self.ring.join(0x3800)
+        self.ring.pass_time(2 * TIDY_S)
+        self.assertEqual(self.ring.holders(KEY)[:4], [0x3000, 0x3800, 0x4000, 0x5000])
+        self.ring.pass_time(2 * TIDY_S)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x3800, 0x4000, 0x5000])
 
     def test_is_kept_while_one_replica_has_not_confirmed(self) -> None:
         """Dropping needs all of them."""

@@ -20,6 +20,7 @@ from chordtwist.core.errors import ChordtwistError, Refused, StoreFull, Unreacha
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Kept, Record, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
+from chordtwist.node.chores import Chore
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
@@ -58,8 +59,13 @@ COMPARED_WITHIN_S = 300.0
 SWEEPS_MAX = 100
 """Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
 
-ROUNDS_MISSED_MAX = 3
-"""A holder whose owner has not compared for so many rounds looks for the owner itself."""
+DUTY_S = 100.0
+"""An owner that has not compared for longer than from any round to the next does not count on us any more. If it was
+only kept from it, looking it up costs a few questions, and drops nothing."""
+
+TIDY_S = 20.0
+"""How often a node looks for what it keeps and nobody counts on it for: where newcomers took an arc over from newcomers
+this may be all there is. Not sooner after a change, since a newcomer is still fetching its arc then."""
 
 PULL_AGAIN_S = 1.0
 PULLS_MAX = 10
@@ -74,7 +80,7 @@ ON_THEIR_WAY_TRIES = 10
 """How long a leaver waits for its last puts: a few round trips. Then its successor brings them where they belong."""
 
 TIDIED_AT_ONCE = 8
-"""Owners looked up in one round for what nobody is responsible for here."""
+"""Owners looked up at a time for what nobody is responsible for here."""
 
 DUTIES_MAX = 256
 """Owners that are believed to count on us: more than any replication needs, few enough to look through."""
@@ -126,10 +132,13 @@ class Repair:
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
+        self._tidying = Chore("tidy", lambda: Deferred.fromCoroutine(self._tidy()), clock, rng, TIDY_S)
         self._tidied: tuple[int, list[tuple[Arc, int]]] | None = None
         """What was kept, by its changes, and where, when there was nothing to tidy."""
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
+        self._counted_on: tuple[Peer, ...] = ()
+        """The replicas that the last round compared."""
         self._replicas_max = copies - 1
         """Those that were compared, a few more than usual where a record has more copies than usual."""
         self.pulling = False
@@ -145,11 +154,13 @@ class Repair:
     def start(self) -> None:
         """Do rounds until `stop`."""
         self._running = True
+        self._tidying.start()
         self._schedule(ROUND_S * (0.5 + self._rng.random()))
 
     def stop(self) -> None:
         """End every timer and what is under way."""
         self._running = False
+        self._tidying.stop()
         self._stop_comparing()
         if self._pull is not None:
             self._pull.cancel()
@@ -233,7 +244,7 @@ class Repair:
         return Arc(ring.predecessor.id, ring.me.id)
 
     async def round(self) -> None:
-        """Compare our arc with its replicas, then see to what nobody is responsible for here."""
+        """Compare our arc with its replicas."""
         for _ in range(SWEEPS_MAX):
             if not self._holdings.sweep():
                 break
@@ -250,6 +261,7 @@ class Repair:
                 break
             outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
             outcomes.append(outcome)
+        self._let_go(arc, tuple(self._comparing))
         limit = self._clock.callLater(COMPARED_WITHIN_S, self._stop_comparing)
         answered = await DeferredList(outcomes)
         if limit.active():
@@ -262,8 +274,19 @@ class Repair:
         in_step = sum(1 for _, right in answered[:wanted] if right)
         # With ourselves a majority: whatever was confirmed to anybody is here now.
         self.in_step = arc if in_step + 1 > (wanted + 1) // 2 else None
-        if self._running and self._clock.seconds() - self._joined_s >= TIDY_AFTER_S:
-            await self._tidy(arc)
+
+    def _let_go(self, arc: Arc, replicas: tuple[Peer, ...]) -> None:
+        """Tell those behind our replicas that were replicas until now: no record has so many copies that we count on
+        them. By themselves they would notice much later.
+        """
+        former, self._counted_on = self._counted_on, replicas
+        me = self._ring.me.id
+        last = max((distance(me, peer.id) for peer in replicas), default=0)
+        nothing = wire.Summary(0, mark_bytes(0))
+        for peer in former:
+            if distance(me, peer.id) > last:
+                told = Digest(position_bytes(arc.after), position_bytes(arc.upto), COPIES_MAX, nothing, duty=True)
+                self._ring.ask(peer, told).addErrback(lambda failure: None)
 
     def _stop_comparing(self) -> None:
         for comparing in list(self._comparing.values()):
@@ -493,10 +516,13 @@ class Repair:
 
     # What nobody is responsible for here
 
-    async def _tidy(self, own: Arc) -> None:
-        """Records that no owner has compared for some rounds go to their owner, and are dropped when all replicas have
+    async def _tidy(self) -> None:
+        """Records that no owner has compared for a while go to their owner, and are dropped when all replicas have
         them.
         """
+        own = self.arc
+        if own is None or self.pulling or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
+            return
         surplus = self._surplus(own)
         looked_at = self._holdings.changes, surplus
         if looked_at == self._tidied:
@@ -521,7 +547,7 @@ class Repair:
 
     def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
         """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
-        since_s = self._clock.seconds() - ROUNDS_MISSED_MAX * 1.5 * ROUND_S
+        since_s = self._clock.seconds() - DUTY_S
         self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
         duties = [(arc, above) for arc, above, _ in self._duties.values()]
         everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
@@ -588,6 +614,7 @@ class Repair:
             if this == self._pulls:
                 self.pulling = False
                 self.soon()
+                self._tidying.hurry()
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:

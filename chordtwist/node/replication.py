@@ -349,6 +349,8 @@ class Replication:
             else:
                 if written is not None:
                     waiting.append((index, written))
+                    if self.repair.arc is not None and position_of(body.key) in self.repair.arc:
+                        self.repair.soon()  # a former keeper brings what our replicas lack as well
         outcomes = await DeferredList([written for _, written in waiting], consumeErrors=True)
         refused += [index for (index, _), (is_safe, _) in zip(waiting, outcomes, strict=True) if not is_safe]
         return StoredAll(sorted(refused))

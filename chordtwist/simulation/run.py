@@ -174,12 +174,12 @@ class Run:
             self.failures.append(what)
             self.world.trace.line(self.world.clock.now_us, "!! {}", what)
 
-    def finish(self, repair_s: float = REPAIR_S) -> None:
+    def finish(self) -> None:
         """Peace, then everything must come right: the ring, and after so long the records."""
         self.rest()
         self.settle("healed")
         if self.records.stored:
-            self.world.run(repair_s)
+            self.world.run(REPAIR_S)
             self.read_everything()
         self.world.check.recount()
 
