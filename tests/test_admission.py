@@ -8,7 +8,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
-from chordtwist.node.admission import COMING, LIVE, WAITED_AT_ONCE_S, WAITED_PER_S, WENT_LIVE_MAX, WITHDRAWN, Admission
+from chordtwist.node.admission import (
+    COMING,
+    HELD_S,
+    KNOCKING,
+    LIVE,
+    REACHED_MAX,
+    WAITED_AT_ONCE_S,
+    WAITED_PER_S,
+    WAITING_MAX,
+    WENT_LIVE_MAX,
+    WITHDRAWN,
+    Admission,
+)
 from chordtwist.wire.peer_messages import (
     Announce,
     Announced,
@@ -109,6 +121,14 @@ class AnnounceTests(AdmissionTestCase):
     def successors(self) -> list[int]:
         return places(self.routing.successors)
 
+    def waits_itself(self, place: int) -> int:
+        """A newcomer keeps others waiting until it may not any more; in so many runs."""
+        times = int(WAITED_AT_ONCE_S / FREE_AFTER_S) + 1
+        for epoch in range(1, times + 1):
+            self.assertIsInstance(self.announced(peer(place), epoch=epoch)[0], Announced)
+            self.scene.advance(FREE_AFTER_S)
+        return times
+
     def test_taken_in(self) -> None:
         """A newcomer is put into the list, which stays whole, and is told of every member."""
         answer, changed = self.announced(peer(30))
@@ -171,12 +191,57 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(admission.awaits(peer(30), 1))
 
     def test_another_in_hand(self) -> None:
-        """A second newcomer is told to come again in a moment, until the first has gone live."""
+        """A second newcomer is told to come again when the first has not gone live in a moment."""
         self.announced(peer(30))
         busy = (JoinFailure("another newcomer is in hand", busy=True), False)
-        self.assertEqual(self.announced(peer(40)), busy)
+        self.assertEqual(self.announced(peer(40), seconds=HELD_S), busy)
         self.announced(peer(30), LIVE)
         self.assertTrue(self.announced(peer(40))[1])
+
+    def test_turns(self) -> None:
+        """Those that come meanwhile have their turn as soon as the one before them is live, in the order they came."""
+        self.announced(peer(30))
+        second, third = self.announce(peer(40)), self.announce(peer(20))
+        self.announced(peer(30), LIVE)
+        self.assertTrue(self.successResultOf(second)[1])
+        self.assertNoResult(third)
+        self.announced(peer(40), WITHDRAWN)
+        self.assertTrue(self.successResultOf(third)[1])
+
+    def test_whose_turn_never_comes(self) -> None:
+        """One that may not have its turn passes it on."""
+        self.waits_itself(30)
+        self.announced(peer(40))
+        asked = self.announce(peer(30), epoch=99), self.announce(peer(20))
+        self.announced(peer(40), LIVE)
+        answers = [self.successResultOf(one)[0] for one in asked]
+        self.assertEqual([type(answer) for answer in answers], [JoinFailure, Announced])
+
+    def test_so_many_wait(self) -> None:
+        """Of those whose turn has not come only so many are kept waiting."""
+        self.announced(peer(30))
+        waiting = [self.announce(peer(place)) for place in range(1000, 1000 + WAITING_MAX)]
+        self.assertIsInstance(self.announced(peer(40), seconds=0)[0], JoinFailure)
+        self.scene.advance(HELD_S)
+        self.assertEqual({type(self.successResultOf(one)[0]) for one in waiting}, {JoinFailure})
+
+    def test_knocks(self) -> None:
+        """Before its turn it is dialled back and told of the members; not a second time when its turn comes."""
+        answer, changed = self.announced(peer(30), KNOCKING)
+        self.assertEqual((self.members(answer), changed), ({known.packed for known in peers(50, 80, 10)}, False))
+        self.assertFalse(self.admission.awaits(peer(30), 1))
+        self.assertTrue(self.announced(peer(30), seconds=0)[1])
+        for place in range(1000, 1001 + REACHED_MAX):
+            self.scene.start(peer(place), self.scene.others[40])
+            self.announced(peer(place), KNOCKING)
+        self.announced(peer(30), LIVE)
+        self.assertNoResult(self.announce(peer(30), epoch=2))
+
+    def test_knocks_in_vain(self) -> None:
+        """One that cannot be dialled back is refused before its turn."""
+        self.scene.silence(30)
+        expected = JoinFailure("10.0.0.30:6401 cannot be reached from 10.0.0.50:6401: no answer in time")
+        self.assertEqual(self.announced(peer(30), KNOCKING, seconds=1.5), (expected, False))
 
     def test_after_a_withdrawal(self) -> None:
         """Or has withdrawn."""
@@ -201,10 +266,7 @@ class AnnounceTests(AdmissionTestCase):
 
     def test_waits_itself(self) -> None:
         """Whoever keeps others waiting for nothing, again and again, waits itself, whatever it says it is now."""
-        times = int(WAITED_AT_ONCE_S / FREE_AFTER_S) + 1
-        for epoch in range(1, times + 1):
-            self.assertIsInstance(self.announced(peer(30), epoch=epoch)[0], Announced)
-            self.scene.advance(FREE_AFTER_S)
+        times = self.waits_itself(30)
         self.assertIsInstance(self.announced(peer(30), epoch=times + 1)[0], JoinFailure)
         self.assertIsInstance(self.announced(peer(40))[0], Announced)
         self.announced(peer(40), LIVE)

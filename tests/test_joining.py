@@ -14,7 +14,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
-from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.admission import COMING, KNOCKING, LIVE, WITHDRAWN
 from chordtwist.node.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
 from chordtwist.node.statements import Statements
 from chordtwist.node.tables import Tables
@@ -269,20 +269,22 @@ class SmallRingTests(JoiningTestCase):
         self.assertEqual((self.routing.successors, self.routing.whole), (peers(50, 80, 10), True))
 
     def test_announced_to_everybody(self) -> None:
-        """It announces itself to every member before it goes live, and tells them when it is."""
+        """It makes sure that it reaches every member, announces itself to each before it goes live, and tells them when
+        it is.
+        """
         self.joined(80)
-        self.assertEqual([self.steps(place) for place in self.ring], [[COMING, LIVE]] * 3)
+        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING, COMING, LIVE]] * 3)
 
     def test_smallest_first(self) -> None:
         """The member with the smallest id is asked before all others, so that newcomers meet there."""
         late: Deferred[Answer] = Deferred()
         before = self.scene.others[10].reply
         self.scene.others[10].reply = lambda asker, question: (
-            late if isinstance(question, Announce) else before(asker, question)
+            late if isinstance(question, Announce) and question.step == COMING else before(asker, question)
         )
         joining = self.join(80)
         self.scene.advance(1)
-        self.assertEqual([self.steps(place) for place in self.ring], [[COMING], [], []])
+        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING, COMING], [KNOCKING], [KNOCKING]])
         late.callback(Announced([]))
         self.scene.others[10].reply = before
         self.scene.advance(1)
@@ -308,24 +310,59 @@ class SmallRingTests(JoiningTestCase):
         withdrew.
         """
         everybody = Announced([member.packed for member in self.members])
-        self.answer(80, Announce, JoinFailure("another newcomer is in hand", busy=True), everybody)
+        self.answer(80, Announce, everybody, JoinFailure("another newcomer is in hand", busy=True), everybody)
         joining = self.join(80)
-        self.scene.advance(0.3)
+        self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(10), [COMING, WITHDRAWN])
-        self.assertEqual(self.steps(50), [COMING, WITHDRAWN])
+        self.assertEqual(self.steps(10), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(50), [KNOCKING, COMING, WITHDRAWN])
         self.scene.advance(3)
         self.successResultOf(joining)
-        self.assertEqual(self.steps(50), [COMING, WITHDRAWN, COMING, LIVE])
+        self.assertEqual(self.steps(50), [KNOCKING, COMING, WITHDRAWN, KNOCKING, COMING, LIVE])
 
     def test_refused(self) -> None:
         """A member that refuses it ends the attempt; all others are told."""
-        self.answer(80, Announce, JoinFailure("you cannot be reached"))
+        everybody = Announced([member.packed for member in self.members])
+        self.answer(80, Announce, everybody, JoinFailure("you cannot be reached"))
         joining = self.join(80)
         self.scene.advance(2)
         error = self.failureResultOf(joining, Refused).value
         self.assertEqual(str(error), "a member does not take us in: you cannot be reached")
         self.assertEqual(self.steps(50)[-1], WITHDRAWN)
+
+    def test_refused_before_its_turn(self) -> None:
+        """One that refuses it before its turn has come, since it cannot dial it back, keeps nobody waiting."""
+        self.answer(80, Announce, JoinFailure("you cannot be reached"))
+        joining = self.join(80)
+        self.scene.advance(2)
+        self.failureResultOf(joining, Refused)
+        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING]] * 3)
+
+    def test_one_comes_before_the_first(self) -> None:
+        """A newcomer that learns, when its turn comes, of a member before the first one lines up there as others do."""
+        self.scene.others[5] = self.scene.others[50]
+        self.scene.start(peer(5), self.scene.others[5])
+        known, everybody = ([member.packed for member in peers(*places)] for places in ((10, 50, 80), (5, 10, 50, 80)))
+        self.answer(10, Announce, Announced(known), Announced(everybody))
+        self.joined(80)
+        self.assertEqual(self.steps(10), [KNOCKING, COMING, WITHDRAWN, COMING, LIVE])
+
+    def test_told_once_more(self) -> None:
+        """A member that is silent when its turn has come is asked once more, and told again that it is live."""
+        late: Deferred[Answer] = Deferred()
+        before, heard = self.scene.others[80].reply, []
+
+        def reply(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+            if isinstance(question, Announce):
+                heard.append(question.step)
+                if question.step in (COMING, LIVE) and heard.count(question.step) == 1:
+                    return late
+            return before(asker, question)
+
+        self.scene.others[80].reply = reply
+        self.joined(80, seconds=4)
+        self.scene.advance(4)
+        self.assertEqual(heard, [KNOCKING, COMING, COMING, LIVE, LIVE])
 
     def test_silent_member(self) -> None:
         """It goes live only when all have answered: a silent member must be found dead first."""
@@ -343,7 +380,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
 
     def test_ceases_to_be_whole_meanwhile(self) -> None:
         """So does a list that is not whole any more: the ring grew beyond it."""
@@ -351,7 +388,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
 
     def test_predecessor_leaves_meanwhile(self) -> None:
         """So does a predecessor that is no member any more."""
@@ -359,7 +396,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
 
     def test_listed_itself(self) -> None:
         """Where its own earlier run is still listed it may go on: everybody who takes it in replaces that."""

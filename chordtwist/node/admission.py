@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
@@ -23,9 +23,15 @@ from chordtwist.wire.peer_messages import (
     Question,
 )
 
-COMING, LIVE, WITHDRAWN = range(3)
+COMING, LIVE, WITHDRAWN, KNOCKING = range(4)
 """The steps of an `Announce`."""
 
+HELD_S = 1.0
+"""So long an answer waits for another newcomer to go live: the turn goes on at once then, and nobody has to ask again
+and again. Short against the time that an `Announce` may take, dialling back included."""
+
+REACHED_S = 30.0
+"""A newcomer that was dialled back so lately is not dialled again when its turn comes."""
 
 HANDS_AWAITED = 2
 """A newcomer is awaited for so many times as long as it keeps others waiting: it asks twice before it goes live."""
@@ -34,6 +40,12 @@ WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
 """So long one newcomer may keep others waiting and not go live, and a tenth of the time from then on: a join takes tens
 of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
 
+WAITING_MAX = 64
+"""Announcements that wait for the hand to be free."""
+
+REACHED_MAX = 64
+"""Newcomers whose dialling back is remembered."""
+
 WENT_LIVE_MAX = 64
 """Newcomers whose going live is remembered, until whatever they said before it must have arrived."""
 
@@ -41,7 +53,7 @@ WENT_LIVE_MAX = 64
 class Admission:
     """Answers `JoinRequest` and `Announce` for one member.
 
-    A small ring takes one newcomer at a time: whoever has another in hand says busy, and the newcomer starts over.
+    A small ring takes one newcomer at a time: while another is in hand the answer waits for a moment, then it is busy.
     """
 
     def __init__(
@@ -62,6 +74,10 @@ class Admission:
         self._taken_in: dict[Peer, tuple[int, float]] = {}
         self._went_live: dict[Peer, tuple[int, float]] = {}
         """In which epoch, and since when."""
+        self._reached: dict[Peer, float] = {}
+        """When newcomers were dialled back."""
+        self._waiting: dict[Deferred[None], None] = {}
+        """For the hand to be free, in the order they came."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
@@ -76,7 +92,7 @@ class Admission:
         self._taken_in.pop(peer, None)
         self._routing.gone_live(peer)
         if self._in_hand is not None and self._in_hand[0] == peer:
-            self._in_hand = None
+            self._free_hand()
 
     def gone(self, peer: Peer) -> None:
         """A newcomer will not become a member: it withdrew, cannot be reached, or joins as another run."""
@@ -89,7 +105,16 @@ class Admission:
         if self._in_hand is not None:
             now = self._clock.seconds()
             self._in_vain.spend(self._in_hand[0].id, min(now - self._since, self._hand_free_after_s), now)
-            self._in_hand = None
+            self._free_hand()
+
+    def _free_hand(self) -> None:
+        self._in_hand = None
+        self._clock.callLater(0, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """The turn is that of whoever waits for longest."""
+        if self._in_hand is None and self._waiting:
+            next(iter(self._waiting)).callback(None)
 
     async def request(self, peer: Peer, question: JoinRequest) -> Answer:
         """Whether the place of `peer` is its to take. Changes no pointer."""
@@ -111,16 +136,18 @@ class Admission:
             awaited = self.awaits(peer, question.epoch)
             self.gone(peer)
             return self._members(), awaited and routing.take_back(peer)
-        newcomer = (peer, question.epoch)
         if peer.id == routing.me.id:
             return JoinFailure(f"{routing.me} holds that place"), False
+        newcomer = (peer, question.epoch)
         if not routing.whole:
             return JoinFailure("the ring is changing", busy=True), False
-        if not self._take_by_the_hand(newcomer, self._clock.seconds()):
+        if question.step == KNOCKING:
+            return await self._dial_back(peer) or self._members(), False
+        if not await self._take_by_the_hand(newcomer):
             return JoinFailure("another newcomer is in hand", busy=True), False
         if self._is_taken_in(newcomer):
             return self._members(), False
-        unreachable = await self._dial_back(peer)
+        unreachable = None if self._is_reached(peer) else await self._dial_back(peer)
         if unreachable is not None and self._is_taken_in(newcomer):
             return self._members(), False  # told twice, and reached by the other dial
         if unreachable is not None:
@@ -137,7 +164,26 @@ class Admission:
         members = self._members()
         return members, routing.take_in(peer)
 
-    def _take_by_the_hand(self, newcomer: tuple[Peer, int], now: float) -> bool:
+    async def _take_by_the_hand(self, newcomer: tuple[Peer, int]) -> bool:
+        """Whether it is in hand now, or within a moment."""
+        until_s = self._clock.seconds() + HELD_S
+        while not self._takes(newcomer, now := self._clock.seconds()):
+            if self._in_hand is None:
+                self._pass_on()  # this one has kept others waiting often enough
+                return False
+            if len(self._waiting) >= WAITING_MAX:
+                return False
+            freed: Deferred[None] = Deferred()
+            self._waiting[freed] = None
+            try:
+                await freed.addTimeout(max(0.0, until_s - now), self._clock)
+            except TimeoutError:
+                return False
+            finally:
+                del self._waiting[freed]
+        return True
+
+    def _takes(self, newcomer: tuple[Peer, int], now: float) -> bool:
         if self._in_hand is not None and now - self._since >= self._hand_free_after_s:
             self._let_go()
         if self._in_hand is not None:
@@ -171,4 +217,11 @@ class Admission:
             await self._ask(peer, Ping())
         except Unreachable as error:
             return JoinFailure(f"{peer} cannot be reached from {self._routing.me}: {error.reason}"[:REASON_MAX])
+        self._reached.pop(peer, None)
+        self._reached[peer] = self._clock.seconds()
+        if len(self._reached) > REACHED_MAX:
+            del self._reached[next(iter(self._reached))]
         return None
+
+    def _is_reached(self, peer: Peer) -> bool:
+        return self._clock.seconds() - self._reached.get(peer, -REACHED_S) < REACHED_S

@@ -18,11 +18,20 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.admission import COMING, KNOCKING, LIVE, WITHDRAWN
 from chordtwist.node.search import search
 from chordtwist.node.statements import Statements
 from chordtwist.node.tables import Tables
-from chordtwist.wire.peer_messages import Announce, Announced, Answer, JoinFailure, JoinRequest, JoinSuccess, Question
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Announced,
+    Answer,
+    JoinFailure,
+    JoinRequest,
+    JoinSuccess,
+    NotMember,
+    Question,
+)
 
 ATTEMPTS_MAX = 200
 """Rounds of one joining before it is given up and begun again from the bootstrap list."""
@@ -38,10 +47,11 @@ CLEARLY_LARGE = 4
 TURNS_MAX = 20
 """Times that a newcomer asks a member with another in hand, before it looks again who is there."""
 
-TURN_ROUND_TRIPS = 20
-"""It asks again after anything up to so many round trips, which is what taking one in costs; busy machines are asked
-less often by themselves.
-"""
+SILENT_MAX = 1
+"""Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
+
+LIVE_SAID_MAX = 3
+"""Times that members which do not answer are told that we are live."""
 
 
 class StartOver(Exception):
@@ -136,7 +146,7 @@ class Joining:
                 if not again.whole or not {*again.successors, predecessor} - {me} <= set(members):
                     raise StartOver
                 self._routing.join(predecessor, followers, whole=True)
-                self._announce_later(members)
+                Deferred.fromCoroutine(self._say_live(members))
                 return followers[0]
             except StartOver:
                 await self._announce(members, WITHDRAWN)
@@ -216,33 +226,69 @@ class Joining:
     async def _be_taken_in(self, members: Iterable[Peer]) -> list[Peer]:
         """Announce ourselves to every member that we learn of; answers with all of them, who have us in hand now.
 
-        The member with the smallest id is asked before all others, so that newcomers meet there and not halfway.
+        The member with the smallest id is asked before all others, so that newcomers meet there and not halfway. Before
+        its turn comes a newcomer makes sure that it reaches everybody, and they it: else all others wait for nothing.
         """
-        first = min(members, key=lambda peer: peer.id)
-        heard = self._named(await self._line_up(first))
-        asked = [first]
-        while batch := [peer for peer in heard if peer not in asked]:
-            answers = await self._announce(batch, COMING)
-            asked += [peer for peer, answer in zip(batch, answers, strict=True) if not isinstance(answer, JoinFailure)]
-            for answer in answers:
-                if not isinstance(answer, Announced):
-                    await self._announce(asked, WITHDRAWN)
-                    raise self._not_taken_in(answer)
-                heard += [peer for peer in self._named(answer) if peer not in heard]
-        return asked
+        first, *heard = await self._line_up(members)
+        asked, taken_in_by = [first], [first]
+        try:
+            silent_max = SILENT_MAX
+            while batch := [peer for peer in heard if peer not in taken_in_by]:
+                asked = [*dict.fromkeys((*asked, *batch))]
+                for peer, answer in zip(batch, await self._announce(batch, COMING), strict=True):
+                    if isinstance(answer, Announced):
+                        taken_in_by.append(peer)
+                        heard += [named for named in self._named(answer) if named not in heard]
+                    elif answer is not None or not silent_max:
+                        raise self._not_taken_in(answer)
+                silent_max -= 1
+        except (Refused, StartOver):
+            await self._announce(asked, WITHDRAWN)
+            raise
+        return taken_in_by
 
-    async def _line_up(self, first: Peer) -> Announced:
-        """Ask the first member until its hand is free: one question a turn, instead of a whole search of our place."""
+    async def _line_up(self, members: Iterable[Peer]) -> list[Peer]:
+        """Ask the first member until it has us in hand: it holds its answer for a while when others come before us.
+
+        Answers with that one, and the members that it names.
+        """
+        reached: dict[Peer, None] = {}
         for _ in range(TURNS_MAX):
-            began = self._clock.seconds()
+            members = await self._knock(members, reached)
+            first = min(members, key=lambda peer: peer.id)
             answer = (await self._announce([first], COMING))[0]
             if isinstance(answer, Announced):
-                return answer
-            if not isinstance(answer, JoinFailure) or not answer.busy:
+                members = [first, *self._named(answer)]
+                if min(members, key=lambda peer: peer.id) == first:
+                    return members
+                # One came before it while we waited here: others line up there.
+            elif isinstance(answer, JoinFailure) and answer.busy:
+                del reached[first]  # it tells us who came meanwhile
+                await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
+                continue
+            await self._announce([first], WITHDRAWN)
+            if not isinstance(answer, Announced):
                 raise self._not_taken_in(answer)
-            longest_s = min(TURN_ROUND_TRIPS * (self._clock.seconds() - began), PAUSE_MAX_S)
-            await deferLater(self._clock, longest_s * self._rng.random())
         raise StartOver
+
+    async def _knock(self, members: Iterable[Peer], reached: dict[Peer, None]) -> list[Peer]:
+        """Make sure that we reach all members that any of them names, and they us; answers with all of them.
+
+        @param reached: those that were reached before, and afterwards all.
+        """
+        heard = [*members]
+        while batch := [peer for peer in heard if peer not in reached]:
+            for peer, answer in zip(batch, await self._announce(batch, KNOCKING), strict=True):
+                if isinstance(answer, Announced):
+                    heard += [named for named in self._named(answer) if named not in heard]
+                elif not isinstance(answer, NotMember):
+                    raise self._not_taken_in(answer)
+                else:
+                    heard.remove(peer)
+                reached[peer] = None
+        if not heard:
+            raise StartOver
+        return heard
 
     def _not_taken_in(self, answer: Answer | None) -> Exception:
         if isinstance(answer, JoinFailure) and not answer.busy:
@@ -264,5 +310,10 @@ class Joining:
         ]
         return [answer for _, answer in await DeferredList(asked)]
 
-    def _announce_later(self, members: list[Peer]) -> None:
-        Deferred.fromCoroutine(self._announce(members, LIVE))
+    async def _say_live(self, members: list[Peer]) -> None:
+        """Whoever has not heard it keeps the next newcomer waiting."""
+        for _ in range(LIVE_SAID_MAX):
+            answers = await self._announce(members, LIVE)
+            members = [peer for peer, answer in zip(members, answers, strict=True) if answer is None]
+            if not members:
+                break

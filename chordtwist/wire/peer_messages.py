@@ -145,10 +145,14 @@ class JoinFailure(Answer, frozen=True):
 
 
 class Announce(Question, frozen=True):
-    """Small rings only: a newcomer tells every member of itself. `step`: 0 coming, 1 live now, 2 withdrawn."""
+    """Small rings only: a newcomer tells every member of itself. `step`: 0 coming, 1 live now, 2 withdrawn, 3 soon to
+    come.
+
+    While another newcomer is in hand the answer to the first step waits for a second.
+    """
 
     kind: ClassVar[int] = 23
-    answer_within_s: ClassVar[float] = 5.0
+    answer_within_s: ClassVar[float] = 3.0
 
     epoch: U64
     step: U8

@@ -144,6 +144,9 @@ class _NoRepair(Repair):
     async def pull(self, old_owner: Peer) -> None:
         pass
 
+    async def _tidy(self) -> None:
+        pass
+
 
 class _JoiningLate(Joining):
     async def _be_admitted(self, owner: Peer) -> None:
