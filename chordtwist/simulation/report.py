@@ -10,7 +10,7 @@ DIGITS = 3
 def as_json(run: Run) -> dict[str, object]:
     """The figures of a finished run; the fields other people's scripts lean on, and what explains them."""
     world, lookups, records = run.world, run.lookups, run.records
-    answered = max(1, lookups.right + lookups.explained)
+    answered = max(1, lookups.right + lookups.explained + lookups.unreached)
     return {
         "nodes": run.options.nodes,
         "seed": run.options.seed,
@@ -32,6 +32,7 @@ def as_json(run: Run) -> dict[str, object]:
             "asked": lookups.asked,
             "right": lookups.right,
             "explained": lookups.explained,
+            "unreached": lookups.unreached,
             "wrong": lookups.wrong,
             "hops_mean": round(lookups.hops / answered, DIGITS),
             "questions_mean": round(lookups.questions / answered, DIGITS),
@@ -75,7 +76,8 @@ def as_lines(run: Run) -> str:
     if lookups.asked:
         lines.append(
             f"  lookups: {lookups.asked} asked, {lookups.right} right, {lookups.explained} explained by a change, "
-            f"{lookups.wrong} wrong; {lookups.hops / lookups.asked:.2f} hops, "
+            f"{lookups.unreached} past an owner that did not answer, {lookups.wrong} wrong; "
+            f"{lookups.hops / lookups.asked:.2f} hops, "
             f"{lookups.questions / lookups.asked:.2f} questions, {lookups.took_us / lookups.asked / 1000:.0f} ms"
         )
     if records.stored:

@@ -110,6 +110,7 @@ class Lookups:
         self.asked = 0
         self.right = 0
         self.explained = 0
+        self.unreached = 0
         self.wrong = 0
         self.hops = 0
         self.questions = 0
@@ -137,7 +138,7 @@ class Lookups:
     @property
     def answered(self) -> int:
         """Lookups that ended in any way; the others are under way, or their asker is gone."""
-        return self.right + self.explained + self.wrong
+        return self.right + self.explained + self.unreached + self.wrong
 
     def _told(self, result: LookupResult) -> None:
         self.asked += 1
@@ -145,6 +146,8 @@ class Lookups:
             self.right += 1
         elif result.verdict == "explained":
             self.explained += 1
+        elif result.verdict == "unreached":
+            self.unreached += 1
         else:
             self.wrong += 1
         if result.route is not None:

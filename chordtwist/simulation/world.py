@@ -245,11 +245,13 @@ class World:
             if host.link.ended:
                 return
             route = None if isinstance(result, Failure) else result
-            told(self._judge(began_us, position, route))
+            told(self._judge(began_us, position, route, host.node.liveness.is_silent))
 
         host.node.find(position).addBoth(judged)
 
-    def _judge(self, began_us: int, position: RingId, route: Route | None) -> LookupResult:
+    def _judge(
+        self, began_us: int, position: RingId, route: Route | None, is_silent: Callable[[Peer], bool]
+    ) -> LookupResult:
         answer = None if route is None else route.owner
         took_us = self.clock.now_us - began_us
         verdict = "wrong"
@@ -259,6 +261,8 @@ class World:
             elif self.check.suspended or self._was_owner(answer, position, began_us):
                 # While there is more than one ring, each has an owner of its own.
                 verdict = "explained"
+            elif self._was_owner(answer, position, began_us, is_silent):
+                verdict = "unreached"
         if verdict == "wrong":
             self.trace.line(
                 self.clock.now_us,
@@ -269,9 +273,11 @@ class World:
             )
         return LookupResult(verdict, route, took_us)
 
-    def _was_owner(self, answer: Peer, position: RingId, began_us: int) -> bool:
+    def _was_owner(
+        self, answer: Peer, position: RingId, began_us: int, is_out: Callable[[Peer], bool] = lambda peer: False
+    ) -> bool:
         """Whether a membership change during the lookup explains its answer: nobody who was a settled member all the
-        time stands nearer, and the answer was a member at some time.
+        time stands nearer, those left aside that are out of it, and the answer was a member at some time.
         """
         changed = {peer for _, peer in self.membership[bisect_right(self.membership, began_us, key=lambda c: c[0]) :]}
         if answer not in changed and answer not in self.check.members:
@@ -281,7 +287,7 @@ class World:
             if distance(position, peer.id) >= gap:
                 return True
             pointers = self.check.members[peer]
-            if pointers.settled_by(began_us) and peer not in changed:
+            if pointers.settled_by(began_us) and peer not in changed and not is_out(peer):
                 return False
         return True
 
@@ -306,7 +312,9 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What became of one lookup: "right", "explained" by a membership change during it, or "wrong"."""
+    """What became of one lookup: "right", "explained" by a membership change during it, "unreached" when the asker's
+    questions to the owner went unanswered and it found who comes next, or "wrong".
+    """
 
     verdict: str
     route: Route | None

@@ -64,6 +64,13 @@ class WorldTests(SynchronousTestCase):
         _, second, third, *_ = self.world.check.followers(5)
         self.assertEqual(self.judge(5, second, meanwhile=third), "wrong")
 
+    def test_unreached(self) -> None:
+        """Who comes next behind an owner that did not answer the asker is told apart, but not who comes after that."""
+        owner, second, third, *_ = self.world.check.followers(5)
+        for node in (host.node for host in self.world.live.values()):
+            node.liveness.unanswered(owner, self.world.now_s)
+        self.assertEqual([self.judge(5, answer) for answer in (second, third)], ["unreached", "wrong"])
+
     def test_restart(self) -> None:
         """A node that starts again at its address has a higher epoch and an empty store, and becomes a member again."""
         peer = self.world.members()[2]
