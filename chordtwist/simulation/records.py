@@ -248,15 +248,16 @@ class Records:
         read: dict[bytes, None] = {}
         gone: dict[bytes, None] = {}
         for key in due:
+            # Who took the put may bring it back: while it is read, or later.
+            was_kept = bool(self.holders(key, self.newest[key], Record))
 
-            def got(record: Record | None, key: bytes = key) -> None:
+            def got(record: Record | None, key: bytes = key, was_kept: bool = was_kept) -> None:
                 if record is not None and record.version >= self.newest[key].version:
                     read[key] = None
-                elif not self.holders(key, self.newest[key], Record):
-                    # Who took the put may bring it back later.
+                elif not was_kept or not self.holders(key, self.newest[key], Record):
                     gone[key] = None
 
-            self.read_once(key, finally_=True, told=got)
+            self.read_once(key, finally_=was_kept, told=got)
             world.run(0.01)
         world.run(15)
         return len(due), len(read), len(gone)

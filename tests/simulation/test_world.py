@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -186,3 +186,19 @@ class RecordsTests(SynchronousTestCase):
     def test_read_everything(self) -> None:
         """At the end everything that was confirmed and lives is read."""
         self.assertEqual(self.records.read_everything(), (1, 1, 0))
+
+    def test_brought_back_while_it_is_read(self) -> None:
+        """What nobody kept when its reading began was gone, though its writer brings it back before that ends."""
+        hosts = list(self.world.live.values())
+        kept = [(host.node, record) for host in hosts if (record := host.node.records.holdings.get(self.key))]
+        for node, _ in kept:
+            node.records.holdings.remove(self.key)
+
+        def bring_back() -> None:
+            for node, record in kept:
+                node.records.holdings.take(record, None, None)
+
+        for host in hosts:
+            host.node.get = lambda key: succeed(None).addCallback(lambda _: bring_back())  # type: ignore[method-assign]
+        self.assertEqual(self.records.read_everything(), (1, 0, 1))
+        self.assertEqual((self.records.violations, bool(kept)), ([], True))
