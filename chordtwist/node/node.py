@@ -520,8 +520,9 @@ class Node:
         return self.tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
 
     def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
-        if said is before and self.routing.changes == changes and self._closer is None:
-            return False
+        is_same = self.routing.changes == changes
+        if not self.is_member or (said is before and is_same and self._closer is None):
+            return not is_same
         answer = fail(said) if isinstance(said, Failure) else succeed(said)
         rest = Deferred.fromCoroutine(self.stabilize(_Asked(before.peer, before.epoch, answer)))
         return rest.addCallback(lambda changed: changed or self.routing.changes != changes)
