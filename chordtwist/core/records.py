@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 from chordtwist.core.ring import RingId
 from chordtwist.core.signed import Verify, pack_record
@@ -94,8 +95,7 @@ Kept = Record | Stub
 """What a store keeps under one key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One kept record or stub without its value, as digests need it."""
 
     position: RingId
