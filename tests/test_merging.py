@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
@@ -66,7 +66,7 @@ class MergingTests(SynchronousTestCase):
 
     def look(self, seconds: float = 5) -> None:
         """Look, and let time pass."""
-        looked = Deferred.fromCoroutine(self.merging.look())
+        looked = maybeDeferred(self.merging.look)
         self.scene.advance(seconds)
         self.successResultOf(looked)
 
@@ -95,7 +95,7 @@ class MergingTests(SynchronousTestCase):
         """
         self.listed(50)
         self.scene.show(*whole_ring(10, 50, 60).values())
-        looked = Deferred.fromCoroutine(self.merging.look())
+        looked = maybeDeferred(self.merging.look)
         self.scene.advance(LOOK_AGAIN_S - 0.1)
         self.assertNoResult(looked)
         self.scene.advance(2)
@@ -114,7 +114,7 @@ class MergingTests(SynchronousTestCase):
         """Nothing comes of a look that ends when we are no member, and none begins then."""
         self.listed(50)
         self.scene.show(*whole_ring(10, 50, 60).values())
-        looked = Deferred.fromCoroutine(self.merging.look())
+        looked = maybeDeferred(self.merging.look)
         self.is_member = False
         self.scene.advance(5)
         self.successResultOf(looked)
@@ -137,7 +137,7 @@ class MergingTests(SynchronousTestCase):
         """One that holds us at the second look is our own: we were not linked in yet."""
         self.listed(50)
         self.scene.show(*whole_ring(10, 50).values())
-        looked = Deferred.fromCoroutine(self.merging.look())
+        looked = maybeDeferred(self.merging.look)
         self.scene.advance(1)
         self.scene.show(table(10, (35, 50), 50, whole=True, seq=2), table(50, (10, 35), 35, whole=True, seq=2))
         self.scene.advance(3)
@@ -173,7 +173,7 @@ class MergingTests(SynchronousTestCase):
         """A ring that is not there at the second look is none."""
         self.listed(50)
         self.scene.show(*whole_ring(10, 50, 60).values())
-        looked = Deferred.fromCoroutine(self.merging.look())
+        looked = maybeDeferred(self.merging.look)
         self.scene.advance(1)
         self.silence(10, 50, 60)
         self.scene.advance(5)

@@ -58,12 +58,15 @@ class Merging:
         self._rng = rng
         self._looking = False
 
-    async def look(self) -> None:
-        """Look whether somebody who is listed, or was lost, belongs to another ring."""
+    def look(self) -> Deferred[None] | None:
+        """Look whether somebody who is listed, or was lost, belongs to another ring; None when it is others' turn."""
         members = self._statements.table.members_estimate()
         sharing = max(LOOKERS_SHARING_MIN, min(LOOKERS_SHARING_MAX, members / LOOKERS))
         if not self._is_member() or not (self._routing.whole or self._rng.random() * sharing < 1):
-            return
+            return None
+        return Deferred.fromCoroutine(self._look())
+
+    async def _look(self) -> None:
         known = await self._contact.anybody()
         ours = {peer.packed for peer in self._statements.table.everybody()}
         strangers = [peer for peer in known if peer.packed not in ours]

@@ -217,7 +217,7 @@ class Node:
         )
         self._merging = Chore(
             "merge",
-            lambda: Deferred.fromCoroutine(self.merging.look()),
+            self.merging.look,
             clock,
             rng,
             MERGE_FIRST_S,

@@ -132,9 +132,9 @@ class Repair:
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
-        self._tidying = Chore("tidy", lambda: Deferred.fromCoroutine(self._tidy()), clock, rng, TIDY_S)
-        self._tidied: tuple[int, list[tuple[Arc, int]]] | None = None
-        """What was kept, by its changes, and where, when there was nothing to tidy."""
+        self._tidying = Chore("tidy", self._tidy, clock, rng, TIDY_S)
+        self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
+        """What was kept, by its changes, our arc, and those of our duties, when there was nothing to tidy."""
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
         self._counted_on: tuple[Peer, ...] = ()
@@ -516,19 +516,21 @@ class Repair:
 
     # What nobody is responsible for here
 
-    async def _tidy(self) -> None:
+    def _tidy(self) -> Deferred[None] | None:
         """Records that no owner has compared for a while go to their owner, and are dropped when all replicas have
         them.
         """
         own = self.arc
         if own is None or self.pulling or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
-            return
-        surplus = self._surplus(own)
-        looked_at = self._holdings.changes, surplus
-        if looked_at == self._tidied:
-            return
+            return None
+        if (self._holdings.changes, own, self._arcs_of_duty()) == self._tidied:
+            return None
+        return Deferred.fromCoroutine(self._bring_home(own))
+
+    async def _bring_home(self, own: Arc) -> None:
+        looked_at = self._holdings.changes, own, self._arcs_of_duty()
         looked_up = 0
-        for arc, copies_max in surplus:
+        for arc, copies_max in self._surplus(own):
             held = await self._holdings.summary(arc, 0)
             if copies_max < COPIES_MAX:
                 held -= await self._holdings.summary(arc, copies_max)
@@ -545,11 +547,15 @@ class Repair:
         if not looked_up:
             self._tidied = looked_at
 
-    def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
-        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
+    def _arcs_of_duty(self) -> list[tuple[Arc, int]]:
+        """The arcs whose owners count on us, and our distance from each."""
         since_s = self._clock.seconds() - DUTY_S
         self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
-        duties = [(arc, above) for arc, above, _ in self._duties.values()]
+        return [(arc, above) for arc, above, _ in self._duties.values()]
+
+    def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
+        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
+        duties = self._arcs_of_duty()
         everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
         # A record of fewer copies than our distance is not what its owner compares with us.
         return everything + [(arc, above) for arc, above in duties if arc != own]

@@ -321,7 +321,7 @@ class LmdbRecordStore:
     def _set_pause(self, under_way: int, begun_ms: int) -> None:
         # Who puts one record after another waits for nothing but the disk. Where several are under way at once, the
         # next commit waits until nearly as many are here: it costs the processor as much as ten records in it. Not all
-        # may come again, so it waits no longer than twice what the last one took, which is long on a busy machine, where
+        # may come again, so it waits no longer than twice what the last one took: that is long on a busy machine, where
         # fewer commits matter most.
         took_ms = self._now_ms() - begun_ms
         self._company = max(min(under_way, COMPANY_PUTS), under_way * 15 // 16)

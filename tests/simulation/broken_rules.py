@@ -144,7 +144,7 @@ class _NoRepair(Repair):
     async def pull(self, old_owner: Peer) -> None:
         pass
 
-    async def _tidy(self) -> None:
+    def _tidy(self) -> None:
         pass
 
 
