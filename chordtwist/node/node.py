@@ -137,6 +137,7 @@ class Node:
         self._link = link
         # Records and chores end their own timers; everything else is over where it waits.
         self._clock = EndingClock(clock)
+        self._seconds = clock.seconds
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -359,7 +360,7 @@ class Node:
         )
 
     def _answered(self, answer: Answer, peer: Peer) -> Answer:
-        self.liveness.answered(peer, self._clock.seconds())
+        self.liveness.answered(peer, self._seconds())
         if isinstance(answer, NotMember):
             with suppress(Malformed, Untruthful):  # whoever asked is told
                 self._hear_standing(peer, answer)

@@ -69,7 +69,7 @@ class Tables:
         """
         known = self._known.get(peer)
         question = FIRST_QUESTION if known is None else known.question
-        return self._ask(peer, question).addCallback(self._take, peer, known)
+        return self._ask(peer, question).addCallbacks(self._take, callbackArgs=(peer, known))
 
     def epoch_of(self, peer: Peer) -> int | None:
         """The incarnation of `peer` that we know as a member."""

@@ -47,7 +47,10 @@ class HeapClock:
     def at(self, due_us: int, act: Callable[[Any], object], subject: Any) -> int:
         """Call ``act(subject)`` at `due_us`, not before now; for the network's own events, which nobody cancels."""
         self._inserted = inserted = self._inserted + 1
-        self._keep((due_us, inserted, act, subject))
+        if due_us < self._heap_ends_us:
+            heappush(self._heap, (due_us, inserted, act, subject))
+        else:
+            self._keep((due_us, inserted, act, subject))
         return inserted
 
     def run_until(self, until_us: int) -> None:
