@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
@@ -18,21 +19,31 @@ from chordtwist.node.tables import Tables
 class Fingers:
     """The duty of one member to its fingers."""
 
-    def __init__(self, routing: Routing, tables: Tables, find: Callable[[RingId], Deferred[Route]]) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        tables: Tables,
+        find: Callable[[RingId], Deferred[Route]],
+        is_silent: Callable[[Peer], bool],
+    ) -> None:
+        """@param is_silent: whether a peer's last question went unanswered."""
         self._routing = routing
         self._tables = tables
         self._find = find
+        self._is_silent = is_silent
         self._next = 0
 
     def fix(self) -> Deferred[bool] | bool:
-        """Look at one finger; answers whether it had to be changed."""
+        """Look at one finger, at one that was silent before all others; answers whether it had to be changed."""
         routing = self._routing
         routing.trim_fingers()
         wanted = routing.fingers_wanted()
         if not wanted:
             return False
-        k = wanted[self._next % len(wanted)]
-        self._next += 1
+        k = next((k for k, peer in routing.fingers.items() if self._is_silent(peer)), None)
+        if k is None:
+            k = wanted[self._next % len(wanted)]
+            self._next += 1
         peer = routing.fingers.get(k)
         if peer is None:
             return self._look_up(k)

@@ -67,8 +67,9 @@ STABILIZE_SLOWEST = 5
 """A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
 5 x 1.5 s + dead_after, one that resets its links at once."""
 
-FINGERS_SLOWEST_S = 15.0
-"""Fingers only shorten lookups: one is looked at every 15 s in a quiet ring (sit/dht has two such timers as well)."""
+FINGERS_SLOWEST_S = 30.0
+"""Fingers only shorten lookups: one is looked at every 30 s in a quiet ring (MIT's Chord slows down to minutes), one
+that did not answer in a lookup before all others."""
 
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 """How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
@@ -184,7 +185,7 @@ class Node:
             self._drop,
             self._clock,
         )
-        self.fingers = Fingers(self.routing, self.tables, self.find)
+        self.fingers = Fingers(self.routing, self.tables, self.find, self.liveness.is_silent)
         self.records = Replication(
             self,
             store,

@@ -1,0 +1,88 @@
+"""Behaviour of the duty to fingers: which one is looked at, and what becomes of it."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RingId, finger_start
+from chordtwist.node.fingers import Fingers
+from chordtwist.node.tables import Tables
+from chordtwist.simulation.signer import verify_simulated
+from tests.builders import IDENTITY, Neighbourhood, at, peer, routing, table
+
+NEAR, FAR = 250, 251
+"""Two fingers of 10: they begin at 1034 and 2058."""
+
+
+class FingersTests(SynchronousTestCase):
+    """The member 10, whose list ends at 20; its finger 250 is 1100, its finger 251 is 2100."""
+
+    def setUp(self) -> None:
+        """Both are right, and nobody is silent."""
+        self.scene = Neighbourhood(10, 1100, 1500, 2100)
+        self.scene.show(table(1100, predecessor=900), table(2100, predecessor=1900))
+        self.routing = routing(10, (20,))
+        self.routing.set_finger(NEAR, peer(1100))
+        self.routing.set_finger(FAR, peer(2100))
+        self.silent: set[Peer] = set()
+        self.looked_up: list[RingId] = []
+        self.owner: Peer | None = peer(1500)
+        link = self.scene.link
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated)
+        self.fingers = Fingers(self.routing, tables, self.find, self.silent.__contains__)
+
+    def find(self, position: RingId) -> Deferred[Route]:
+        self.looked_up.append(position)
+        if self.owner is None:
+            return fail(Unreachable(None, "nobody can be asked"))
+        return succeed(Route(position, (self.owner,)))
+
+    def fix(self) -> bool:
+        fixed = maybeDeferred(self.fingers.fix)
+        self.scene.advance(10)
+        return bool(self.successResultOf(fixed))
+
+    def all_looked_at(self) -> None:
+        for _ in self.routing.fingers_wanted():
+            self.fix()
+
+    def test_right(self) -> None:
+        """Of a finger that is right nothing is looked up."""
+        self.all_looked_at()
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.routing.fingers[NEAR], peer(1100))
+
+    def test_wrong(self) -> None:
+        """A finger with a member between where it begins and itself is looked up, and set."""
+        self.scene.show(table(1100, predecessor=1050, seq=2))
+        self.all_looked_at()
+        self.assertIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.routing.fingers[NEAR], peer(1500))
+
+    def test_gone(self) -> None:
+        """A finger that does not answer is taken out, and another one looked up; perhaps nobody can be asked."""
+        self.scene.silence(1100)
+        self.owner = None
+        self.all_looked_at()
+        self.assertNotIn(NEAR, self.routing.fingers)
+        self.owner = peer(1500)
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1500))
+
+    def test_silent_first(self) -> None:
+        """A finger that did not answer the last question of anybody here is looked at before all others."""
+        self.silent.add(peer(2100))
+        self.scene.silence(2100)
+        self.assertTrue(self.fix())
+        self.assertEqual(self.looked_up, [finger_start(at(10), FAR)])
+        self.assertEqual(self.routing.fingers[FAR], peer(1500))
+
+    def test_whole(self) -> None:
+        """Who knows everybody needs no fingers."""
+        self.routing.begin()
+        self.assertFalse(self.fix())
+        self.assertEqual(self.routing.fingers, {})
