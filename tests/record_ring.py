@@ -58,7 +58,8 @@ class Member:
     """One member: what `Node` is to its `Replication`.
 
     @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much its wall clock is
-    ahead. @ivar asked: every question it has put, with whom.
+    ahead. @ivar common_skew_ms: the same of the time that most of its neighbours have. @ivar asked: every question it
+    has put, with whom.
     """
 
     def __init__(self, ring: RecordRing, me: Peer, store: IRecordStore, quota: Quota | None) -> None:
@@ -68,14 +69,14 @@ class Member:
         self.is_member = True
         self.store = store
         self.view: list[Peer] | None = None
-        self.skew_ms = 0
+        self.skew_ms = self.common_skew_ms = 0
         self.asked: list[tuple[Peer, Question]] = []
         self.searches = 0
         self.records = Replication(
             self,
             store,
             ring.clock,
-            lambda: WALL_MS + self.skew_ms + int(ring.clock.seconds() * 1000),
+            lambda: self.skew_ms + ring.wall_ms(),
             Random(me.id),
             ring.parameters,
             default_ttl_s=3600,
@@ -114,6 +115,9 @@ class Member:
         found: Deferred[Route] = Deferred()
         self.ring.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, self.ring.members)))
         return found
+
+    def common_time_ms(self) -> int:
+        return self.common_skew_ms + self.ring.wall_ms()
 
     def questions(self, kind: type[Question]) -> list[tuple[Peer, Question]]:
         """Whom it has asked that kind of question."""
@@ -154,6 +158,10 @@ class RecordRing:
             self.add(place)
         for node in self.nodes.values():
             node.records.joined(None)
+
+    def wall_ms(self) -> int:
+        """The wall time by every right clock."""
+        return WALL_MS + int(self.clock.seconds() * 1000)
 
     def add(self, place: int) -> Member:
         """A member that is simply there."""

@@ -32,7 +32,7 @@ class FingersTests(SynchronousTestCase):
         self.looked_up: list[RingId] = []
         self.owner: Peer | None = peer(1500)
         link = self.scene.link
-        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
         self.fingers = Fingers(self.routing, tables, self.find, self.silent.__contains__)
 
     def find(self, position: RingId) -> Deferred[Route]:

@@ -73,6 +73,31 @@ class RingTestCase(SynchronousTestCase):
         self.assertEqual((len(self.world.check.members), self.world.wrong()), (count, []))
 
 
+class CommonTimeTests(RingTestCase):
+    """`common_time_ms`: what most clocks show."""
+
+    def test_own_clock_is_wrong(self) -> None:
+        """A node whose wall clock is an hour behind knows the time from its neighbours' tables, to some seconds."""
+        wrong = self.ring(5)[0]
+        right_ms = self.world.hosts[wrong].wall_ms()
+        self.world.hosts[wrong].skew_ms = -3_600_000
+        self.assertLess(abs(self.node(wrong).common_time_ms() - right_ms), 15_000)
+
+    def test_a_neighbours_clock_is_wrong(self) -> None:
+        """It follows no single neighbour."""
+        self.world.skew_ms = lambda: 3_600_000 if len(self.world.hosts) == 2 else 0
+        for peer in self.ring(5):
+            host = self.world.hosts[peer]
+            if not host.skew_ms:
+                self.assertLess(abs(host.node.common_time_ms() - host.wall_ms()), 15_000)
+
+    def test_alone(self) -> None:
+        """Who is alone has its own clock only."""
+        (only,) = self.ring(1)
+        self.world.hosts[only].skew_ms = 60_000
+        self.assertEqual(self.node(only).common_time_ms(), self.world.hosts[only].wall_ms())
+
+
 class FirstNodeTests(RingTestCase):
     """Who begins a ring, and who waits."""
 

@@ -199,12 +199,12 @@ class RoundTests(RepairCase):
         self.assertEqual(self.ring.node(0x3000).records.repair.in_step, OWNED)
 
     def test_an_owner_with_a_slow_clock_asks_others(self) -> None:
-        """An owner that refuses what its replicas have, since to its clock it comes from the future, does not answer
-        alone what it has itself.
+        """An owner that refuses what its replicas have, since to its clock and its neighbours' it comes from the
+        future, does not answer alone what it has itself.
         """
         self.spread([self.record(value=b"older")])
         owner = self.ring.node(0x3000)
-        owner.skew_ms = -300_000
+        owner.skew_ms = owner.common_skew_ms = -300_000
         for place in (0x4000, 0x5000, 0x6000):
             self.keep(place, self.record(ms=WALL_MS + 1, value=b"newer"))
         self.ring.pass_time(A_ROUND_S)

@@ -351,6 +351,16 @@ class PutTests(RingCase):
             self.put_and_wait(OUTSIDER, value=value)
             self.assertEqual(self.ring.value(0x3000, KEY), value)
 
+    def test_an_owner_with_a_slow_clock_takes_puts(self) -> None:
+        """An owner minutes behind takes what its neighbours do not find too far ahead: else it would refuse all puts to
+        its part of the ring.
+        """
+        self.put_and_wait(OUTSIDER, value=b"older")
+        self.ring.node(0x3000).skew_ms = -240_000
+        result = self.put_and_wait(OUTSIDER, value=b"newer")
+        self.assertEqual(self.ring.value(0x3000, KEY), b"newer")
+        self.assertGreaterEqual(result.copies, 3)
+
     def test_what_is_looked_after_is_not_stamped_again(self) -> None:
         """A put that is brought once more to an owner that has lost it stays as old as it is: where it meets what was
         put after it by a fast clock it does not come back.

@@ -25,7 +25,7 @@ class TablesTests(SynchronousTestCase):
         self.scene = Neighbourhood(10, 20, 30)
         self.verified = 0
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify, link.clock.seconds)
         self.peer = peer(20)
 
     def verify(self, public: bytes, signature: bytes, body: bytes) -> bool:
@@ -69,6 +69,18 @@ class TablesTests(SynchronousTestCase):
         self.assertIs(self.fetch(), first)
         self.assertEqual(self.scene.asked(20)[1:], [GetTable(5, 7)])
         self.assertEqual(self.verified, 1)
+
+    def test_clock(self) -> None:
+        """When a table is new its time tells by how much its owner's wall clock is ahead of our steady one."""
+        self.assertIsNone(self.tables.clock_ahead_ms(self.peer))
+        shown = table(20, (30,), epoch=5, seq=7)
+        self.scene.reply(20, signed(shown))
+        self.fetch()
+        ahead_ms = self.tables.clock_ahead_ms(self.peer)
+        assert ahead_ms is not None
+        self.assertLess(abs(ahead_ms - shown.time_ms), 1000)
+        self.fetch()
+        self.assertEqual(self.tables.clock_ahead_ms(self.peer), ahead_ms, "the same bytes are older by now")
 
     def test_same_bytes(self) -> None:
         """The same bytes again are not verified again."""
@@ -209,6 +221,7 @@ class TablesTests(SynchronousTestCase):
             lambda whom, question: succeed(signed(table(places([whom])[0]))),
             lambda whom: signer(whom).public,
             verify_simulated,
+            lambda: 0.0,
         )
         for place in range(TABLES_MAX + 1):
             self.successResultOf(tables.fetch(peer(place)))
@@ -222,7 +235,7 @@ class StandingTests(SynchronousTestCase):
         """The peer at 20 is proved, and was a member in epoch 5."""
         self.scene = Neighbourhood(10, 20)
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
         self.peer = peer(20)
         self.scene.reply(20, signed(table(20, (30,), epoch=5, seq=7)))
         self.tables.fetch(self.peer)

@@ -71,6 +71,9 @@ class IRing(Interface):
     def find(position: RingId) -> Deferred[Route]:
         """Search the ring afresh for who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
 
+    def common_time_ms() -> int:
+        """The wall time that most of the neighbours have, to some seconds."""
+
 
 class IRecordStore(Interface):
     """Where one node keeps its copies. Reads answer at once, and see what was put a moment ago."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
+from statistics import median_low
 from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, fail, succeed
@@ -139,6 +140,7 @@ class Node:
         # Records and chores end their own timers; everything else is over where it waits.
         self._clock = EndingClock(clock)
         self._seconds = clock.seconds
+        self._wall_ms = wall_ms
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -158,7 +160,7 @@ class Node:
         self.routing = Routing(me, parameters.successors, spreads_fingers)
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
-        self.tables = Tables(identity, self.ask, link.key_of, verify)
+        self.tables = Tables(identity, self.ask, link.key_of, verify, clock.seconds)
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
@@ -255,6 +257,13 @@ class Node:
     def epoch(self) -> int:
         """This run of the node on the ring."""
         return self.statements.epoch
+
+    def common_time_ms(self) -> int:
+        """The wall time by most of our neighbours and ourselves: the median, of which liars would have to be half."""
+        steady_ms = int(self._seconds() * 1000)
+        neighbours = self.routing.successors if self.predecessor is None else (self.predecessor, *self.successors)
+        told = [self.tables.clock_ahead_ms(peer) for peer in dict.fromkeys(neighbours)]
+        return steady_ms + median_low([self._wall_ms() - steady_ms, *(ahead for ahead in told if ahead is not None)])
 
     # Its life
 

@@ -28,6 +28,7 @@ from chordtwist.core.records import (
     RecordKind,
     Seal,
     Stub,
+    Version,
     is_right,
     kind_of,
     position_of,
@@ -309,9 +310,8 @@ class Replication:
         kept = kept_from(question.record, self.holdings.now_ms(), self._life_ms_max)
         if not is_right(kept, verify_ed25519):
             return Refused("wrong")
-        now_ms = self._wall_ms()
-        if not self.versions.see(kept.version, now_ms):
-            return Refused("clock", max(0, now_ms))
+        if not self._sees(kept.version):
+            return Refused("clock", max(0, self._wall_ms()))
         here = self.holdings.get(kept.key)
         refusal = _refusal(kept, here, question.expected_seq)
         if refusal is not None:
@@ -365,7 +365,7 @@ class Replication:
         """
         if not is_right(kept, verify_ed25519):
             raise errors.Refused("it is not what its kind demands")
-        if not self.versions.see(kept.version, self._wall_ms()):
+        if not self._sees(kept.version):
             raise errors.Refused("its version is too far ahead of our clock")
         host = None if peer is None else owner_of(peer)
         if peer is not None and not self.holdings.has_room(host, kept, self._share(peer)):
@@ -373,6 +373,12 @@ class Replication:
         written = self.holdings.take(kept, self.holdings.get(kept.key), host)
         self._sweep_later()
         return written
+
+    def _sees(self, version: Version) -> bool:
+        """Whether a version is not too far ahead of our wall clock, or else of the time that our neighbours have: a
+        node with a slow clock would refuse everybody's puts, and serve what they replaced.
+        """
+        return self.versions.see(version, self._wall_ms()) or self.versions.see(version, self._ring.common_time_ms())
 
     # Giving room back
 

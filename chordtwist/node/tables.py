@@ -34,11 +34,15 @@ class NoMember(Unreachable):
 
 
 class Known(NamedTuple):
-    """A table at hand: what it says, the very bytes that were verified, and the question that tells which we hold."""
+    """A table at hand: what it says, the very bytes that were verified, and the question that tells which we hold.
+
+    `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more.
+    """
 
     table: Table
     body: bytes
     question: GetTable
+    ahead_ms: int
 
 
 class Tables:
@@ -54,11 +58,14 @@ class Tables:
         ask: Callable[[Peer, Question], Deferred[Answer]],
         key_of: Callable[[Peer], bytes | None],
         verify: Verify,
+        seconds: Callable[[], float],
     ) -> None:
+        """@param seconds: the steady clock."""
         self._identity = identity
         self._ask = ask
         self._key_of = key_of
         self._verify = verify
+        self._seconds = seconds
         self._known: dict[Peer, Known] = {}
         self._standings: dict[Peer, tuple[int, int]] = {}
 
@@ -75,6 +82,11 @@ class Tables:
         """The incarnation of `peer` that we know as a member."""
         known = self._known.get(peer)
         return None if known is None else known.table.epoch
+
+    def clock_ahead_ms(self, peer: Peer) -> int | None:
+        """`Known.ahead_ms` of `peer`, where its table is at hand."""
+        known = self._known.get(peer)
+        return None if known is None else known.ahead_ms
 
     def forget(self, peer: Peer) -> None:
         """It died, left, or is another incarnation."""
@@ -123,8 +135,12 @@ class Tables:
             return newest.table  # this answer was overtaken by a later one
         # In answer to a question put when we knew less, a table of an earlier epoch is that of a later run, whose wall
         # clock is behind that of the run before it.
+        if known is not None and table is known.table:
+            ahead_ms = known.ahead_ms
+        else:
+            ahead_ms = table.time_ms - int(self._seconds() * 1000)
         self._known.pop(peer, None)
-        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq))
+        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq), ahead_ms)
         if len(self._known) > TABLES_MAX:
             del self._known[next(iter(self._known))]
         return table
