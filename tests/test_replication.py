@@ -361,6 +361,17 @@ class PutTests(RingCase):
         self.assertEqual(self.ring.value(0x3000, KEY), b"newer")
         self.assertGreaterEqual(result.copies, 3)
 
+    def test_a_fast_clock_takes_nothing_from_the_future(self) -> None:
+        """Replicas minutes fast refuse what a writer as fast has stamped, as all others do: they would keep it for
+        minutes, and give it for the newest.
+        """
+        for place in (OUTSIDER, 0x3000, 0x4000, 0x5000):
+            self.ring.node(place).skew_ms = 240_000
+        refused = self.put(OUTSIDER)
+        self.ring.pass_time(1)
+        self.failureResultOf(refused, Refused)
+        self.assertEqual(self.ring.holders(KEY), [])
+
     def test_what_is_looked_after_is_not_stamped_again(self) -> None:
         """A put that is brought once more to an owner that has lost it stays as old as it is: where it meets what was
         put after it by a fast clock it does not come back.
@@ -377,7 +388,8 @@ class PutTests(RingCase):
         place of whatever was put meanwhile.
         """
         self.put_and_wait(OUTSIDER, value=b"confirmed")
-        self.ring.node(0x3000).skew_ms = 90_000
+        fast = self.ring.node(0x3000)
+        fast.skew_ms = fast.common_skew_ms = 90_000
         refused = self.put(0x3000, value=b"refused")
         self.ring.pass_time(1)
         self.failureResultOf(refused, Refused)

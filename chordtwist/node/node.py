@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
-from statistics import median_low
+from statistics import median_high, median_low
 from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, fail, succeed
@@ -78,6 +78,9 @@ MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
+COMMON_TIME_KEPT_MS = 1000
+"""A step of the wall clock is noticed so much later; clocks are compared by seconds."""
+
 WALKED_AT_ONCE = 64
 """Members that one round steps over towards ourselves, each reached before it is adopted."""
 
@@ -141,6 +144,7 @@ class Node:
         self._clock = EndingClock(clock)
         self._seconds = clock.seconds
         self._wall_ms = wall_ms
+        self._common_until_ms = self._common_ahead_ms = 0
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -259,11 +263,19 @@ class Node:
         return self.statements.epoch
 
     def common_time_ms(self) -> int:
-        """The wall time by most of our neighbours and ourselves: the median, of which liars would have to be half."""
+        """Our wall time, as far as it lies within what most of our neighbours and ourselves have: liars would have to
+        be half of them to move it.
+        """
         steady_ms = int(self._seconds() * 1000)
-        neighbours = self.routing.successors if self.predecessor is None else (self.predecessor, *self.successors)
-        told = [self.tables.clock_ahead_ms(peer) for peer in dict.fromkeys(neighbours)]
-        return steady_ms + median_low([self._wall_ms() - steady_ms, *(ahead for ahead in told if ahead is not None)])
+        if steady_ms >= self._common_until_ms:
+            self._common_until_ms = steady_ms + COMMON_TIME_KEPT_MS
+            ours = self._wall_ms() - steady_ms
+            told = [
+                self.tables.clock_ahead_ms(peer) for peer in dict.fromkeys((*self.successors, self.predecessor)) if peer
+            ]
+            ahead = [ours, *(theirs for theirs in told if theirs is not None)]
+            self._common_ahead_ms = min(max(ours, median_low(ahead)), median_high(ahead))
+        return steady_ms + self._common_ahead_ms
 
     # Its life
 

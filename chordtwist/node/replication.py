@@ -375,10 +375,10 @@ class Replication:
         return written
 
     def _sees(self, version: Version) -> bool:
-        """Whether a version is not too far ahead of our wall clock, or else of the time that our neighbours have: a
-        node with a slow clock would refuse everybody's puts, and serve what they replaced.
+        """Whether a version is not too far ahead of the time that most neighbours have. By our own clock, should that
+        be wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
-        return self.versions.see(version, self._wall_ms()) or self.versions.see(version, self._ring.common_time_ms())
+        return self.versions.see(version, self._ring.common_time_ms())
 
     # Giving room back
 
