@@ -78,7 +78,8 @@ class RollCall:
         if not copied(routing.me, table.extended, routing.entries_max)[1]:
             return None
         theirs = dict.fromkeys((table.peer, *table.successors))
-        ours = dict.fromkeys(routing.successors)
+        # Our predecessor too: the list closes just behind it, and the head's may close without it.
+        ours = dict.fromkeys(peer for peer in (*routing.successors, routing.predecessor) if peer is not None)
         unsure = [peer for peer in in_order(routing.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
         outside: dict[Peer, None] = {}
         silent: dict[Peer, None] = {}
