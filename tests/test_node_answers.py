@@ -549,6 +549,14 @@ class NewcomerTests(OneNodeTestCase):
         for place in (60, 90, 40):
             self.assertIn(Announce(self.node.epoch, LIVE), self.scene.asked(place))
 
+    def test_unknown_predecessor(self) -> None:
+        """A list that becomes whole by a head that does not know our predecessor has that at its end, if it lives."""
+        self.node.routing.join(peer(40), peers(60, 90), whole=False)
+        self.scene.show(table(60, (90, 50), 50, whole=True, seq=2), table(90, (50, 60), 60, whole=True, seq=2))
+        self.scene.show(table(40, (50, 60, 90), 90))
+        self.scene.advance(8)
+        self.assertEqual((self.state(), self.node.routing.whole), ((40, [60, 90, 40]), True))
+
     def test_withdraws(self) -> None:
         """When it withdraws the list is what it was, and whole."""
         self.announce(COMING)
