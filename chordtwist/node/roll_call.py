@@ -78,8 +78,10 @@ class RollCall:
         if not copied(routing.me, table.extended, routing.entries_max)[1]:
             return None
         theirs = dict.fromkeys((table.peer, *table.successors))
-        # Our predecessor too: the list closes just behind it, and the head's may close without it.
-        ours = dict.fromkeys(peer for peer in (*routing.successors, routing.predecessor) if peer is not None)
+        before = routing.predecessor
+        # The list closes just behind our predecessor, and the head's may close without it.
+        closes = before is not None and before not in theirs and await self._is_member_now(before)
+        ours = dict.fromkeys((*routing.successors, before) if closes and before is not None else routing.successors)
         unsure = [peer for peer in in_order(routing.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
         outside: dict[Peer, None] = {}
         silent: dict[Peer, None] = {}
@@ -93,6 +95,12 @@ class RollCall:
         self._pulse.check_all(peer for peer in silent if peer not in dead)
         gone = {*outside, *dead, *routing.removed}
         return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
+
+    def _is_member_now(self, peer: Peer) -> Deferred[bool]:
+        """Whether a peer answers at once as a member of our ring."""
+        return self._tables.fetch(peer).addCallbacks(
+            lambda table: not self.is_elsewhere(table), lambda failure: failure.trap(Unreachable) is None
+        )
 
     def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
         """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into

@@ -91,7 +91,7 @@ class BrokenRulesTests(SynchronousTestCase):
         """They show who leaves records where they are, too."""
         options = Options(12, 1, 9.0, "overwritten", successors=4, replication=3, session_median_s=SHORT_SESSION_S)
         self.assertEqual(self.problems_of(Node, options), [], options.command())
-        self.assertIn("an older value", " ".join(self.problems_of(broken_rules.RepairsNothing, options)))
+        self.assertNotEqual(self.problems_of(broken_rules.RepairsNothing, options), [])
 
     def test_day(self) -> None:
         """A day shows who never forgets."""
