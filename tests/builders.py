@@ -103,9 +103,8 @@ def routing(
 ) -> Routing:
     """The routing state of a member in the midst of things."""
     state = Routing(peer(me), entries_max)
-    state.successors = peers(*successors)
+    state.join(peer(0), peers(*successors), whole)
     state.predecessor = None if predecessor is None else peer(predecessor)
-    state.whole = whole
     return state
 
 

@@ -178,10 +178,20 @@ class StabilizeTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30], True))
 
     def test_ceases_to_be_whole(self) -> None:
-        """A list of the head that does not name us ends it."""
+        """A list of the head that does not name us ends it, and cuts nothing: that is left to the next copy."""
         state = routing(10, (20, 30), predecessor=30, whole=True)
         state.stabilize(table(20, (30, 40, 50), 10))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 50], False))
+        state.stabilize(table(20, (30, 40, 50), 10))
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
+
+    def test_dead_in_front_of_a_list_that_ceases_to_be_whole(self) -> None:
+        """Its first r entries may all have died since the head listed them: the one behind lives (seed 3500142)."""
+        state = routing(10, (20, 30, 40, 50), predecessor=50, whole=True)
+        state.stabilize(table(20, (30, 40, 50), 10))
+        for place in (20, 30, 40):
+            state.drop(peer(place))
+        self.assertEqual(places(state.successors), [50])
 
     def test_members_of_a_whole_list(self) -> None:
         """A whole list holds the head and exactly those members that were found to answer, whoever named them."""
@@ -198,9 +208,11 @@ class StabilizeTests(SynchronousTestCase):
         self.assertEqual(places(state.successors), [20, 30])
 
     def test_growing_out_of_whole(self) -> None:
-        """More members than twice the entries, and the list becomes an ordinary one of the nearest."""
+        """More members than twice the entries, and the list becomes an ordinary one, with the next copy."""
         state = routing(10, (20, 30), predecessor=30, whole=True)
         state.stabilize(table(20, (30, 10), 10, whole=True), members=peers(*range(20, 90, 10)))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 50, 60, 70], False))
+        state.stabilize(table(20, (30, 40, 50, 60, 70, 80), 10))
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
 
 
@@ -402,7 +414,7 @@ class DropTests(SynchronousTestCase):
         state = routing(10)
         state.join(peer(30), peers(20, 30), whole=True)
         state.stabilize(table(20, (30, 40, 50), 10))
-        for place in (20, 30, 40):
+        for place in (20, 30, 40, 50):
             state.drop(peer(place))
         self.assertTrue(state.cut_off)
 

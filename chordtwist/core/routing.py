@@ -123,9 +123,15 @@ class Routing:
         @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
             member now. None: what the head names.
         """
+        twice = 2 * self.entries_max
+        everybody, _ = copied(self.me, table.extended, twice)
         entries, whole = copied(self.me, table.extended, self.entries_max)
         if whole and members is not None:
-            entries, whole = fitted(in_order(self.me, (table.peer, *members)), True, self.entries_max)
+            everybody = in_order(self.me, (table.peer, *members))
+            entries, whole = fitted(everybody, True, self.entries_max)
+        if not whole and self._knew_everybody:
+            # What ends wholeness cuts nothing, as in `take_in`: all of the first r may be dead. The next copy does.
+            entries = everybody[:twice]
         self.removed.clear()
         # Whoever a member shows is a member: that a newcomer went live may not have been heard here.
         for peer in [peer for peer in self._newcomers if peer in table.successors or peer not in entries]:

@@ -5,6 +5,8 @@ Each test runs a node with one rule broken until a run fails, and shows that the
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
@@ -20,6 +22,8 @@ SEEDS_OVERWRITTEN = (1, 9, 3, 5, 6, 8, 10, 11, 12, 13)
 
 SHORT_SESSION_S = 100.0
 """Whoever took a put brings it to new owners again and again: only where nodes go often is repair missed."""
+
+SEEDS_OF_SHORT_SESSIONS = (2, 8, 1, 3, 4, 5, 6, 7)
 
 
 class BrokenRulesTests(SynchronousTestCase):
@@ -89,9 +93,13 @@ class BrokenRulesTests(SynchronousTestCase):
 
     def test_no_repair(self) -> None:
         """They show who leaves records where they are, too."""
-        options = Options(12, 1, 9.0, "overwritten", successors=4, replication=3, session_median_s=SHORT_SESSION_S)
-        self.assertEqual(self.problems_of(Node, options), [], options.command())
-        self.assertNotEqual(self.problems_of(broken_rules.RepairsNothing, options), [])
+        for seed in SEEDS_OF_SHORT_SESSIONS:
+            options = Options(12, seed, 9.0, "overwritten", successors=4, replication=3)
+            options = replace(options, session_median_s=SHORT_SESSION_S)
+            self.assertEqual(self.problems_of(Node, options), [], options.command())
+            if self.problems_of(broken_rules.RepairsNothing, options):
+                return
+        self.fail(f"not seen in {len(SEEDS_OF_SHORT_SESSIONS)} runs")
 
     def test_day(self) -> None:
         """A day shows who never forgets."""
