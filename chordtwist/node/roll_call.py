@@ -79,10 +79,13 @@ class RollCall:
             return None
         theirs = dict.fromkeys((table.peer, *table.successors))
         before = routing.predecessor
-        # The list closes just behind our predecessor, and the head's may close without it.
-        closes = before is not None and before not in theirs and await self._is_member_now(before)
-        ours = dict.fromkeys((*routing.successors, before) if closes and before is not None else routing.successors)
+        closing: list[Peer] = []
+        if before is not None and before not in theirs and before not in routing.successors:
+            # Our list closes just behind it, and the head's may close without it.
+            closing = [before] if await self._is_member_now(before) else []
+        ours = dict.fromkeys(routing.successors)
         unsure = [peer for peer in in_order(routing.me, (*ours, *theirs)) if (peer in ours) != (peer in theirs)]
+        ours.update(dict.fromkeys(closing))
         outside: dict[Peer, None] = {}
         silent: dict[Peer, None] = {}
         routing.removed.clear()
