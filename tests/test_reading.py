@@ -153,6 +153,42 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(self.reading.record, record(1))
         self.assertEqual([replica for _, replica in self.reading.behind], [OWNER, SECOND, THIRD])
 
+    def test_a_replica_without_anything_calls_for_the_others(self) -> None:
+        """Replicas were replaced since the last write: a majority of today's may hold one copy, from before it, while
+        the only one that took part has not spoken yet (mixed, seed 4200128).
+        """
+        self.tell(OWNER, NOTHING_KEPT)
+        self.tell(SECOND, NOTHING_KEPT)
+        self.tell(THIRD, value(1))
+        self.assertFalse(self.reading.done)
+        self.tell(FOURTH, value(2))
+        self.assertTrue(self.reading.done)
+        self.assertEqual(self.reading.record, record(2))
+
+    def test_who_was_not_needed_for_a_majority_is_asked_in_doubt(self) -> None:
+        """A majority would do if the third kept something."""
+        self.tell(OWNER, value(1))
+        self.tell(SECOND, version(1))
+        self.assertEqual(self.tell(THIRD, NOTHING_KEPT), [Ask(FOURTH, 3, False)])
+        self.assertFalse(self.reading.done)
+        self.tell(FOURTH, version(1))
+        self.assertTrue(self.reading.done)
+
+    def test_doubt_ends_with_the_silence_of_the_others(self) -> None:
+        """Nobody who might know more is left, or such a one is not waited for any longer."""
+        for give_up in (lambda: self.lose(FOURTH), lambda: self.hedge() + self.hedge()):
+            self.setUp()
+            self.tell(OWNER, value(1))
+            self.tell(SECOND, version(1))
+            self.tell(THIRD, NOTHING_KEPT)
+            self.assertFalse(self.reading.done)
+            give_up()
+            self.assertTrue(self.reading.done)
+            self.assertEqual(self.reading.record, record(1))
+
+    def hedge(self) -> list[Ask]:
+        return self.note(self.reading.hedge())
+
     def test_nothing_is_nothing_when_all_say_so(self) -> None:
         """Then the reading is done and certain, with no record."""
         for replica in (OWNER, SECOND, THIRD, FOURTH):

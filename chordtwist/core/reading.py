@@ -1,8 +1,9 @@
 """One read of a record under way: which replicas to ask for what, and when their answers are enough.
 
 The value comes from the nearest replica, versions from the others of a majority, all at once: no single replica is
-believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Content
-records prove themselves.
+believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Where replicas
+were replaced since that write, which shows when one of them keeps nothing, the others are heard as well. Content records
+prove themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from chordtwist.core.records import Precedence, Record, RecordKind
 
 REDIRECTS_MAX = 4
 """Owners that may have joined before the one we knew, one by one; with more, a fresh search is cheaper."""
+
+DOUBTED_HEDGES = 2
+"""Replicas beyond a majority are waited for so long, when one has nothing: they may be dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,10 @@ class Reading:
             return []
         further = 1 << self._hedges
         self._hedges += 1
+        if self._hedges == DOUBTED_HEDGES:
+            self._settle()
+            if self._done:
+                return []
         fresh = [peer for peer in self._order if peer not in self._asked][:further]
         # The value from one of them, the versions of the others: values may be long, and a version tells where one is.
         asks = [self._ask(peer, value=self._in_hand is None and peer is fresh[0]) for peer in fresh]
@@ -198,15 +206,30 @@ class Reading:
             if said.record is not None and (self._in_hand_precedence is None or precedence > self._in_hand_precedence):
                 self._in_hand, self._in_hand_precedence = said.record, precedence
 
+    @property
+    def _in_doubt(self) -> bool:
+        """Whether one has nothing where others keep something: a majority of today's replicas may all be new, or have
+        been left out of the last write, which only those know that have not spoken yet.
+        """
+        return (
+            self._best is not None
+            and self._hedges < DOUBTED_HEDGES
+            and any(said.precedence is None for said in self._said.values())
+            and any(peer not in self._said and peer not in self._out for peer in self._order[: self._replicas])
+        )
+
+    def _settle(self) -> None:
+        if len(self._said) >= self._quorum and self._best is not None and self._has_met_the_last_write():
+            self._done = (self._ended or self._in_hand_precedence == self._best) and not self._in_doubt
+
     def _next(self) -> list[Ask]:
         self._weigh()
         if self._in_hand is not None and self._in_hand.kind is RecordKind.CONTENT and self._in_hand_precedence == (1,):
             self._done = self._best == (1,)
-        heard = len(self._said)
-        if heard >= self._quorum and self._best is not None and self._has_met_the_last_write():
-            self._done = self._ended or self._in_hand_precedence == self._best
+        self._settle()
         if self._done:
             return []
+        heard = len(self._said)
         asks: list[Ask] = []
         if self._best is not None and not self._ended and self._in_hand_precedence != self._best:
             asks += self._fetch_best()
@@ -224,7 +247,8 @@ class Reading:
                 asks += [self._ask(peer, value=True) for peer in source]
                 waiting.update(source)
                 fresh = fresh[1:]
-            lacking = max(0, self._quorum - heard - len(waiting))
+            wanted = self._replicas if self._in_doubt else self._quorum
+            lacking = max(0, wanted - heard - len(waiting))
             asks += [self._ask(peer, value=False) for peer in fresh[:lacking]]
         if not self._waiting:
             self._done = True
