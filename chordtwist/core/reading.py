@@ -1,9 +1,8 @@
 """One read of a record under way: which replicas to ask for what, and when their answers are enough.
 
 The value comes from the nearest replica, versions from the others of a majority, all at once: no single replica is
-believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Where replicas
-were replaced since that write, which shows when one of them keeps nothing, the others are heard as well. Content records
-prove themselves.
+believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Where one of
+them keeps nothing replicas were replaced since that write, and all are heard. Content records prove themselves.
 """
 
 from __future__ import annotations
