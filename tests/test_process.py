@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import time
@@ -9,7 +10,14 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.process import ENDING_SIGNALS, EndingSignals, use_all_descriptors, use_monotonic_clock
+from chordtwist.app.process import (
+    COLLECT_AFTER,
+    ENDING_SIGNALS,
+    EndingSignals,
+    make_ready,
+    use_all_descriptors,
+    use_monotonic_clock,
+)
 
 
 class CoreReactor:
@@ -57,6 +65,24 @@ class MonotonicClockTests(SynchronousTestCase):
         use_monotonic_clock(reactor)
         before_s = time.monotonic()
         self.assertTrue(before_s <= reactor.seconds() <= time.monotonic())
+
+
+class ReadyTests(SynchronousTestCase):
+    """A process of its own."""
+
+    def test_everything(self) -> None:
+        """Its timers cannot be set, all descriptors may be used, cycles are looked for less often, a signal leaves."""
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        for number in ENDING_SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        reactor = CoreReactor()
+        make_ready(reactor)
+        self.assertIs(reactor.seconds, time.monotonic)
+        self.assertEqual(len(set(resource.getrlimit(resource.RLIMIT_NOFILE))), 1)
+        self.assertEqual(gc.get_threshold(), COLLECT_AFTER)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(reactor.stops, 1)
 
 
 class DescriptorTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from twisted.python.components import Componentized
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
 from chordtwist.app.config import ConfigurationError, NodeConfig
-from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
+from chordtwist.app.process import make_ready
 from chordtwist.app.service import StartError, build
 
 
@@ -35,9 +35,7 @@ def makeService(options: Options) -> IService:
     """The service of the node that `options` ask for; a bad configuration ends the process with status 2."""
     from twisted.internet import reactor
 
-    use_monotonic_clock(reactor)
-    use_all_descriptors()
-    EndingSignals(reactor).install()
+    make_ready(reactor)
     try:
         config = configuration.read_file(options["config"])
     except ConfigurationError as error:

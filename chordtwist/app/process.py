@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import time
@@ -11,6 +12,19 @@ from typing import Any
 from twisted.logger import Logger
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+COLLECT_AFTER = (10_000, 10, 3)
+"""New objects, then collections of the next older ones, after which Python looks for cycles (its own: 700, 10, 10).
+Ours die without, while a put that waits for its copies or for the disk lives through several of these: a fifth of the
+processor time of a confirmed put. All objects are looked through after 300,000 new ones at the earliest."""
+
+
+def make_ready(reactor: Any) -> None:
+    """Prepare a process of its own for nodes; to be called before the first timer."""
+    use_monotonic_clock(reactor)
+    use_all_descriptors()
+    gc.set_threshold(*COLLECT_AFTER)
+    EndingSignals(reactor).install()
 
 
 def use_monotonic_clock(reactor: Any) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
-from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
+from chordtwist.app.process import make_ready
 from chordtwist.app.service import StartError, build
 
 
@@ -36,9 +36,7 @@ def command(path: str) -> None:
     globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor
 
-    use_monotonic_clock(reactor)
-    use_all_descriptors()
-    EndingSignals(reactor).install()
+    make_ready(reactor)
     try:
         node = build(config, reactor, reactor.stop)
         node.privilegedStartService()

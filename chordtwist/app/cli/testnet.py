@@ -18,7 +18,7 @@ from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
 from chordtwist.app.addresses import Address
 from chordtwist.app.config import Level, NodeConfig
-from chordtwist.app.process import EndingSignals, use_all_descriptors, use_monotonic_clock
+from chordtwist.app.process import make_ready
 from chordtwist.app.service import StartError, build
 
 API_PORT_ABOVE = 1000
@@ -70,9 +70,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     globalLogBeginner.beginLoggingTo([log_lines.observer(common.log, sys.stderr, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor
 
-    use_monotonic_clock(reactor)
-    use_all_descriptors()
-    EndingSignals(reactor).install()
+    make_ready(reactor)
     testnet = Testnet(reactor)
     try:
         for address in addresses:
