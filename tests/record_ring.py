@@ -57,8 +57,8 @@ def keys_in(arc: Arc, count: int) -> list[bytes]:
 class Member:
     """One member: what `Node` is to its `Replication`.
 
-    @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much its wall clock is
-    ahead. @ivar common_skew_ms: the same of the time that most of its neighbours have. @ivar asked: every question it
+    @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much the time that
+    it goes by is ahead. @ivar asked: every question it
     has put, with whom.
     """
 
@@ -69,14 +69,13 @@ class Member:
         self.is_member = True
         self.store = store
         self.view: list[Peer] | None = None
-        self.skew_ms = self.common_skew_ms = 0
+        self.skew_ms = 0
         self.asked: list[tuple[Peer, Question]] = []
         self.searches = 0
         self.records = Replication(
             self,
             store,
             ring.clock,
-            lambda: self.skew_ms + ring.wall_ms(),
             Random(me.id),
             ring.parameters,
             default_ttl_s=3600,
@@ -117,7 +116,7 @@ class Member:
         return found
 
     def common_time_ms(self) -> int:
-        return self.common_skew_ms + self.ring.wall_ms()
+        return self.skew_ms + self.ring.wall_ms()
 
     def questions(self, kind: type[Question]) -> list[tuple[Peer, Question]]:
         """Whom it has asked that kind of question."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,6 +90,37 @@ class CommonTimeTests(RingTestCase):
             host = self.world.hosts[peer]
             if not host.skew_ms:
                 self.assertLess(abs(host.node.common_time_ms() - host.wall_ms()), 15_000)
+
+    def test_puts_by_wrong_clocks(self) -> None:
+        """A node whose wall clock is minutes fast or slow stamps and judges puts by the time of its neighbours: it
+        takes them as anybody does, also as an owner, and what is put after it is read after it.
+        """
+        ring = self.ring(5)
+        keys = [bytes([51 * number + 1]) * 32 for number in range(5)]
+        for ahead_ms in (240_000, -240_000):
+            wrong = ring[0]
+            self.world.hosts[wrong].skew_ms = ahead_ms
+            self.world.run(2)
+            for key in keys:
+                for by, value in ((ring[2], b"first"), (wrong, b"second"), (ring[3], b"third")):
+                    put = self.node(by).put(key, value)
+                    self.world.run(1)
+                    self.successResultOf(put)
+                    got = self.node(ring[1]).get(key)
+                    self.world.run(1)
+                    self.assertEqual(getattr(self.successResultOf(got), "value", None), value)
+
+    def test_a_wrong_clock_is_told(self) -> None:
+        """The operator of such a node reads it in the log, once."""
+        wrong = self.ring(5)[0]
+        self.world.hosts[wrong].skew_ms = 240_000
+        for _ in range(3):
+            self.world.run(10)
+            self.node(wrong).common_time_ms()
+        told = [formatEvent(event) for event in self.observer if "wrong_s" in event]
+        self.assertEqual(
+            told, ["this machine's clock is 240 s ahead of those of its neighbours: versions go by theirs"]
+        )
 
     def test_alone(self) -> None:
         """Who is alone has its own clock only."""

@@ -204,7 +204,7 @@ class RoundTests(RepairCase):
         """
         self.spread([self.record(value=b"older")])
         owner = self.ring.node(0x3000)
-        owner.skew_ms = owner.common_skew_ms = -300_000
+        owner.skew_ms = -300_000
         for place in (0x4000, 0x5000, 0x6000):
             self.keep(place, self.record(ms=WALL_MS + 1, value=b"newer"))
         self.ring.pass_time(A_ROUND_S)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
-from statistics import median_high, median_low
 from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, fail, succeed
@@ -32,6 +31,7 @@ from chordtwist.core.small_ring import Successors
 from chordtwist.core.table import Table
 from chordtwist.node.admission import LIVE, Admission
 from chordtwist.node.chores import Chore
+from chordtwist.node.common_time import CommonTime
 from chordtwist.node.contact import Contact
 from chordtwist.node.fingers import Fingers
 from chordtwist.node.hearsay import Hearsay
@@ -77,9 +77,6 @@ MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
-
-COMMON_TIME_KEPT_MS = 1000
-"""A step of the wall clock is noticed so much later; clocks are compared by seconds."""
 
 WALKED_AT_ONCE = 64
 """Members that one round steps over towards ourselves, each reached before it is adopted."""
@@ -143,8 +140,6 @@ class Node:
         # Records and chores end their own timers; everything else is over where it waits.
         self._clock = EndingClock(clock)
         self._seconds = clock.seconds
-        self._wall_ms = wall_ms
-        self._common_until_ms = self._common_ahead_ms = 0
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -165,6 +160,7 @@ class Node:
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock.seconds)
+        self._time = CommonTime(self._neighbours, self.tables.clock_ahead_ms, clock.seconds, wall_ms)
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
@@ -196,7 +192,6 @@ class Node:
             self,
             store,
             clock,
-            wall_ms,
             rng,
             parameters,
             default_ttl_s,
@@ -262,20 +257,12 @@ class Node:
         """This run of the node on the ring."""
         return self.statements.epoch
 
+    def _neighbours(self) -> list[Peer]:
+        before = self.predecessor
+        return list(dict.fromkeys((*self.successors, *(() if before is None else (before,)))))
+
     def common_time_ms(self) -> int:
-        """Our wall time, as far as it lies within what most of our neighbours and ourselves have: liars would have to
-        be half of them to move it.
-        """
-        steady_ms = int(self._seconds() * 1000)
-        if steady_ms >= self._common_until_ms:
-            self._common_until_ms = steady_ms + COMMON_TIME_KEPT_MS
-            ours = self._wall_ms() - steady_ms
-            told = [
-                self.tables.clock_ahead_ms(peer) for peer in dict.fromkeys((*self.successors, self.predecessor)) if peer
-            ]
-            ahead = [ours, *(theirs for theirs in told if theirs is not None)]
-            self._common_ahead_ms = min(max(ours, median_low(ahead)), median_high(ahead))
-        return steady_ms + self._common_ahead_ms
+        return self._time.now_ms()
 
     # Its life
 
@@ -318,9 +305,7 @@ class Node:
                 await self.records.hand_over().addTimeout(HAND_OVER_WITHIN_S, self._clock)
             except TimeoutError:
                 self._log.warn("left before every record was handed over")
-            neighbours = [*self.successors]
-            if self.predecessor is not None:
-                neighbours.append(self.predecessor)
+            neighbours = self._neighbours()
             self._set_standing(Standing.LEAVING)
             await self._tell(neighbours, self.statements.leave(Standing.LEAVING))
         else:

@@ -110,7 +110,6 @@ class Publisher:
         holdings: Holdings,
         versions: VersionClock,
         clock: IReactorTime,
-        wall_ms: Callable[[], int],
         rng: Random,
         ask: Callable[[Peer, Store | Fetch], Answer | Deferred[Answer]],
     ) -> None:
@@ -119,9 +118,9 @@ class Publisher:
         self._holdings = holdings
         self._versions = versions
         self._clock = clock
-        self._wall_ms = wall_ms
         self._rng = rng
         self._ask = ask
+        self._now_ms = reader.ring.common_time_ms
         self._publications: dict[bytes, Publication] = {}
         self._bytes = 0
         self._due: list[tuple[float, int, bytes]] = []
@@ -314,7 +313,7 @@ class Publisher:
             return False
         if there.publisher == self._me.packed and not self._is_current(publication):
             return True
-        if there.ms <= self._wall_ms():
+        if there.ms <= self._now_ms():
             publication.overtaken = True
             return True
         return False
@@ -328,7 +327,7 @@ class Publisher:
             return False
         if not _is_plain(kept) or self._clock.seconds() > publication.fresh_until_s:
             return False
-        there, now_ms = Version(answer.version_ms, answer.publisher), self._wall_ms()
+        there, now_ms = Version(answer.version_ms, answer.publisher), self._now_ms()
         if there <= kept.version:
             return False  # the stub of this very put, which has ended there
         if is_ahead(there, now_ms):
@@ -366,7 +365,7 @@ class Publisher:
         self._log.warn(
             "{peer} refuses what is stamped here: our clock is ahead of its by {ahead_ms} ms, {most_ms} are allowed",
             peer=str(peer),
-            ahead_ms=self._wall_ms() - answer.version_ms,
+            ahead_ms=self._now_ms() - answer.version_ms,
             most_ms=AHEAD_MS_MAX,
         )
 

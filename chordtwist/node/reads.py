@@ -51,7 +51,6 @@ class Reader:
         holdings: Holdings,
         versions: VersionClock,
         clock: IReactorTime,
-        wall_ms: Callable[[], int],
         ask: Callable[[Peer, Fetch | Store], Answer | Deferred[Answer]],
         copies: int,
         life_ms_max: int,
@@ -64,7 +63,6 @@ class Reader:
         self.copies = copies
         self.ask = ask
         self._versions = versions
-        self._wall_ms = wall_ms
         self._life_ms_max = life_ms_max
         self._repaired: dict[tuple[bytes, bytes], float] = {}
         self._late: dict[Peer, float] = {}
@@ -118,8 +116,8 @@ class Reader:
             return None
         if not is_right(kept, verify_ed25519):
             return None
-        # What storers took is read, also by a node whose own clock is far behind; its clock follows within limits only.
-        self._versions.see(kept.version, self._wall_ms())
+        # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
+        self._versions.see(kept.version, self.ring.common_time_ms())
         if isinstance(kept, Record):
             return Said(precedence(kept), kept)
         if not is_live:

@@ -77,7 +77,6 @@ class Replication:
         ring: IRing,
         store: IRecordStore,
         clock: IReactorTime,
-        wall_ms: Callable[[], int],
         rng: Random,
         parameters: Parameters,
         default_ttl_s: float,
@@ -89,7 +88,6 @@ class Replication:
         self._is_neighbour = is_neighbour
         self._ring = ring
         self._clock = clock
-        self._wall_ms = wall_ms
         self._parameters = parameters
         self._default_ttl_s = default_ttl_s
         self._life_ms_max = int(max_ttl_s * 1000)
@@ -104,12 +102,11 @@ class Replication:
             self.holdings,
             self.versions,
             clock,
-            wall_ms,
             self._ask,
             parameters.replication,
             self._life_ms_max,
         )
-        self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, wall_ms, rng, self._ask)
+        self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, rng, self._ask)
         self.repair = Repair(
             ring,
             self.holdings,
@@ -195,7 +192,7 @@ class Replication:
             key,
             value,
             kind_of(key, value, seal),
-            self.versions.next(self._wall_ms(), key),
+            self.versions.next(self._ring.common_time_ms(), key),
             self.holdings.now_ms() + life_ms,
             self._copies(copies),
             None if seal is None else replace(seal, expected_seq=None),
@@ -209,7 +206,7 @@ class Replication:
     def _delete(self, found: Record | None, key: bytes, seal: Seal | None) -> Deferred[PutResult]:
         stub = Stub(
             key,
-            self.versions.next(self._wall_ms(), key),
+            self.versions.next(self._ring.common_time_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
             self.holdings.now_ms() + self._life_ms_max,
             self._copies(None if found is None else found.copies),
@@ -311,7 +308,7 @@ class Replication:
         if not is_right(kept, verify_ed25519):
             return Refused("wrong")
         if not self._sees(kept.version):
-            return Refused("clock", max(0, self._wall_ms()))
+            return Refused("clock", max(0, self._ring.common_time_ms()))
         here = self.holdings.get(kept.key)
         refusal = _refusal(kept, here, question.expected_seq)
         if refusal is not None:

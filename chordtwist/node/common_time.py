@@ -1,0 +1,63 @@
+"""The wall time that most of a node's neighbours have: no wrong clock of one machine decides which version is newer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from statistics import median_high, median_low
+
+from twisted.logger import Logger
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.versions import AHEAD_MS_MAX
+
+KEPT_MS = 1_000
+"""A step of the wall clock is noticed so much later; clocks are compared by seconds."""
+
+TOLD_AGAIN_MS = 3_600_000
+"""Between two lines in the log that say that our clock is wrong."""
+
+
+class CommonTime:
+    """Our wall time, as far as it lies within what most of our neighbours and ourselves have: liars would have to be
+    half of them to move it.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        neighbours: Callable[[], Iterable[Peer]],
+        ahead_ms: Callable[[Peer], int | None],
+        steady_s: Callable[[], float],
+        wall_ms: Callable[[], int],
+    ) -> None:
+        """@param ahead_ms: how far a peer's wall clock is ahead of our steady one, as far as its last table tells."""
+        self._neighbours = neighbours
+        self._ahead_ms = ahead_ms
+        self._steady_s = steady_s
+        self._wall_ms = wall_ms
+        self._until_ms = 0
+        self._common_ahead_ms = 0
+        self._tell_again_ms = 0
+
+    def now_ms(self) -> int:
+        """The time now, in milliseconds since 1970."""
+        steady_ms = int(self._steady_s() * 1000)
+        if steady_ms >= self._until_ms:
+            self._until_ms = steady_ms + KEPT_MS
+            self._compare(steady_ms)
+        return steady_ms + self._common_ahead_ms
+
+    def _compare(self, steady_ms: int) -> None:
+        ours = self._wall_ms() - steady_ms
+        told = [self._ahead_ms(peer) for peer in self._neighbours()]
+        ahead = [ours, *(theirs for theirs in told if theirs is not None)]
+        self._common_ahead_ms = min(max(ours, median_low(ahead)), median_high(ahead))
+        wrong_ms = ours - self._common_ahead_ms
+        if abs(wrong_ms) > AHEAD_MS_MAX and steady_ms >= self._tell_again_ms:
+            self._tell_again_ms = steady_ms + TOLD_AGAIN_MS
+            self._log.warn(
+                "this machine's clock is {wrong_s} s {side} those of its neighbours: versions go by theirs",
+                wrong_s=round(abs(wrong_ms) / 1000),
+                side="ahead of" if wrong_ms > 0 else "behind",
+            )
