@@ -4,7 +4,8 @@
 least ``min(members, r + 1)`` members are principal, that is, skipped by no member's extended list. They imply one
 ordered ring that every member reaches. Newcomers that nobody has linked yet are not counted.
 
-The proof assumes that no burst of failures takes every live entry of a list, and that no live member is judged dead.
+The proof assumes that no burst of failures takes every live entry of a list, and that no live member is judged dead;
+`core.small_ring`, that a ring does not shrink out of its large size before whoever joined that is known.
 The simulation can break both on purpose. `RingCheck` counts that apart, and from then on until the ring is ideal again
 also what follows from it: a violation always means a wrong rule.
 
@@ -20,10 +21,14 @@ from itertools import pairwise
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
+from chordtwist.core.small_ring import closing_max
 from chordtwist.simulation.trace import Trace
 
 NOTICED_US = 4_000_000
 """Nobody can have noticed a death without a sound that is younger: what a list loses within that time is one burst."""
+
+KNOWN_US = 20_000_000
+"""A member that was linked has come into every list by then, also where messages are lost."""
 
 VIOLATIONS_KEPT = 20
 """Violations told in words; further ones are counted."""
@@ -36,6 +41,7 @@ class Pointers:
 
     __slots__ = (
         "head_since_us",
+        "joined_large",
         "linked",
         "linked_since_us",
         "live_since_us",
@@ -48,8 +54,10 @@ class Pointers:
         "whole",
     )
 
-    def __init__(self, peer: Peer, now_us: int) -> None:
+    def __init__(self, peer: Peer, now_us: int, joined_large: bool) -> None:
         self.peer = peer
+        self.joined_large = joined_large
+        """Whether it joined by the rules of a large ring."""
         self.predecessor: Peer | None = None
         self.successors: tuple[Peer, ...] = ()
         self.whole = False
@@ -116,7 +124,7 @@ class RingCheck:
         self, now_us: int, peer: Peer, predecessor: Peer | None, successors: tuple[Peer, ...], whole: bool
     ) -> None:
         """`peer` became a member with these pointers."""
-        pointers = self.members[peer] = Pointers(peer, now_us)
+        pointers = self.members[peer] = Pointers(peer, now_us, not whole)
         self._by_id[peer.id] = peer
         insort(self.ids, peer.id)
         self._skips[peer.id] = sum(1 for a, b in self._pairs if _inside(a, peer.id, b))
@@ -325,6 +333,9 @@ class RingCheck:
                 self._excuse(now_us, "the list of {} died at once", pointers.peer)
             self._violate(now_us, "OneLiveSuccessor", f"{pointers.peer} {how} and has no live entry")
         short = self._linked_principals < min(self._linked, self.entries_max + 1)
+        if short and not self._short and not self.excused and self._shrank_at_once(now_us):
+            self.bursts += 1
+            self._excuse(now_us, "the ring shrank before all who had joined it were known")
         if short and not self._short:
             self._violate(
                 now_us,
@@ -344,6 +355,19 @@ class RingCheck:
     def _died_at_once(self, now_us: int, peers: Sequence[Peer]) -> bool:
         """Whether all of them were members until so lately that nobody can know."""
         return bool(peers) and all(now_us - self._ended_us.get(peer, -NOTICED_US) < NOTICED_US for peer in peers)
+
+    def _shrank_at_once(self, now_us: int) -> bool:
+        """Whether no more are skipped than lately joined a ring that was large, and of which so many have ended since
+        as such a newcomer has to count on to stay (`closing_max`).
+        """
+        unknown = 0
+        for peer in self.skipped():
+            pointers = self.members[peer]
+            since_us = pointers.live_since_us
+            if pointers.joined_large and now_us - since_us < KNOWN_US:
+                ended = sum(ended_us >= since_us for ended_us in self._ended_us.values())
+                unknown += ended >= closing_max(self.entries_max) - self.entries_max
+        return self._linked_principals + unknown >= min(self._linked, self.entries_max + 1)
 
     def forgive(self) -> None:
         """Look whether the ring is ideal again: then a broken assumption excuses nothing any more."""

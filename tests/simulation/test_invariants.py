@@ -7,8 +7,9 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
+from chordtwist.core.small_ring import closing_max
 from chordtwist.simulation.chance import below, pick_some
-from chordtwist.simulation.invariants import NOTICED_US, RingCheck
+from chordtwist.simulation.invariants import KNOWN_US, NOTICED_US, RingCheck
 from chordtwist.simulation.trace import Trace
 
 
@@ -118,6 +119,25 @@ class RingCheckTests(SynchronousTestCase):
             self.assertEqual((self.check.bursts, self.check.linked(), self.check.principals()), (0, 3, 3))
             self.check.ended(3, [a])
             self.assertEqual((self.check.bursts, self.check.violated), (bursts, 0))
+
+    def test_ring_that_shrinks_before_newcomers_are_known(self) -> None:
+        """Two members that joined a large ring are linked, and skipped yet: that is no wrong rule when so many ended
+        since as a newcomer must be able to bear, and they joined lately.
+        """
+        margin = closing_max(2) - 2
+        for ended, joined_us, is_excused in ((margin, 0, True), (margin - 1, 0, False), (margin, -KNOWN_US, False)):
+            self.setUp()
+            a, b, c, d, e = self.peers
+            for peer, pointers in self.check.members.items():
+                pointers.live_since_us = joined_us if peer in (b, c) else -KNOWN_US
+            self.lists(a, b, d)
+            self.lists(e, a, c)
+            for other in peers_in_order(12)[5 : 5 + ended]:
+                self.check.went_live(0, other, e, (a, d), False)
+                self.check.ended(1, [other])
+            self.assertEqual((self.check.principals(), self.check.bursts), (3, 0))
+            self.lists(b, c, e)
+            self.assertEqual((self.check.bursts, self.check.violated), (1, 0) if is_excused else (0, 1))
 
     def test_read_before_a_burst(self) -> None:
         """Whoever is killed after showing its list, with everybody that stands there, takes that list with it: who has
