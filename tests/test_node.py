@@ -91,6 +91,11 @@ class CommonTimeTests(RingTestCase):
             if not host.skew_ms:
                 self.assertLess(abs(host.node.common_time_ms() - host.wall_ms()), 15_000)
 
+    def test_a_right_clock_is_its_own(self) -> None:
+        """What the neighbours' tables tell is a second or two off: two puts would be stamped in the wrong order."""
+        for peer in self.ring(5):
+            self.assertEqual(self.node(peer).common_time_ms(), self.world.hosts[peer].wall_ms())
+
     def test_puts_by_wrong_clocks(self) -> None:
         """A node whose wall clock is minutes fast or slow stamps and judges puts by the time of its neighbours: it
         takes them as anybody does, also as an owner, and what is put after it is read after it.

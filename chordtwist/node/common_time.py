@@ -13,13 +13,17 @@ from chordtwist.core.versions import AHEAD_MS_MAX
 KEPT_MS = 1_000
 """A step of the wall clock is noticed so much later; clocks are compared by seconds."""
 
+TRUSTED_MS = AHEAD_MS_MAX // 2
+"""A clock that differs by less is our own: the neighbours' tables tell the time to a second or two, which would put
+versions of two puts in the wrong order, and two nodes that each err by this much still take each other's puts."""
+
 TOLD_AGAIN_MS = 3_600_000
 """Between two lines in the log that say that our clock is wrong."""
 
 
 class CommonTime:
-    """Our wall time, as far as it lies within what most of our neighbours and ourselves have: liars would have to be
-    half of them to move it.
+    """Our wall time, unless it is wrong by more than `TRUSTED_MS`: then what most of our neighbours and ourselves have.
+    Liars would have to be half of them to move it.
     """
 
     _log = Logger()
@@ -52,9 +56,11 @@ class CommonTime:
         ours = self._wall_ms() - steady_ms
         told = [self._ahead_ms(peer) for peer in self._neighbours()]
         ahead = [ours, *(theirs for theirs in told if theirs is not None)]
-        self._common_ahead_ms = min(max(ours, median_low(ahead)), median_high(ahead))
-        wrong_ms = ours - self._common_ahead_ms
-        if abs(wrong_ms) > AHEAD_MS_MAX and steady_ms >= self._tell_again_ms:
+        common = min(max(ours, median_low(ahead)), median_high(ahead))
+        wrong_ms = ours - common
+        is_wrong = abs(wrong_ms) > TRUSTED_MS
+        self._common_ahead_ms = common if is_wrong else ours
+        if is_wrong and steady_ms >= self._tell_again_ms:
             self._tell_again_ms = steady_ms + TOLD_AGAIN_MS
             self._log.warn(
                 "this machine's clock is {wrong_s} s {side} those of its neighbours: versions go by theirs",
