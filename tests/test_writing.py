@@ -23,16 +23,14 @@ class WritingTests(SynchronousTestCase):
         self.assertEqual(self.sends, [(OWNER, 0), (SECOND, 1), (THIRD, 2), (FOURTH, 3)])
 
     def test_done_with_owner_and_majority(self) -> None:
-        """Three of four, the owner among them; complete with the fourth."""
+        """Three of four, the owner among them; over with the fourth."""
         self.writing.stored(SECOND)
         self.writing.stored(OWNER)
         self.assertFalse(self.writing.done)
         self.writing.stored(THIRD)
         self.assertTrue(self.writing.done)
-        self.assertFalse(self.writing.complete)
         self.assertFalse(self.writing.over)
         self.writing.stored(FOURTH)
-        self.assertTrue(self.writing.complete)
         self.assertTrue(self.writing.over)
 
     def test_not_done_without_the_owner(self) -> None:
@@ -48,7 +46,7 @@ class WritingTests(SynchronousTestCase):
         writing.stored(OWNER)
         self.assertFalse(writing.done)
         writing.stored(SECOND)
-        self.assertTrue(writing.complete)
+        self.assertTrue(writing.done)
 
     def test_who_stands_behind_stands_in(self) -> None:
         """A silent replica is replaced by the next member, once; then nobody is left."""

@@ -55,11 +55,6 @@ class Writing:
         """Whether everybody who was asked has answered, or will not."""
         return not self._waiting
 
-    @property
-    def complete(self) -> bool:
-        """Whether as many copies as can be are confirmed."""
-        return self.done and len(self.stored_at) >= self._replicas
-
     def begin(self) -> list[Send]:
         """To all replicas at once."""
         return [self._send(peer) for peer in self._order[: self._replicas]]

@@ -91,6 +91,7 @@ class Publication:
         self.expected_seq = expected_seq
         self.result: Deferred[PutResult] | None = result
         self.writing: Writing | None = None
+        """While somebody who was asked to keep it has not answered."""
         self.confirmed = False
         self.stamped_again = False
         self.overtaken = False
@@ -274,6 +275,8 @@ class Publisher:
             self._refuse(publication, writing.refusal)
         elif writing.over and not publication.confirmed:
             self._retry(publication)
+        if writing.over and publication.writing is writing:
+            publication.writing = None
 
     def _confirm(self, publication: Publication, writing: Writing) -> None:
         if not publication.confirmed:
@@ -402,7 +405,7 @@ class Publisher:
             self._look(publication, self._reader.route(position_of(publication.kept.key), 1))
         else:
             self._schedule(RETRY_SLOWEST_S, publication)
-            if publication.writing is None or publication.writing.over:
+            if publication.writing is None:
                 self._write(publication, None)
 
     def _look(self, publication: Publication, route: Route | None) -> None:
@@ -449,7 +452,7 @@ class Publisher:
         before = self._publications.pop(publication.kept.key, None)
         if before is not None:
             self._bytes -= _size(before)
-            if before.writing is None or before.writing.over:
+            if before.writing is None:
                 self._fail(before, errors.Refused(OVERWRITTEN))
         self._publications[publication.kept.key] = publication
         self._bytes += _size(publication)
