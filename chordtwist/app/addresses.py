@@ -28,6 +28,8 @@ class Address:
             raise ValueError(f"{text!r} is not host:port")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
+            if "%" in host:
+                raise ValueError(f"{text!r} has a zone, which means something else on every host")
             if not isinstance(_ip(host), IPv6Address):
                 raise ValueError(f"{text!r} has something other than an IPv6 address in its brackets")
         elif ":" in host:

@@ -116,7 +116,8 @@ class DhtSection:
         Address("127.0.0.1", 6401),
         values.address,
         "Where this node listens for other nodes and what it dials them from: host:port, IPv6 in brackets. Default"
-        " 127.0.0.1:6401, the course's habitual port. A wildcard (0.0.0.0 or [::]) needs public_address as well.",
+        " 127.0.0.1:6401, the course's habitual port. A wildcard (0.0.0.0 or [::]) needs public_address as well. Also"
+        " read as listen_address.",
         "listen_address",
     )
     public_address: Address | None = _option(
@@ -129,6 +130,7 @@ class DhtSection:
         (),
         values.addresses,
         "Nodes of the ring to join: host:port, several with commas between; names are resolved again at each try."
+        " Also read as bootstrapper, bootstrap_address or bootstrap."
         " Default empty: this node is the first of its ring. A node that finds its own address at the head of the list"
         " becomes the first when no other listed node answers.",
         "bootstrapper",
@@ -181,8 +183,9 @@ class DhtSection:
     stabilize_interval: float = _option(
         1.0,
         values.seconds(0.05),
-        "Seconds between two looks at the neighbours. Default 1: with a peer given up after 3 s of silence, a crash is"
-        " healed within about 5 s, for some hundred bytes per second.",
+        "Seconds between two looks at the neighbours while the ring changes; in a quiet ring five times as many."
+        " Default 1: a process that ends is noticed at once, a machine that falls silent within about 10 s, for some"
+        " hundred bytes per second.",
     )
 
 
@@ -235,7 +238,7 @@ class WebSection:
     address: Address | None = _option(
         None,
         values.some_address,
-        "Where the status page listens: host:port. Default empty: no page.",
+        "Where the status page will listen: host:port. Default empty, which is all that this build takes.",
     )
 
 
@@ -295,8 +298,8 @@ class LogSection:
     level: Level = _option(
         Level.INFO,
         values.word(Level),
-        "debug, info, warn or error: the least serious event shown. Default info: a line per change of neighbours,"
-        " nothing while the network is healthy.",
+        "debug, info, warn or error: the least serious event shown. Default info: start, joining, leaving and what is"
+        " refused, nothing while the network is healthy; debug adds each neighbour that is lost.",
     )
     format: LogFormat = _option(
         LogFormat.TEXT,

@@ -68,6 +68,8 @@ def api_address(written: str, folder: Path) -> Address | UnixAddress:
         if len(os.fsencode(socket)) > PATH_BYTES_MAX:
             raise ValueError(f"{socket} is longer than the {PATH_BYTES_MAX} bytes of a Unix socket's path")
         return UnixAddress(socket)
+    if ":" not in written:
+        raise ValueError(f"{written!r} is neither host:port nor unix:PATH")
     return Address.parse(written)
 
 

@@ -303,6 +303,8 @@ class Publisher:
             self._forget(publication)
         elif not publication.confirmed:
             self._retry(publication)
+        if reason == "newer" and publication.kept.seal is not None:
+            reason = "higher seq"
         self._fail(publication, errors.Refused(_REASONS.get(reason, reason)))
 
     def _may_be_ours(self, answer: Refused, publication: Publication, version: Version) -> bool:
@@ -393,7 +395,9 @@ class Publisher:
         """Its time has come: to be forgotten, given up, tried again, or looked after."""
         now_ms = self._holdings.now_ms()
         if publication.give_up_s <= self._clock.seconds():
-            self._fail(publication, errors.Unreachable(None, "too few replicas answered"))
+            is_in_ring = self._reader.ring.is_member
+            why = "too few replicas answered" if is_in_ring else "this node is in no ring yet; its log says why"
+            self._fail(publication, errors.Unreachable(None, why))
         if publication.kept.expiry_ms <= now_ms:
             self._fail(publication, errors.Unreachable(None, "it expired before enough replicas answered"))
             grace_ms = publication.kept.expiry_ms + GRACE_MS - now_ms
@@ -512,6 +516,7 @@ class Publisher:
 
 _REASONS = {
     "newer": "a newer record stands under that key",
+    "higher seq": "a record with a higher seq stands there, or another value with this one",
     "kind": "a record that proves its key stands there: nothing else may replace it",
     "clock": "this node's clock is ahead of the others by more than a minute",
     "full": "the owner has no room for it",

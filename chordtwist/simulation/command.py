@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,6 +20,17 @@ from chordtwist.simulation.scenarios import SCENARIOS
 
 COLLECT_AFTER = 200_000
 """Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
+
+
+class _Positive(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if isnan(number):  # which is in every range
+            self.fail("that is no number", param, ctx)
+        return number
+
+
+POSITIVE = _Positive(0.001, 1_000_000)
 
 
 def simulate(options: Options, shows_progress: bool = False) -> Run:
@@ -47,15 +60,17 @@ def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.command("simulate")
 @click.option("--nodes", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Nodes of the ring.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same run, to the bit, anywhere.")
-@click.option("--minutes", default=10.0, show_default=True, help="Simulated minutes under load.")
+@click.option("--minutes", default=10.0, show_default=True, type=POSITIVE, help="Simulated minutes under load.")
 @click.option("--scenario", default="steady", show_default=True, type=click.Choice(list(SCENARIOS)), metavar="NAME")
 @click.option("--scenarios", is_flag=True, expose_value=False, is_eager=True, callback=_names, help="List them.")
-@click.option("--session-median", type=float, metavar="S", help="Half of all nodes stay for less than S seconds.")
+@click.option("--session-median", type=POSITIVE, metavar="S", help="Half of all nodes stay for less than S seconds.")
 @click.option("--lookups", type=click.IntRange(0), metavar="L", help="Lookups in all; 2 a second unless given.")
 @click.option("--records", type=click.IntRange(0), metavar="R", help="Records put in all; one per node unless given.")
 @click.option("--successors", default=16, show_default=True, type=click.IntRange(2, 64), help="Length of lists, r.")
 @click.option("--replication", default=4, show_default=True, type=click.IntRange(1, 64), help="Copies of a record.")
-@click.option("--stabilize-interval", default=1.0, show_default=True, metavar="S", help="Fastest pace of upkeep.")
+@click.option(
+    "--stabilize-interval", default=1.0, show_default=True, type=POSITIVE, metavar="S", help="Fastest pace of upkeep."
+)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -92,9 +107,12 @@ def command(
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(COLLECT_AFTER, 20, 50)
     run = simulate(options, shows_progress=sys.stderr.isatty())
-    if plot is not None:
-        plot.write_text(report.plot(run))
     click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))
+    if plot is not None:
+        try:
+            plot.write_text(report.plot(run))
+        except OSError as error:
+            raise click.FileError(str(plot), error.strerror) from None
     if run.problems():
         click.echo(report.failure_page(run), err=True)
         sys.exit(1)

@@ -81,7 +81,10 @@ def authority(network: str, folder: Path, days: int, as_json: bool) -> None:
 
     if (folder / "authority.key").exists():
         raise No(f"{folder / 'authority.key'} is there already; an authority is made once")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise No(f"{folder}: cannot be made: {error.strerror}") from None
     key = make_key()
     certificate = make_authority(key, network, _now(), timedelta(days=days))
     # A list that is there from the first day can be named in every configuration.
@@ -193,7 +196,7 @@ class Office:
         try:
             made = issue(self.certificate, self.key, key, address, _now(), timedelta(days=days))
         except ValueError as error:
-            raise No(str(error)) from None
+            raise No(f"{self.folder}: {error}") from None
         certificate = load_pem_x509_certificate(made)
         until = certificate.not_valid_after_utc
         # As text: other programs' numbers end before 160 bits.
@@ -214,8 +217,13 @@ class Office:
             entry["revoked"] = True
         if theirs:
             serials = [int(entry["serial"]) for entry in entries if entry["revoked"]]
+            try:
+                revoked = revocation_list(self.certificate, self.key, serials, _now())
+            except ValueError as error:
+                raise No(f"{self.folder}: {error}; nothing is revoked") from None
+            # First made, then remembered: what is listed as revoked is.
+            _write(self.folder / "revoked.pem", revoked)
             self._keep(entries)
-            _write(self.folder / "revoked.pem", revocation_list(self.certificate, self.key, serials, _now()))
         return len(theirs)
 
     def _keep(self, entries: list[dict[str, Any]]) -> None:

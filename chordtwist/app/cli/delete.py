@@ -25,6 +25,7 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
 
     KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. A record that was put with
     --signed is ended with the same key file and name; one that was put with --content cannot be ended.
+    Where there is nothing that is no error.
 
     \b
     Examples:

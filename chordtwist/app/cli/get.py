@@ -42,6 +42,10 @@ def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
         encoded = None if value is None else b64encode(value).decode()
         talking.show_json({"key": key.hex(), "found": value is not None, "value_base64": encoded})
     elif value is not None:
-        sys.stdout.buffer.write(value)
+        try:
+            sys.stdout.buffer.write(value)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise click.ClickException(f"standard output: {error.strerror}") from None
     if value is None:
         raise talking.No(f"there is no value under {key.hex()}")

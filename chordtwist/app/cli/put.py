@@ -19,8 +19,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", required=False)
-@click.option("--ttl", "ttl_s", metavar="S", type=click.IntRange(0, (1 << 32) - 1), default=0, help="Seconds it lives.")
-@click.option("--replication", metavar="N", type=click.IntRange(0, 255), default=0, help="Copies to make of it.")
+@click.option(
+    "--ttl",
+    "ttl_s",
+    metavar="S",
+    type=click.IntRange(0, (1 << 32) - 1),
+    default=0,
+    help="Seconds it lives, at most the node's max_store_duration. Default 0: its default_store_duration.",
+)
+@click.option(
+    "--replication",
+    metavar="N",
+    type=click.IntRange(0, 255),
+    default=0,
+    help="Copies to make of it, at most the network's successors. Default 0: its replication.",
+)
 @click.option(
     "--content", is_flag=True, help="Take no KEY: the key is the SHA-256 of the value, and nothing else fits."
 )

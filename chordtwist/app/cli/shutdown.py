@@ -46,4 +46,4 @@ def command(door: Door, api: str, as_json: bool) -> None:
     elif is_gone:
         click.echo(f"the node at {api} has left")
     if not is_gone:
-        raise talking.No(f"the node at {api} goes on; it takes no SHUTDOWN from here")
+        raise talking.No(f"the node at {api} goes on: it takes no SHUTDOWN from here, or that is not its API")

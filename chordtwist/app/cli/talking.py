@@ -56,6 +56,7 @@ class Door:
         # Not above: the help of a command is shown without loading Twisted.
         from twisted.internet.defer import TimeoutError
 
+        from chordtwist.core.errors import Malformed
         from chordtwist.net.client import NodeGone
 
         try:
@@ -64,6 +65,8 @@ class Door:
             raise NotReachable(f"the node at {api} did not answer within {ANSWER_WITHIN_S:g} s") from None
         except NodeGone as error:
             raise NotReachable(f"{api}: {error}") from None
+        except Malformed as error:
+            raise NotReachable(f"{api} is no API of a chordtwist node: {error}") from None
 
     def run(self, api: str, conversation: Conversation[T]) -> T:
         """Run `conversation` and return its result, or raise its error."""

@@ -28,6 +28,13 @@ NODES_MAX = 2000
 LOOK_EVERY_S = 0.2
 
 
+def _ip_address(context: click.Context, parameter: click.Parameter, written: str | None) -> str | None:
+    try:
+        return None if written is None else str(ip_address(written))
+    except ValueError:
+        raise click.BadParameter(f"{written!r} is no IP address; its port is that of --base-port") from None
+
+
 @click.command()
 @click.argument("nodes", metavar="N", type=click.IntRange(1, NODES_MAX))
 @click.option(
@@ -39,7 +46,12 @@ LOOK_EVERY_S = 0.2
     help=f"Port of the nodes among each other; their APIs are at P + {API_PORT_ABOVE}.",
 )
 @click.option("--first", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address of the first node.")
-@click.option("--join", metavar="ADDRESS", help="A node of another testnet to join, instead of beginning a ring.")
+@click.option(
+    "--join",
+    metavar="ADDRESS",
+    callback=_ip_address,
+    help="A node of another testnet, with the same base port, to join instead of beginning a ring.",
+)
 @click.option(
     "-c",
     "--config",
@@ -103,10 +115,10 @@ def loopback_addresses(first: str, count: int) -> list[str]:
     @raise ValueError: that is no loopback address, or there are not so many behind it.
     """
     start = ip_address(first)
-    addresses = [start + number for number in range(count)]
-    if start.version != 4 or not all(address.is_loopback for address in addresses):
+    last = int(start) + count - 1
+    if start.version != 4 or not start.is_loopback or last >> 24 != int(start) >> 24:
         raise ValueError(f"{first} and the {count - 1} addresses behind it are not all IPv4 loopback addresses")
-    return [str(address) for address in addresses]
+    return [str(start + number) for number in range(count)]
 
 
 def node_config(common: NodeConfig, address: str, port: int, bootstrap: str) -> NodeConfig:
