@@ -274,9 +274,9 @@ class DhtContract(SynchronousTestCase):
     def test_end_of_life(self) -> None:
         """A value is there until its life is over, and not a moment longer."""
         self.dht.put(b"k" * 32, b"value", 1.0)
-        self.advance(0.9)
+        self.advance(0.7)
         before = self.dht.get(b"k" * 32)
-        self.advance(0.1)
+        self.advance(0.3)
         after = self.dht.get(b"k" * 32)
         self.advance(1.0)
         self.assertIsNotNone(self.successResultOf(before))
@@ -430,6 +430,17 @@ class RecordStoreContract(SynchronousTestCase):
         self.put(make_record(b"3", value=b"other"))
         seen += [entry.key for entry in scan]
         self.assertEqual(seen, [record.key for record in kept if record is not removed])
+
+    def test_scan_while_most_is_removed(self) -> None:
+        """What is removed ahead of a scan is not seen, also when so much is that the order is made anew."""
+        kept = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
+        self.put(*kept)
+        scan = self.store.scan(Arc(0, 0))
+        seen = [next(scan).key]
+        for record in kept[1:500]:
+            self.store.remove(record.key)
+        seen += [entry.key for entry in scan]
+        self.assertEqual(seen, [record.key for record in (kept[0], *kept[500:])])
 
     def test_expired(self) -> None:
         """At its expiry something is expired, not a millisecond before; soonest first; until it is dealt with."""

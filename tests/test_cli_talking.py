@@ -184,7 +184,7 @@ class PutTests(CommandTestCase):
             (("--content", "one", "--signed", keyfile), "two kinds of record"),
             (("name", "value", "--seq", "5"), "--seq and --expect are for --signed"),
             (("name", "value", "--ttl", "-1"), "-1 is not in the range"),
-            (("name", "value", "--api", "nowhere"), "'nowhere' is not host:port"),
+            (("name", "value", "--api", "nowhere"), "'nowhere' is neither host:port nor unix:PATH"),
             (("name", "value", "--signed", str(no_key)), "holds no Ed25519 private key"),
             (("name", "value", "--signed", "missing.pem"), "No such file"),
             (("n" * 65, "value", "--signed", keyfile), "a name of at most 64 bytes"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,6 +67,29 @@ class TakeTests(HoldingsCase):
         kept = self.holdings.get(KEY)
         assert isinstance(kept, Record)
         self.assertEqual(kept.value, b"newer")
+
+    def test_sized_anew_while_it_counts(self) -> None:
+        """A count under way goes on by the sizes it began with; what is counted afterwards is right."""
+        for n in range(4 * ENTRIES_PER_TURN):
+            self.take(record(key(n)))
+        self.holdings.refine(WHOLE)
+        counting = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 0))
+        self.assertNoResult(counting)
+        self.holdings.refine(Arc(0, RING_SIZE >> 5))
+        while not counting.called:
+            self.clock.advance(0)
+        self.take(record(key(0), ms=2))
+        self.assertEqual(self.summary(), self.counted())
+
+    def test_no_room_for_what_is_left_of_it(self) -> None:
+        """A store that takes no stub keeps what has expired, for the next time, and nothing is left unhandled."""
+        self.take(record(life_ms=1000, ms=1))
+        self.take(record(life_ms=500, ms=2))
+        self.patch(self.store, "put", lambda kept: fail(StoreFull("the disk is full")))
+        self.clock.advance(0.6)
+        self.assertEqual([self.holdings.sweep(), self.holdings.sweep()], [1, 1])
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_the_same_again_is_not_written(self) -> None:
         """Its life differs by a delay only; by more it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import ClassVar
@@ -45,6 +46,7 @@ from tests.builders import (
     table,
     whole_ring,
 )
+from tests.contracts import ScriptedAnswers
 
 ENTRIES_MAX = 2
 
@@ -289,6 +291,25 @@ class SmallRingTests(JoiningTestCase):
         self.scene.others[10].reply = before
         self.scene.advance(1)
         self.successResultOf(joining)
+
+    def test_told_of_more_again_and_again(self) -> None:
+        """Who learns of members in several rounds, of whom the last is silent, withdraws and starts over."""
+        for place in (60, 70):
+            self.scene.others[place] = ScriptedAnswers()
+            self.scene.start(peer(place), self.scene.others[place])
+        everybody, before = self.members, self.scene.others[50].reply
+        for place, more in ((50, peers(60)), (60, peers(60, 70))):
+
+            def reply(asker: Peer, question: Question, more: Sequence[Peer] = more) -> Answer | Deferred[Answer]:
+                if isinstance(question, Announce) and question.step == COMING:
+                    return Announced([member.packed for member in (*everybody, *more)])
+                return before(asker, question)
+
+            self.scene.others[place].reply = reply
+        self.scene.others[70].reply = lambda asker, question: Deferred()
+        self.join(80)
+        self.scene.advance(30)
+        self.assertIn(WITHDRAWN, self.steps(10))
 
     def test_told_of_more(self) -> None:
         """Members that others name are told as well, and become part of its list."""

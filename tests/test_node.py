@@ -91,6 +91,16 @@ class CommonTimeTests(RingTestCase):
             if not host.skew_ms:
                 self.assertLess(abs(host.node.common_time_ms() - host.wall_ms()), 15_000)
 
+    def test_all_clocks_are_set(self) -> None:
+        """Where all machines had the wrong time, or were suspended, nobody keeps to what the others had before."""
+        ring = self.ring(5)
+        for peer in ring:
+            self.world.hosts[peer].skew_ms = 3_600_000
+            self.node(peer).common_time_ms()
+        self.world.run(2)
+        for peer in ring:
+            self.assertLess(abs(self.node(peer).common_time_ms() - self.world.hosts[peer].wall_ms()), 15_000)
+
     def test_a_right_clock_is_its_own(self) -> None:
         """What the neighbours' tables tell is a second or two off: two puts would be stamped in the wrong order."""
         for peer in self.ring(5):

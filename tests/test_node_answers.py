@@ -438,6 +438,15 @@ class RectifyTests(OneNodeTestCase):
         self.notify(45)
         self.assertEqual(self.node.predecessor, peer(45))
 
+    def test_predecessor_that_restarted(self) -> None:
+        """It said that it joins afresh, and is a member again: who notifies from farther away does not replace it."""
+        said = not_member(40, Standing.JOINING, epoch=2, seq=1)
+        self.asked_by(40, Leave(said.body, said.signature))
+        self.scene.show(table(40, (50, 60, 70), 20, epoch=2, seq=5))
+        self.asked_by(40, Notify(2))
+        self.notify(20)
+        self.assertEqual(self.node.predecessor, peer(40))
+
     def test_unreachable(self) -> None:
         """One that we cannot reach ourselves does not, though its notification reached us (the Chord paper, figure 6,
         adopts it).

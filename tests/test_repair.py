@@ -97,6 +97,19 @@ class RoundTests(RepairCase):
         self.assertGreaterEqual(rounds, 8 * 3)
         self.assertLess(self.ring.bytes / rounds, 200)
 
+    def test_a_bug_is_not_in_step(self) -> None:
+        """A comparison that ends with an error of ours says nothing of the replicas, and the next round is held."""
+        repair = self.ring.node(0x3000).records.repair
+        repair.in_step = None
+
+        async def broken(*arguments: object, **options: object) -> None:
+            raise KeyError("a bug")
+
+        self.patch(repair, "reconcile", broken)
+        self.ring.pass_time(2 * A_ROUND_S)
+        self.assertIsNone(repair.in_step)
+        self.assertGreaterEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
     def test_a_lost_copy_is_restored(self) -> None:
         """At whichever replica, within a round."""
         for place in (0x3000, 0x4000, 0x5000, 0x6000):

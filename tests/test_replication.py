@@ -383,6 +383,19 @@ class PutTests(RingCase):
         self.assertIn("clock", self.failureResultOf(result, Refused).getErrorMessage())
         self.assertEqual(self.ring.holders(KEY), [])
 
+    def test_an_overwritten_put_comes_to_an_end(self) -> None:
+        """While its replicas are silent it ends with its life, or with its node."""
+        for ttl_s, stops in ((1.0, False), (3600.0, True)):
+            self.setUp()
+            self.ring.silent.update(self.ring.members)
+            first = self.put(OUTSIDER, value=b"first", ttl_s=ttl_s)
+            self.put(OUTSIDER, value=b"second").addErrback(lambda failure: failure.trap(Unreachable) and None)
+            self.ring.pass_time(0.5)
+            if stops:
+                self.ring.node(OUTSIDER).records.stop()
+            self.ring.pass_time(60)
+            self.failureResultOf(first, Unreachable, Refused)
+
     def test_life_counts_from_the_arrival(self) -> None:
         """The time until the replicas were reached is part of it."""
         self.ring.silent.add(peer(0x3000))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
+from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.search import PATIENCE_S, search
 from chordtwist.node.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -49,6 +51,22 @@ class SearchTests(SynchronousTestCase):
         """With nobody to ask it fires at once, with nothing."""
         self.assertIs(self.successResultOf(self.begin()), self.lookup)
         self.assertEqual(self.found(), [])
+
+    def test_asker_stops(self) -> None:
+        """When its node's timers have ended, and the links with them, it ends too, without an error."""
+        clock = EndingClock(self.scene.link.clock)
+        self.lookup.hear(peers(20, 30, 60))
+        answers: list[tuple[Peer, Deferred[Table]]] = []
+
+        def fetch(peer: Peer) -> Deferred[Table]:
+            answers.append((peer, Deferred()))
+            return answers[-1][1]
+
+        searched = search(self.lookup, fetch, clock)
+        clock.end()
+        for asked, answer in answers:  # grows meanwhile: whoever is next is asked
+            answer.errback(Unreachable(asked, "the link is closed"))
+        self.successResultOf(searched)
 
     def test_one_at_a_time(self) -> None:
         """While a peer may yet answer in time nobody else is asked, however many are known."""

@@ -167,6 +167,18 @@ class StateDirectoryTests(SynchronousTestCase):
         self.assertEqual((self.path / "node-key").stat().st_mode & 0o777, 0o600)
         self.assertEqual(len(self.messages()), 1)
 
+    def test_key_that_is_not_ours_to_close(self) -> None:
+        """A readable key of another user, as a restored backup may have, ends the start with one line."""
+        self.open().node_key()
+        (self.path / "node-key").chmod(0o644)
+
+        def refused(path: Path, mode: int) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        self.patch(Path, "chmod", refused)
+        error = self.assertRaises(StateUnusable, self.reopen().node_key)
+        self.assertIn("node-key: others can read this node's key: Operation not permitted", str(error))
+
     # Peers
 
     def test_peers(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -124,7 +124,8 @@ class Chore:
         return None
 
     def _failed(self, failure: Failure) -> None:
-        self._log.failure("{name} failed; it goes on", failure, name=self.name)
+        if not failure.check(CancelledError):  # its node stops
+            self._log.failure("{name} failed; it goes on", failure, name=self.name)
         self._ended(None)
 
     def _ended(self, changed: bool | None) -> None:

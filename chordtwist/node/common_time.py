@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from statistics import median_high, median_low
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
+from chordtwist.core.table import Table
 from chordtwist.core.versions import AHEAD_MS_MAX
 
 KEPT_MS = 1_000
 """A step of the wall clock is noticed so much later; clocks are compared by seconds."""
+
+ASKED_EVERY_MS = 900_000
+ASKED = 4
+"""So many successors are asked for the time so often, while somebody wants to know it, and when our clock was set."""
 
 TRUSTED_MS = AHEAD_MS_MAX // 2
 """A clock that differs by less is our own: the neighbours' tables tell the time to a second or two, which would put
@@ -32,15 +39,21 @@ class CommonTime:
         self,
         neighbours: Callable[[], Iterable[Peer]],
         ahead_ms: Callable[[Peer], int | None],
+        ask: Callable[[Peer], Deferred[Table]],
         steady_s: Callable[[], float],
         wall_ms: Callable[[], int],
     ) -> None:
-        """@param ahead_ms: how far a peer's wall clock is ahead of our steady one, as far as its last table tells."""
+        """@param ahead_ms: how far a peer's wall clock is ahead of our steady one, as far as its last table tells.
+        @param ask: for a peer's table as it is now.
+        """
         self._neighbours = neighbours
         self._ahead_ms = ahead_ms
+        self._ask = ask
         self._steady_s = steady_s
         self._wall_ms = wall_ms
         self._until_ms = 0
+        self._ask_again_ms = 0
+        self._ours = 0
         self._common_ahead_ms = 0
         self._tell_again_ms = 0
 
@@ -54,7 +67,14 @@ class CommonTime:
 
     def _compare(self, steady_ms: int) -> None:
         ours = self._wall_ms() - steady_ms
-        told = [self._ahead_ms(peer) for peer in self._neighbours()]
+        neighbours = list(self._neighbours())
+        if steady_ms >= self._ask_again_ms or abs(ours - self._ours) > TRUSTED_MS:
+            # When ours was set, or both our clocks have stood still, theirs may have been set as well.
+            self._ask_again_ms = steady_ms + ASKED_EVERY_MS
+            for peer in neighbours[:ASKED]:
+                self._ask(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
+        self._ours = ours
+        told = [self._ahead_ms(peer) for peer in neighbours]
         ahead = [ours, *(theirs for theirs in told if theirs is not None)]
         common = min(max(ours, median_low(ahead)), median_high(ahead))
         wrong_ms = ours - common

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.digests import NOTHING, Summary, mark
+from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
 from chordtwist.core.records import Entry, Kept, Record, Stub, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
@@ -112,7 +113,7 @@ class Holdings:
             if left is None:
                 self.remove(kept.key)
             else:
-                self._put(left, None)
+                self._put(left, None).addErrback(lambda failure: failure.trap(StoreFull) and None)
         return len(gone)
 
     # Summaries
@@ -124,7 +125,7 @@ class Holdings:
         # A factor of 4 either way costs less than counting everything again.
         if abs(shift - self._shift) > 2:
             self._shift = shift
-            self._buckets.clear()
+            self._buckets = {}  # a count under way goes on in the old ones
 
     async def summary(self, arc: Arc, above: int) -> Summary:
         """Of everything kept in `arc` with more than `above` copies, stubs included. Gives way to others on its way."""
@@ -141,7 +142,7 @@ class Holdings:
         return total
 
     async def _total(self, arc: Arc, above: int) -> Summary:
-        total, looked = NOTHING, 0
+        total, looked, buckets = NOTHING, 0, self._buckets
         for piece, index in self._pieces(arc):
             if index is None:
                 for entry in self.store.scan(piece):
@@ -152,9 +153,9 @@ class Holdings:
                         looked = 0
                         await self._turns.pause()
                 continue
-            bucket = self._buckets.get(index)
+            bucket = buckets.get(index)
             if bucket is None:
-                bucket = self._buckets[index] = self._counted(piece)
+                bucket = buckets[index] = self._counted(piece)
                 looked += sum(level.count for level in bucket.values())
             for copies, level in bucket.items():
                 if copies > above:

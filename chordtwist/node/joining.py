@@ -232,16 +232,16 @@ class Joining:
         first, *heard = await self._line_up(members)
         asked, taken_in_by = [first], [first]
         try:
-            silent_max = SILENT_MAX
+            silent_left = SILENT_MAX
             while batch := [peer for peer in heard if peer not in taken_in_by]:
                 asked = [*dict.fromkeys((*asked, *batch))]
                 for peer, answer in zip(batch, await self._announce(batch, COMING), strict=True):
                     if isinstance(answer, Announced):
                         taken_in_by.append(peer)
                         heard += [named for named in self._named(answer) if named not in heard]
-                    elif answer is not None or not silent_max:
+                    elif answer is not None or silent_left <= 0:
                         raise self._not_taken_in(answer)
-                silent_max -= 1
+                silent_left -= 1
         except (Refused, StartOver):
             await self._announce(asked, WITHDRAWN)
             raise

@@ -160,7 +160,9 @@ class Node:
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock.seconds)
-        self._time = CommonTime(self._neighbours, self.tables.clock_ahead_ms, clock.seconds, wall_ms)
+        self._time = CommonTime(
+            self._neighbours, self.tables.clock_ahead_ms, self.tables.fetch_anew, clock.seconds, wall_ms
+        )
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
         self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
@@ -500,7 +502,8 @@ class Node:
             return
         self.admission.gone(peer)
         if peer == self.predecessor:
-            self._left = peer
+            # Who joins afresh answers for itself, as a member before long.
+            self._left = peer if standing is Standing.LEAVING else None
         if known is None and standing is Standing.JOINING:
             # Never a member as far as we know: it was only named, and a list without it is as whole as before.
             self._write(self.routing.take_back(peer))

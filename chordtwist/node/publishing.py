@@ -64,6 +64,9 @@ PUBLICATIONS_MAX = 100_000
 OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
 
 
+EXPIRED = "it expired before enough replicas answered"
+
+
 class Publication:
     """One put of this node."""
 
@@ -219,6 +222,7 @@ class Publisher:
 
     def _store(self, publication: Publication, writing: Writing, peer: Peer, rank: int) -> None:
         if self._is_over(publication):
+            self._fail(publication, errors.Unreachable(None, EXPIRED))
             return
         body = body_of(publication.kept, self._holdings.now_ms())
         answer = self._ask(peer, Store(body, rank, publication.expected_seq))
@@ -265,6 +269,8 @@ class Publisher:
         self._go_on(publication, writing, sends)
 
     def _go_on(self, publication: Publication, writing: Writing, sends: list[tuple[Peer, int]]) -> None:
+        if self._stopped:
+            self._fail(publication, errors.Unreachable(None, "this node stops"))
         if self._stopped or publication.writing is not writing:
             return
         for peer, rank in sends:
@@ -399,7 +405,7 @@ class Publisher:
             why = "too few replicas answered" if is_in_ring else "this node is in no ring yet; its log says why"
             self._fail(publication, errors.Unreachable(None, why))
         if publication.kept.expiry_ms <= now_ms:
-            self._fail(publication, errors.Unreachable(None, "it expired before enough replicas answered"))
+            self._fail(publication, errors.Unreachable(None, EXPIRED))
             grace_ms = publication.kept.expiry_ms + GRACE_MS - now_ms
             if grace_ms > 0:
                 self._schedule(grace_ms / 1000, publication)

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, gaps, is_listed, mark_bytes, short_mark
-from chordtwist.core.errors import ChordtwistError, Refused, StoreFull, Unreachable
+from chordtwist.core.errors import ChordtwistError, Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Kept, Record, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
@@ -300,6 +300,9 @@ class Repair:
         except (ChordtwistError, CancelledError) as error:
             self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
             return False
+        except Exception:
+            self._log.failure("comparing with {peer} failed", peer=str(peer))
+            return False
         return refused == self._refused
 
     # Comparing with one peer
@@ -423,19 +426,22 @@ class Repair:
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
         now_ms = self._holdings.now_ms()
+        waiting: list[Deferred[None]] = []
         for body in answer.records:
             try:
                 # What we asked for is charged to nobody.
                 written = self._accept(kept_from(body, now_ms, self._life_ms_max), None)
-            except StoreFull:
-                raise
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
                 self._refused += 1
                 continue
             self.fetched += 1
             if written is not None:
-                await written
+                waiting.append(written)
+        outcomes = await DeferredList(waiting, consumeErrors=True)
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
         return answer
 
     # Answering those who compare

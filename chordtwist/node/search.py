@@ -43,13 +43,13 @@ class _Search:
         while not self._is_patient and (peer := lookup.next_peer()) is not None:
             self._is_patient = True
             self._pending[peer] = None
-            if self._impatience is None:
+            if self._impatience is None or not self._impatience.active():
                 self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)
             else:
                 self._impatience.reset(PATIENCE_S)
             self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
         if not self.ended.called and (lookup.done or not self._pending):
-            if self._impatience is not None:
+            if self._impatience is not None and self._impatience.active():
                 self._impatience.cancel()
             self.ended.callback(lookup)
 

@@ -23,6 +23,10 @@ first. Their next run is known by its table. More would be a list of all who eve
 FIRST_QUESTION = GetTable(0, 0)
 """To a peer whose table we do not hold."""
 
+CLOCK_KNOWN_S = 1800.0
+"""A table tells the time of its owner for so long: `Same`, which it is answered with while nothing in it changes, does
+not."""
+
 
 class NoMember(Unreachable):
     """The peer answered, but it is not a member of the ring: it joins or leaves."""
@@ -43,6 +47,7 @@ class Known(NamedTuple):
     body: bytes
     question: GetTable
     ahead_ms: int
+    taken_s: float
 
 
 class Tables:
@@ -78,15 +83,19 @@ class Tables:
         question = FIRST_QUESTION if known is None else known.question
         return self._ask(peer, question).addCallbacks(self._take, callbackArgs=(peer, known))
 
+    def fetch_anew(self, peer: Peer) -> Deferred[Table]:
+        """The same, and with it the time of `peer`, also where nothing has changed."""
+        return self._ask(peer, FIRST_QUESTION).addCallbacks(self._take, callbackArgs=(peer, self._known.get(peer)))
+
     def epoch_of(self, peer: Peer) -> int | None:
         """The incarnation of `peer` that we know as a member."""
         known = self._known.get(peer)
         return None if known is None else known.table.epoch
 
     def clock_ahead_ms(self, peer: Peer) -> int | None:
-        """`Known.ahead_ms` of `peer`, where its table is at hand."""
+        """`Known.ahead_ms` of `peer`, where its table came lately."""
         known = self._known.get(peer)
-        return None if known is None else known.ahead_ms
+        return None if known is None or self._seconds() - known.taken_s > CLOCK_KNOWN_S else known.ahead_ms
 
     def forget(self, peer: Peer) -> None:
         """It died, left, or is another incarnation."""
@@ -140,7 +149,7 @@ class Tables:
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000)
         self._known.pop(peer, None)
-        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq), ahead_ms)
+        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
         if len(self._known) > TABLES_MAX:
             del self._known[next(iter(self._known))]
         return table

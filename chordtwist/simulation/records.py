@@ -213,10 +213,13 @@ class Records:
         if self.world.check.suspended:  # one side of a partition cannot know what the other confirmed
             return None
         long_before_us = began_us - microseconds(ROUND_S)
+        # When all copies of a newer value were lost, what is being put meanwhile does not say that it was there.
+        known = [put.version for put in self._puts[key].values() if put.confirmed_us < began_us]
+        kept = [version for version in known if version in self._versions_kept(key)]
         for other in self._puts[key].values():
             # Newer is what has the newer version; and whatever the clocks said, what began when this was confirmed.
             is_newer = version < other.version or put.confirmed_us < other.began_us
-            if is_newer and other.confirmed_us < long_before_us and self.holders(key, other):
+            if is_newer and other.confirmed_us < long_before_us and any(at >= other.version for at in kept):
                 return other
         return None
 
@@ -227,6 +230,10 @@ class Records:
             for peer, host in self.world.live.items()
             if isinstance(kept := host.store.get(key), kind) and kept is not None and kept.version >= put.version
         ]
+
+    def _versions_kept(self, key: bytes) -> set[Version]:
+        found = (host.store.get(key) for host in self.world.live.values())
+        return {kept.version for kept in found if kept is not None}
 
     def _violate(self, what: str) -> None:
         self.violated += 1

@@ -191,7 +191,9 @@ class LmdbRecordStore:
     def scan(self, arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
         for _, key in self._places.scan(arc):
-            yield self._entries[key]
+            entry = self._entries.get(key)
+            if entry is not None:
+                yield entry
 
     def expired(self, now_ms: int) -> list[Kept]:
         """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""

@@ -63,8 +63,9 @@ class MemoryRecordStore:
     def scan(self, arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
         for position, key in self._places.scan(arc):
-            kept = self._kept[key]
-            yield Entry(position, key, kept.version, kept.expiry_ms, kept.copies, isinstance(kept, Stub))
+            kept = self._kept.get(key)
+            if kept is not None:
+                yield Entry(position, key, kept.version, kept.expiry_ms, kept.copies, isinstance(kept, Stub))
 
     def expired(self, now_ms: int) -> list[Kept]:
         """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""

@@ -88,7 +88,10 @@ class StateDirectory:
             seed = secrets.token_bytes(KEY_BYTES)
             self.write(path, seed.hex().encode() + b"\n")
         elif path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+            try:
+                path.chmod(0o600)
+            except OSError as error:
+                raise StateUnusable(f"{path}: others can read this node's key: {error.strerror}") from error
             self.log.warn("{path}: others could read this node's key; now they cannot", path=path)
         return seed
 

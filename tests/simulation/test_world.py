@@ -11,6 +11,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import RingId
+from chordtwist.simulation.clock import microseconds
 from chordtwist.simulation.records import Records
 from chordtwist.simulation.workload import Churn, Lookups
 from chordtwist.simulation.world import LookupResult, World
@@ -143,10 +144,10 @@ class RecordsTests(SynchronousTestCase):
         self.world.run(5)
         ((self.key, self.first),) = self.records.newest.items()
 
-    def read(self, value: bytes | None, version: Version | None = None) -> list[str]:
-        """What a read of this says, in violations."""
+    def read(self, value: bytes | None, version: Version | None = None, began_s: float = 0.0) -> list[str]:
+        """What a read of this, begun so many seconds ago, says in violations."""
         record = value and Record(self.key, value, RecordKind.PLAIN, version or self.first.version, 1 << 60, 2)
-        self.records.judge(self.key, self.world.clock.now_us, record or None, True)
+        self.records.judge(self.key, self.world.clock.now_us - microseconds(began_s), record or None, True)
         return self.records.violations
 
     def test_right(self) -> None:
@@ -182,6 +183,16 @@ class RecordsTests(SynchronousTestCase):
         self.assertEqual(self.read(self.first.value), [])
         self.world.run(70)
         self.assertIn("an older value", self.read(self.first.value)[0])
+
+    def test_old_version_that_alone_was_left(self) -> None:
+        """When all copies of a newer one were lost it is none, whatever is being put meanwhile."""
+        self.records.put_once(key=self.key)
+        self.world.run(75)
+        for host in self.world.live.values():
+            host.store.remove(self.key)
+        self.records.put_once(key=self.key)
+        self.world.run(5)
+        self.assertEqual(self.read(self.first.value, began_s=5), [])
 
     def test_read_everything(self) -> None:
         """At the end everything that was confirmed and lives is read."""
