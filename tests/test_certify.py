@@ -137,3 +137,16 @@ class CertifyTests(SynchronousTestCase):
         (self.folder / "authority.key").write_bytes(b"rubbish")
         self.assertIn("no private key", self.refused("node", "127.0.0.1"))
         self.assertFalse((self.folder / "127.0.0.1.key").exists())
+
+    def test_revoked_or_not(self) -> None:
+        """What cannot be revoked, since the authority's certificate is spoilt, is not listed as revoked."""
+        self.done("authority")
+        self.done("node", "127.0.0.1")
+        (self.folder / "authority.pem").write_bytes(b"rubbish")
+        self.assertIn("nothing is revoked", self.refused("revoke", "127.0.0.1"))
+        self.assertIn("until", self.done("issued"))
+
+    def test_no_folder(self) -> None:
+        """A folder that cannot be made is named in one line."""
+        self.folder = Path("/proc/authority")
+        self.assertIn("/proc/authority: cannot be made", self.refused("authority"))

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
 from chordtwist.app.cli.talking import Door
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.client import DhtClient, NodeGone
@@ -316,6 +316,15 @@ class ReachingTests(CommandTestCase):
         result = self.command(get.command, "greeting")
         self.assertEqual(result.exit_code, 3)
         self.assertEqual(result.stderr, "Error: the node at 127.0.0.1:7401 did not answer within 30 s\n")
+
+    def test_somebody_else(self) -> None:
+        """A server that speaks otherwise is no node, in one line."""
+        self.patch(
+            self.door, "run", lambda api, conversation: fail(Malformed("the node sent rubbish")).result.raiseException()
+        )
+        result = self.command(get.command, "greeting")
+        self.assertEqual(result.exit_code, 3)
+        self.assertIn("127.0.0.1:7401 is no API of a chordtwist node: the node sent rubbish", result.stderr)
 
     def test_address(self) -> None:
         """The address comes from --api, else from the environment, else it is the course's habitual one."""

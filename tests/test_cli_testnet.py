@@ -42,5 +42,12 @@ class TestnetTests(SynchronousTestCase):
 
     def test_bad_usage(self) -> None:
         """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""
-        for arguments in (["0"], ["3000"], ["2", "--first", "10.0.0.1"], ["2", "--first", "here"]):
+        for arguments in (
+            ["0"],
+            ["3000"],
+            ["2", "--first", "10.0.0.1"],
+            ["2", "--first", "here"],
+            ["2", "--join", "127.0.0.9:6401"],
+            ["3", "--first", "127.255.255.254"],
+        ):
             self.assertEqual(2, CliRunner().invoke(main, ["testnet", *arguments]).exit_code)

@@ -204,17 +204,6 @@ class HeapClockTests(SynchronousTestCase):
         """Seconds become the nearest whole microsecond."""
         self.assertEqual([microseconds(s) for s in (0, 0.1, 1e-6, 4e-7, 3600)], [0, 100_000, 1, 0, 3_600_000_000])
 
-    def test_run_next(self) -> None:
-        """The clock can be single-stepped, until nothing is left."""
-        heap = HeapClock()
-        ran: list[str] = []
-        heap.at(5, ran.append, "b")
-        heap.at(3, ran.append, "a")
-        self.assertTrue(heap.run_next())
-        self.assertEqual((ran, heap.now_us), (["a"], 3))
-        self.assertTrue(heap.run_next())
-        self.assertFalse(heap.run_next())
-
     def test_errors_come_out(self) -> None:
         """What an act raises comes out of the run, with the clock at its moment; the run can go on."""
         heap = HeapClock()

@@ -67,15 +67,6 @@ class HeapClock:
                 break
         self.now_us = until_us
 
-    def run_next(self) -> bool:
-        """Run the one event that is due next, whenever that is; False when nothing is left."""
-        while not self._heap:
-            if not self._next_span():
-                return False
-        self.now_us, self._running, act, subject = heappop(self._heap)
-        act(subject)
-        return True
-
     def _keep(self, entry: _Entry) -> None:
         due_us = entry[0]
         if due_us < self._heap_ends_us:

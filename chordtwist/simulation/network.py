@@ -183,10 +183,6 @@ class SimulatedNetwork:
         """The link of a process about to start at `peer`, whose key is `public`; it hears nothing before `listen`."""
         return SimulatedLink(self, peer, public, self._indexes.setdefault(peer.packed, len(self._indexes)))
 
-    def listening(self, peer: Peer) -> SimulatedLink | None:
-        """The process that listens at an address, if any."""
-        return self._listening.get(peer.packed)
-
     def traffic_bytes(self) -> int:
         """All plaintext bytes written up to now."""
         return sum(self.bytes_by_kind)

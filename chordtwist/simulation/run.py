@@ -107,7 +107,6 @@ class Run:
         self.samples: list[Sample] = []
         self.converged_s: float | None = None
         """After how many seconds of peace, or of its beginning, the ring was ideal for the first time."""
-        self.members_lowest = 0
         self.due = self.readable = self.gone = 0
         """Records that should be there at the end, that were read, and of which no copy is left."""
         self.node_seconds = 0.0

@@ -52,27 +52,19 @@ def scenario(function: Scenario) -> Scenario:
 @scenario
 def steady(run: Run) -> None:
     """A ring at work for the given minutes; with --session-median its nodes come and go all the while."""
+    _churn(run, run.options.session_median_s)
+
+
+def _churn(run: Run, median_s: float | None) -> None:
     run.grow()
-    churn = None
-    if run.options.session_median_s is not None:
-        churn = Churn(run.world, run.options.session_median_s)
+    churn = None if median_s is None else Churn(run.world, median_s)
+    if churn is not None:
         churn.begin()
     run.load()
     run.minutes()
     if churn is not None:
         churn.stop()
         run.notes["sessions_ended"] = churn.ended
-    run.finish()
-
-
-def _churn(run: Run, median_s: float) -> None:
-    run.grow()
-    churn = Churn(run.world, median_s)
-    churn.begin()
-    run.load()
-    run.minutes()
-    churn.stop()
-    run.notes["sessions_ended"] = churn.ended
     run.finish()
 
 

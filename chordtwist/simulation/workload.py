@@ -22,10 +22,9 @@ class Churn:
     with nothing but their key and epoch; for the others a new node starts at a new address at once.
     """
 
-    def __init__(self, world: World, session_median_s: float, ways: tuple[str, ...] = WAYS) -> None:
+    def __init__(self, world: World, session_median_s: float) -> None:
         self.world = world
         self.median_us = microseconds(session_median_s)
-        self.ways = ways
         self.ended = 0
         self.running = False
 
@@ -51,7 +50,7 @@ class Churn:
         if not self.running or peer not in world.live or world.live[peer].link is not link:
             return
         self.ended += 1
-        way = pick(world.rng, self.ways)
+        way = pick(world.rng, WAYS)
         if way == "leave":
             world.leave(peer)
         elif way == "crash":

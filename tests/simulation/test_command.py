@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from xml.dom.minidom import parseString
 
+from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import Commands, main
@@ -75,6 +76,16 @@ class CommandTests(SynchronousTestCase):
         path = Path(self.mktemp())
         self.assertEqual(self.simulate("--plot", str(path), *SMALL).returncode, 0)
         self.assertIn("<svg", path.read_text())
+
+    def test_bad_numbers(self) -> None:
+        """What is no time is refused before anything runs."""
+        for words in (
+            ("--minutes", "nan"),
+            ("--minutes", "-1"),
+            ("--session-median", "-5"),
+            ("--stabilize-interval", "0"),
+        ):
+            self.assertEqual(CliRunner().invoke(command, words).exit_code, 2, words)
 
     def test_unknown_scenario(self) -> None:
         """An unknown scenario is bad usage."""
