@@ -319,9 +319,11 @@ class ReachingTests(CommandTestCase):
 
     def test_somebody_else(self) -> None:
         """A server that speaks otherwise is no node, in one line."""
-        self.patch(
-            self.door, "run", lambda api, conversation: fail(Malformed("the node sent rubbish")).result.raiseException()
-        )
+
+        def talk(api: str, conversation: object) -> None:
+            raise Malformed("the node sent rubbish")
+
+        self.patch(self.door, "run", talk)
         result = self.command(get.command, "greeting")
         self.assertEqual(result.exit_code, 3)
         self.assertIn("127.0.0.1:7401 is no API of a chordtwist node: the node sent rubbish", result.stderr)
