@@ -184,7 +184,7 @@ class DhtSection:
         1.0,
         values.seconds(0.05),
         "Seconds between two looks at the neighbours while the ring changes; in a quiet ring five times as many."
-        " Default 1: a process that ends is noticed at once, a machine that falls silent within about 10 s, for some"
+        " Default 1: a process that ends is noticed at once, a machine that falls silent within 15 s, for some"
         " hundred bytes per second.",
     )
 
