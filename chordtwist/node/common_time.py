@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from statistics import median_high, median_low
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from chordtwist.core.errors import Unreachable
@@ -72,7 +72,7 @@ class CommonTime:
             # When ours was set, or both our clocks have stood still, theirs may have been set as well.
             self._ask_again_ms = steady_ms + ASKED_EVERY_MS
             for peer in neighbours[:ASKED]:
-                self._ask(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
+                self._ask(peer).addErrback(lambda failure: failure.trap(Unreachable, CancelledError) and None)
         self._ours = ours
         told = [self._ahead_ms(peer) for peer in neighbours]
         ahead = [ours, *(theirs for theirs in told if theirs is not None)]
