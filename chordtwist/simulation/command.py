@@ -18,7 +18,7 @@ from chordtwist.simulation import report
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
 
-COLLECT_AFTER = 200_000
+COLLECT_AFTER = 1_000_000
 """Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
 
 
