@@ -78,7 +78,7 @@ class HeapClock:
         else:
             span.append(entry)
 
-    def _next_span(self, until_us: int | None = None) -> bool:
+    def _next_span(self, until_us: int) -> bool:
         """Turn to the next span in which something is due, if it begins by `until_us`."""
         later = self._later
         number = self._heap_ends_us >> SPAN_BITS
@@ -86,7 +86,7 @@ class HeapClock:
             if not later:
                 return False
             number = min(later)
-        if until_us is not None and number << SPAN_BITS > until_us:
+        if number << SPAN_BITS > until_us:
             return False
         self._heap[:] = later.pop(number)
         heapify(self._heap)

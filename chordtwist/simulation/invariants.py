@@ -6,8 +6,8 @@ ordered ring that every member reaches. Newcomers that nobody has linked yet are
 
 The proof assumes that no burst of failures takes every live entry of a list, and that no live member is judged dead;
 `core.small_ring`, that a ring does not shrink out of its large size before whoever joined that is known.
-The simulation can break both on purpose. `RingCheck` counts that apart, and from then on until the ring is ideal again
-also what follows from it: a violation always means a wrong rule.
+The simulation can break all of these on purpose. `RingCheck` counts that apart, and from then on until the ring is
+ideal again also what follows from it: a violation always means a wrong rule.
 
 Costs microseconds per change: it keeps count of every pair of neighbours that any list names, and of whom each skips.
 """

@@ -213,13 +213,10 @@ class Records:
         if self.world.check.suspended:  # one side of a partition cannot know what the other confirmed
             return None
         long_before_us = began_us - microseconds(ROUND_S)
-        # When all copies of a newer value were lost, what is being put meanwhile does not say that it was there.
-        known = [put.version for put in self._puts[key].values() if put.confirmed_us < began_us]
-        kept = [version for version in known if version in self._versions_kept(key)]
         for other in self._puts[key].values():
             # Newer is what has the newer version; and whatever the clocks said, what began when this was confirmed.
             is_newer = version < other.version or put.confirmed_us < other.began_us
-            if is_newer and other.confirmed_us < long_before_us and any(at >= other.version for at in kept):
+            if is_newer and other.confirmed_us < long_before_us and self._was_there(key, other, began_us):
                 return other
         return None
 
@@ -231,9 +228,14 @@ class Records:
             if isinstance(kept := host.store.get(key), kind) and kept is not None and kept.version >= put.version
         ]
 
-    def _versions_kept(self, key: bytes) -> set[Version]:
-        found = (host.store.get(key) for host in self.world.live.values())
-        return {kept.version for kept in found if kept is not None}
+    def _was_there(self, key: bytes, put: Put, began_us: int) -> bool:
+        """Whether somebody keeps the version of `put`, or a newer one that was confirmed before the read began: when
+        all copies were lost, what is being put meanwhile does not say that it was there.
+        """
+        newer = [other.version for other in self._puts[key].values() if other.confirmed_us < began_us]
+        versions = {version for version in newer if version >= put.version}
+        kept = (host.store.get(key) for host in self.world.live.values())
+        return any(one is not None and one.version in versions for one in kept)
 
     def _violate(self, what: str) -> None:
         self.violated += 1
