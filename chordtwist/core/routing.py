@@ -64,13 +64,16 @@ class Routing:
             return self.whole and not self._live()
         return position in Arc(self.predecessor.id, self.me.id)
 
-    def everybody(self) -> list[Peer]:
-        """All peers this node knows by its routing state, each once, nearest successor first."""
+    def neighbours(self) -> list[Peer]:
+        """The successors, nearest first, and the predecessor, each once."""
         known = dict.fromkeys(self.successors)
         if self.predecessor is not None:
             known[self.predecessor] = None
-        known.update(dict.fromkeys(self.fingers.values()))
         return list(known)
+
+    def everybody(self) -> list[Peer]:
+        """All peers this node knows by its routing state, each once, nearest successor first."""
+        return list(dict.fromkeys((*self.neighbours(), *self.fingers.values())))
 
     def is_near(self, peer: Peer) -> bool:
         """Whether a peer stands no farther from us, either way, than our last successor: those who have records for us
@@ -123,15 +126,15 @@ class Routing:
         @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
             member now. None: what the head names.
         """
-        twice = 2 * self.entries_max
-        everybody, _ = copied(self.me, table.extended, twice)
+        everybody: Successors = ()
         entries, whole = copied(self.me, table.extended, self.entries_max)
         if whole and members is not None:
             everybody = in_order(self.me, (table.peer, *members))
             entries, whole = fitted(everybody, True, self.entries_max)
         if not whole and self._knew_everybody:
             # What ends wholeness cuts nothing, as in `take_in`: all of the first r may be dead. The next copy does.
-            entries = everybody[:twice]
+            twice = 2 * self.entries_max
+            entries = (everybody or copied(self.me, table.extended, twice)[0])[:twice]
         self.removed.clear()
         # Whoever a member shows is a member: that a newcomer went live may not have been heard here.
         for peer in [peer for peer in self._newcomers if peer in table.successors or peer not in entries]:

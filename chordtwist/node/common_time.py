@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from statistics import median_high, median_low
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -37,7 +37,7 @@ class CommonTime:
 
     def __init__(
         self,
-        neighbours: Callable[[], Iterable[Peer]],
+        neighbours: Callable[[], list[Peer]],
         ahead_ms: Callable[[Peer], int | None],
         ask: Callable[[Peer], Deferred[Table]],
         steady_s: Callable[[], float],
@@ -67,12 +67,12 @@ class CommonTime:
 
     def _compare(self, steady_ms: int) -> None:
         ours = self._wall_ms() - steady_ms
-        neighbours = list(self._neighbours())
+        neighbours = self._neighbours()
         if steady_ms >= self._ask_again_ms or abs(ours - self._ours) > TRUSTED_MS:
             # When ours was set, or both our clocks have stood still, theirs may have been set as well.
             self._ask_again_ms = steady_ms + ASKED_EVERY_MS
             for peer in neighbours[:ASKED]:
-                self._ask(peer).addErrback(lambda failure: failure.trap(Unreachable, CancelledError) and None)
+                self._ask(peer).addErrback(lambda failure: failure.trap(Unreachable, CancelledError))
         self._ours = ours
         told = [self._ahead_ms(peer) for peer in neighbours]
         ahead = [ours, *(theirs for theirs in told if theirs is not None)]

@@ -113,7 +113,7 @@ class Holdings:
             if left is None:
                 self.remove(kept.key)
             else:
-                self._put(left, None).addErrback(lambda failure: failure.trap(StoreFull) and None)
+                self._put(left, None).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
 
     # Summaries

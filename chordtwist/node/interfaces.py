@@ -72,7 +72,7 @@ class IRing(Interface):
         """Search the ring afresh for who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
 
     def common_time_ms() -> int:
-        """The wall time that most of the neighbours have, to some seconds."""
+        """Our wall time, or that of most neighbours where ours is wrong by more than half a minute."""
 
 
 class IRecordStore(Interface):

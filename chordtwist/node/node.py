@@ -161,7 +161,7 @@ class Node:
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
         self.tables = Tables(identity, self.ask, link.key_of, verify, clock.seconds)
         self._time = CommonTime(
-            self._neighbours, self.tables.clock_ahead_ms, self.tables.fetch_anew, clock.seconds, wall_ms
+            self.routing.neighbours, self.tables.clock_ahead_ms, self.tables.fetch_anew, clock.seconds, wall_ms
         )
         self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
         self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
@@ -259,10 +259,6 @@ class Node:
         """This run of the node on the ring."""
         return self.statements.epoch
 
-    def _neighbours(self) -> list[Peer]:
-        before = self.predecessor
-        return list(dict.fromkeys((*self.successors, *(() if before is None else (before,)))))
-
     def common_time_ms(self) -> int:
         return self._time.now_ms()
 
@@ -307,7 +303,7 @@ class Node:
                 await self.records.hand_over().addTimeout(HAND_OVER_WITHIN_S, self._clock)
             except TimeoutError:
                 self._log.warn("left before every record was handed over")
-            neighbours = self._neighbours()
+            neighbours = self.routing.neighbours()
             self._set_standing(Standing.LEAVING)
             await self._tell(neighbours, self.statements.leave(Standing.LEAVING))
         else:

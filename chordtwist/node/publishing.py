@@ -62,9 +62,8 @@ PUBLICATIONS_MAX = 100_000
 
 
 OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
-
-
 EXPIRED = "it expired before enough replicas answered"
+STOPPED = "this node stops"
 
 
 class Publication:
@@ -191,7 +190,7 @@ class Publisher:
         self._due.clear()
         publications, self._publications = list(self._publications.values()), {}
         for publication in publications:
-            self._fail(publication, errors.Unreachable(None, "this node stops"))
+            self._fail(publication, errors.Unreachable(None, STOPPED))
 
     def __len__(self) -> int:
         return len(self._publications)
@@ -270,8 +269,9 @@ class Publisher:
 
     def _go_on(self, publication: Publication, writing: Writing, sends: list[tuple[Peer, int]]) -> None:
         if self._stopped:
-            self._fail(publication, errors.Unreachable(None, "this node stops"))
-        if self._stopped or publication.writing is not writing:
+            self._fail(publication, errors.Unreachable(None, STOPPED))
+            return
+        if publication.writing is not writing:
             return
         for peer, rank in sends:
             self._store(publication, writing, peer, rank)

@@ -131,13 +131,14 @@ class RecordFile:
             return
         self._env.set_mapsize(self._map_bytes + HEADROOM_BYTES)
         try:
-            rows = [(b"", b"")]
-            while rows:
+            while True:
                 with self._env.begin(write=True, db=self._records) as txn:
                     rows = list(islice(txn.cursor(by_key), MOVED_AT_ONCE))
                     for number, (key, raw) in enumerate(rows, _last_number(txn) + 1):
                         txn.put(_packed(number), key + raw, append=True)
                         txn.delete(key, db=by_key)
+                if not rows:
+                    break
         except lmdb.MapFullError:
             raise StateUnusable(f"{self.path}: the disk is too full to bring it to format {FORMAT}") from None
         except lmdb.Error as error:
