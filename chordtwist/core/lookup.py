@@ -50,13 +50,16 @@ class Lookup:
         """@param excluded: a peer that must not be met on the way: ourselves, while we look for our own place."""
         self.position = position
         self.questions = 0
-        self._depth: dict[Peer, int] = {} if excluded is None else {excluded: 0}
+        self._depth: dict[bytes, int] = {} if excluded is None else {excluded.packed: 0}
+        """How many questions away everybody is who was heard of, by packed address: one search hears some two hundred
+        names, and bytes are found twice as fast as peers."""
         self._asked: dict[Peer, None] = {}
         self._gone: dict[Peer, None] = {}
         self._again: dict[Peer, None] = {}
         self._silent = 0
         self._tables: dict[Peer, Table] = {}
-        self._listed: set[Peer] = set()
+        self._listed: set[bytes] = set()
+        """Who stands in the successor list of a table that was shown, by packed address."""
         self._around: list[tuple[int, bytes, Peer]] = []
         """Everybody heard of and not gone, with the way from the position to him, in that order: the nearest at or
         behind it comes first, the nearest before it last."""
@@ -67,9 +70,10 @@ class Lookup:
         # and are merged faster than each of them finds its place.
         known, position, around = self._depth, self.position, self._around
         for peer in peers:
-            if peer not in known:
-                known[peer] = depth
-                around.append(((peer.id - position) % RING_SIZE, peer.packed, peer))
+            packed = peer.packed
+            if packed not in known:
+                known[packed] = depth
+                around.append(((peer.id - position) % RING_SIZE, packed, peer))
         around.sort()
 
     def know(self, table: Table) -> None:
@@ -80,7 +84,7 @@ class Lookup:
 
     def answered(self, table: Table) -> None:
         """A peer that was asked has shown its table."""
-        self._take(table, self._depth[table.peer] + 1)
+        self._take(table, self._depth[table.peer.packed] + 1)
 
     def unreachable(self, peer: Peer) -> None:
         """A peer that was asked gave no table, or is no member."""
@@ -127,19 +131,19 @@ class Lookup:
         """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice, but an owner that others
         name and that was silent.
         """
-        if self.done:
-            return None
         chosen = self.owner
-        table = self._tables.get(chosen) if chosen is not None else None
+        if chosen is None or self.done:
+            return None
+        table = self._tables.get(chosen)
         if table is not None and self.predecessor is not None:
             assert table.predecessor is not None, "else it were done"
             chosen = table.predecessor
             self._again[chosen] = None
             del self._gone[chosen]
             self._asked.pop(chosen, None)
-            self.hear((chosen,), self._depth.pop(chosen))
+            self.hear((chosen,), self._depth.pop(chosen.packed))
         # A successor list that spans the position names its owner, or a peer that knows it: its predecessor is.
-        if chosen in self._asked or not (chosen in self._listed or self.predecessor is not None):
+        if chosen in self._asked or not (chosen.packed in self._listed or self.predecessor is not None):
             chosen = self._next_before()
         if chosen is not None:
             self._asked[chosen] = None
@@ -155,7 +159,7 @@ class Lookup:
             if not gap or peer in self._tables:
                 # What stands farther away knows nothing nearer than this one has named.
                 break
-            if peer not in self._asked and self._depth[peer] < HOPS_MAX:
+            if peer not in self._asked and self._depth[peer.packed] < HOPS_MAX:
                 return peer
         return None
 
@@ -165,9 +169,9 @@ class Lookup:
         if owner is None or owner not in self._tables:
             return None
         replicas = (owner, *self._tables[owner].successors)[:entries_max]
-        return Route(self.position, replicas, self._depth[owner], self.questions, self._silent)
+        return Route(self.position, replicas, self._depth[owner.packed], self.questions, self._silent)
 
     def _take(self, table: Table, depth: int) -> None:
         self._tables[table.peer] = table
-        self._listed.update(table.successors)
+        self._listed.update([peer.packed for peer in table.successors])
         self.hear(table.everybody(), depth)

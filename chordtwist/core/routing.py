@@ -243,11 +243,11 @@ class Routing:
 
     # Fingers (Chord paper, section 4.3)
 
-    def fingers_wanted(self) -> list[int]:
+    def fingers_wanted(self) -> range:
         """The fingers that begin behind the last successor, nearest first; the list itself covers the others."""
         if self.whole or not self.successors:
-            return []
-        return list(range(distance(self.me.id, self.successors[-1].id).bit_length(), ID_BITS))
+            return range(0)
+        return range(distance(self.me.id, self.successors[-1].id).bit_length(), ID_BITS)
 
     def finger_is_right(self, k: int, table: Table) -> bool:
         """Whether the peer that shows `table` is the successor of where finger `k` begins."""
@@ -274,7 +274,7 @@ class Routing:
 
     def trim_fingers(self) -> None:
         """Let go of fingers that the successor list covers by now."""
-        wanted = set(self.fingers_wanted())
+        wanted = self.fingers_wanted()
         for k in [k for k in self.fingers if k not in wanted]:
             self.set_finger(k, None)
 

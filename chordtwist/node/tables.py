@@ -38,13 +38,12 @@ class NoMember(Unreachable):
 
 
 class Known(NamedTuple):
-    """A table at hand: what it says, the very bytes that were verified, and the question that tells which we hold.
+    """A table at hand, verified, and the question that tells which we hold.
 
     `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more.
     """
 
     table: Table
-    body: bytes
     question: GetTable
     ahead_ms: int
     taken_s: float
@@ -53,7 +52,7 @@ class Known(NamedTuple):
 class Tables:
     """Fetches tables through `ask`, and keeps those that were verified.
 
-    A signature is verified once: an answer with the same bytes costs a comparison. A peer's statements are ordered by
+    A signature is verified once: an answer that says the same costs a comparison. A peer's statements are ordered by
     (epoch, seq); one that is older than what we know never replaces it.
     """
 
@@ -134,7 +133,7 @@ class Tables:
                 raise Unreachable(peer, "it says we hold its table; we do not")
             return known.table
         try:
-            table, body = self._read(answer, peer, known)
+            table = self._read(answer, peer, known)
         except (Malformed, Untruthful) as error:
             raise Unreachable(peer, str(error)) from error
         newest = self._known.get(peer)
@@ -149,25 +148,25 @@ class Tables:
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000)
         self._known.pop(peer, None)
-        self._known[peer] = Known(table, body, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
+        self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
         if len(self._known) > TABLES_MAX:
             del self._known[next(iter(self._known))]
         return table
 
-    def _read(self, answer: Answer, peer: Peer, known: Known | None) -> tuple[Table, bytes]:
+    def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
         if isinstance(answer, NotMember):
             stamp, standing = self._standing(peer, answer)
             self._verified(peer, answer.signature, answer.body)
             raise NoMember(peer, standing, stamp.epoch)
         if not isinstance(answer, TableIs):
             raise Unreachable(peer, f"it answered GetTable with {type(answer).__name__}")
-        if known is not None and known.body == answer.body:
-            return known.table, known.body
         table = unpack_table(self._identity, answer.body)
+        if known is not None and table == known.table:
+            return known.table
         if table.peer != peer:
             raise Untruthful(f"{peer} shows the table of {table.peer}")
         self._verified(peer, answer.signature, answer.body)
-        return table, answer.body
+        return table
 
     def _standing(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Standing]:
         stamp, standing = unpack_standing(self._identity, said.body)
