@@ -206,24 +206,24 @@ def pack_record(salt: bytes, seq: int, digest: bytes) -> bytes:
     return b"".join((_MAGIC, bytes((Layout.RECORD,)), _sized(salt), seq.to_bytes(8, "big"), digest))
 
 
+@lru_cache(64)
+def _preamble(identity: Identity, layout: Layout) -> bytes:
+    """What every statement of this kind in this network begins with."""
+    return _MAGIC + bytes((layout,)) + _sized(identity.network.encode())
+
+
 def _opening(identity: Identity, layout: Layout, stamp: Stamp) -> bytes:
-    return b"".join(
-        (
-            _MAGIC,
-            bytes((layout,)),
-            _sized(identity.network.encode()),
-            _sized(stamp.peer.packed),
-            _STAMP.pack(stamp.epoch, stamp.seq, stamp.time_ms),
-        )
-    )
+    said = _STAMP.pack(stamp.epoch, stamp.seq, stamp.time_ms)
+    return b"".join((_preamble(identity, layout), _sized(stamp.peer.packed), said))
 
 
 def _open(identity: Identity, layout: Layout, body: bytes) -> tuple[_Reader, Stamp]:
-    reader = _Reader(body)
-    if reader.take(len(_MAGIC)) != _MAGIC or reader.u8() != layout:
-        raise Malformed(f"signed bytes that are no {layout.name.lower()}")
-    if reader.sized() != identity.network.encode():
+    preamble = _preamble(identity, layout)
+    if not body.startswith(preamble):
+        if not body.startswith(_MAGIC + bytes((layout,))):
+            raise Malformed(f"signed bytes that are no {layout.name.lower()}")
         raise Malformed(f"a signed {layout.name.lower()} of another network")
+    reader = _Reader(body, len(preamble))
     peer = reader.peer(identity)
     return reader, Stamp(peer, *_STAMP.unpack(reader.take(_STAMP.size)))
 
@@ -237,9 +237,9 @@ class _Reader:
 
     __slots__ = ("_at", "_body")
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, at: int = 0) -> None:
         self._body = body
-        self._at = 0
+        self._at = at
 
     def take(self, length: int) -> bytes:
         end = self._at + length

@@ -48,7 +48,8 @@ class _Search:
             else:
                 self._impatience.reset(PATIENCE_S)
             self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
-        if not self.ended.called and (lookup.done or not self._pending):
+        # Whoever is waited for now was worth asking: the search is not done.
+        if not self._is_patient and not self.ended.called and (lookup.done or not self._pending):
             if self._impatience is not None and self._impatience.active():
                 self._impatience.cancel()
             self.ended.callback(lookup)
