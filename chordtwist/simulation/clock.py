@@ -7,6 +7,7 @@ they were asked for, and costs about a microsecond per call. Integers, because a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import chain
@@ -38,7 +39,7 @@ class HeapClock:
         self.now_us = 0
         self._heap: list[_Entry] = []
         self._heap_ends_us = 0
-        self._later: dict[int, list[_Entry]] = {}
+        self._later: defaultdict[int, list[_Entry]] = defaultdict(list)
         self._inserted = 0
         self._running = 0
         self._dropped = 0
@@ -50,7 +51,7 @@ class HeapClock:
         if due_us < self._heap_ends_us:
             heappush(self._heap, (due_us, inserted, act, subject))
         else:
-            self._keep((due_us, inserted, act, subject))
+            self._later[due_us >> SPAN_BITS].append((due_us, inserted, act, subject))
         return inserted
 
     def run_until(self, until_us: int) -> None:
@@ -66,17 +67,6 @@ class HeapClock:
             if heap or not self._next_span(until_us):
                 break
         self.now_us = until_us
-
-    def _keep(self, entry: _Entry) -> None:
-        due_us = entry[0]
-        if due_us < self._heap_ends_us:
-            heappush(self._heap, entry)
-            return
-        span = self._later.get(due_us >> SPAN_BITS)
-        if span is None:
-            self._later[due_us >> SPAN_BITS] = [entry]
-        else:
-            span.append(entry)
 
     def _next_span(self, until_us: int) -> bool:
         """Turn to the next span in which something is due, if it begins by `until_us`."""
@@ -107,16 +97,23 @@ class HeapClock:
             return  # a later entry took this one's place
         if call.state:
             self._dropped -= 1
-            return
-        if call.asked != call.inserted:
+        elif call.asked != call.inserted:
             call.inserted = call.asked
-            self._keep((call.due_us, call.asked, self.fire, call))
-            return
-        call.host.run(call)
+            self._keep(call)
+        else:
+            call.host.run(call)
 
     def insert(self, call: _Call) -> None:
-        self._inserted = call.asked = call.inserted = inserted = self._inserted + 1
-        self._keep((call.due_us, inserted, self.fire, call))
+        """Have it called when it is due, behind what was asked for before."""
+        self._inserted = call.asked = call.inserted = self._inserted + 1
+        self._keep(call)
+
+    def _keep(self, call: _Call) -> None:
+        due_us = call.due_us
+        if due_us < self._heap_ends_us:
+            heappush(self._heap, (due_us, call.inserted, self.fire, call))
+        else:
+            self._later[due_us >> SPAN_BITS].append((due_us, call.inserted, self.fire, call))
 
     def put_off(self, call: _Call, due_us: int) -> None:
         """The call is due at `due_us` now; among ties it stands where it would if it were asked for now."""
