@@ -428,6 +428,27 @@ class SmallRingTests(JoiningTestCase):
         self.assertTrue(self.asked(10, Leave))
 
 
+class LargestSmallRingTests(JoiningTestCase):
+    """Joining a ring of five, whose whole lists have room for nobody more."""
+
+    ring = whole_ring(10, 20, 50, 70, 80)
+
+    def test_ends_wholeness(self) -> None:
+        """Having it in hand made its predecessor's list an ordinary one: it joins, with an ordinary list."""
+        self.answer(20, GetTable, signed(self.ring[20]), signed(table(20, (50, 70), 10, seq=2)))
+        self.assertEqual(self.joined(80), peer(50))
+        self.assertEqual(self.routing.predecessor, peer(20))
+        self.assertEqual((self.routing.successors, self.routing.whole), (peers(50, 70), False))
+
+    def test_another_came_meanwhile(self) -> None:
+        """But not behind a predecessor that names a member which it has not told."""
+        self.answer(20, GetTable, signed(self.ring[20]), signed(table(20, (45, 50), 10, seq=2)))
+        joining = self.join(80)
+        self.scene.advance(0.4)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
+
+
 class RingOfOneTests(JoiningTestCase):
     """Joining a ring of one."""
 

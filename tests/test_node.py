@@ -297,6 +297,20 @@ class GrowthTests(RingTestCase):
                 self.assert_one_ring(size + 2)
                 self.assert_safe()
 
+    def test_two_become_a_large_ring(self) -> None:
+        """So they do where the ring is one too large for whole lists as soon as it has the first of them in hand. (While
+        the second waited for a list that was whole, it tried on for up to two minutes.)
+        """
+        for seed in (608, 708, 908, 1208):
+            with self.subTest(seed=seed):
+                self.world = self.new_world(seed)
+                self.ring(2 * SUCCESSORS)
+                self.world.start()
+                self.world.start()
+                self.until(self.is_ideal, 15)
+                self.assert_one_ring(2 * SUCCESSORS + 2)
+                self.assert_safe()
+
     def test_restart_within_a_second(self) -> None:
         """A node that is killed and started again on its address within one second is a member again within 5 s."""
         for size in (2, 5, 20):
@@ -549,6 +563,7 @@ class UpkeepTests(RingTestCase):
         """
         peers = self.ring(20)
         node = self.node(peers[0])
+        node._stabilizing.stop()
         node.routing.join(peers[-1], peers[15:19], whole=False)
         round = Deferred.fromCoroutine(node.stabilize())
         self.until(lambda: bool(round.called), within_s=10)

@@ -143,7 +143,11 @@ class Joining:
                 followers = in_order(me, members)
                 predecessor = followers[-1]
                 again = await self._fetch(predecessor)
-                if not again.whole or not {*again.successors, predecessor} - {me} <= set(members):
+                # With one more than a whole list holds, having us in hand ends wholeness.
+                may_be_whole = len(members) <= 2 * self._routing.entries_max
+                if may_be_whole and not again.whole:
+                    raise StartOver
+                if not {*again.successors, predecessor} - {me} <= set(members):
                     raise StartOver
                 self._routing.join(predecessor, followers, whole=True)
                 Deferred.fromCoroutine(self._say_live(members))
