@@ -193,9 +193,54 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual((places(route.replicas), route.questions, route.silent), ([40, 50, 60], 4, 1))
 
     def test_owner_silent_twice(self) -> None:
-        """When it is silent again, the member behind it is the owner."""
+        """When it is silent again, the member behind it is asked once more, and then believed to be the owner."""
         self.lookup.hear(peers(30))
-        self.assertEqual(drive(self.lookup, self.tables, silent=[40]), [30, 40, 50, 40])
+        self.assertEqual(drive(self.lookup, self.tables, silent=[40]), [30, 40, 50, 40, 50])
+        self.assertEqual(self.replicas()[0], 50)
+
+    def test_newcomer_met_meanwhile(self) -> None:
+        """In the time that two questions to a dead owner take, the member behind it may have met a newcomer."""
+        self.lookup.hear(peers(30))
+        for place in (30, 40, 50, 40):
+            self.assertEqual(self.lookup.next_peer(), peer(place))
+            if place == 40:
+                self.lookup.unreachable(peer(40))
+            else:
+                self.lookup.answered(self.tables[place])
+        self.assertEqual(self.lookup.next_peer(), peer(50))
+        self.lookup.answered(table(50, (60, 10), 45))
+        self.assertEqual(self.lookup.next_peer(), peer(45))
+        self.lookup.answered(table(45, (50, 60), 30))
+        self.assertTrue(self.lookup.done)
+        self.assertEqual(self.replicas(), [45, 50, 60])
+
+    def test_owner_silent_when_asked_once_more(self) -> None:
+        """Does it not answer then, it is passed over too."""
+        self.lookup.hear(peers(30))
+        asked: list[int] = []
+        while chosen := self.lookup.next_peer():
+            asked += places([chosen])
+            if chosen == peer(40) or (chosen == peer(50) and asked.count(50) == 2):
+                self.lookup.unreachable(chosen)
+            else:
+                self.lookup.answered(self.tables[asked[-1]])
+        self.assertEqual(asked, [30, 40, 50, 40, 50, 60, 60])
+        self.assertEqual(self.replicas()[0], 60)
+
+    def test_names_one_dead_after_the_other(self) -> None:
+        """Who names another silent predecessor each time it is asked is asked no third time."""
+        self.lookup.hear(peers(30))
+        asked: list[int] = []
+        dead = iter((40, 41, 42, 43))
+        while chosen := self.lookup.next_peer():
+            asked += places([chosen])
+            if chosen == peer(50):
+                self.lookup.answered(table(50, (60, 10), next(dead)))
+            elif chosen == peer(30):
+                self.lookup.answered(self.tables[30])
+            else:
+                self.lookup.unreachable(chosen)
+        self.assertEqual(asked.count(50), 2)
         self.assertEqual(self.replicas()[0], 50)
 
     def test_owner_and_next_silent(self) -> None:

@@ -56,6 +56,7 @@ class Lookup:
         self._asked: dict[Peer, None] = {}
         self._gone: dict[Peer, None] = {}
         self._again: dict[Peer, None] = {}
+        """Who was asked once more, and we ourselves: each is only once."""
         self._silent = 0
         self._tables: dict[Peer, Table] = {}
         self._listed: set[bytes] = set()
@@ -79,7 +80,7 @@ class Lookup:
     def know(self, table: Table) -> None:
         """A table that is at hand already and true now: its owner need not be asked."""
         self.hear((table.peer,))
-        self._asked[table.peer] = None
+        self._asked[table.peer] = self._again[table.peer] = None
         self._take(table, 0)
 
     def answered(self, table: Table) -> None:
@@ -124,24 +125,29 @@ class Lookup:
         if before is None or self.position in Arc(before.id, owner.id):
             return True
         # Its predecessor lies at or behind the position and did not answer. Perhaps it is dead, and the owner has not
-        # noticed yet: the nearest member before the position decides. Perhaps it was slow: it is asked once more.
-        return self.predecessor is not None and not self._may_be_slow(before)
+        # noticed yet: the nearest member before the position decides. Perhaps it was slow: it is asked once more. That
+        # takes a while, in which the owner may have met another: then it shows its table once more, and is believed.
+        return self.predecessor is not None and not self._may_be_slow(before) and owner in self._again
 
     def next_peer(self) -> Peer | None:
         """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice, but an owner that others
-        name and that was silent.
+        name and that was silent, and then whoever named it.
         """
         chosen = self.owner
         if chosen is None or self.done:
             return None
         table = self._tables.get(chosen)
         if table is not None and self.predecessor is not None:
-            assert table.predecessor is not None, "else it were done"
-            chosen = table.predecessor
+            before = table.predecessor
+            assert before is not None, "else it were done"
+            if self._may_be_slow(before):
+                chosen = before
+                del self._gone[before]
+                self.hear((before,), self._depth.pop(before.packed))
+            else:
+                del self._tables[chosen]
             self._again[chosen] = None
-            del self._gone[chosen]
             self._asked.pop(chosen, None)
-            self.hear((chosen,), self._depth.pop(chosen.packed))
         # A successor list that spans the position names its owner, or a peer that knows it: its predecessor is.
         if chosen in self._asked or not (chosen.packed in self._listed or self.predecessor is not None):
             chosen = self._next_before()
