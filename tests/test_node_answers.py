@@ -134,6 +134,8 @@ class AnswersTests(OneNodeTestCase):
 
     def test_table(self) -> None:
         """Anybody is shown its table, signed; whoever holds that already is told so."""
+        self.node._fixing.stop()
+        self.scene.advance(1)
         said = self.asked_by(10, GetTable(0, 0))
         assert isinstance(said, TableIs)
         self.assertTrue(verify_simulated(signer(self.scene.me).public, said.signature, said.body))
@@ -348,7 +350,7 @@ class StabilizeTests(OneNodeTestCase):
 
     def test_nonsensical_leave(self) -> None:
         """A Leave that states nothing ends the link."""
-        self.assert_breach(10, Leave(b"?", bytes(64)), "signed bytes end after 1 bytes, in the middle of a field")
+        self.assert_breach(10, Leave(b"?", bytes(64)), "signed bytes that are no standing")
 
     def test_leave_of_yesterday(self) -> None:
         """A Leave of an earlier epoch, played again by whoever kept it, is old: nobody is dropped."""
@@ -483,15 +485,28 @@ class RectifyTests(OneNodeTestCase):
 
     def test_closest_of_several(self) -> None:
         """Of several that notify while another is looked at, only the closest is looked at next."""
-        self.scene.show(table(45, (50, 60, 70), 40))
         self.node._fixing.stop()
         self.scene.reply(10, lambda question: Deferred())
-        for place in (10, 20, 45, 20):
+        for place in (10, 90, 20, 90):
             self.scene.links[place].ask(self.scene.me, Notify(1))
-        before = len(self.scene.asked(20))
+        before = {place: len(self.scene.asked(place)) for place in (20, 90)}
         self.scene.advance(3)
+        looked_at = {
+            place: GetTable in map(type, self.scene.asked(place)[asked_before:])
+            for place, asked_before in before.items()
+        }
+        self.assertEqual(looked_at, {20: True, 90: False})
+
+    def test_closer_does_not_wait(self) -> None:
+        """A closer one is adopted while another waits for the verdict on our predecessor."""
+        self.scene.show(table(45, (50, 60, 70), 40))
+        self.scene.links[40].power_off()
+        self.scene.links[20].ask(self.scene.me, Notify(1))
+        self.scene.advance(0.5)
+        self.notify(45, 0.5)
         self.assertEqual(self.node.predecessor, peer(45))
-        self.assertEqual([question for question in self.scene.asked(20)[before:] if isinstance(question, GetTable)], [])
+        self.scene.advance(6)
+        self.assertEqual(self.node.predecessor, peer(45))
 
     def test_of_another_ring(self) -> None:
         """A notifier that shows a ring of its own is none of ours."""

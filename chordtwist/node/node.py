@@ -144,8 +144,8 @@ class Node:
         self._next_epoch = next_epoch
         self._running = False
         self._entering = False
-        self._notifier: Peer | None = None
-        self._rectifying = False
+        self._notifiers: dict[bool, Peer | None] = {}
+        """While one that is closer than our predecessor is looked at, and while one that is not: who is next."""
         self._head_met: tuple[Peer, int] | None = None
         self._left: Peer | None = None
         """The predecessor, once it has said that it is no member any more."""
@@ -331,6 +331,9 @@ class Node:
         self._served = True
         self._set_standing(None)
         self.records.joined(old_owner)
+        if self.routing.head is not None:
+            # Not only after a round: until it knows us, our head answers for our arc.
+            self._tell((self.routing.head,), Notify(self.epoch))
         self._log.info(
             "member of the ring: {me} between {before} and {behind}",
             me=str(self.me),
@@ -642,25 +645,30 @@ class Node:
     # Rectify (Zave: on notify)
 
     def _rectify(self, notifier: Peer) -> None:
-        """Remember the closest of those that notify while one is being looked at."""
-        waiting = self._notifier
-        if waiting is None or between(waiting.id, notifier.id, self.me.id):
-            self._notifier = notifier
-        if not self._rectifying:
-            self._rectifying = True
-            Deferred.fromCoroutine(self._rectify_all()).addErrback(
+        """Of those that notify while one is being looked at remember the closest.
+
+        Who is closer than our predecessor does not wait for those that are not: their turn may take as long as a death.
+        """
+        is_closer = self.routing.wants_predecessor(notifier)
+        if is_closer not in self._notifiers:
+            Deferred.fromCoroutine(self._rectify_all(is_closer, notifier)).addErrback(
                 lambda failure: self._log.failure("rectify failed", failure)
             )
+            return
+        waiting = self._notifiers[is_closer]
+        if waiting is None or between(waiting.id, notifier.id, self.me.id):
+            self._notifiers[is_closer] = notifier
 
-    async def _rectify_all(self) -> None:
+    async def _rectify_all(self, is_closer: bool, notifier: Peer | None) -> None:
         try:
-            while (notifier := self._notifier) is not None:
-                self._notifier = None
-                await self._rectify_with(notifier)
+            while notifier is not None:
+                self._notifiers[is_closer] = None
+                await self._rectify_with(notifier, is_closer)
+                notifier = self._notifiers[is_closer]
         finally:
-            self._rectifying = False
+            del self._notifiers[is_closer]
 
-    async def _rectify_with(self, notifier: Peer) -> None:
+    async def _rectify_with(self, notifier: Peer, is_closer: bool) -> None:
         routing = self.routing
         try:
             table = await self.tables.fetch(notifier)
@@ -672,8 +680,8 @@ class Node:
         dead = False
         present = routing.predecessor
         if present is not None and not routing.wants_predecessor(notifier):
-            if notifier == present:
-                return
+            if notifier == present or is_closer:
+                return  # one that is closer still came before it
             dead = present == self._left or not await self.roll_call.is_member_still(present)
         if self.is_member and (not dead or present == routing.predecessor):
             if notifier == self._left:

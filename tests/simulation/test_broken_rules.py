@@ -17,13 +17,13 @@ from chordtwist.simulation.world import World
 from tests.simulation import broken_rules
 
 SEEDS_MAX = 200
-SEEDS_OVERWRITTEN = (1, 9, 3, 5, 6, 8, 10, 11, 12, 13)
-"""These runs are a hundred times as long; the first two show everything."""
+SEEDS_OVERWRITTEN = (39, 43, 1, 9, 3, 5, 6, 8, 10, 11)
+"""These runs are a hundred times as long; the first shows everything, the second too."""
 
 SHORT_SESSION_S = 100.0
 """Whoever took a put brings it to new owners again and again: only where nodes go often is repair missed."""
 
-SEEDS_OF_SHORT_SESSIONS = (2, 8, 1, 3, 4, 5, 6, 7)
+SEEDS_OF_SHORT_SESSIONS = (10, 17, 1, 2, 3, 4, 5, 6)
 
 
 class BrokenRulesTests(SynchronousTestCase):
