@@ -154,6 +154,14 @@ class LivenessTests(SynchronousTestCase):
         self.assertFalse(self.liveness.is_dead(self.peer, 703))
         self.assertTrue(self.liveness.is_dead(self.peer, 704))
 
+    def test_strangers_are_not_kept(self) -> None:
+        """Where somebody is heard of all the time, the many who were met once do not stay behind him."""
+        for now in range(5_000):
+            self.liveness.answered(self.peer, now)
+            self.liveness.answered(peer(1_000 + now), now)
+            self.liveness.unanswered(peer(2), now)
+        self.assertLess(len(self.liveness._heard), 1_300)
+
     def test_silence_is_bounded(self) -> None:
         """So it is with strangers that never answer: the first to fall silent is forgotten first."""
         for number in range(SILENT_MAX + 1):

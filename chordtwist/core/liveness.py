@@ -18,6 +18,9 @@ KEPT_S = 600.0
 """Who has not been heard of, or asked in vain, for so long is forgotten, with the same effect: in a ring whose members
 come and go for days most of those that a node ever met are gone for good."""
 
+SWEEP_MIN = 64
+"""Fewer that were heard of are not looked through for those to be forgotten."""
+
 SILENT_MAX = 4096
 """Peers that owe us an answer; the one that was not asked for the longest is forgotten first, with the same effect."""
 
@@ -46,7 +49,9 @@ class Liveness:
         self.dead_after_s = dead_after_s
         self._heard: dict[Peer, float] = {}
         """When each last answered, in time that counts: without that by which we were late."""
+        self._sweep_at = SWEEP_MIN
         self._silent: dict[Peer, _Silence] = {}
+        """In the order in which they were last asked."""
         self.excused_s = 0.0
         """By how much this process was late so far."""
 
@@ -66,7 +71,8 @@ class Liveness:
         counted = now - self.excused_s
         silence = self._silent.pop(peer, None)
         if silence is None:
-            silence = _Silence(self._heard.get(peer, counted), counted)
+            heard = self._heard.get(peer, counted)
+            silence = _Silence(heard if heard >= counted - KEPT_S else counted, counted)
         silence.asked = counted
         silence.tries += 1
         self._silent[peer] = silence
@@ -95,8 +101,8 @@ class Liveness:
         return now - self.excused_s - silence.since >= self.dead_after_s
 
     def _forget_before(self, counted: float) -> None:
-        """Both are in the order of these moments."""
         while self._silent and self._silent[oldest := next(iter(self._silent))].asked < counted:
             del self._silent[oldest]
-        while self._heard and self._heard[oldest := next(iter(self._heard))] < counted:
-            del self._heard[oldest]
+        if len(self._heard) >= self._sweep_at:
+            self._heard = {peer: at for peer, at in self._heard.items() if at >= counted}
+            self._sweep_at = max(SWEEP_MIN, 2 * len(self._heard))
