@@ -298,8 +298,8 @@ class GrowthTests(RingTestCase):
                 self.assert_safe()
 
     def test_two_become_a_large_ring(self) -> None:
-        """So they do where the ring is one too large for whole lists as soon as it has the first of them in hand. (While
-        the second waited for a list that was whole, it tried on for up to two minutes.)
+        """So they do where having the second in hand makes the lists of the ring ordinary ones. (When it waited for one
+        that was whole, it tried on for up to two minutes.)
         """
         for seed in (608, 708, 908, 1208):
             with self.subTest(seed=seed):
