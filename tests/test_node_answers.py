@@ -208,6 +208,7 @@ class AnswersTests(OneNodeTestCase):
         status = self.node.status()
         self.assertEqual(status["address"], "10.0.0.50:6401")
         self.assertEqual((status["member"], status["whole"], status["network"]), (True, False, "test"))
+        self.assertEqual(status["joining"], {})
         self.assertEqual(status["successors"], [f"10.0.0.{place}:6401" for place in (60, 70, 80)])
         self.assertEqual((status["predecessor"], status["suspected"]), ("10.0.0.40:6401", []))
 
@@ -247,6 +248,7 @@ class JoiningAnswersTests(OneNodeTestCase):
         """Its state says that it is no member, and knows nobody."""
         status = self.node.status()
         self.assertEqual((status["member"], status["predecessor"], status["successors"]), (False, None, []))
+        self.assertEqual(status["joining"], {"10.0.0.99:6401": "connection refused"})
 
     def test_names_cannot_be_resolved(self) -> None:
         """While no name of its list can be resolved it begins no ring, and goes on trying."""

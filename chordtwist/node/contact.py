@@ -62,6 +62,10 @@ class Contact:
         """A member that was lost has answered, in whatever ring."""
         self._lost.pop(peer, None)
 
+    def obstacles(self) -> dict[str, str]:
+        """What was in our way when we last tried to join, by the address of who stood there; our own: the ring itself."""
+        return {str(peer): reason for peer, reason in self._said.items()}
+
     async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
         """Join the ring of any contact, trying for ever, or find that we are the first.
 

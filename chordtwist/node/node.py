@@ -778,6 +778,7 @@ class Node:
             "epoch": self.epoch,
             "network": self.identity.network,
             "member": self.is_member,
+            "joining": {} if self.is_member else self.contact.obstacles(),
             "predecessor": None if routing.predecessor is None else str(routing.predecessor),
             "successors": [str(peer) for peer in routing.successors],
             "whole": routing.whole,
