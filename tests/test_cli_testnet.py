@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from click.testing import CliRunner
+from twisted.application.service import Service
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.addresses import Address
 from chordtwist.app.cli import main
-from chordtwist.app.cli.testnet import loopback_addresses, node_config
+from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.config import DhtSection, NodeConfig
 
 
@@ -39,6 +41,15 @@ class TestnetTests(SynchronousTestCase):
             ),
             config.dht,
         )
+
+    def test_obstacle(self) -> None:
+        """While nobody is a member the first node's own words say why."""
+        testnet = Testnet(None)
+        for told in ({"127.0.0.9:6401": "connection refused"}, {}):
+            node = Service()
+            node.dht = SimpleNamespace(status=lambda told=told: {"member": False, "joining": told})  # type: ignore[attr-defined]
+            node.setServiceParent(testnet)
+        self.assertEqual((testnet.members, testnet.obstacle), (0, "127.0.0.9:6401: connection refused"))
 
     def test_bad_usage(self) -> None:
         """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""

@@ -26,6 +26,8 @@ API_PORT_ABOVE = 1000
 
 NODES_MAX = 2000
 LOOK_EVERY_S = 0.2
+WAITING_AFTER_S = 5.0
+"""When nobody is a member by then it says what stands in the way."""
 
 
 def _ip_address(context: click.Context, parameter: click.Parameter, written: str | None) -> str | None:
@@ -94,6 +96,10 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     reactor.addSystemEventTrigger("before", "shutdown", testnet.stopService)
     began = reactor.seconds()
 
+    def say_why() -> None:
+        if not testnet.members:
+            click.echo(f"no node is a member yet: {testnet.obstacle}; trying on", err=True)
+
     def look() -> None:
         if testnet.members < nodes:
             return
@@ -106,6 +112,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     looking = LoopingCall(look)
     looking.clock = reactor
     reactor.callWhenRunning(looking.start, LOOK_EVERY_S)
+    reactor.callLater(WAITING_AFTER_S, say_why)
     reactor.run()
 
 
@@ -154,6 +161,12 @@ class Testnet(MultiService):
     def members(self) -> int:
         """How many nodes are members of the ring."""
         return sum(node.dht.status()["member"] is True for node in self)
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps the first node from joining, in its own words."""
+        told = next(iter(self)).dht.status()["joining"].items()
+        return "; ".join(f"{address}: {reason}" for address, reason in told) or "nobody has answered"
 
     def stopService(self) -> Deferred[None]:
         """Let all of them leave at once; fires when they have."""
