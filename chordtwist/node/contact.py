@@ -63,7 +63,7 @@ class Contact:
         self._lost.pop(peer, None)
 
     def obstacles(self) -> dict[str, str]:
-        """What was in our way when we last tried to join, by the address of who stood there; our own: the ring itself."""
+        """What was in our way when we last tried to join, by the address of who stood there; ours: the ring itself."""
         return {str(peer): reason for peer, reason in self._said.items()}
 
     async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
