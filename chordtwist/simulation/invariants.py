@@ -203,23 +203,20 @@ class RingCheck:
 
     def wrong_pointers(self) -> list[str]:
         """What is not ideal: each wrong head, predecessor or list, in words. Empty: stabilization changes nothing."""
-        ids, by_id, wrong = self.ids, self._by_id, []
-        count = len(ids)
-        for index, id in enumerate(ids):
-            pointers = self.members[by_id[id]]
-            others = count - 1
+        ring = [self._by_id[id] for id in self.ids]
+        around, others = ring * 2, len(ring) - 1
+        wrong = []
+        for index, peer in enumerate(ring):
+            pointers = self.members[peer]
             expected = others if pointers.whole else min(self.entries_max, others)
-            following = ids[index + 1 : index + 1 + expected]
-            if len(following) < expected:
-                following += ids[: expected - len(following)]
-            held = [peer.id for peer in pointers.successors]
+            held, following = pointers.successors, tuple(around[index + 1 : index + 1 + expected])
             if held[:1] != following[:1]:
-                wrong.append(f"head of {pointers.peer}: {_name(pointers.successors[:1])}")
+                wrong.append(f"head of {peer}: {_name(held[:1])}")
             elif held != following:
-                wrong.append(f"list of {pointers.peer}: {len(held)} entries, {expected} expected")
-            before = by_id[ids[index - 1]]
+                wrong.append(f"list of {peer}: {len(held)} entries, {expected} expected")
+            before = ring[index - 1]
             if others and pointers.predecessor != before:
-                wrong.append(f"predecessor of {pointers.peer}: {pointers.predecessor}, not {before}")
+                wrong.append(f"predecessor of {peer}: {pointers.predecessor}, not {before}")
         return wrong
 
     def skipped(self) -> list[Peer]:
