@@ -48,10 +48,7 @@ class HeapClock:
     def at(self, due_us: int, act: Callable[[Any], object], subject: Any) -> int:
         """Call ``act(subject)`` at `due_us`, not before now; for the network's own events, which nobody cancels."""
         self._inserted = inserted = self._inserted + 1
-        if due_us < self._heap_ends_us:
-            heappush(self._heap, (due_us, inserted, act, subject))
-        else:
-            self._later[due_us >> SPAN_BITS].append((due_us, inserted, act, subject))
+        self._keep((due_us, inserted, act, subject))
         return inserted
 
     def run_until(self, until_us: int) -> None:
@@ -99,21 +96,20 @@ class HeapClock:
             self._dropped -= 1
         elif call.asked != call.inserted:
             call.inserted = call.asked
-            self._keep(call)
+            self._keep((call.due_us, call.asked, self.fire, call))
         else:
             call.host.run(call)
 
     def insert(self, call: _Call) -> None:
         """Have it called when it is due, behind what was asked for before."""
-        self._inserted = call.asked = call.inserted = self._inserted + 1
-        self._keep(call)
+        call.asked = call.inserted = self.at(call.due_us, self.fire, call)
 
-    def _keep(self, call: _Call) -> None:
-        due_us = call.due_us
+    def _keep(self, entry: _Entry) -> None:
+        due_us = entry[0]
         if due_us < self._heap_ends_us:
-            heappush(self._heap, (due_us, call.inserted, self.fire, call))
+            heappush(self._heap, entry)
         else:
-            self._later[due_us >> SPAN_BITS].append((due_us, call.inserted, self.fire, call))
+            self._later[due_us >> SPAN_BITS].append(entry)
 
     def put_off(self, call: _Call, due_us: int) -> None:
         """The call is due at `due_us` now; among ties it stands where it would if it were asked for now."""
