@@ -97,7 +97,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     began = reactor.seconds()
 
     def say_why() -> None:
-        if not testnet.members:
+        if looking.running and not testnet.members:
             click.echo(f"no node is a member yet: {testnet.obstacle}; trying on", err=True)
 
     def look() -> None:
