@@ -29,7 +29,8 @@ from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.publishing import LOOK_AFTER_S, Publication
 from chordtwist.node.record_bodies import body_of
-from chordtwist.node.replication import SWEEP_S
+from chordtwist.node.replication import SWEEP_ON_S, SWEEP_S
+from chordtwist.storage.index import EXPIRED_MAX
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import VALUE_BYTES_MAX, Fetch, NotFound, Ping, Pulling, Store, Stored
@@ -132,6 +133,18 @@ class AloneTests(SynchronousTestCase):
         self.node.put(KEY, b"value", ttl_s=1)
         self.ring.pass_time(1 + SWEEP_S)
         self.assertEqual(self.ring.node(0x1000).store.records(), 0)
+
+    def test_much_expired_room_is_given_back(self) -> None:
+        """Of what expires at once batch follows batch, without waiting for the next round."""
+        store = self.ring.node(0x1000).store
+        for number in range(3 * EXPIRED_MAX):
+            self.node.put(b"%032d" % number, b"value", ttl_s=SWEEP_S - 1)
+        self.ring.pass_time(SWEEP_S)
+        self.assertEqual(store.records(), 2 * EXPIRED_MAX)
+        self.ring.pass_time(SWEEP_ON_S)
+        self.assertEqual(store.records(), EXPIRED_MAX)
+        self.ring.pass_time(SWEEP_ON_S)
+        self.assertEqual(store.records(), 0)
 
     def test_ttl_0_means_the_default_and_the_maximum_holds(self) -> None:
         """An hour here; a day at most."""

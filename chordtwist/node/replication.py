@@ -62,8 +62,11 @@ from chordtwist.wire.peer_messages import (
     StoredAll,
 )
 
-SWEEP_S = 10.0
+SWEEP_S = 30.0
 """What has expired is gone at once for everybody who asks; its room is given back within this time."""
+
+SWEEP_ON_S = 1.0
+"""The same, where something had expired: there may be more of it than one batch."""
 
 RECORDS_PER_TURN = 64
 """Records of a batch looked at before others get the reactor: 6 ms when all are signed."""
@@ -379,13 +382,15 @@ class Replication:
 
     # Giving room back
 
-    def _sweep_later(self) -> None:
+    def _sweep_later(self, wait_s: float = SWEEP_S) -> None:
         if self._sweeping is None and self._running:
-            self._sweeping = self._clock.callLater(SWEEP_S, self._sweep)
+            self._sweeping = self._clock.callLater(wait_s, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeping = None
-        if self.holdings.sweep() or self.holdings.store.records():
+        if self.holdings.sweep():
+            self._sweep_later(SWEEP_ON_S)
+        elif self.holdings.store.records():
             self._sweep_later()
 
 
