@@ -23,7 +23,7 @@ class FingersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Both are right, and nobody is silent."""
-        self.scene = Neighbourhood(10, 1100, 1500, 2100)
+        self.scene = Neighbourhood(10, 20, 1040, 1050, 1060, 1070, 1100, 1500, 2100)
         self.scene.show(table(1100, predecessor=900), table(2100, predecessor=1900))
         self.routing = routing(10, (20,))
         self.routing.set_finger(NEAR, peer(1100))
@@ -32,8 +32,8 @@ class FingersTests(SynchronousTestCase):
         self.looked_up: list[RingId] = []
         self.owner: Peer | None = peer(1500)
         link = self.scene.link
-        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
-        self.fingers = Fingers(self.routing, tables, self.find, self.silent.__contains__)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        self.fingers = Fingers(self.routing, self.tables, self.find, self.silent.__contains__)
 
     def find(self, position: RingId) -> Deferred[Route]:
         self.looked_up.append(position)
@@ -57,8 +57,9 @@ class FingersTests(SynchronousTestCase):
         self.assertEqual(self.routing.fingers[NEAR], peer(1100))
 
     def test_wrong(self) -> None:
-        """A finger with a member between where it begins and itself is looked up, and set."""
+        """Where a member between where a finger begins and itself does not answer, the finger is looked up, and set."""
         self.scene.show(table(1100, predecessor=1050, seq=2))
+        self.scene.silence(1050)
         self.all_looked_at()
         self.assertIn(finger_start(at(10), NEAR), self.looked_up)
         self.assertEqual(self.routing.fingers[NEAR], peer(1500))
@@ -72,6 +73,57 @@ class FingersTests(SynchronousTestCase):
         self.owner = peer(1500)
         self.all_looked_at()
         self.assertEqual(self.routing.fingers[NEAR], peer(1500))
+
+    def head_shows(self, *fingers: int) -> None:
+        """Nothing is known of fingers but what our head shows."""
+        self.routing.set_finger(NEAR, None)
+        self.routing.set_finger(FAR, None)
+        self.scene.show(table(20, predecessor=10, fingers=fingers))
+        self.tables.fetch(peer(20))
+        self.scene.advance(10)
+
+    def test_newcomer(self) -> None:
+        """A member that has come between where a finger begins and itself is met without a search."""
+        self.scene.show(table(1100, predecessor=1050, seq=2), table(1050, predecessor=900))
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1050))
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
+
+    def test_head_knows(self) -> None:
+        """Who has no finger asks the one that its head shows (section 4.4)."""
+        self.head_shows(1100)
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1100))
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
+
+    def test_head_nearly_knows(self) -> None:
+        """A member between where our finger begins and our head's is met without a search."""
+        self.scene.show(table(1500, predecessor=1100))
+        self.head_shows(1500)
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1100))
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
+
+    def test_head_knows_one_too_far(self) -> None:
+        """A peer behind where the next finger begins is nobody to begin with: a search is shorter."""
+        self.head_shows(2100)
+        self.all_looked_at()
+        self.assertEqual(len(self.scene.asked(2100)), 1)
+        self.assertIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.routing.fingers[FAR], peer(2100))
+
+    def test_many_newcomers(self) -> None:
+        """Who would have to be met one behind another is not: the finger is looked up."""
+        self.scene.show(
+            table(1100, predecessor=1070, seq=2),
+            table(1070, predecessor=1060),
+            table(1060, predecessor=1050),
+            table(1050, predecessor=1040),
+            table(1040, predecessor=900),
+        )
+        self.all_looked_at()
+        self.assertIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.scene.asked(1040), [])
 
     def test_silent_first(self) -> None:
         """A finger that did not answer the last question of anybody here is looked at before all others."""

@@ -10,10 +10,14 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RingId, finger_start
+from chordtwist.core.ring import RingId, distance, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.tables import Tables
+
+STEPS_BACK = 3
+"""So many members between where a finger begins and who was asked are met one by one, each for one question: between
+our finger and that of our head there is one on average. A search takes some five."""
 
 
 class Fingers:
@@ -44,17 +48,40 @@ class Fingers:
         if k is None:
             k = wanted[self._next % len(wanted)]
             self._next += 1
-        peer = routing.fingers.get(k)
+        peer = routing.fingers.get(k) or self._head_knows(k)
         if peer is None:
             return self._look_up(k)
-        return self._tables.fetch(peer).addCallbacks(self._shown, self._silent, callbackArgs=(k,), errbackArgs=(k,))
+        return self._tables.fetch(peer).addCallbacks(
+            self._shown, self._silent, callbackArgs=(k, STEPS_BACK), errbackArgs=(k,)
+        )
 
-    def _shown(self, table: Table, k: int) -> Deferred[bool] | bool:
-        return False if self._routing.finger_is_right(k, table) else self._look_up(k)
+    def _head_knows(self, k: int) -> Peer | None:
+        """Whom our head's table, which is nearly ours, names for this finger (Chord paper, section 4.4)."""
+        routing = self._routing
+        table = None if routing.head is None else self._tables.at_hand(routing.head)
+        if table is None:
+            return None
+        start = finger_start(routing.me.id, k)
+        nearest = min((*table.successors, *table.fingers), key=lambda peer: distance(start, peer.id), default=None)
+        return None if nearest is None or distance(start, nearest.id) >= 1 << k else nearest
+
+    def _shown(self, table: Table, k: int, steps: int) -> Deferred[bool] | bool:
+        routing = self._routing
+        if routing.finger_is_right(k, table):
+            return routing.set_finger(k, table.peer)
+        before = table.predecessor
+        if before is None or before == routing.me or not steps:
+            return self._look_up(k)
+        return self._tables.fetch(before).addCallbacks(
+            self._shown, lambda failure: self._look_up_after(failure, k), callbackArgs=(k, steps - 1)
+        )
 
     def _silent(self, failure: Failure, k: int) -> Deferred[bool]:
-        failure.trap(Unreachable)
         self._routing.set_finger(k, None)
+        return self._look_up_after(failure, k)
+
+    def _look_up_after(self, failure: Failure, k: int) -> Deferred[bool]:
+        failure.trap(Unreachable)
         return self._look_up(k)
 
     def _look_up(self, k: int) -> Deferred[bool]:

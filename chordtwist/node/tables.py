@@ -86,10 +86,15 @@ class Tables:
         """The same, and with it the time of `peer`, also where nothing has changed."""
         return self._ask(peer, FIRST_QUESTION).addCallbacks(self._take, callbackArgs=(peer, self._known.get(peer)))
 
+    def at_hand(self, peer: Peer) -> Table | None:
+        """The table of `peer` as it showed it last, without asking."""
+        known = self._known.get(peer)
+        return None if known is None else known.table
+
     def epoch_of(self, peer: Peer) -> int | None:
         """The incarnation of `peer` that we know as a member."""
-        known = self._known.get(peer)
-        return None if known is None else known.table.epoch
+        table = self.at_hand(peer)
+        return None if table is None else table.epoch
 
     def clock_ahead_ms(self, peer: Peer) -> int | None:
         """`Known.ahead_ms` of `peer`, where its table came lately."""
