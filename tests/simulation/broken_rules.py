@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept, Record
+from chordtwist.core.ring import Arc
 from chordtwist.core.table import Table
 from chordtwist.node.holdings import Holdings
 from chordtwist.node.joining import Joining, StartOver
@@ -144,7 +145,7 @@ class _NoRepair(Repair):
     async def pull(self, old_owner: Peer) -> None:
         pass
 
-    def _tidy(self) -> None:
+    async def _bring_home(self, own: Arc) -> None:
         pass
 
 
