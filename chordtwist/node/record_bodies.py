@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Kept, Record, RecordKind, Seal, Stub, Version
 from chordtwist.wire import peer_messages as wire
+
+RECORD_OVERHEAD_BYTES = 100
+"""What a record takes in a batch besides its value."""
 
 
 def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
@@ -80,6 +84,20 @@ def kept_from(body: wire.RecordBody, now_ms: int, life_ms_max: int) -> Kept:
     if stub_until_ms <= expiry_ms:
         stub_until_ms = 0
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, stub_until_ms)
+
+
+def batches(things: Iterable[Kept], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:
+    """What travels of many, as they are when their turn comes, in batches that fit into a message."""
+    batch: list[wire.RecordBody] = []
+    size = 0
+    for kept in things:
+        batch.append(body_of(kept, now_ms()))
+        size += RECORD_OVERHEAD_BYTES + (len(kept.value) if isinstance(kept, Record) else 0)
+        if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _sealed(seal: Seal) -> wire.Seal:

@@ -18,17 +18,16 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, gaps, is_listed, mark_bytes, short_mark
 from chordtwist.core.errors import ChordtwistError, Refused, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Entry, Kept, Record, Version
+from chordtwist.core.records import Entry, Kept, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.chores import Chore
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
-from chordtwist.node.record_bodies import body_of, kept_from
+from chordtwist.node.record_bodies import batches, kept_from
 from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
-    BATCH_BYTES_MAX,
     BATCH_RECORDS_MAX,
     MARKS_MAX,
     Digest,
@@ -86,9 +85,6 @@ DUTIES_MAX = 256
 """Owners that are believed to count on us: more than any replication needs, few enough to look through."""
 
 NOWHERE = position_bytes(0)
-
-RECORD_OVERHEAD_BYTES = 100
-"""What a record takes in a batch besides its value."""
 
 
 class Repair:
@@ -381,24 +377,11 @@ class Repair:
         await self._send_all(peer, (kept for key in keys if (kept := self._holdings.get(key)) is not None))
 
     async def _send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
-        for batch in self._batches(things):
+        for batch in batches(things, self._holdings.now_ms):
             answer = await self._ring.ask(peer, StoreAll(batch))
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
-
-    def _batches(self, things: Iterable[Kept]) -> Iterable[list[RecordBody]]:
-        """As they are when their turn comes, in batches."""
-        batch: list[RecordBody] = []
-        size = 0
-        for kept in things:
-            batch.append(body_of(kept, self._holdings.now_ms()))
-            size += RECORD_OVERHEAD_BYTES + (len(kept.value) if isinstance(kept, Record) else 0)
-            if size >= BATCH_BYTES_MAX or len(batch) >= BATCH_RECORDS_MAX:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
 
     async def _fetch_arc(self, peer: Peer, arc: Arc, above: int) -> None:
         after, upto = position_bytes(arc.after), position_bytes(arc.upto)
@@ -503,7 +486,7 @@ class Repair:
 
     def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
         things = (kept for key in keys if (kept := self._holdings.get(key)) is not None)
-        return next(iter(self._batches(things)), [])
+        return next(batches(things, self._holdings.now_ms), [])
 
     def _note_duty(self, peer: Peer, arc: Arc, above: int) -> None:
         known = self._duties.get(peer.packed)
