@@ -99,15 +99,15 @@ class RoundTests(RepairCase):
 
     def test_a_bug_is_not_in_step(self) -> None:
         """A comparison that ends with an error of ours says nothing of the replicas, and the next round is held."""
-        repair = self.ring.node(0x3000).records.repair
-        repair.in_step = None
+        records = self.ring.node(0x3000).records
+        records.repair.in_step = None
 
         async def broken(*arguments: object, **options: object) -> None:
             raise KeyError("a bug")
 
-        self.patch(repair, "reconcile", broken)
+        self.patch(records.reconciling, "reconcile", broken)
         self.ring.pass_time(2 * A_ROUND_S)
-        self.assertIsNone(repair.in_step)
+        self.assertIsNone(records.repair.in_step)
         self.assertGreaterEqual(len(self.flushLoggedErrors(KeyError)), 2)
 
     def test_a_lost_copy_is_restored(self) -> None:
@@ -417,7 +417,7 @@ class JoinTests(RepairCase):
         newcomer.records.joined(peer(0x3000))
         self.ring.pass_time(1)
         self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
-        self.assertEqual(newcomer.records.repair.fetched, 2)
+        self.assertEqual(newcomer.records.reconciling.fetched, 2)
 
 
 class LeaveTests(RepairCase):

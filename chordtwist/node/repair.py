@@ -7,7 +7,7 @@ responsible for here goes to its owner, and is dropped when all its replicas hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
@@ -16,15 +16,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, gaps, is_listed, mark_bytes, short_mark
-from chordtwist.core.errors import ChordtwistError, Refused, Unreachable
+from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Entry, Kept, Version
+from chordtwist.core.records import Kept
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.chores import Chore
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
-from chordtwist.node.record_bodies import batches, kept_from
+from chordtwist.node.reconciling import Reconciling
+from chordtwist.node.record_bodies import batches
 from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
@@ -38,8 +39,6 @@ from chordtwist.wire.peer_messages import (
     Missing,
     Parts,
     RecordBody,
-    StoreAll,
-    StoredAll,
 )
 
 ROUND_S = 60.0
@@ -84,8 +83,6 @@ TIDIED_AT_ONCE = 8
 DUTIES_MAX = 256
 """Owners that are believed to count on us: more than any replication needs, few enough to look through."""
 
-NOWHERE = position_bytes(0)
-
 
 class Repair:
     """The duty of one node to its records."""
@@ -97,23 +94,20 @@ class Repair:
         ring: IRing,
         holdings: Holdings,
         reader: Reader,
+        reconciling: Reconciling,
         clock: IReactorTime,
         turns: Turns,
         rng: Random,
-        accept: Callable[[Kept, Peer | None], Deferred[None] | None],
         copies: int,
-        life_ms_max: int,
     ) -> None:
-        """@param accept: keeps what somebody else sent, as far as it wins."""
         self._ring = ring
         self._holdings = holdings
         self._reader = reader
+        self._reconciling = reconciling
         self._clock = clock
         self._turns = turns
         self._rng = rng
-        self._accept = accept
         self._copies = copies
-        self._life_ms_max = life_ms_max
         self._timer: IDelayedCall | None = None
         self._due_s = 0.0
         self._began_s = self._joined_s = clock.seconds() - DAMPED_S
@@ -124,8 +118,6 @@ class Repair:
         self._busy = False
         self._changed = False
         self._running = False
-        self._refused = 0
-        """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
         self._duties: dict[bytes, tuple[Arc, int, float]] = {}
         """Owners that count us as a replica: their arc, our distance, when they last compared."""
         self._tidying = Chore("tidy", self._tidy, clock, rng, TIDY_S)
@@ -142,8 +134,8 @@ class Repair:
         """What this node owns; None while it is no member or does not know its predecessor."""
         self.in_step: Arc | None = None
         """The arc that was last found in step with a majority of its replicas: of it our word is good."""
-        self.sent = self.fetched = self.dropped = self.rounds = 0
-        """Records sent to others, fetched from others, dropped as surplus; rounds done."""
+        self.dropped = self.rounds = 0
+        """Records dropped as surplus; rounds done."""
 
     # When
 
@@ -290,142 +282,16 @@ class Repair:
 
     async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
         """Whether we keep what `peer` keeps of our arc now."""
-        refused = self._refused
+        refused = self._reconciling.refused
         try:
-            await self.reconcile(peer, arc, above, duty=True)
+            await self._reconciling.reconcile(peer, arc, above, duty=True)
         except (ChordtwistError, CancelledError) as error:
             self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
             return False
         except Exception:
             self._log.failure("comparing with {peer} failed", peer=str(peer))
             return False
-        return refused == self._refused
-
-    # Comparing with one peer
-
-    async def reconcile(self, peer: Peer, arc: Arc, above: int, duty: bool = False, both: bool = True) -> None:
-        """Until both keep the same records of `arc` with more than `above` copies: send what is missing there and,
-        where `both`, fetch what is missing here.
-
-        @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
-        """
-        pieces = [arc]
-        while pieces:
-            piece = pieces.pop()
-            mine = await self._holdings.summary(piece, above)
-            after, upto = position_bytes(piece.after), position_bytes(piece.upto)
-            told = wire.Summary(mine.count, mark_bytes(mine.total))
-            answer = await self._ring.ask(peer, Digest(after, upto, above, told, duty))
-            duty = False
-            if isinstance(answer, InStep):
-                continue
-            if not isinstance(answer, Parts):
-                raise Unreachable(peer, f"it answered a digest with {type(answer).__name__}")
-            if len(answer.parts) == 1:
-                await self._level(peer, piece, above, mine.count, answer.parts[0].count, both)
-                continue
-            parts = cut(piece)
-            if len(parts) != len(answer.parts):
-                raise Unreachable(peer, "it cuts arcs into other parts")
-            for part, theirs in zip(parts, answer.parts, strict=True):
-                ours = await self._holdings.summary(part, above)
-                if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
-                    continue
-                if is_listed(part, ours.count, theirs.count):
-                    await self._level(peer, part, above, ours.count, theirs.count, both)
-                else:
-                    pieces.append(part)
-
-    async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
-        """Even out a piece that is not worth cutting."""
-        if not theirs:
-            await self._send(peer, [entry.key for entry in await self._holdings.entries(arc, above)])
-        elif not mine:
-            if both:
-                await self._fetch_arc(peer, arc, above)
-        else:
-            await self._level_by_list(peer, arc, above, both)
-
-    async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
-        entries = await self._holdings.entries(arc, above)
-        for start in range(0, max(1, len(entries)), MARKS_MAX):
-            listed = entries[start : start + MARKS_MAX]
-            is_last = start + MARKS_MAX >= len(entries)
-            after = arc.after if not start else entries[start - 1].position
-            piece = Arc(after, arc.upto if is_last else listed[-1].position)
-            missing = await self._missing(peer, piece, above, listed, both)
-            besides = {held.key: Version(held.version_ms, held.publisher) for held in missing.besides}
-            lacking = [listed[index] for index in missing.lacks if index < len(listed)]
-            # Of what both have the newer goes to the other side: ours unless theirs is, and the other way round.
-            await self._send(
-                peer, [entry.key for entry in lacking if besides.get(entry.key, entry.version) <= entry.version]
-            )
-            here = {entry.key: entry.version for entry in listed}
-            wanted = [key for key, version in besides.items() if key not in here or here[key] < version]
-            if wanted:
-                await self._fetch_keys(peer, wanted)
-
-    async def _missing(self, peer: Peer, arc: Arc, above: int, entries: list[Entry], both: bool) -> Missing:
-        marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
-        question = Holds(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
-        answer = await self._ring.ask(peer, question)
-        if not isinstance(answer, Missing):
-            raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
-        return answer
-
-    async def _send(self, peer: Peer, keys: Iterable[bytes]) -> None:
-        await self._send_all(peer, (kept for key in keys if (kept := self._holdings.get(key)) is not None))
-
-    async def _send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
-        for batch in batches(things, self._holdings.now_ms):
-            answer = await self._ring.ask(peer, StoreAll(batch))
-            if not isinstance(answer, StoredAll):
-                raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
-            self.sent += len(batch) - len(answer.refused)
-
-    async def _fetch_arc(self, peer: Peer, arc: Arc, above: int) -> None:
-        after, upto = position_bytes(arc.after), position_bytes(arc.upto)
-        while True:
-            answer = await self._ring.ask(peer, HandOver(after, upto, above))
-            reached = await self._take(peer, answer)
-            if reached.reached == upto:
-                return
-            left = distance(position_from_bytes(after), arc.upto)
-            if not reached.records or not 0 < distance(position_from_bytes(reached.reached), arc.upto) < (
-                left or 1 << 256
-            ):
-                raise Unreachable(peer, "its hand-over does not move on")
-            after = reached.reached
-
-    async def _fetch_keys(self, peer: Peer, keys: list[bytes]) -> None:
-        while keys:
-            asked, keys = keys[:BATCH_RECORDS_MAX], keys[BATCH_RECORDS_MAX:]
-            got = await self._take(peer, await self._ring.ask(peer, HandOver(NOWHERE, NOWHERE, 0, asked)))
-            if got.reached in asked[1:]:
-                # The batch was full: `reached` is the first key that had no place in it.
-                keys = asked[asked.index(got.reached) :] + keys
-
-    async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
-        if not isinstance(answer, HandedOver):
-            raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
-        now_ms = self._holdings.now_ms()
-        waiting: list[Deferred[None]] = []
-        for body in answer.records:
-            try:
-                # What we asked for is charged to nobody.
-                written = self._accept(kept_from(body, now_ms, self._life_ms_max), None)
-            except Refused as refused:
-                self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
-                self._refused += 1
-                continue
-            self.fetched += 1
-            if written is not None:
-                waiting.append(written)
-        outcomes = await DeferredList(waiting, consumeErrors=True)
-        for _, outcome in outcomes:
-            if isinstance(outcome, Failure):
-                outcome.raiseException()
-        return answer
+        return refused == self._reconciling.refused
 
     # Answering those who compare
 
@@ -571,11 +437,10 @@ class Repair:
                 break
             if peer == me:
                 continue
-            answer = await self._missing(peer, piece, rank, here, both=False)
-            lacking = [here[index].key for index in answer.lacks if index < len(here)]
+            lacking = await self._reconciling.lacking(peer, piece, rank, here)
             missing_somewhere.update(lacking)
             if rank == 0:
-                await self._send(peer, lacking)
+                await self._reconciling.send(peer, lacking)
         for entry in held:
             if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
                 continue
@@ -613,7 +478,8 @@ class Repair:
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:
-            await Deferred.fromCoroutine(self.reconcile(peer, arc, 0)).addTimeout(COMPARED_WITHIN_S, self._clock)
+            pulled = Deferred.fromCoroutine(self._reconciling.reconcile(peer, arc, 0))
+            await pulled.addTimeout(COMPARED_WITHIN_S, self._clock)
         except (ChordtwistError, TimeoutError) as error:
             self._log.debug("{peer} did not hand our arc over: {error}", peer=str(peer), error=error)
             return False
@@ -628,23 +494,15 @@ class Repair:
             return
         for peer in self._ring.successors:
             try:
-                await self.reconcile(peer, arc, 0, both=False)
+                await self._reconciling.reconcile(peer, arc, 0, both=False)
                 # Perhaps our predecessor is leaving too, and has just handed us its part: nobody else has that.
                 for piece, copies_max in self._surplus(arc):
-                    await self._give(peer, piece, copies_max)
+                    await self._reconciling.give(peer, piece, copies_max)
                 for _ in range(ON_THEIR_WAY_TRIES):
                     if not on_their_way():
                         return
                     await self._turns.pause(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
-                await self._send_all(peer, on_their_way())
+                await self._reconciling.send_all(peer, on_their_way())
                 return
             except ChordtwistError as error:
                 self._log.debug("{peer} did not take our records: {error}", peer=str(peer), error=error)
-
-    async def _give(self, peer: Peer, arc: Arc, copies_max: int) -> None:
-        """Send what `peer` lacks of the records in `arc` with so many copies at most."""
-        held = await self._holdings.entries(arc, 0, copies_max)
-        for start in range(0, len(held), MARKS_MAX):
-            listed = held[start : start + MARKS_MAX]
-            missing = await self._missing(peer, arc, 0, listed, both=False)
-            await self._send(peer, [listed[index].key for index in missing.lacks if index < len(listed)])

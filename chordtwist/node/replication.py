@@ -1,7 +1,7 @@
 """Put and get over replicas, for one node: the hash table that doors see, and what others are answered about records.
 
 Read in this order: `reads` (a majority of replicas), `publishing` (what this node has put), `repair` (every record at
-its replicas while members come and go), `holdings` (what this node keeps).
+its replicas while members come and go) with `reconciling` (one arc, one peer), `holdings` (what this node keeps).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.publishing import Publisher
 from chordtwist.node.reads import BEAT_S, Reader
+from chordtwist.node.reconciling import Reconciling
 from chordtwist.node.record_bodies import body_of, kept_from, version_body_of
 from chordtwist.node.repair import Repair
 from chordtwist.node.turns import Turns
@@ -110,16 +111,9 @@ class Replication:
             self._life_ms_max,
         )
         self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, rng, self._ask)
+        self.reconciling = Reconciling(ring, self.holdings, self._accept, self._life_ms_max)
         self.repair = Repair(
-            ring,
-            self.holdings,
-            self.reader,
-            clock,
-            self._turns,
-            rng,
-            self._accept,
-            parameters.replication,
-            self._life_ms_max,
+            ring, self.holdings, self.reader, self.reconciling, clock, self._turns, rng, parameters.replication
         )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Fetch: self._fetch,
@@ -176,8 +170,8 @@ class Replication:
             "pulling": self.repair.pulling,
             "repair": {
                 "rounds": self.repair.rounds,
-                "sent": self.repair.sent,
-                "fetched": self.repair.fetched,
+                "sent": self.reconciling.sent,
+                "fetched": self.reconciling.fetched,
                 "dropped": self.repair.dropped,
             },
         }

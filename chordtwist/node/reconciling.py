@@ -1,0 +1,194 @@
+"""Bringing one arc into step with one peer: what differs is found by comparing, what is missing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core.digests import Summary, cut, is_listed, mark_bytes, short_mark
+from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Entry, Kept, Version
+from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
+from chordtwist.node.holdings import Holdings
+from chordtwist.node.interfaces import IRing
+from chordtwist.node.record_bodies import batches, kept_from
+from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.peer_messages import (
+    BATCH_RECORDS_MAX,
+    MARKS_MAX,
+    Digest,
+    HandedOver,
+    HandOver,
+    Holds,
+    InStep,
+    Missing,
+    Parts,
+    StoreAll,
+    StoredAll,
+)
+
+NOWHERE = position_bytes(0)
+
+
+class Reconciling:
+    """Compares for one node."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        ring: IRing,
+        holdings: Holdings,
+        accept: Callable[[Kept, Peer | None], Deferred[None] | None],
+        life_ms_max: int,
+    ) -> None:
+        """@param accept: keeps what somebody else sent, as far as it wins."""
+        self._ring = ring
+        self._holdings = holdings
+        self._accept = accept
+        self._life_ms_max = life_ms_max
+        self.sent = self.fetched = 0
+        """Records sent to others, fetched from others."""
+        self.refused = 0
+        """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
+
+    async def reconcile(self, peer: Peer, arc: Arc, above: int, duty: bool = False, both: bool = True) -> None:
+        """Until both keep the same records of `arc` with more than `above` copies: send what is missing there and,
+        where `both`, fetch what is missing here.
+
+        @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
+        """
+        pieces = [arc]
+        while pieces:
+            piece = pieces.pop()
+            mine = await self._holdings.summary(piece, above)
+            after, upto = position_bytes(piece.after), position_bytes(piece.upto)
+            told = wire.Summary(mine.count, mark_bytes(mine.total))
+            answer = await self._ring.ask(peer, Digest(after, upto, above, told, duty))
+            duty = False
+            if isinstance(answer, InStep):
+                continue
+            if not isinstance(answer, Parts):
+                raise Unreachable(peer, f"it answered a digest with {type(answer).__name__}")
+            if len(answer.parts) == 1:
+                await self._level(peer, piece, above, mine.count, answer.parts[0].count, both)
+                continue
+            parts = cut(piece)
+            if len(parts) != len(answer.parts):
+                raise Unreachable(peer, "it cuts arcs into other parts")
+            for part, theirs in zip(parts, answer.parts, strict=True):
+                ours = await self._holdings.summary(part, above)
+                if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
+                    continue
+                if is_listed(part, ours.count, theirs.count):
+                    await self._level(peer, part, above, ours.count, theirs.count, both)
+                else:
+                    pieces.append(part)
+
+    async def give(self, peer: Peer, arc: Arc, copies_max: int) -> None:
+        """Send what `peer` lacks of the records in `arc` with so many copies at most."""
+        held = await self._holdings.entries(arc, 0, copies_max)
+        for start in range(0, len(held), MARKS_MAX):
+            await self.send(peer, await self.lacking(peer, arc, 0, held[start : start + MARKS_MAX]))
+
+    async def lacking(self, peer: Peer, arc: Arc, above: int, entries: list[Entry]) -> list[bytes]:
+        """The keys of those among `entries`, in `arc` with more than `above` copies, that `peer` has not confirmed."""
+        answer = await self._missing(peer, arc, above, entries, both=False)
+        return [entries[index].key for index in answer.lacks if index < len(entries)]
+
+    async def send(self, peer: Peer, keys: Iterable[bytes]) -> None:
+        """Send what is kept here under `keys` when its turn comes."""
+        await self.send_all(peer, (kept for key in keys if (kept := self._holdings.get(key)) is not None))
+
+    async def send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
+        """Send these, kept here or not."""
+        for batch in batches(things, self._holdings.now_ms):
+            answer = await self._ring.ask(peer, StoreAll(batch))
+            if not isinstance(answer, StoredAll):
+                raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
+            self.sent += len(batch) - len(answer.refused)
+
+    async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
+        """Even out a piece that is not worth cutting."""
+        if not theirs:
+            await self.send(peer, [entry.key for entry in await self._holdings.entries(arc, above)])
+        elif not mine:
+            if both:
+                await self._fetch_arc(peer, arc, above)
+        else:
+            await self._level_by_list(peer, arc, above, both)
+
+    async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
+        entries = await self._holdings.entries(arc, above)
+        for start in range(0, max(1, len(entries)), MARKS_MAX):
+            listed = entries[start : start + MARKS_MAX]
+            is_last = start + MARKS_MAX >= len(entries)
+            after = arc.after if not start else entries[start - 1].position
+            piece = Arc(after, arc.upto if is_last else listed[-1].position)
+            missing = await self._missing(peer, piece, above, listed, both)
+            besides = {held.key: Version(held.version_ms, held.publisher) for held in missing.besides}
+            lacking = [listed[index] for index in missing.lacks if index < len(listed)]
+            # Of what both have the newer goes to the other side: ours unless theirs is, and the other way round.
+            await self.send(
+                peer, [entry.key for entry in lacking if besides.get(entry.key, entry.version) <= entry.version]
+            )
+            here = {entry.key: entry.version for entry in listed}
+            wanted = [key for key, version in besides.items() if key not in here or here[key] < version]
+            if wanted:
+                await self._fetch_keys(peer, wanted)
+
+    async def _missing(self, peer: Peer, arc: Arc, above: int, entries: list[Entry], both: bool) -> Missing:
+        marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
+        question = Holds(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
+        answer = await self._ring.ask(peer, question)
+        if not isinstance(answer, Missing):
+            raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
+        return answer
+
+    async def _fetch_arc(self, peer: Peer, arc: Arc, above: int) -> None:
+        after, upto = position_bytes(arc.after), position_bytes(arc.upto)
+        while True:
+            answer = await self._ring.ask(peer, HandOver(after, upto, above))
+            reached = await self._take(peer, answer)
+            if reached.reached == upto:
+                return
+            left = distance(position_from_bytes(after), arc.upto)
+            if not reached.records or not 0 < distance(position_from_bytes(reached.reached), arc.upto) < (
+                left or 1 << 256
+            ):
+                raise Unreachable(peer, "its hand-over does not move on")
+            after = reached.reached
+
+    async def _fetch_keys(self, peer: Peer, keys: list[bytes]) -> None:
+        while keys:
+            asked, keys = keys[:BATCH_RECORDS_MAX], keys[BATCH_RECORDS_MAX:]
+            got = await self._take(peer, await self._ring.ask(peer, HandOver(NOWHERE, NOWHERE, 0, asked)))
+            if got.reached in asked[1:]:
+                # The batch was full: `reached` is the first key that had no place in it.
+                keys = asked[asked.index(got.reached) :] + keys
+
+    async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
+        if not isinstance(answer, HandedOver):
+            raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
+        now_ms = self._holdings.now_ms()
+        waiting: list[Deferred[None]] = []
+        for body in answer.records:
+            try:
+                # What we asked for is charged to nobody.
+                written = self._accept(kept_from(body, now_ms, self._life_ms_max), None)
+            except Refused as refused:
+                self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
+                self.refused += 1
+                continue
+            self.fetched += 1
+            if written is not None:
+                waiting.append(written)
+        outcomes = await DeferredList(waiting, consumeErrors=True)
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        return answer
