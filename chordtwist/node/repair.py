@@ -7,7 +7,7 @@ responsible for here goes to its owner, and is dropped when all its replicas hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
@@ -15,31 +15,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, gaps, is_listed, mark_bytes, short_mark
+from chordtwist.core.digests import mark_bytes
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept
-from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
+from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.chores import Chore
+from chordtwist.node.duties import Duties
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
 from chordtwist.node.reconciling import Reconciling
-from chordtwist.node.record_bodies import batches
 from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import (
-    BATCH_RECORDS_MAX,
-    MARKS_MAX,
-    Digest,
-    HandedOver,
-    HandOver,
-    Holds,
-    InStep,
-    Missing,
-    Parts,
-    RecordBody,
-)
+from chordtwist.wire.peer_messages import MARKS_MAX, Digest
 
 ROUND_S = 60.0
 """Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
@@ -56,10 +45,6 @@ COMPARED_WITHIN_S = 300.0
 
 SWEEPS_MAX = 100
 """Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
-
-DUTY_S = 100.0
-"""An owner that has not compared for longer than from any round to the next does not count on us any more. If it was
-only kept from it, looking it up costs a few questions, and drops nothing."""
 
 TIDY_S = 20.0
 """How often a node looks for what it keeps and nobody counts on it for: where newcomers took an arc over from newcomers
@@ -80,9 +65,6 @@ ON_THEIR_WAY_TRIES = 10
 TIDIED_AT_ONCE = 8
 """Owners looked up at a time for what nobody is responsible for here."""
 
-DUTIES_MAX = 256
-"""Owners that are believed to count on us: more than any replication needs, few enough to look through."""
-
 
 class Repair:
     """The duty of one node to its records."""
@@ -95,6 +77,7 @@ class Repair:
         holdings: Holdings,
         reader: Reader,
         reconciling: Reconciling,
+        duties: Duties,
         clock: IReactorTime,
         turns: Turns,
         rng: Random,
@@ -104,6 +87,7 @@ class Repair:
         self._holdings = holdings
         self._reader = reader
         self._reconciling = reconciling
+        self._duties = duties
         self._clock = clock
         self._turns = turns
         self._rng = rng
@@ -118,8 +102,6 @@ class Repair:
         self._busy = False
         self._changed = False
         self._running = False
-        self._duties: dict[bytes, tuple[Arc, int, float]] = {}
-        """Owners that count us as a replica: their arc, our distance, when they last compared."""
         self._tidying = Chore("tidy", self._tidy, clock, rng, TIDY_S)
         self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
         """What was kept, by its changes, our arc, and those of our duties, when there was nothing to tidy."""
@@ -293,82 +275,6 @@ class Repair:
             return False
         return refused == self._reconciling.refused
 
-    # Answering those who compare
-
-    async def compare(self, peer: Peer, question: Digest) -> InStep | Parts:
-        """How an arc here differs from what the asker has in it."""
-        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
-        theirs = Summary(question.summary.count, int.from_bytes(question.summary.total, "big"))
-        if question.duty:
-            self._note_duty(peer, arc, question.above)
-            self._holdings.sweep()
-        ours = await self._holdings.summary(arc, question.above)
-        if ours == theirs:
-            return InStep()
-        if is_listed(arc, ours.count, theirs.count):
-            return Parts([wire.Summary(ours.count, mark_bytes(ours.total))])
-        parts = []
-        for part in cut(arc):
-            summary = await self._holdings.summary(part, question.above)
-            parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
-        return Parts(parts)
-
-    async def list_missing(self, question: Holds) -> Missing:
-        """Which of the listed records are not here, and which here are not listed."""
-        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
-        size = SHORT_MARK_BYTES
-        theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
-        here: set[bytes] = set()
-        besides: list[wire.Held] = []
-        for entry in await self._holdings.entries(arc, question.above):
-            found = short_mark(entry.key, entry.version)
-            if found in theirs:
-                here.add(found)
-            elif question.both and len(besides) < BATCH_RECORDS_MAX:
-                besides.append(wire.Held(entry.key, entry.version.ms, entry.version.publisher))
-        return Missing([index for found, index in theirs.items() if found not in here], besides)
-
-    async def hand_out(self, question: HandOver) -> HandedOver:
-        """The next batch of an arc, or of the keys named; then `reached` is the first key that comes in none so far."""
-        if question.keys:
-            named = iter(question.keys)
-            batch = self._next_batch(named)
-            more = next(named, None)
-            return HandedOver(batch, question.upto if more is None else more)
-        after, upto = position_from_bytes(question.after), position_from_bytes(question.upto)
-        while True:
-            entries = await self._holdings.entries(Arc(after, upto), question.above, at_most=BATCH_RECORDS_MAX)
-            left = iter(entries)
-            batch = self._next_batch(entry.key for entry in left)
-            behind = next(left, None)
-            if behind is not None:
-                after = entries[entries.index(behind) - 1].position
-            elif len(entries) < BATCH_RECORDS_MAX or entries[-1].position == upto:
-                return HandedOver(batch, question.upto)
-            else:
-                after = entries[-1].position
-            if batch:
-                return HandedOver(batch, position_bytes(after))
-
-    def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
-        things = (kept for key in keys if (kept := self._holdings.get(key)) is not None)
-        return next(batches(things, self._holdings.now_ms), [])
-
-    def _note_duty(self, peer: Peer, arc: Arc, above: int) -> None:
-        known = self._duties.get(peer.packed)
-        if known is not None and known[:2] == (arc, above):
-            self._duties[peer.packed] = (arc, above, self._clock.seconds())
-            return
-        # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
-        self._duties = {
-            packed: duty
-            for packed, duty in self._duties.items()
-            if packed != peer.packed and arc.upto not in duty[0] and duty[0].upto not in arc
-        }
-        if len(self._duties) >= DUTIES_MAX:
-            del self._duties[next(iter(self._duties))]
-        self._duties[peer.packed] = (arc, above, self._clock.seconds())
-
     # What nobody is responsible for here
 
     def _tidy(self) -> Deferred[None] | None:
@@ -378,14 +284,14 @@ class Repair:
         own = self.arc
         if own is None or self.pulling or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
             return None
-        if (self._holdings.changes, own, self._arcs_of_duty()) == self._tidied:
+        if (self._holdings.changes, own, self._duties.arcs()) == self._tidied:
             return None
         return Deferred.fromCoroutine(self._bring_home(own))
 
     async def _bring_home(self, own: Arc) -> None:
-        looked_at = self._holdings.changes, own, self._arcs_of_duty()
+        looked_at = self._holdings.changes, own, self._duties.arcs()
         looked_up = 0
-        for arc, copies_max in self._surplus(own):
+        for arc, copies_max in self._duties.surplus(own):
             held = await self._holdings.summary(arc, 0)
             if copies_max < COPIES_MAX:
                 held -= await self._holdings.summary(arc, copies_max)
@@ -401,19 +307,6 @@ class Repair:
                 arc = left
         if not looked_up:
             self._tidied = looked_at
-
-    def _arcs_of_duty(self) -> list[tuple[Arc, int]]:
-        """The arcs whose owners count on us, and our distance from each."""
-        since_s = self._clock.seconds() - DUTY_S
-        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
-        return [(arc, above) for arc, above, _ in self._duties.values()]
-
-    def _surplus(self, own: Arc) -> list[tuple[Arc, int]]:
-        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
-        duties = self._arcs_of_duty()
-        everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
-        # A record of fewer copies than our distance is not what its owner compares with us.
-        return everything + [(arc, above) for arc, above in duties if arc != own]
 
     async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
         """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
@@ -496,7 +389,7 @@ class Repair:
             try:
                 await self._reconciling.reconcile(peer, arc, 0, both=False)
                 # Perhaps our predecessor is leaving too, and has just handed us its part: nobody else has that.
-                for piece, copies_max in self._surplus(arc):
+                for piece, copies_max in self._duties.surplus(arc):
                     await self._reconciling.give(peer, piece, copies_max)
                 for _ in range(ON_THEIR_WAY_TRIES):
                     if not on_their_way():

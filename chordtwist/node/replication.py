@@ -1,7 +1,8 @@
 """Put and get over replicas, for one node: the hash table that doors see, and what others are answered about records.
 
 Read in this order: `reads` (a majority of replicas), `publishing` (what this node has put), `repair` (every record at
-its replicas while members come and go) with `reconciling` (one arc, one peer), `holdings` (what this node keeps).
+its replicas while members come and go) with `reconciling` (one arc, one peer) and `answering` (those who do the same),
+`holdings` (what this node keeps).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from chordtwist.core.records import (
 )
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
+from chordtwist.node.answering import Answering
+from chordtwist.node.duties import Duties
 from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.publishing import Publisher
@@ -112,16 +115,18 @@ class Replication:
         )
         self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, rng, self._ask)
         self.reconciling = Reconciling(ring, self.holdings, self._accept, self._life_ms_max)
+        duties = Duties(clock)
+        self._answering = Answering(self.holdings, duties)
         self.repair = Repair(
-            ring, self.holdings, self.reader, self.reconciling, clock, self._turns, rng, parameters.replication
+            ring, self.holdings, self.reader, self.reconciling, duties, clock, self._turns, rng, parameters.replication
         )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Fetch: self._fetch,
             Store: self._store,
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question)),
-            Digest: lambda peer, question: Deferred.fromCoroutine(self.repair.compare(peer, question)),
+            Digest: lambda peer, question: Deferred.fromCoroutine(self._answering.compare(peer, question)),
             Holds: self._list_missing,
-            HandOver: lambda peer, question: Deferred.fromCoroutine(self.repair.hand_out(question)),
+            HandOver: lambda peer, question: Deferred.fromCoroutine(self._answering.hand_out(question)),
         }
 
     # Its node's life
@@ -326,7 +331,7 @@ class Replication:
         if self._leaving and not question.both:
             # Whoever asks wants to drop what is here: it may be the one that was just handed it.
             return Refused("leaving")
-        return Deferred.fromCoroutine(self.repair.list_missing(question))
+        return Deferred.fromCoroutine(self._answering.list_missing(question))
 
     async def _store_all(self, peer: Peer, question: StoreAll) -> Answer:
         if self._leaving:

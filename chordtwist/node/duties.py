@@ -1,0 +1,59 @@
+"""Owners that count on this node: they compare their arcs with it as one of their replicas."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+from chordtwist.core.digests import gaps
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import Arc
+from chordtwist.node.holdings import COPIES_MAX
+
+DUTY_S = 100.0
+"""An owner that has not compared for longer than from any round to the next does not count on us any more. If it was
+only kept from it, looking it up costs a few questions, and drops nothing."""
+
+DUTIES_MAX = 256
+"""Owners that are believed to count on us: more than any replication needs, few enough to look through."""
+
+
+class Duties:
+    """What one node knows of them."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._duties: dict[bytes, tuple[Arc, int, float]] = {}
+        """By owner: its arc, our distance from it, when it last compared."""
+
+    def note(self, peer: Peer, arc: Arc, above: int) -> None:
+        """An owner compares its arc with us now: the records with more than `above` copies."""
+        known = self._duties.get(peer.packed)
+        if known is not None and known[:2] == (arc, above):
+            self._duties[peer.packed] = (arc, above, self._clock.seconds())
+            return
+        # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
+        self._duties = {
+            packed: duty
+            for packed, duty in self._duties.items()
+            if packed != peer.packed and arc.upto not in duty[0] and duty[0].upto not in arc
+        }
+        if len(self._duties) >= DUTIES_MAX:
+            del self._duties[next(iter(self._duties))]
+        self._duties[peer.packed] = (arc, above, self._clock.seconds())
+
+    def clear(self) -> None:
+        """Nobody counts on us yet: we have just joined."""
+        self._duties.clear()
+
+    def arcs(self) -> list[tuple[Arc, int]]:
+        """The arcs whose owners count on us, and our distance from each."""
+        since_s = self._clock.seconds() - DUTY_S
+        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
+        return [(arc, above) for arc, above, _ in self._duties.values()]
+
+    def surplus(self, own: Arc) -> list[tuple[Arc, int]]:
+        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
+        duties = self.arcs()
+        everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
+        # A record of fewer copies than our distance is not what its owner compares with us.
+        return everything + [(arc, above) for arc, above in duties if arc != own]
