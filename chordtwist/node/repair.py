@@ -1,8 +1,8 @@
 """Keeping every record at its replicas while members come and go.
 
 The owner of an arc compares what it keeps with each of its replicas and sends what is missing there, both ways. A
-newcomer compares its arc with the old owner in the same way, and a leaver with its successor. What nobody is
-responsible for here goes to its owner, and is dropped when all its replicas have it.
+newcomer compares its arc with the old owner in the same way, and a leaver with its successor. How two compare stands in
+`reconciling`, what becomes of records that nobody is responsible for in `tidying`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept
 from chordtwist.core.ring import Arc, distance, position_bytes
-from chordtwist.node.chores import Chore
 from chordtwist.node.duties import Duties
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.reads import Reader
 from chordtwist.node.reconciling import Reconciling
+from chordtwist.node.tidying import Tidying
 from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import MARKS_MAX, Digest
+from chordtwist.wire.peer_messages import Digest
 
 ROUND_S = 60.0
 """Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
@@ -46,24 +46,13 @@ COMPARED_WITHIN_S = 300.0
 SWEEPS_MAX = 100
 """Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
 
-TIDY_S = 20.0
-"""How often a node looks for what it keeps and nobody counts on it for: where newcomers took an arc over from newcomers
-this may be all there is. Not sooner after a change, since a newcomer is still fetching its arc then."""
-
 PULL_AGAIN_S = 1.0
 PULLS_MAX = 10
 """How often a newcomer tries to get its arc from somebody; then it serves what it has, and the rounds do the rest."""
 
-TIDY_AFTER_S = 20.0
-"""After joining: by then every owner that counts on us has compared once, and the rest of what a restart found on disk
-is not ours any more."""
-
 ON_THEIR_WAY_S = 1.0
 ON_THEIR_WAY_TRIES = 10
 """How long a leaver waits for its last puts: a few round trips. Then its successor brings them where they belong."""
-
-TIDIED_AT_ONCE = 8
-"""Owners looked up at a time for what nobody is responsible for here."""
 
 
 class Repair:
@@ -85,7 +74,6 @@ class Repair:
     ) -> None:
         self._ring = ring
         self._holdings = holdings
-        self._reader = reader
         self._reconciling = reconciling
         self._duties = duties
         self._clock = clock
@@ -94,17 +82,14 @@ class Repair:
         self._copies = copies
         self._timer: IDelayedCall | None = None
         self._due_s = 0.0
-        self._began_s = self._joined_s = clock.seconds() - DAMPED_S
-        self._was_member = False
+        self._began_s = clock.seconds() - DAMPED_S
         self._pulls = 0
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._busy = False
         self._changed = False
         self._running = False
-        self._tidying = Chore("tidy", self._tidy, clock, rng, TIDY_S)
-        self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
-        """What was kept, by its changes, our arc, and those of our duties, when there was nothing to tidy."""
+        self.tidying = Tidying(ring.me, holdings, reader.find, reconciling, duties, self._settled, clock, rng)
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
         self._counted_on: tuple[Peer, ...] = ()
@@ -116,21 +101,21 @@ class Repair:
         """What this node owns; None while it is no member or does not know its predecessor."""
         self.in_step: Arc | None = None
         """The arc that was last found in step with a majority of its replicas: of it our word is good."""
-        self.dropped = self.rounds = 0
-        """Records dropped as surplus; rounds done."""
+        self.rounds = 0
+        """Those that compared something."""
 
     # When
 
     def start(self) -> None:
         """Do rounds until `stop`."""
         self._running = True
-        self._tidying.start()
+        self.tidying.start()
         self._schedule(ROUND_S * (0.5 + self._rng.random()))
 
     def stop(self) -> None:
         """End every timer and what is under way."""
         self._running = False
-        self._tidying.stop()
+        self.tidying.stop()
         self._stop_comparing()
         if self._pull is not None:
             self._pull.cancel()
@@ -140,10 +125,7 @@ class Repair:
 
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
-        # Who was a member of another ring brings records that nobody here asks for: they are brought to their owners at
-        # once. What a first start found on disk mostly is where it belongs.
-        self._joined_s = self._clock.seconds() - (TIDY_AFTER_S if self._was_member else 0.0)
-        self._was_member = True
+        self.tidying.joined()
         self.arc = self._owned()
         self._duties.clear()
         self.in_step = None
@@ -213,14 +195,18 @@ class Repair:
             return Arc(ring.me.id, ring.me.id) if not ring.successors else None
         return Arc(ring.predecessor.id, ring.me.id)
 
+    def _settled(self) -> Arc | None:
+        """What we own, once its records are here."""
+        return None if self.pulling else self.arc
+
     async def round(self) -> None:
         """Compare our arc with its replicas."""
         for _ in range(SWEEPS_MAX):
             if not self._holdings.sweep():
                 break
             await self._turns.pause()
-        arc = self.arc
-        if arc is None or self.pulling:
+        arc = self._settled()
+        if arc is None:
             return
         self.rounds += 1
         self._holdings.refine(arc)
@@ -275,74 +261,6 @@ class Repair:
             return False
         return refused == self._reconciling.refused
 
-    # What nobody is responsible for here
-
-    def _tidy(self) -> Deferred[None] | None:
-        """Records that no owner has compared for a while go to their owner, and are dropped when all replicas have
-        them.
-        """
-        own = self.arc
-        if own is None or self.pulling or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
-            return None
-        if (self._holdings.changes, own, self._duties.arcs()) == self._tidied:
-            return None
-        return Deferred.fromCoroutine(self._bring_home(own))
-
-    async def _bring_home(self, own: Arc) -> None:
-        looked_at = self._holdings.changes, own, self._duties.arcs()
-        looked_up = 0
-        for arc, copies_max in self._duties.surplus(own):
-            held = await self._holdings.summary(arc, 0)
-            if copies_max < COPIES_MAX:
-                held -= await self._holdings.summary(arc, copies_max)
-            while held.count and looked_up < TIDIED_AT_ONCE and self._running:
-                looked_up += 1
-                try:
-                    left = await self._return(arc, copies_max)
-                except ChordtwistError as error:
-                    self._log.debug("what is kept for others was not returned: {error}", error=error)
-                    break
-                if left is None:
-                    break
-                arc = left
-        if not looked_up:
-            self._tidied = looked_at
-
-    async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
-        """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
-        first = await self._holdings.entries(arc, 0, copies_max, at_most=1)
-        if not first:
-            return None
-        me = self._ring.me
-        route = await self._reader.find(first[0].position)
-        owner = route.owner
-        is_last = distance(first[0].position, owner.id) >= distance(first[0].position, arc.upto)
-        piece = Arc(arc.after, arc.upto if is_last else owner.id)
-        held = await self._holdings.entries(piece, 0, copies_max, at_most=MARKS_MAX)
-        if len(held) == MARKS_MAX:
-            piece, is_last = Arc(piece.after, held[-1].position), False
-        replicas = list(route.replicas)
-        my_rank = replicas.index(me) if me in replicas else len(replicas)
-        missing_somewhere: set[bytes] = set()
-        for rank, peer in enumerate(replicas):
-            here = [entry for entry in held if entry.copies > rank]
-            if not here:
-                break
-            if peer == me:
-                continue
-            lacking = await self._reconciling.lacking(peer, piece, rank, here)
-            missing_somewhere.update(lacking)
-            if rank == 0:
-                await self._reconciling.send(peer, lacking)
-        for entry in held:
-            if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
-                continue
-            kept = self._holdings.get(entry.key)
-            if kept is not None and kept.version == entry.version:
-                self._holdings.remove(entry.key)
-                self.dropped += 1
-        return None if is_last else Arc(piece.upto, arc.upto)
-
     # Coming and going
 
     async def pull(self, old_owner: Peer) -> None:
@@ -367,7 +285,7 @@ class Repair:
             if this == self._pulls:
                 self.pulling = False
                 self.soon()
-                self._tidying.hurry()
+                self.tidying.hurry()
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:

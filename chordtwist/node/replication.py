@@ -1,8 +1,8 @@
 """Put and get over replicas, for one node: the hash table that doors see, and what others are answered about records.
 
 Read in this order: `reads` (a majority of replicas), `publishing` (what this node has put), `repair` (every record at
-its replicas while members come and go) with `reconciling` (one arc, one peer) and `answering` (those who do the same),
-`holdings` (what this node keeps).
+its replicas while members come and go) with `reconciling` (one arc, one peer), `answering` (those who do the same) and
+`tidying` (what is kept at the wrong place), `holdings` (what this node keeps).
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Replication:
                 "rounds": self.repair.rounds,
                 "sent": self.reconciling.sent,
                 "fetched": self.reconciling.fetched,
-                "dropped": self.repair.dropped,
+                "dropped": self.repair.tidying.dropped,
             },
         }
 

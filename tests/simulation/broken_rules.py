@@ -15,6 +15,7 @@ from chordtwist.node.holdings import Holdings
 from chordtwist.node.joining import Joining, StartOver
 from chordtwist.node.node import Node
 from chordtwist.node.repair import Repair
+from chordtwist.node.tidying import Tidying
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
 EVICTED_ONE_IN = 40
@@ -111,6 +112,7 @@ class RepairsNothing(Node):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.records.repair.__class__ = _NoRepair
+        self.records.repair.tidying.__class__ = _NoTidying
 
 
 class ForgetsNothing(Node):
@@ -145,6 +147,8 @@ class _NoRepair(Repair):
     async def pull(self, old_owner: Peer) -> None:
         pass
 
+
+class _NoTidying(Tidying):
     async def _bring_home(self, own: Arc) -> None:
         pass
 

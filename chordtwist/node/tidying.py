@@ -1,0 +1,148 @@
+"""Returning what nobody is responsible for here: it goes to its owner, then it is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chordtwist.core.errors import ChordtwistError
+from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import Arc, RingId, distance
+from chordtwist.node.chores import Chore
+from chordtwist.node.duties import Duties
+from chordtwist.node.holdings import COPIES_MAX, Holdings
+from chordtwist.node.reconciling import Reconciling
+from chordtwist.wire.peer_messages import MARKS_MAX
+
+TIDY_S = 20.0
+"""How often a node looks for what it keeps and nobody counts on it for: where newcomers took an arc over from newcomers
+this may be all there is. Not sooner after a change, since a newcomer is still fetching its arc then."""
+
+TIDY_AFTER_S = 20.0
+"""After joining: by then every owner that counts on us has compared once, and the rest of what a restart found on disk
+is not ours any more."""
+
+TIDIED_AT_ONCE = 8
+"""Owners looked up at a time for what nobody is responsible for here."""
+
+
+class Tidying:
+    """Tidies one node's store."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        me: Peer,
+        holdings: Holdings,
+        find: Callable[[RingId], Deferred[Route]],
+        reconciling: Reconciling,
+        duties: Duties,
+        own: Callable[[], Arc | None],
+        clock: IReactorTime,
+        rng: Random,
+    ) -> None:
+        """@param find: searches for who keeps a position. @param own: what we own, once its records are here."""
+        self._me = me
+        self._holdings = holdings
+        self._find = find
+        self._reconciling = reconciling
+        self._duties = duties
+        self._own = own
+        self._clock = clock
+        self._chore = Chore("tidy", self._tidy, clock, rng, TIDY_S)
+        self._joined_s = clock.seconds()
+        self._was_member = False
+        self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
+        """What was kept, by its changes, our arc, and those of our duties, when there was nothing to tidy."""
+        self.dropped = 0
+        """Records dropped as surplus."""
+
+    def start(self) -> None:
+        """Tidy until `stop`, as soon as there is something."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Look up no more owners."""
+        self._chore.stop()
+
+    def joined(self) -> None:
+        """We are a member now."""
+        # Who was a member of another ring brings records that nobody here asks for: they are brought to their owners at
+        # once. What a first start found on disk mostly is where it belongs.
+        self._joined_s = self._clock.seconds() - (TIDY_AFTER_S if self._was_member else 0.0)
+        self._was_member = True
+
+    def hurry(self) -> None:
+        """Our arc is here: what nobody counts on us for may be told from the rest."""
+        self._chore.hurry()
+
+    def _tidy(self) -> Deferred[None] | None:
+        """Records that no owner has compared for a while go to their owner, and are dropped when all replicas have
+        them.
+        """
+        own = self._own()
+        if own is None or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
+            return None
+        if (self._holdings.changes, own, self._duties.arcs()) == self._tidied:
+            return None
+        return Deferred.fromCoroutine(self._bring_home(own))
+
+    async def _bring_home(self, own: Arc) -> None:
+        looked_at = self._holdings.changes, own, self._duties.arcs()
+        looked_up = 0
+        for arc, copies_max in self._duties.surplus(own):
+            held = await self._holdings.summary(arc, 0)
+            if copies_max < COPIES_MAX:
+                held -= await self._holdings.summary(arc, copies_max)
+            while held.count and looked_up < TIDIED_AT_ONCE and self._chore.running:
+                looked_up += 1
+                try:
+                    left = await self._return(arc, copies_max)
+                except ChordtwistError as error:
+                    self._log.debug("what is kept for others was not returned: {error}", error=error)
+                    break
+                if left is None:
+                    break
+                arc = left
+        if not looked_up:
+            self._tidied = looked_at
+
+    async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
+        """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
+        first = await self._holdings.entries(arc, 0, copies_max, at_most=1)
+        if not first:
+            return None
+        route = await self._find(first[0].position)
+        owner = route.owner
+        is_last = distance(first[0].position, owner.id) >= distance(first[0].position, arc.upto)
+        piece = Arc(arc.after, arc.upto if is_last else owner.id)
+        held = await self._holdings.entries(piece, 0, copies_max, at_most=MARKS_MAX)
+        if len(held) == MARKS_MAX:
+            piece, is_last = Arc(piece.after, held[-1].position), False
+        replicas = list(route.replicas)
+        my_rank = replicas.index(self._me) if self._me in replicas else len(replicas)
+        missing_somewhere: set[bytes] = set()
+        for rank, peer in enumerate(replicas):
+            here = [entry for entry in held if entry.copies > rank]
+            if not here:
+                break
+            if peer == self._me:
+                continue
+            lacking = await self._reconciling.lacking(peer, piece, rank, here)
+            missing_somewhere.update(lacking)
+            if rank == 0:
+                await self._reconciling.send(peer, lacking)
+        for entry in held:
+            if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
+                continue
+            kept = self._holdings.get(entry.key)
+            if kept is not None and kept.version == entry.version:
+                self._holdings.remove(entry.key)
+                self.dropped += 1
+        return None if is_last else Arc(piece.upto, arc.upto)
