@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,22 +23,13 @@ from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.duties import Duties
 from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
+from chordtwist.node.pace import Pace
 from chordtwist.node.reads import Reader
 from chordtwist.node.reconciling import Reconciling
 from chordtwist.node.tidying import Tidying
 from chordtwist.node.turns import Turns
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Digest
-
-ROUND_S = 60.0
-"""Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
-every read repairs what it meets."""
-
-SOON_S = 1.0
-"""After a change of the ring: a few rounds of stabilization, so that those who change together are seen together."""
-
-DAMPED_S = 3.0
-"""Between the beginnings of two rounds at least, however often the ring changes."""
 
 COMPARED_WITHIN_S = 300.0
 """One peer may take so long: enough for some gigabytes. What was sent until then counts; the next round goes on."""
@@ -78,17 +69,11 @@ class Repair:
         self._duties = duties
         self._clock = clock
         self._turns = turns
-        self._rng = rng
         self._copies = copies
-        self._timer: IDelayedCall | None = None
-        self._due_s = 0.0
-        self._began_s = clock.seconds() - DAMPED_S
         self._pulls = 0
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
-        self._busy = False
-        self._changed = False
-        self._running = False
+        self._pace = Pace(self._hold, clock, rng)
         self.tidying = Tidying(ring.me, holdings, reader.find, reconciling, duties, self._settled, clock, rng)
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
@@ -104,24 +89,20 @@ class Repair:
         self.rounds = 0
         """Those that compared something."""
 
-    # When
+    # Its node's life
 
     def start(self) -> None:
         """Do rounds until `stop`."""
-        self._running = True
         self.tidying.start()
-        self._schedule(ROUND_S * (0.5 + self._rng.random()))
+        self._pace.start()
 
     def stop(self) -> None:
         """End every timer and what is under way."""
-        self._running = False
+        self._pace.stop()
         self.tidying.stop()
         self._stop_comparing()
         if self._pull is not None:
             self._pull.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
@@ -152,38 +133,14 @@ class Repair:
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
-        if not self._running:
-            return
-        self._changed = True
-        if not self._busy:
-            due_s = max(self._clock.seconds() + SOON_S * (0.5 + self._rng.random()), self._began_s + DAMPED_S)
-            if self._timer is None or due_s < self._due_s:
-                self._schedule(due_s - self._clock.seconds())
+        self._pace.soon()
 
-    def _schedule(self, wait_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due_s = self._clock.seconds() + wait_s
-        self._timer = self._clock.callLater(wait_s, self._begin)
-
-    def _begin(self) -> None:
-        self._timer = None
-        self._busy = True
-        self._changed = False
-        self._began_s = self._clock.seconds()
-        Deferred.fromCoroutine(self.round()).addErrback(self._failed).addCallback(self._ended)
+    def _hold(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.round()).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self._log.failure("a round of repair failed; it goes on", failure)
-
-    def _ended(self, _: None) -> None:
-        self._busy = False
-        if not self._running:
-            return
-        self._schedule(ROUND_S * (0.5 + self._rng.random()))
-        if self._changed:
-            self.soon()
 
     # The round of an owner
 
@@ -272,7 +229,7 @@ class Repair:
             for _ in range(PULLS_MAX):
                 for peer in dict.fromkeys((old_owner, *self._ring.successors)):
                     arc = self.arc
-                    if arc is None or not self._running or this != self._pulls:
+                    if arc is None or not self._pace.running or this != self._pulls:
                         return
                     self._holdings.refine(arc)
                     if peer != self._ring.me and await self._pulled(peer, arc):
