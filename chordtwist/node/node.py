@@ -40,6 +40,7 @@ from chordtwist.node.joining import Joining
 from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.merging import Merging
 from chordtwist.node.pulse import Pulse
+from chordtwist.node.rectifying import Rectifying
 from chordtwist.node.replication import Replication
 from chordtwist.node.roll_call import RollCall
 from chordtwist.node.search import search
@@ -144,17 +145,16 @@ class Node:
         self._next_epoch = next_epoch
         self._running = False
         self._entering = False
-        self._notifiers: dict[bool, Peer | None] = {}
-        """While one that is closer than our predecessor is looked at, and while one that is not: who is next."""
         self._head_met: tuple[Peer, int] | None = None
-        self._left: Peer | None = None
-        """The predecessor, once it has said that it is no member any more."""
         self._leaving: list[Deferred[None]] = []
         self._served = False
         self._shown: tuple[Successors, bool] = ((), False)
         self._settled: tuple[Table, int] | None = None
         self._closer: Peer | None = None
         self._searches = self._hops = self._questions = 0
+
+        def is_member() -> bool:
+            return self.standing is None
 
         self.routing = Routing(me, parameters.successors, spreads_fingers)
         self.liveness = Liveness(parameters.dead_after_s)
@@ -173,7 +173,7 @@ class Node:
             self.statements,
             self.contact,
             self.joining,
-            lambda: self.is_member,
+            is_member,
             self._tell,
             self._rejoin,
             self._clock,
@@ -188,6 +188,9 @@ class Node:
             self.merging.look_at,
             self._drop,
             self._clock,
+        )
+        self.rectifying = Rectifying(
+            self.routing, self.tables, self.admission, self.roll_call, is_member, self._ring_changed
         )
         self.fingers = Fingers(self.routing, self.tables, self.find, self.liveness.is_silent)
         self.records = Replication(
@@ -438,7 +441,7 @@ class Node:
         if self.standing is not None:
             return self.statements.not_member(self.standing)
         if peer != self.predecessor:
-            self._rectify(peer)
+            self.rectifying.notified(peer)
         return self.statements.notified(peer)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
@@ -500,9 +503,7 @@ class Node:
         if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone(peer)
-        if peer == self.predecessor:
-            # Who joins afresh answers for itself, as a member before long.
-            self._left = peer if standing is Standing.LEAVING else None
+        self.rectifying.standing_said(peer, standing)
         if known is None and standing is Standing.JOINING:
             # Never a member as far as we know: it was only named, and a list without it is as whole as before.
             self._write(self.routing.take_back(peer))
@@ -641,52 +642,6 @@ class Node:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
             self._tell(routing.successors, Announce(self.epoch, LIVE))
         return True
-
-    # Rectify (Zave: on notify)
-
-    def _rectify(self, notifier: Peer) -> None:
-        """Of those that notify while one is being looked at remember the closest.
-
-        Who is closer than our predecessor does not wait for those that are not: their turn may take as long as a death.
-        """
-        is_closer = self.routing.wants_predecessor(notifier)
-        if is_closer not in self._notifiers:
-            Deferred.fromCoroutine(self._rectify_all(is_closer, notifier)).addErrback(
-                lambda failure: self._log.failure("rectify failed", failure)
-            )
-            return
-        waiting = self._notifiers[is_closer]
-        if waiting is None or between(waiting.id, notifier.id, self.me.id):
-            self._notifiers[is_closer] = notifier
-
-    async def _rectify_all(self, is_closer: bool, notifier: Peer | None) -> None:
-        try:
-            while notifier is not None:
-                self._notifiers[is_closer] = None
-                await self._rectify_with(notifier, is_closer)
-                notifier = self._notifiers[is_closer]
-        finally:
-            del self._notifiers[is_closer]
-
-    async def _rectify_with(self, notifier: Peer, is_closer: bool) -> None:
-        routing = self.routing
-        try:
-            table = await self.tables.fetch(notifier)
-        except Unreachable:
-            return
-        if self.roll_call.is_elsewhere(table):
-            return
-        self.admission.gone_live(notifier)
-        dead = False
-        present = routing.predecessor
-        if present is not None and not routing.wants_predecessor(notifier):
-            if notifier == present or is_closer:
-                return  # one that is closer still came before it
-            dead = present == self._left or not await self.roll_call.is_member_still(present)
-        if self.is_member and (not dead or present == routing.predecessor):
-            if notifier == self._left:
-                self._left = None  # it is back
-            self._write(routing.rectify(notifier, dead))
 
     # Death
 

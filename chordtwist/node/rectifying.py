@@ -1,0 +1,97 @@
+"""Rectify: what a member does about whoever notifies it (Zave's corrected Chord, section 5; in the Chord paper, section
+IV-E.1, it believes the notifier unseen).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import between
+from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Standing
+from chordtwist.node.admission import Admission
+from chordtwist.node.roll_call import RollCall
+from chordtwist.node.tables import Tables
+
+
+class Rectifying:
+    """Looks at those that notify one member, and takes them as its predecessor where it should."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        routing: Routing,
+        tables: Tables,
+        admission: Admission,
+        roll_call: RollCall,
+        is_member: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        """@param changed: called when our predecessor is another."""
+        self._routing = routing
+        self._tables = tables
+        self._admission = admission
+        self._roll_call = roll_call
+        self._is_member = is_member
+        self._changed = changed
+        self._notifiers: dict[bool, Peer | None] = {}
+        """While one that is closer than our predecessor is looked at, and while one that is not: who is next."""
+        self._left: Peer | None = None
+        """The predecessor, once it has said that it is no member any more."""
+
+    def standing_said(self, peer: Peer, standing: Standing) -> None:
+        """A peer is no member any more, by its own word."""
+        if peer == self._routing.predecessor:
+            # Who joins afresh answers for itself, as a member before long.
+            self._left = peer if standing is Standing.LEAVING else None
+
+    def notified(self, notifier: Peer) -> None:
+        """Of those that notify while one is being looked at remember the closest.
+
+        Who is closer than our predecessor does not wait for those that are not: their turn may take as long as a death.
+        """
+        is_closer = self._routing.wants_predecessor(notifier)
+        if is_closer not in self._notifiers:
+            Deferred.fromCoroutine(self._rectify_all(is_closer, notifier)).addErrback(
+                lambda failure: self._log.failure("rectify failed", failure)
+            )
+            return
+        waiting = self._notifiers[is_closer]
+        if waiting is None or between(waiting.id, notifier.id, self._routing.me.id):
+            self._notifiers[is_closer] = notifier
+
+    async def _rectify_all(self, is_closer: bool, notifier: Peer | None) -> None:
+        try:
+            while notifier is not None:
+                self._notifiers[is_closer] = None
+                await self._rectify(notifier, is_closer)
+                notifier = self._notifiers[is_closer]
+        finally:
+            del self._notifiers[is_closer]
+
+    async def _rectify(self, notifier: Peer, is_closer: bool) -> None:
+        routing = self._routing
+        try:
+            table = await self._tables.fetch(notifier)
+        except Unreachable:
+            return
+        if self._roll_call.is_elsewhere(table):
+            return
+        self._admission.gone_live(notifier)
+        dead = False
+        present = routing.predecessor
+        if present is not None and not routing.wants_predecessor(notifier):
+            if notifier == present or is_closer:
+                return  # one that is closer still came before it
+            dead = present == self._left or not await self._roll_call.is_member_still(present)
+        if self._is_member() and (not dead or present == routing.predecessor):
+            if notifier == self._left:
+                self._left = None  # it is back
+            if routing.rectify(notifier, dead):
+                self._changed()
