@@ -43,7 +43,7 @@ from chordtwist.node.pulse import Pulse
 from chordtwist.node.rectifying import Rectifying
 from chordtwist.node.replication import Replication
 from chordtwist.node.roll_call import RollCall
-from chordtwist.node.search import search
+from chordtwist.node.search import Searches, search
 from chordtwist.node.statements import Statements
 from chordtwist.node.tables import NoMember, Tables
 from chordtwist.wire.peer_messages import (
@@ -133,7 +133,6 @@ class Node:
         """
         self.me = me
         self.identity = identity
-        self.parameters = parameters
         self.standing: Standing | None = Standing.JOINING
         self.changed: list[Callable[[], None]] = []
         """Called after every change of a ring pointer or of membership."""
@@ -151,7 +150,6 @@ class Node:
         self._shown: tuple[Successors, bool] = ((), False)
         self._settled: tuple[Table, int] | None = None
         self._closer: Peer | None = None
-        self._searches = self._hops = self._questions = 0
 
         def is_member() -> bool:
             return self.standing is None
@@ -192,7 +190,8 @@ class Node:
         self.rectifying = Rectifying(
             self.routing, self.tables, self.admission, self.roll_call, is_member, self._ring_changed
         )
-        self.fingers = Fingers(self.routing, self.tables, self.find, self.liveness.is_silent)
+        self.searches = Searches(self.routing, self.statements, self.tables, is_member, self._clock)
+        self.fingers = Fingers(self.routing, self.tables, self.searches.find, self.liveness.is_silent)
         self.records = Replication(
             self,
             store,
@@ -665,26 +664,11 @@ class Node:
     # Lookups
 
     def known_route(self, position: RingId) -> Route | None:
-        replicas = self.routing.keepers(position)[: self.parameters.successors]
+        replicas = self.routing.keepers(position)[: self.routing.entries_max]
         return Route(position, replicas) if replicas else None
 
     def find(self, position: RingId) -> Deferred[Route]:
-        return Deferred.fromCoroutine(self._search(position))
-
-    async def _search(self, position: RingId) -> Route:
-        lookup = Lookup(position, excluded=None if self.is_member else self.me)
-        if self.is_member:
-            lookup.know(self.statements.table)
-        else:
-            lookup.hear(self.routing.everybody())
-        await search(lookup, self.tables.fetch, self._clock)
-        route = lookup.route(self.parameters.successors)
-        if route is None:
-            raise Unreachable(None, "nobody on the ring can be asked")
-        self._searches += 1
-        self._hops += route.hops
-        self._questions += route.questions
-        return route
+        return self.searches.find(position)
 
     # Small things
 
@@ -702,7 +686,7 @@ class Node:
         self._ring_changed()
 
     def _ring_changed(self) -> None:
-        shown = self.routing.successors[: self.parameters.successors - 1], self.routing.whole
+        shown = self.routing.successors[: self.routing.entries_max - 1], self.routing.whole
         if shown != self._shown:
             # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
             self._shown = shown
@@ -740,6 +724,6 @@ class Node:
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
             "convicted": [],  # nothing is taken for evidence yet
-            "lookups": {"asked": self._searches, "hops": self._hops, "questions": self._questions},
+            "lookups": self.searches.counted(),
             "late_s": round(self.liveness.excused_s, 3),
         }
