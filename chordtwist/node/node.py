@@ -11,13 +11,13 @@ from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chordtwist.core.errors import ChordtwistError, Malformed, Unreachable, Untruthful
+from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.lookup import Lookup, Route
 from chordtwist.core.parameters import Parameters
@@ -30,6 +30,7 @@ from chordtwist.core.signed import Signer, Standing, Verify
 from chordtwist.core.small_ring import Successors
 from chordtwist.core.table import Table
 from chordtwist.node.admission import LIVE, Admission
+from chordtwist.node.asking import Asking
 from chordtwist.node.chores import Chore
 from chordtwist.node.common_time import CommonTime
 from chordtwist.node.contact import Contact
@@ -136,10 +137,8 @@ class Node:
         self.standing: Standing | None = Standing.JOINING
         self.changed: list[Callable[[], None]] = []
         """Called after every change of a ring pointer or of membership."""
-        self._link = link
         # Records and chores end their own timers; everything else is over where it waits.
         self._clock = EndingClock(clock)
-        self._seconds = clock.seconds
         self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
@@ -157,13 +156,14 @@ class Node:
         self.routing = Routing(me, parameters.successors, spreads_fingers)
         self.liveness = Liveness(parameters.dead_after_s)
         self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
-        self.tables = Tables(identity, self.ask, link.key_of, verify, clock.seconds)
+        self.asking = Asking(link, self.liveness, self._hear_standing, clock.seconds)
+        self.tables = Tables(identity, self.asking.ask, link.key_of, verify, clock.seconds)
         self._time = CommonTime(
             self.routing.neighbours, self.tables.clock_ahead_ms, self.tables.fetch_anew, clock.seconds, wall_ms
         )
-        self.pulse = Pulse(self.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
-        self.admission = Admission(self.routing, self.ask, 2 * parameters.dead_after_s, self._clock)
-        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.ask, self._clock, rng)
+        self.pulse = Pulse(self.asking.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
+        self.admission = Admission(self.routing, self.asking.ask, 2 * parameters.dead_after_s, self._clock)
+        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.asking.ask, self._clock, rng)
         self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, self._clock)
         self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
         self.merging = Merging(
@@ -172,7 +172,7 @@ class Node:
             self.contact,
             self.joining,
             is_member,
-            self._tell,
+            self.asking.tell,
             self._rejoin,
             self._clock,
             rng,
@@ -307,7 +307,7 @@ class Node:
                 self._log.warn("left before every record was handed over")
             neighbours = self.routing.neighbours()
             self._set_standing(Standing.LEAVING)
-            await self._tell(neighbours, self.statements.leave(Standing.LEAVING))
+            await self.asking.tell(neighbours, self.statements.leave(Standing.LEAVING))
         else:
             self._set_standing(Standing.LEAVING)
 
@@ -335,7 +335,7 @@ class Node:
         self.records.joined(old_owner)
         if self.routing.head is not None:
             # Not only after a round: until it knows us, our head answers for our arc.
-            self._tell((self.routing.head,), Notify(self.epoch))
+            self.asking.tell((self.routing.head,), Notify(self.epoch))
         self._log.info(
             "member of the ring: {me} between {before} and {behind}",
             me=str(self.me),
@@ -356,7 +356,7 @@ class Node:
         self._set_standing(Standing.JOINING)
         for chore in (self._stabilizing, self._fixing, self._merging):
             chore.stop()
-        told = self._tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
+        told = self.asking.tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
         for peer in reversed(self.routing.everybody()):
             self.contact.lost(peer)
         told.addCallback(lambda _: self._enter(through))
@@ -364,25 +364,7 @@ class Node:
     # Asking and answering
 
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
-        """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted."""
-        return self._link.ask(peer, question).addCallbacks(
-            self._answered, self._unanswered, callbackArgs=(peer,), errbackArgs=(peer,)
-        )
-
-    def _answered(self, answer: Answer, peer: Peer) -> Answer:
-        self.liveness.answered(peer, self._seconds())
-        if isinstance(answer, NotMember):
-            with suppress(Malformed, Untruthful):  # whoever asked is told
-                self._hear_standing(peer, answer)
-        return answer
-
-    def _unanswered(self, failure: Failure, peer: Peer) -> Failure:
-        if failure.check(CancelledError):
-            return failure
-        self.liveness.unanswered(peer, self._clock.seconds())
-        if failure.check(ChordtwistError) and not failure.check(Unreachable):
-            return Failure(Unreachable(peer, failure.getErrorMessage()))
-        return failure
+        return self.asking.ask(peer, question)
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
         """The answer to one question, from the present state, also in the middle of a step of our own."""
@@ -620,7 +602,7 @@ class Node:
 
     async def _notify(self, head: Peer) -> None:
         with suppress(Unreachable):
-            await self.ask(head, Notify(self.epoch))
+            await self.asking.ask(head, Notify(self.epoch))
 
     async def _copy(self, table: Table, head: Peer | None) -> bool:
         """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
@@ -639,7 +621,7 @@ class Node:
         self._write(routing.stabilize(table, also) if last is None else routing.close(table, last))
         if routing.whole and table.whole and self.me not in table.successors:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
-            self._tell(routing.successors, Announce(self.epoch, LIVE))
+            self.asking.tell(routing.successors, Announce(self.epoch, LIVE))
         return True
 
     # Death
@@ -672,11 +654,6 @@ class Node:
 
     # Small things
 
-    def _tell(self, peers: Iterable[Peer], question: Question) -> Deferred[None]:
-        """Tell all of them at once; fires when each has answered or is known to be silent."""
-        asked = [self.ask(peer, question) for peer in dict.fromkeys(peers)]
-        return DeferredList(asked, consumeErrors=True).addCallback(lambda _: None)
-
     def _write(self, changed: bool) -> None:
         if changed:
             self._ring_changed()
@@ -691,7 +668,7 @@ class Node:
             # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
             self._shown = shown
             if self.is_member and self.predecessor is not None:
-                self._tell((self.predecessor,), Changed())
+                self.asking.tell((self.predecessor,), Changed())
         self.records.ring_changed()
         for told in self.changed:
             told()
