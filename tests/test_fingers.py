@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,7 +35,9 @@ class FingersTests(SynchronousTestCase):
         self.owner: Peer | None = peer(1500)
         link = self.scene.link
         self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
-        self.fingers = Fingers(self.routing, self.tables, self.find, self.silent.__contains__)
+        self.fingers = Fingers(
+            self.routing, self.tables, self.find, self.silent.__contains__, lambda: True, link.clock, Random(1), 1.0
+        )
 
     def find(self, position: RingId) -> Deferred[Route]:
         self.looked_up.append(position)

@@ -48,6 +48,7 @@ class MergingTests(SynchronousTestCase):
             self.tell,
             lambda through: self.rejoined.append(places(through)),
             link.clock,
+            link.clock,
             Random(1),
         )
         self.silence(10, 30, 50, 60, 80)

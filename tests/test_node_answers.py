@@ -134,7 +134,7 @@ class AnswersTests(OneNodeTestCase):
 
     def test_table(self) -> None:
         """Anybody is shown its table, signed; whoever holds that already is told so."""
-        self.node._fixing.stop()
+        self.node.fingers.stop()
         self.scene.advance(1)
         said = self.asked_by(10, GetTable(0, 0))
         assert isinstance(said, TableIs)
@@ -487,7 +487,7 @@ class RectifyTests(OneNodeTestCase):
 
     def test_closest_of_several(self) -> None:
         """Of several that notify while another is looked at, only the closest is looked at next."""
-        self.node._fixing.stop()
+        self.node.fingers.stop()
         self.scene.reply(10, lambda question: Deferred())
         for place in (10, 90, 20, 90):
             self.scene.links[place].ask(self.scene.me, Notify(1))

@@ -103,7 +103,7 @@ class ChordPaperTests(SynchronousTestCase):
         world = ring(12, successors=2)
         self.addCleanup(world.close)
         for host in world.live.values():
-            host.node._fixing.stop()
+            host.node.fingers.stop()
         lookups = Lookups(world)
         for _ in range(30):
             lookups.once()
@@ -132,9 +132,9 @@ class ChordPaperTests(SynchronousTestCase):
         self.addCleanup(world.close)
         world.run(200)
         for host in world.live.values():
-            host.node._fixing.stop()
+            host.node.fingers.stop()
         for _ in range(32):
-            world.start().node._fixing.start = lambda: None  # type: ignore[method-assign]
+            world.start().node.fingers.start = lambda: None  # type: ignore[method-assign]
             world.run(1)
         self.assertIsNotNone(world.settle(120))
         lookups = looked_up(world, 100)

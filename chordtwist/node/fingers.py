@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
@@ -13,7 +15,12 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
+from chordtwist.node.chores import Chore
 from chordtwist.node.tables import Tables
+
+FINGERS_SLOWEST_S = 30.0
+"""Fingers only shorten lookups: one is looked at every 30 s in a quiet ring (MIT's Chord slows down to minutes), one
+that did not answer in a lookup before all others."""
 
 STEPS_BACK = 3
 """So many members between where a finger begins and who was asked are met one by one, each for one question: between
@@ -29,6 +36,10 @@ class Fingers:
         tables: Tables,
         find: Callable[[RingId], Deferred[Route]],
         is_silent: Callable[[Peer], bool],
+        is_member: Callable[[], bool],
+        clock: IReactorTime,
+        rng: Random,
+        interval_s: float,
     ) -> None:
         """@param is_silent: whether a peer's last question went unanswered."""
         self._routing = routing
@@ -36,6 +47,17 @@ class Fingers:
         self._find = find
         self._is_silent = is_silent
         self._next = 0
+        self._chore = Chore(
+            "fix fingers", lambda: is_member() and self.fix(), clock, rng, interval_s, FINGERS_SLOWEST_S
+        )
+
+    def start(self) -> None:
+        """Look at one after the other until `stop`."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Look at no more of them."""
+        self._chore.stop()
 
     def fix(self) -> Deferred[bool] | bool:
         """Look at one finger, at one that was silent before all others; answers whether it had to be changed."""

@@ -14,10 +14,14 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
+from chordtwist.node.chores import Chore
 from chordtwist.node.contact import Contact
 from chordtwist.node.joining import Joining
 from chordtwist.node.statements import Statements
 from chordtwist.wire.peer_messages import Elsewhere, Question
+
+MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
+"""How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
 
 LOOKERS = 64
 LOOKERS_SHARING_MIN, LOOKERS_SHARING_MAX = 4, 16
@@ -44,9 +48,12 @@ class Merging:
         tell: Callable[[Iterable[Peer], Question], Deferred[None]],
         rejoin: Callable[[Iterable[Peer]], None],
         clock: IReactorTime,
+        chore_clock: IReactorTime,
         rng: Random,
     ) -> None:
-        """@param tell: tell all of them at once. @param rejoin: leave our ring and join that of these peers."""
+        """@param tell: tell all of them at once. @param rejoin: leave our ring and join that of these peers.
+        @param clock: ends with the node. @param chore_clock: need not, since `stop` ends what it calls.
+        """
         self._routing = routing
         self._statements = statements
         self._contact = contact
@@ -57,6 +64,15 @@ class Merging:
         self._clock = clock
         self._rng = rng
         self._looking = False
+        self._chore = Chore("merge", self.look, chore_clock, rng, MERGE_FIRST_S, MERGE_SLOWEST_S)
+
+    def start(self) -> None:
+        """Look now and then, until `stop`."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Do not look any more but when told to."""
+        self._chore.stop()
 
     def look(self) -> Deferred[None] | None:
         """Look whether somebody who is listed, or was lost, belongs to another ring; None when it is others' turn."""

@@ -70,13 +70,6 @@ STABILIZE_SLOWEST = 5
 """A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
 5 x 1.5 s + dead_after, one that resets its links at once."""
 
-FINGERS_SLOWEST_S = 30.0
-"""Fingers only shorten lookups: one is looked at every 30 s in a quiet ring (MIT's Chord slows down to minutes), one
-that did not answer in a lookup before all others."""
-
-MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
-"""How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
-
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
@@ -175,6 +168,7 @@ class Node:
             self.asking.tell,
             self._rejoin,
             self._clock,
+            clock,
             rng,
         )
         self.roll_call = RollCall(
@@ -191,7 +185,16 @@ class Node:
             self.routing, self.tables, self.admission, self.roll_call, is_member, self._ring_changed
         )
         self.searches = Searches(self.routing, self.statements, self.tables, is_member, self._clock)
-        self.fingers = Fingers(self.routing, self.tables, self.searches.find, self.liveness.is_silent)
+        self.fingers = Fingers(
+            self.routing,
+            self.tables,
+            self.searches.find,
+            self.liveness.is_silent,
+            is_member,
+            clock,
+            rng,
+            stabilize_interval_s,
+        )
         self.records = Replication(
             self,
             store,
@@ -213,22 +216,6 @@ class Node:
             stabilize_interval_s,
             stabilize_interval_s * STABILIZE_SLOWEST,
             late,
-        )
-        self._fixing = Chore(
-            "fix fingers",
-            lambda: self.is_member and self.fingers.fix(),
-            clock,
-            rng,
-            stabilize_interval_s,
-            FINGERS_SLOWEST_S,
-        )
-        self._merging = Chore(
-            "merge",
-            self.merging.look,
-            clock,
-            rng,
-            MERGE_FIRST_S,
-            MERGE_SLOWEST_S,
         )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Ping: lambda peer, question: Pong(),
@@ -275,8 +262,8 @@ class Node:
     def stop(self) -> None:
         """End every timer at once, tell nobody."""
         self._running = False
-        for chore in (self._stabilizing, self._fixing, self._merging):
-            chore.stop()
+        for duty in (self._stabilizing, self.fingers, self.merging):
+            duty.stop()
         self.records.stop()
         self._clock.end()
 
@@ -342,9 +329,8 @@ class Node:
             before=str(self.predecessor or self.me),
             behind=str(self.routing.head or self.me),
         )
-        for chore in (self._stabilizing, self._fixing, self._merging):
-            if not chore.running:
-                chore.start()
+        for duty in (self._stabilizing, self.fingers, self.merging):
+            duty.start()
         self._stabilizing.hurry()
 
     def _rejoin(self, contacts: Iterable[Peer] = ()) -> None:
@@ -354,8 +340,8 @@ class Node:
         through = list(contacts)
         self.statements.begin_epoch(self._next_epoch())
         self._set_standing(Standing.JOINING)
-        for chore in (self._stabilizing, self._fixing, self._merging):
-            chore.stop()
+        for duty in (self._stabilizing, self.fingers, self.merging):
+            duty.stop()
         told = self.asking.tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
         for peer in reversed(self.routing.everybody()):
             self.contact.lost(peer)
