@@ -563,9 +563,9 @@ class UpkeepTests(RingTestCase):
         """
         peers = self.ring(20)
         node = self.node(peers[0])
-        node._stabilizing.stop()
+        node.stabilizing.stop()
         node.routing.join(peers[-1], peers[15:19], whole=False)
-        round = Deferred.fromCoroutine(node.stabilize())
+        round = Deferred.fromCoroutine(node.stabilizing.round())
         self.until(lambda: bool(round.called), within_s=10)
         self.assertEqual(node.routing.head, peers[1])
 

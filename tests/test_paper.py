@@ -267,12 +267,12 @@ class ZaveTests(SynchronousTestCase):
         before, behind = world.members()[3], world.node(world.members()[3]).successors[0]
         told: list[Peer] = []
         listen(world, behind, lambda asker, question: told.append(asker) if isinstance(question, Notify) else None)
-        world.node(before)._stabilizing.stop()
+        world.node(before).stabilizing.stop()
         for known in (True, False):
             if not known:
                 world.node(behind).routing.predecessor = None
                 world.node(behind).routing.changes += 1
-            Deferred.fromCoroutine(world.node(before).stabilize())
+            Deferred.fromCoroutine(world.node(before).stabilizing.round())
             world.run(1)
             self.assertEqual(told, [] if known else [before])
         self.assertEqual(world.node(behind).predecessor, before)
@@ -284,7 +284,7 @@ class ZaveTests(SynchronousTestCase):
         world = ring(2, successors=3)
         self.addCleanup(world.close)
         one, two = (world.node(member) for member in world.members())
-        rounds = [Deferred.fromCoroutine(node.stabilize()) for node in (one, two)]
+        rounds = [Deferred.fromCoroutine(node.stabilizing.round()) for node in (one, two)]
         self.assertFalse(any(done.called for done in rounds), "both have asked, and wait")
         world.run(1)
         self.assertTrue(all(done.called for done in rounds))

@@ -7,11 +7,9 @@ The rules are in `core.routing`; here they are applied as answers come and time 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from random import Random
-from typing import NamedTuple
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,19 +17,17 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.liveness import Liveness
-from chordtwist.core.lookup import Lookup, Route
+from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
-from chordtwist.core.ring import RING_SIZE, RingId, between
+from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Standing, Verify
 from chordtwist.core.small_ring import Successors
-from chordtwist.core.table import Table
 from chordtwist.node.admission import LIVE, Admission
 from chordtwist.node.asking import Asking
-from chordtwist.node.chores import Chore
 from chordtwist.node.common_time import CommonTime
 from chordtwist.node.contact import Contact
 from chordtwist.node.fingers import Fingers
@@ -44,9 +40,10 @@ from chordtwist.node.pulse import Pulse
 from chordtwist.node.rectifying import Rectifying
 from chordtwist.node.replication import Replication
 from chordtwist.node.roll_call import RollCall
-from chordtwist.node.search import Searches, search
+from chordtwist.node.search import Searches
+from chordtwist.node.stabilizing import Stabilizing
 from chordtwist.node.statements import Statements
-from chordtwist.node.tables import NoMember, Tables
+from chordtwist.node.tables import Tables
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
@@ -66,26 +63,11 @@ from chordtwist.wire.peer_messages import (
     Silent,
 )
 
-STABILIZE_SLOWEST = 5
-"""A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
-5 x 1.5 s + dead_after, one that resets its links at once."""
-
 ENTER_AGAIN_S = 5.0
 """Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
-WALKED_AT_ONCE = 64
-"""Members that one round steps over towards ourselves, each reached before it is adopted."""
-
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
-
-
-class _Asked(NamedTuple):
-    """A head that was asked for its table, and as which run it was known then."""
-
-    head: Peer
-    epoch: int | None
-    answer: Deferred[Table]
 
 
 @implementer(IAnswer, IRing, IDht)
@@ -132,16 +114,11 @@ class Node:
         """Called after every change of a ring pointer or of membership."""
         # Records and chores end their own timers; everything else is over where it waits.
         self._clock = EndingClock(clock)
-        self._rng = rng
         self._next_epoch = next_epoch
         self._running = False
         self._entering = False
-        self._head_met: tuple[Peer, int] | None = None
         self._leaving: list[Deferred[None]] = []
         self._served = False
-        self._shown: tuple[Successors, bool] = ((), False)
-        self._settled: tuple[Table, int] | None = None
-        self._closer: Peer | None = None
 
         def is_member() -> bool:
             return self.standing is None
@@ -181,6 +158,25 @@ class Node:
             self._drop,
             self._clock,
         )
+        self.stabilizing = Stabilizing(
+            self.routing,
+            self.statements,
+            self.asking,
+            self.tables,
+            self.pulse,
+            self.admission,
+            self.roll_call,
+            self.contact,
+            is_member,
+            self._ring_changed,
+            self._drop,
+            self._rejoin,
+            self.liveness.excuse,
+            self._clock,
+            clock,
+            rng,
+            stabilize_interval_s,
+        )
         self.rectifying = Rectifying(
             self.routing, self.tables, self.admission, self.roll_call, is_member, self._ring_changed
         )
@@ -207,16 +203,6 @@ class Node:
             lambda peer: link.key_of(peer) is not None and self.routing.is_near(peer),
         )
 
-        late = self.liveness.excuse
-        self._stabilizing = Chore(
-            "stabilize",
-            self._look_at_head,
-            clock,
-            rng,
-            stabilize_interval_s,
-            stabilize_interval_s * STABILIZE_SLOWEST,
-            late,
-        )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Ping: lambda peer, question: Pong(),
             PingFor: self._ping_for,
@@ -262,7 +248,7 @@ class Node:
     def stop(self) -> None:
         """End every timer at once, tell nobody."""
         self._running = False
-        for duty in (self._stabilizing, self.fingers, self.merging):
+        for duty in (self.stabilizing, self.fingers, self.merging):
             duty.stop()
         self.records.stop()
         self._clock.end()
@@ -329,9 +315,9 @@ class Node:
             before=str(self.predecessor or self.me),
             behind=str(self.routing.head or self.me),
         )
-        for duty in (self._stabilizing, self.fingers, self.merging):
+        for duty in (self.stabilizing, self.fingers, self.merging):
             duty.start()
-        self._stabilizing.hurry()
+        self.stabilizing.hurry()
 
     def _rejoin(self, contacts: Iterable[Peer] = ()) -> None:
         """Stop being a member, as another incarnation, and join afresh with the records kept."""
@@ -340,7 +326,7 @@ class Node:
         through = list(contacts)
         self.statements.begin_epoch(self._next_epoch())
         self._set_standing(Standing.JOINING)
-        for duty in (self._stabilizing, self.fingers, self.merging):
+        for duty in (self.stabilizing, self.fingers, self.merging):
             duty.stop()
         told = self.asking.tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
         for peer in reversed(self.routing.everybody()):
@@ -367,7 +353,7 @@ class Node:
             self.pulse.check_all((peer,))
             if peer == self.routing.head:
                 # It may be back already, as another run: only its table tells.
-                self._stabilizing.hurry()
+                self.stabilizing.hurry()
 
     def breach(self, peer: Peer, reason: str) -> None:
         """A peer broke the protocol."""
@@ -399,7 +385,7 @@ class Node:
             self.merging.look_at(peer)
         elif between(self.me.id, peer.id, head.id):
             # Somebody between us and our head: the next round of stabilize will meet it.
-            self._stabilizing.hurry()
+            self.stabilizing.hurry()
         if self.statements.is_present(question.epoch, question.seq):
             return Same()
         return self.statements.signed_table()
@@ -412,13 +398,7 @@ class Node:
         return self.statements.notified(peer)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
-        head = self.routing.head
-        if peer == head:
-            self._stabilizing.hurry()
-        elif head is not None and between(self.me.id, peer.id, head.id):
-            # A newcomer in front of our head: no need to wait until the head has told us of it.
-            self._closer = peer
-            self._stabilizing.hurry()
+        self.stabilizing.peer_changed(peer)
         return Noted()
 
     def _admit(self, peer: Peer, question: JoinRequest) -> Answer | Deferred[Answer]:
@@ -451,13 +431,14 @@ class Node:
         if self.is_member and self.routing.whole and not self.roll_call.is_elsewhere(table):
             changed = self.routing.take_in(peer)
             self.routing.gone_live(peer)
-            self._write(changed)
+            if changed:
+                self._ring_changed()
 
     def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
         self._hear_standing(peer, question)
         if peer == self.routing.head:
             # Not believed: signed with another key than we know, or of an earlier epoch. Its own table will tell.
-            self._stabilizing.hurry()
+            self.stabilizing.hurry()
         return Noted()
 
     def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
@@ -471,9 +452,9 @@ class Node:
             return
         self.admission.gone(peer)
         self.rectifying.standing_said(peer, standing)
-        if known is None and standing is Standing.JOINING:
-            # Never a member as far as we know: it was only named, and a list without it is as whole as before.
-            self._write(self.routing.take_back(peer))
+        # Never a member as far as we know: it was only named, and a list without it is as whole as before.
+        if known is None and standing is Standing.JOINING and self.routing.take_back(peer):
+            self._ring_changed()
         self._drop(peer)
 
     def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
@@ -488,128 +469,6 @@ class Node:
         except ValueError as error:
             raise Malformed(f"a question names an impossible peer: {error}") from None
 
-    # Stabilize (Zave: stabilize-from-successor, then from the successor's predecessor)
-
-    def _look_at_head(self) -> Deferred[bool]:
-        """A round. Most find both sides as the last one left them: those are one question, and nothing behind it."""
-        settled = self._settled if self.is_member else None
-        if settled is None or settled[1] != self.routing.changes or settled[0].predecessor != self.me:
-            return Deferred.fromCoroutine(self.stabilize())
-        return self.tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
-
-    def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
-        is_same = self.routing.changes == changes
-        if not self.is_member or (said is before and is_same and self._closer is None):
-            return not is_same
-        answer = fail(said) if isinstance(said, Failure) else succeed(said)
-        rest = Deferred.fromCoroutine(self.stabilize(_Asked(before.peer, before.epoch, answer)))
-        return rest.addCallback(lambda changed: changed or self.routing.changes != changes)
-
-    def _ask_head(self) -> _Asked | None:
-        head = self.routing.head
-        return None if head is None else _Asked(head, self.tables.epoch_of(head), self.tables.fetch(head))
-
-    async def stabilize(self, asked: _Asked | None = None) -> bool:
-        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it.
-
-        @param asked: the head, when it was asked already.
-        """
-        routing = self.routing
-        changes = routing.changes
-        while self.is_member and (asked := asked or self._ask_head()) is not None:
-            (head, epoch, answer), asked = asked, None
-            try:
-                table = await answer
-            except NoMember as said:
-                if self.roll_call.is_newcomer(head, said, epoch) and head == routing.head:
-                    return True  # it lives, and has no list yet
-                continue
-            except Unreachable:
-                self.pulse.check_all(self.successors)
-                if await self.pulse.check(head) and head == routing.head:
-                    return True
-                continue
-            self.admission.gone_live(head)
-            # As which run we met it as our head: what we knew of it before may be of a run long gone.
-            met, self._head_met = self._head_met, (head, table.epoch)
-            if self.roll_call.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
-                self._drop(head)
-                continue
-            told, self._closer = self._closer, None
-            if told is not None or (table, routing.changes) != self._settled:
-                await self._copy(table, head)
-                if head != routing.head:
-                    continue
-                closer = routing.better_head(table)
-                if told is not None and between(self.me.id, told.id, (closer or head).id):
-                    closer = told
-                if closer is None and routing.follows(table) and routing.last_of(table) is None:
-                    # Until one of the two changes, another round could only find the same.
-                    self._settled = (table, routing.changes)
-                for _ in range(WALKED_AT_ONCE):
-                    # After a merge whole runs of members may stand between us and our head.
-                    adopted = None if closer is None else await self._adopt(closer, routing.head)
-                    if adopted is None:
-                        break
-                    closer = routing.better_head(adopted)
-            if routing.head is not None and not (routing.head == head and table.predecessor == self.me):
-                # A head that has just shown us as its predecessor would change nothing.
-                await self._notify(routing.head)
-            break
-        if self.is_member and routing.cut_off and not await self._bridge():
-            self._rejoin()
-        return routing.changes != changes
-
-    async def _bridge(self) -> bool:
-        """Find the next member when every entry of our list has died; answers whether there is one.
-
-        We stay a member meanwhile: lists before us hold the same dead, and would be empty without us, one behind
-        another around the whole ring.
-        """
-        routing = self.routing
-        lookup = Lookup((self.me.id + 1) % RING_SIZE, excluded=self.me)
-        lookup.hear((*routing.everybody(), *await self.contact.anybody()))
-        await search(lookup, self.tables.fetch, self._clock)
-        if lookup.owner is not None:
-            await self._adopt(lookup.owner, None)
-        if routing.head is not None:
-            await self._notify(routing.head)
-        return not routing.cut_off
-
-    async def _adopt(self, closer: Peer, head: Peer | None) -> Table | None:
-        """Take a peer as our head in place of `head`, if it answers and that one still is: its table, else None."""
-        try:
-            table = await self.tables.fetch(closer)
-        except Unreachable:
-            return None
-        if self.routing.head == head and not self.roll_call.is_elsewhere(table) and await self._copy(table, head):
-            return table
-        return None
-
-    async def _notify(self, head: Peer) -> None:
-        with suppress(Unreachable):
-            await self.asking.ask(head, Notify(self.epoch))
-
-    async def _copy(self, table: Table, head: Peer | None) -> bool:
-        """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
-        routing = self.routing
-        also = last = None
-        end = routing.last_of(table)
-        if end is None:
-            also = await self.roll_call.members(table)
-        else:
-            try:
-                last = await self.tables.fetch(end)
-            except Unreachable:
-                self.pulse.check_all((end,))
-        if head != routing.head:
-            return False
-        self._write(routing.stabilize(table, also) if last is None else routing.close(table, last))
-        if routing.whole and table.whole and self.me not in table.successors:
-            # Our list is whole by that of a head that does not know us, nor do the others perhaps.
-            self.asking.tell(routing.successors, Announce(self.epoch, LIVE))
-        return True
-
     # Death
 
     def _died(self, peer: Peer) -> None:
@@ -620,14 +479,13 @@ class Node:
     def _drop(self, peer: Peer) -> None:
         was_head = peer == self.routing.head
         self.tables.forget(peer)
-        if self._head_met is not None and self._head_met[0] == peer:
-            self._head_met = None
+        self.stabilizing.forget(peer)
         if self.routing.drop(peer):
             self._log.debug("lost {peer}", peer=str(peer))
             self.contact.lost(peer)
             self._ring_changed()
             if was_head or self.routing.cut_off:
-                self._stabilizing.hurry()
+                self.stabilizing.hurry()
 
     # Lookups
 
@@ -640,21 +498,12 @@ class Node:
 
     # Small things
 
-    def _write(self, changed: bool) -> None:
-        if changed:
-            self._ring_changed()
-
     def _set_standing(self, standing: Standing | None) -> None:
         self.standing = standing
         self._ring_changed()
 
     def _ring_changed(self) -> None:
-        shown = self.routing.successors[: self.routing.entries_max - 1], self.routing.whole
-        if shown != self._shown:
-            # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
-            self._shown = shown
-            if self.is_member and self.predecessor is not None:
-                self.asking.tell((self.predecessor,), Changed())
+        self.stabilizing.ring_changed()
         self.records.ring_changed()
         for told in self.changed:
             told()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
@@ -45,11 +45,18 @@ class FillsFromFingers(Node):
 class EvictsPrivately(Node):
     """Throws live successors out by its own opinion, now and then, and never takes them back."""
 
-    def _look_at_head(self) -> Deferred[bool]:
-        banned: dict[Peer, None] = self.__dict__.setdefault("banned", {})
-        if self._rng.random() * EVICTED_ONE_IN < 1 and len(self.routing.successors) > 1:
-            banned[self.routing.successors[0]] = None
-        return super()._look_at_head().addCallback(self._throw_out, banned)
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        chore = self.stabilizing._chore
+        look_at_head, rng = chore._round, chore._rng
+        banned: dict[Peer, None] = {}
+
+        def evict() -> Deferred[bool]:
+            if rng.random() * EVICTED_ONE_IN < 1 and len(self.routing.successors) > 1:
+                banned[self.routing.successors[0]] = None
+            return maybeDeferred(look_at_head).addCallback(lambda changed: self._throw_out(bool(changed), banned))
+
+        chore._round = evict
 
     def _throw_out(self, changed: bool, banned: dict[Peer, None]) -> bool:
         for peer in banned:

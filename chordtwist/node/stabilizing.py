@@ -1,0 +1,268 @@
+"""Stabilize: how a member keeps its successor list right, round by round (Zave's corrected Chord, section 5: from the
+successor, then from the successor's predecessor; Chord paper, section IV-E.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from chordtwist.core.errors import Unreachable
+from chordtwist.core.lookup import Lookup
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RING_SIZE, between
+from chordtwist.core.routing import Routing
+from chordtwist.core.small_ring import Successors
+from chordtwist.core.table import Table
+from chordtwist.node.admission import LIVE, Admission
+from chordtwist.node.asking import Asking
+from chordtwist.node.chores import Chore
+from chordtwist.node.contact import Contact
+from chordtwist.node.pulse import Pulse
+from chordtwist.node.roll_call import RollCall
+from chordtwist.node.search import search
+from chordtwist.node.statements import Statements
+from chordtwist.node.tables import NoMember, Tables
+from chordtwist.wire.peer_messages import Announce, Changed, Notify
+
+STABILIZE_SLOWEST = 5
+"""A quiet ring is looked at so many times less often than a changing one: a death without a sound is noticed within
+5 x 1.5 s + dead_after, one that resets its links at once."""
+
+WALKED_AT_ONCE = 64
+"""Members that one round steps over towards ourselves, each reached before it is adopted."""
+
+
+class _Asked(NamedTuple):
+    """A head that was asked for its table, and as which run it was known then."""
+
+    head: Peer
+    epoch: int | None
+    answer: Deferred[Table]
+
+
+class Stabilizing:
+    """The duty of one member to its successor list."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        statements: Statements,
+        asking: Asking,
+        tables: Tables,
+        pulse: Pulse,
+        admission: Admission,
+        roll_call: RollCall,
+        contact: Contact,
+        is_member: Callable[[], bool],
+        changed: Callable[[], None],
+        drop: Callable[[Peer], None],
+        rejoin: Callable[[], None],
+        late: Callable[[float], None],
+        clock: IReactorTime,
+        chore_clock: IReactorTime,
+        rng: Random,
+        interval_s: float,
+    ) -> None:
+        """@param changed: called when our list is another. @param drop: a head that is not our member any more.
+        @param rejoin: called when nobody is left to adopt. @param late: `Chore`.
+        @param clock: ends with the node. @param chore_clock: need not, since `stop` ends what it calls.
+        """
+        self._routing = routing
+        self._statements = statements
+        self._asking = asking
+        self._tables = tables
+        self._pulse = pulse
+        self._admission = admission
+        self._roll_call = roll_call
+        self._contact = contact
+        self._is_member = is_member
+        self._changed = changed
+        self._drop = drop
+        self._rejoin = rejoin
+        self._clock = clock
+        self._settled: tuple[Table, int] | None = None
+        """What our head showed, and our state of then, when another round could only have found the same."""
+        self._head_met: tuple[Peer, int] | None = None
+        self._closer: Peer | None = None
+        """Somebody before our head, by its own word."""
+        self._shown: tuple[Successors, bool] = ((), False)
+        self._chore = Chore(
+            "stabilize",
+            self._look_at_head,
+            chore_clock,
+            rng,
+            interval_s,
+            interval_s * STABILIZE_SLOWEST,
+            late,
+        )
+
+    # When
+
+    def start(self) -> None:
+        """Do rounds until `stop`."""
+        self._chore.start()
+
+    def stop(self) -> None:
+        """Do no more rounds; one that is under way ends by itself."""
+        self._chore.stop()
+
+    def hurry(self) -> None:
+        """Something happened: do a round at once."""
+        self._chore.hurry()
+
+    def peer_changed(self, peer: Peer) -> None:
+        """A peer says that its list is another."""
+        routing = self._routing
+        head = routing.head
+        if peer == head:
+            self.hurry()
+        elif head is not None and between(routing.me.id, peer.id, head.id):
+            # A newcomer in front of our head: no need to wait until the head has told us of it.
+            self._closer = peer
+            self.hurry()
+
+    def ring_changed(self) -> None:
+        """Tell our predecessor, when our list is another."""
+        routing = self._routing
+        shown = routing.successors[: routing.entries_max - 1], routing.whole
+        if shown != self._shown:
+            # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
+            self._shown = shown
+            if self._is_member() and routing.predecessor is not None:
+                self._asking.tell((routing.predecessor,), Changed())
+
+    def forget(self, peer: Peer) -> None:
+        """It died, left, or is another incarnation."""
+        if self._head_met is not None and self._head_met[0] == peer:
+            self._head_met = None
+
+    # A round
+
+    def _look_at_head(self) -> Deferred[bool]:
+        """A round. Most find both sides as the last one left them: those are one question, and nothing behind it."""
+        routing = self._routing
+        settled = self._settled if self._is_member() else None
+        if settled is None or settled[1] != routing.changes or settled[0].predecessor != routing.me:
+            return Deferred.fromCoroutine(self.round())
+        return self._tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
+
+    def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
+        is_same = self._routing.changes == changes
+        if not self._is_member() or (said is before and is_same and self._closer is None):
+            return not is_same
+        answer = fail(said) if isinstance(said, Failure) else succeed(said)
+        rest = Deferred.fromCoroutine(self.round(_Asked(before.peer, before.epoch, answer)))
+        return rest.addCallback(lambda changed: changed or self._routing.changes != changes)
+
+    def _ask_head(self) -> _Asked | None:
+        head = self._routing.head
+        return None if head is None else _Asked(head, self._tables.epoch_of(head), self._tables.fetch(head))
+
+    async def round(self, asked: _Asked | None = None) -> bool:
+        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it.
+
+        @param asked: the head, when it was asked already.
+        """
+        routing = self._routing
+        changes = routing.changes
+        while self._is_member() and (asked := asked or self._ask_head()) is not None:
+            (head, epoch, answer), asked = asked, None
+            try:
+                table = await answer
+            except NoMember as said:
+                if self._roll_call.is_newcomer(head, said, epoch) and head == routing.head:
+                    return True  # it lives, and has no list yet
+                continue
+            except Unreachable:
+                self._pulse.check_all(routing.successors)
+                if await self._pulse.check(head) and head == routing.head:
+                    return True
+                continue
+            self._admission.gone_live(head)
+            # As which run we met it as our head: what we knew of it before may be of a run long gone.
+            met, self._head_met = self._head_met, (head, table.epoch)
+            if self._roll_call.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
+                self._drop(head)
+                continue
+            told, self._closer = self._closer, None
+            if told is not None or (table, routing.changes) != self._settled:
+                await self._copy(table, head)
+                if head != routing.head:
+                    continue
+                closer = routing.better_head(table)
+                if told is not None and between(routing.me.id, told.id, (closer or head).id):
+                    closer = told
+                if closer is None and routing.follows(table) and routing.last_of(table) is None:
+                    # Until one of the two changes, another round could only find the same.
+                    self._settled = (table, routing.changes)
+                for _ in range(WALKED_AT_ONCE):
+                    # After a merge whole runs of members may stand between us and our head.
+                    adopted = None if closer is None else await self._adopt(closer, routing.head)
+                    if adopted is None:
+                        break
+                    closer = routing.better_head(adopted)
+            if routing.head is not None and not (routing.head == head and table.predecessor == routing.me):
+                # A head that has just shown us as its predecessor would change nothing.
+                await self._notify(routing.head)
+            break
+        if self._is_member() and routing.cut_off and not await self._bridge():
+            self._rejoin()
+        return routing.changes != changes
+
+    async def _bridge(self) -> bool:
+        """Find the next member when every entry of our list has died; answers whether there is one.
+
+        We stay a member meanwhile: lists before us hold the same dead, and would be empty without us, one behind
+        another around the whole ring.
+        """
+        routing = self._routing
+        lookup = Lookup((routing.me.id + 1) % RING_SIZE, excluded=routing.me)
+        lookup.hear((*routing.everybody(), *await self._contact.anybody()))
+        await search(lookup, self._tables.fetch, self._clock)
+        if lookup.owner is not None:
+            await self._adopt(lookup.owner, None)
+        if routing.head is not None:
+            await self._notify(routing.head)
+        return not routing.cut_off
+
+    async def _adopt(self, closer: Peer, head: Peer | None) -> Table | None:
+        """Take a peer as our head in place of `head`, if it answers and that one still is: its table, else None."""
+        try:
+            table = await self._tables.fetch(closer)
+        except Unreachable:
+            return None
+        if self._routing.head == head and not self._roll_call.is_elsewhere(table) and await self._copy(table, head):
+            return table
+        return None
+
+    async def _notify(self, head: Peer) -> None:
+        with suppress(Unreachable):
+            await self._asking.ask(head, Notify(self._statements.epoch))
+
+    async def _copy(self, table: Table, head: Peer | None) -> bool:
+        """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
+        routing = self._routing
+        also = last = None
+        end = routing.last_of(table)
+        if end is None:
+            also = await self._roll_call.members(table)
+        else:
+            try:
+                last = await self._tables.fetch(end)
+            except Unreachable:
+                self._pulse.check_all((end,))
+        if head != routing.head:
+            return False
+        if routing.stabilize(table, also) if last is None else routing.close(table, last):
+            self._changed()
+        if routing.whole and table.whole and routing.me not in table.successors:
+            # Our list is whole by that of a head that does not know us, nor do the others perhaps.
+            self._asking.tell(routing.successors, Announce(self._statements.epoch, LIVE))
+        return True
