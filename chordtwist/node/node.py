@@ -1,7 +1,8 @@
 """One participant of the ring over time: it answers, joins, stabilizes, rectifies, leaves.
 
 The rules are in `core.routing`; here they are applied as answers come and time passes. Nothing is decided across an
-``await``: what was read before it is looked at again behind it.
+``await``: what was read before it is looked at again behind it. What takes a node several questions has a module of its
+own, behind this one: `joining`, `stabilizing`, `rectifying`, `search`.
 """
 
 from __future__ import annotations
@@ -112,84 +113,64 @@ class Node:
         self.standing: Standing | None = Standing.JOINING
         self.changed: list[Callable[[], None]] = []
         """Called after every change of a ring pointer or of membership."""
-        # Records and chores end their own timers; everything else is over where it waits.
-        self._clock = EndingClock(clock)
         self._next_epoch = next_epoch
         self._running = False
         self._entering = False
         self._leaving: list[Deferred[None]] = []
         self._served = False
+        # Records and chores end their own timers; everything else is over where it waits.
+        ending = self._clock = EndingClock(clock)
 
         def is_member() -> bool:
             return self.standing is None
 
-        self.routing = Routing(me, parameters.successors, spreads_fingers)
-        self.liveness = Liveness(parameters.dead_after_s)
-        self.statements = Statements(identity, self.routing, signer, wall_ms, link.key_of, next_epoch())
-        self.asking = Asking(link, self.liveness, self._hear_standing, clock.seconds)
-        self.tables = Tables(identity, self.asking.ask, link.key_of, verify, clock.seconds)
-        self._time = CommonTime(
-            self.routing.neighbours, self.tables.clock_ahead_ms, self.tables.fetch_anew, clock.seconds, wall_ms
-        )
-        self.pulse = Pulse(self.asking.ask, self.liveness, self.routing.everybody, self._died, self._clock, rng)
-        self.admission = Admission(self.routing, self.asking.ask, 2 * parameters.dead_after_s, self._clock)
-        self.joining = Joining(identity, self.routing, self.statements, self.tables, self.asking.ask, self._clock, rng)
-        self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, self._clock)
-        self.contact = Contact(me, seeds, self.tables, self.joining, self._clock, rng)
+        # What it knows, and says of itself.
+        routing = self.routing = Routing(me, parameters.successors, spreads_fingers)
+        liveness = self.liveness = Liveness(parameters.dead_after_s)
+        statements = self.statements = Statements(identity, routing, signer, wall_ms, link.key_of, next_epoch())
+
+        # What it asks.
+        asking = self.asking = Asking(link, liveness, self._hear_standing, clock.seconds)
+        tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds)
+        self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
+        self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, ending)
+        pulse = self.pulse = Pulse(asking.ask, liveness, routing.everybody, self._died, ending, rng)
+        self.searches = Searches(routing, statements, tables, is_member, ending)
+
+        # How it comes to a ring, and others to its own.
+        joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
+        contact = self.contact = Contact(me, seeds, tables, joining, ending, rng)
+        admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
+
+        # Its duties.
         self.merging = Merging(
-            self.routing,
-            self.statements,
-            self.contact,
-            self.joining,
-            is_member,
-            self.asking.tell,
-            self._rejoin,
-            self._clock,
-            clock,
-            rng,
+            routing, statements, contact, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
         )
-        self.roll_call = RollCall(
-            self.routing,
-            self.tables,
-            self.admission,
-            self.liveness,
-            self.pulse,
-            self.merging.look_at,
-            self._drop,
-            self._clock,
+        roll_call = self.roll_call = RollCall(
+            routing, tables, admission, liveness, pulse, self.merging.look_at, self._drop, ending
         )
         self.stabilizing = Stabilizing(
-            self.routing,
-            self.statements,
-            self.asking,
-            self.tables,
-            self.pulse,
-            self.admission,
-            self.roll_call,
-            self.contact,
+            routing,
+            statements,
+            asking,
+            tables,
+            pulse,
+            admission,
+            roll_call,
+            contact,
             is_member,
             self._ring_changed,
             self._drop,
             self._rejoin,
-            self.liveness.excuse,
-            self._clock,
+            liveness.excuse,
+            ending,
             clock,
             rng,
             stabilize_interval_s,
         )
-        self.rectifying = Rectifying(
-            self.routing, self.tables, self.admission, self.roll_call, is_member, self._ring_changed
-        )
-        self.searches = Searches(self.routing, self.statements, self.tables, is_member, self._clock)
+        self.rectifying = Rectifying(routing, tables, admission, roll_call, is_member, self._ring_changed)
         self.fingers = Fingers(
-            self.routing,
-            self.tables,
-            self.searches.find,
-            self.liveness.is_silent,
-            is_member,
-            clock,
-            rng,
-            stabilize_interval_s,
+            routing, tables, self.searches.find, liveness.is_silent, is_member, clock, rng, stabilize_interval_s
         )
         self.records = Replication(
             self,
@@ -200,7 +181,7 @@ class Node:
             default_ttl_s,
             max_ttl_s,
             quota,
-            lambda peer: link.key_of(peer) is not None and self.routing.is_near(peer),
+            lambda peer: link.key_of(peer) is not None and routing.is_near(peer),
         )
 
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
