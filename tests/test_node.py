@@ -24,6 +24,10 @@ from tests.builders import lines
 
 SUCCESSORS = 4
 
+ATTRIBUTES_MAX = 29
+"""CPython 3.11 to 3.13 have room for thirty shared keys (SHARED_KEYS_MAX_SIZE), and the first instance of a class takes
+one of them away."""
+
 
 class RingTestCase(SynchronousTestCase):
     """A world of nodes. No test may end with a failure in a node's log."""
@@ -71,6 +75,26 @@ class RingTestCase(SynchronousTestCase):
 
     def assert_one_ring(self, count: int) -> None:
         self.assertEqual((len(self.world.check.members), self.world.wrong()), (count, []))
+
+
+class PartsTests(RingTestCase):
+    """What a node is made of."""
+
+    def test_few_attributes(self) -> None:
+        """No part of a node, itself included, has thirty attributes: below that CPython shares the keys of a class's
+        instances; from there on each has a dict of its own, and a ring of a thousand nodes is a tenth slower.
+        """
+        parts: list[object] = [self.node(self.ring(5)[0])]
+        for part in parts:
+            parts.extend(found for found in vars(part).values() if is_ours(found) and found not in parts)
+        self.assertIn("Chore", {type(part).__name__ for part in parts}, "parts of parts are looked at")
+        crowded = {type(part).__name__: len(vars(part)) for part in parts if len(vars(part)) > ATTRIBUTES_MAX}
+        self.assertEqual(crowded, {})
+
+
+def is_ours(found: object) -> bool:
+    """Whether it is an object with attributes, of a class of this package."""
+    return type(found).__module__.startswith("chordtwist.") and hasattr(found, "__dict__")
 
 
 class CommonTimeTests(RingTestCase):
