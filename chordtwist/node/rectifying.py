@@ -1,5 +1,5 @@
 """Rectify: what a member does about whoever notifies it (Zave's corrected Chord, section 5; in the Chord paper, section
-IV-E.1, it believes the notifier unseen).
+5.1, it believes the notifier unseen).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A search of the ring: a `Lookup`, driven with questions to peers (Chord paper, section IV-D: find_successor)."""
+"""A search of the ring: a `Lookup`, driven with questions to peers (Chord paper, section 4.3: find_successor)."""
 
 from __future__ import annotations
 

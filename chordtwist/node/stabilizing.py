@@ -1,5 +1,5 @@
 """Stabilize: how a member keeps its successor list right, round by round (Zave's corrected Chord, section 5: from the
-successor, then from the successor's predecessor; Chord paper, section IV-E.1).
+successor, then from the successor's predecessor; Chord paper, section 5.1).
 """
 
 from __future__ import annotations
