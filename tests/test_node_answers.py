@@ -488,6 +488,7 @@ class RectifyTests(OneNodeTestCase):
     def test_closest_of_several(self) -> None:
         """Of several that notify while another is looked at, only the closest is looked at next."""
         self.node.fingers.stop()
+        self.scene.advance(1)
         self.scene.reply(10, lambda question: Deferred())
         for place in (10, 90, 20, 90):
             self.scene.links[place].ask(self.scene.me, Notify(1))
