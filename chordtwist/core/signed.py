@@ -25,6 +25,7 @@ from chordtwist.core.table import FINGERPRINT_LENGTH, UNPROVED, Table
 KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
 TABLES_UNPACKED_MAX = 4096
+FINGERPRINTS_MAX = 4096
 
 _MAGIC = b"chordtwist"
 _STAMP = Struct(">QQQ")
@@ -89,8 +90,9 @@ def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
 
 
 @lru_cache(65_536)
+@lru_cache(FINGERPRINTS_MAX)
 def fingerprint(public: bytes) -> bytes:
-    """The eight bytes by which a table names a neighbour's key."""
+    """The eight bytes by which a table names a neighbour's key; each new signature names all of them again."""
     return sha256(public).digest()[:FINGERPRINT_LENGTH]
 
 
