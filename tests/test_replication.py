@@ -821,6 +821,17 @@ class PublicationTests(RingCase):
         self.assertLess(found.expiry_ms / 1000, 10 + 1000 + 1)
         self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
 
+    def test_brings_back_what_it_owns_itself(self) -> None:
+        """So does the owner with what was put there."""
+        result = self.put_and_wait(0x3000, ttl_s=1000)
+        for place in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.ring.node(place).records.holdings.remove(KEY)
+        self.ring.pass_time(100)
+        found = self.ring.node(0x3000).records.holdings.get(KEY)
+        assert found is not None
+        self.assertEqual(found.version, result.version)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+
     def test_ends_when_somebody_has_a_newer_one(self) -> None:
         """It never fights another publisher."""
         self.put_and_wait(OUTSIDER, value=b"older")
