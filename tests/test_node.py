@@ -82,7 +82,7 @@ class PartsTests(RingTestCase):
 
     def test_few_attributes(self) -> None:
         """No part of a node, itself included, has thirty attributes: below that CPython shares the keys of a class's
-        instances; from there on each has a dict of its own, and a ring of a thousand nodes is a tenth slower.
+        instances; from there on each has a dict of its own, and a ring of a thousand nodes is up to a tenth slower.
         """
         parts: list[object] = [self.node(self.ring(5)[0])]
         for part in parts:
