@@ -17,6 +17,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
+from chordtwist.node.replication import Replication
 from chordtwist.simulation.chance import exponential
 from chordtwist.simulation.network import Weather
 from chordtwist.simulation.world import World
@@ -274,6 +275,19 @@ class GrowthTests(RingTestCase):
         self.until(self.is_ideal, 20)
         self.assert_one_ring(2 * SUCCESSORS + 5)
         self.assert_safe()
+
+    def test_an_error_of_ours(self) -> None:
+        """A node that meets one when it is a member already has its duties all the same."""
+        ring = self.ring(3)
+        joined = Replication.joined
+        self.patch(Replication, "joined", lambda records, old_owner: joined(records, old_owner) or 1 // 0)
+        late = self.world.start()
+        self.until(lambda: late.is_member, 20)
+        self.world.crash(ring[0])
+        self.until(lambda: self.is_ideal() and len(self.world.check.members) == 3, 20)
+        self.assertEqual(len(self.world.errors), 1)
+        self.assertIn("ZeroDivisionError", self.world.errors.pop())
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_small_ring_knows_itself(self) -> None:
         """Up to r + 1 members everybody knows everybody; behind 2 r + 1 members lists have r entries."""

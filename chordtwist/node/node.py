@@ -273,7 +273,10 @@ class Node:
 
     def _not_entered(self, failure: Failure) -> None:
         self._log.failure("joining failed; it goes on", failure)
-        self._clock.callLater(ENTER_AGAIN_S, self._enter)
+        if self.is_member:
+            self._begin_duties()
+        else:
+            self._clock.callLater(ENTER_AGAIN_S, self._enter)
 
     async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
@@ -296,6 +299,9 @@ class Node:
             before=str(self.predecessor or self.me),
             behind=str(self.routing.head or self.me),
         )
+        self._begin_duties()
+
+    def _begin_duties(self) -> None:
         for duty in (self.stabilizing, self.fingers, self.merging):
             duty.start()
         self.stabilizing.hurry()
