@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import (
+    Kept,
     PutResult,
     Record,
     RecordKind,
@@ -809,28 +810,27 @@ class KindTests(RingCase):
 class PublicationTests(RingCase):
     """The node that took a put looks after it."""
 
-    def test_brings_back_what_all_replicas_lost(self) -> None:
-        """The very same version, with what is left of its life."""
-        result = self.put_and_wait(OUTSIDER, ttl_s=1000)
+    def lost_and_found(self) -> Kept:
+        """What the owner keeps some time after all replicas have lost it."""
         for place in (0x3000, 0x4000, 0x5000, 0x6000):
             self.ring.node(place).records.holdings.remove(KEY)
         self.ring.pass_time(100)
+        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
         found = self.ring.node(0x3000).records.holdings.get(KEY)
         assert found is not None
+        return found
+
+    def test_brings_back_what_all_replicas_lost(self) -> None:
+        """The very same version, with what is left of its life."""
+        result = self.put_and_wait(OUTSIDER, ttl_s=1000)
+        found = self.lost_and_found()
         self.assertEqual(found.version, result.version)
         self.assertLess(found.expiry_ms / 1000, 10 + 1000 + 1)
-        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
 
     def test_brings_back_what_it_owns_itself(self) -> None:
         """So does the owner with what was put there."""
         result = self.put_and_wait(0x3000, ttl_s=1000)
-        for place in (0x3000, 0x4000, 0x5000, 0x6000):
-            self.ring.node(place).records.holdings.remove(KEY)
-        self.ring.pass_time(100)
-        found = self.ring.node(0x3000).records.holdings.get(KEY)
-        assert found is not None
-        self.assertEqual(found.version, result.version)
-        self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
+        self.assertEqual(self.lost_and_found().version, result.version)
 
     def test_ends_when_somebody_has_a_newer_one(self) -> None:
         """It never fights another publisher."""
