@@ -69,7 +69,7 @@ class SteppedWorker:
         return done
 
     def step(self) -> None:
-        """Make one commit."""
+        """Make one commit, or claim more of the disk for it."""
         self.waiting.popleft()()
 
     def stop(self) -> None:

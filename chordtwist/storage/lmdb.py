@@ -336,7 +336,8 @@ class LmdbRecordStore:
             try:
                 await self._write(self._undone, batch.put.values())
             except lmdb.MapFullError:
-                if self._file.grow():
+                if step_bytes := await self._worker.run(self._file.claim):
+                    self._file.grow(step_bytes)
                     continue
                 reason = self._file.why_full
                 self._file.open_headroom()
