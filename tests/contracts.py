@@ -541,5 +541,5 @@ def make_stub(name: bytes, expiry_ms: int = 60_000, *, seal: Seal | None = None,
 
 def entry_of(kept: Kept) -> Entry:
     """The entry that a scan gives for something kept."""
-    is_stub = isinstance(kept, Stub)
-    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub)
+    is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
+    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, size)

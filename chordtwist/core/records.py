@@ -104,6 +104,8 @@ class Entry(NamedTuple):
     expiry_ms: int
     copies: int
     is_stub: bool
+    value_bytes: int
+    """Of a stub 0."""
 
 
 @dataclass(frozen=True, slots=True)

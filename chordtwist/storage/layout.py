@@ -63,8 +63,8 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
         raise ValueError(f"{len(raw)} bytes that are no record") from None
 
 
-def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
-    """The entry of what was packed and the bytes of its value, without touching the value: it may be on other pages.
+def glance(key: bytes, raw: memoryview, offset_ms: int) -> Entry:
+    """The entry of what was packed, without touching its value: it may be on other pages.
 
     @raise ValueError: that was never packed.
     """
@@ -78,5 +78,5 @@ def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
         raise ValueError(f"{len(raw)} bytes that are no record")
     version = Version(version_ms, bytes(raw[_HEAD.size : seal_at]))
     is_stub = bool(flags & _STUB)
-    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub)
-    return entry, 0 if is_stub else len(raw) - at
+    size = 0 if is_stub else len(raw) - at
+    return Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub, size)

@@ -128,14 +128,13 @@ class LmdbRecordStore:
     def _open(self, directory: Path, map_bytes_max: int, room: Room) -> None:
         self._room = room
         self._entries: dict[bytes, Entry] = {}
-        self._value_bytes: dict[bytes, int] = {}
         self._places = Places()
         self._expiries = Expiries()
         self._file = RecordFile(directory, map_bytes_max)
         self._offset_ms = self._wall_ahead_ms() - self._file.skew_ms
         try:
             for key, raw in self._file.rows():
-                self._note(*glance(key, raw, self._offset_ms))
+                self._note(glance(key, raw, self._offset_ms), None)
         except (Corrupt, ValueError) as error:
             self._file.close()
             raise Corrupt(str(error)) from error
@@ -143,14 +142,15 @@ class LmdbRecordStore:
     def put(self, kept: Kept) -> Deferred[None]:
         """Keep it; fires after its commit. When that fails, what was on disk before is kept again."""
         key = kept.key
-        size = len(kept.value) if isinstance(kept, Record) else 0
-        refusal = self._room.refusal(key not in self._entries, size - self._value_bytes.get(key, 0))
+        is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
+        before = self._entries.get(key)
+        growth = size if before is None else size - before.value_bytes
+        refusal = self._room.refusal(before is None, growth)
         if refusal is None and size and self._waiting_bytes + size > WAITING_BYTES_MAX:
             refusal = StoreFull(f"the disk is {WAITING_BYTES_MAX >> 20} MiB of values behind")
         if refusal is not None:
             return fail(refusal)
-        is_stub = isinstance(kept, Stub)
-        self._note(Entry(position_of(key), key, kept.version, kept.expiry_ms, kept.copies, is_stub), size)
+        self._note(Entry(position_of(key), key, kept.version, kept.expiry_ms, kept.copies, is_stub, size), before)
         done: Deferred[None] = Deferred()
         batch = self._open_batch()
         batch.put[key] = kept
@@ -232,31 +232,27 @@ class LmdbRecordStore:
 
     # What is kept, without values
 
-    def _note(self, entry: Entry, value_bytes: int) -> None:
-        """From now on this is what is kept under its key."""
+    def _note(self, entry: Entry, before: Entry | None) -> None:
+        """From now on this is what is kept under its key, and no longer `before`."""
         key, room = entry.key, self._room
-        before = self._entries.get(key)
         self._entries[key] = entry
         if before is None:
             room.keys += 1
             self._places.add(key)
+        else:
+            room.records -= not before.is_stub
+            room.bytes -= before.value_bytes
         if before is None or before.expiry_ms != entry.expiry_ms:
             self._expiries.add(entry.expiry_ms, key, self._entries)
-        if before is not None and not before.is_stub:
-            room.records -= 1
-            room.bytes -= self._value_bytes.pop(key)
-        if not entry.is_stub:
-            room.records += 1
-            room.bytes += value_bytes
-            self._value_bytes[key] = value_bytes
+        room.records += not entry.is_stub
+        room.bytes += entry.value_bytes
 
     def _forget(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self._room.keys -= 1
         self._places.discard(key)
-        if not entry.is_stub:
-            self._room.records -= 1
-            self._room.bytes -= self._value_bytes.pop(key)
+        self._room.records -= not entry.is_stub
+        self._room.bytes -= entry.value_bytes
 
     def _drop_expired(self) -> None:
         """What expired while no process ran leaves its stub, or nothing, before anybody can read it."""
@@ -382,7 +378,7 @@ class LmdbRecordStore:
         except Corrupt:
             found = None
         if found is not None and key not in self._undone:
-            self._note(*found)
+            self._note(found, self._entries.get(key))
         elif key in self._entries:
             self._forget(key)
 
