@@ -7,6 +7,7 @@ it is not, unless somebody has a newer one.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -128,7 +129,8 @@ class Publisher:
         self._rng = rng
         self._ask = ask
         self._now_ms = reader.ring.common_time_ms
-        self._publications: dict[bytes, Publication] = {}
+        # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
+        self._publications: OrderedDict[bytes, Publication] = OrderedDict()
         self._bytes = 0
         self._due: list[tuple[float, int, bytes]] = []
         """When to look at which key; of each publication only its last place counts. Keys, not publications: a key
@@ -192,7 +194,7 @@ class Publisher:
             self._timer.cancel()
             self._timer = None
         self._due.clear()
-        publications, self._publications = list(self._publications.values()), {}
+        publications, self._publications = list(self._publications.values()), OrderedDict()
         for publication in publications:
             self._fail(publication, errors.Unreachable(None, STOPPED))
 
