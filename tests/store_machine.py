@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of, present

@@ -25,13 +25,14 @@ TWISTED_OF_NODE = (
 )
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "core": ("chordtwist.core",),
+    "core": ("chordtwist.core", "msgspec"),
     "wire": ("chordtwist.core", "chordtwist.wire", "msgspec"),
     "node": (
         "chordtwist.core",
         "chordtwist.wire.peer_messages",
         "chordtwist.wire.api_messages",
         "chordtwist.node",
+        "msgspec",
         *TWISTED_OF_NODE,
     ),
     "storage": (

@@ -7,11 +7,12 @@ what is left of something at a moment, `merge` what is right of two things.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from chordtwist.core.ring import RingId
 from chordtwist.core.signed import Verify, pack_record
@@ -33,16 +34,14 @@ class RecordKind(IntEnum):
     """The key is the SHA-256 of public key and salt; the highest signed seq wins (BEP 44)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Version:
+class Version(Struct, frozen=True, order=True, gc=False):
     """Newer is greater, everywhere: milliseconds of a hybrid logical clock, then the publisher's packed address."""
 
     ms: int
     publisher: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(Struct, frozen=True, gc=False):
     """What a signed record carries besides its value; `signature` is over `core.signed.pack_record`.
 
     `expected_seq`: on the way of a put only, compare-and-swap: the put is refused where another seq stands (BEP 44's
@@ -56,8 +55,7 @@ class Seal:
     expected_seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """A value under a key. `expiry_ms` is on this node's own steady clock: from that moment on it is gone.
 
     `stub_until_ms`: until when something that it replaced may be alive somewhere, on the same clock; 0 when nothing
@@ -74,8 +72,7 @@ class Record:
     stub_until_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stub:
+class Stub(Struct, frozen=True, gc=False):
     """What stays of a record that expired or was deleted: its version, until `expiry_ms`, the latest expiry of anything
     it replaced, so that an older value with a longer life cannot come back.
 
@@ -95,7 +92,7 @@ Kept = Record | Stub
 """What a store keeps under one key."""
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One kept record or stub without its value, as digests need it."""
 
     position: RingId
@@ -108,8 +105,7 @@ class Entry(NamedTuple):
     """Of a stub 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(Struct, frozen=True, gc=False):
     """What became of a put: `copies` confirmed of `wanted`, as which version, alive for how many ms from now."""
 
     copies: int

@@ -8,10 +8,10 @@ its replicas while members come and go) with `reconciling` (one arc, one peer), 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from random import Random
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
