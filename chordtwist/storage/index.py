@@ -12,7 +12,7 @@ from chordtwist.core.records import position_of
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
 
 RECORDS_MAX = 1_000_000
-"""Keys kept, stubs included: what a store keeps in memory around each takes some 800 bytes."""
+"""Keys kept, stubs included: what a store keeps in memory around each takes some 700 bytes."""
 
 BYTES_MAX = 1 << 30
 """Bytes of values kept: what a small host can spare."""

@@ -75,7 +75,7 @@ class Worker(Protocol):
 class LmdbRecordStore:
     """Opens the store in `directory`. `now_ms` is the steady clock of `Record.expiry_ms`, `wall_ms` the wall's.
 
-    Values are on disk only; of every key its entry is in memory too, about 800 bytes, so that misses, scans, digests
+    Values are on disk only; of every key its entry is in memory too, about 700 bytes, so that misses, scans, digests
     and expiry never touch the disk. What waits for its commit is read from memory.
 
     *Time.* A file needs a clock that goes on while no process runs, and a process one that no step of the wall clock
