@@ -158,8 +158,8 @@ class CommitTests(DiskTests):
             self.successResultOf(other)
 
     def test_pause(self) -> None:
-        """After a commit at whose end several puts were under way the next one waits for more to share it, twice as
-        long as the last one took, within bounds; where only one was under way it does not: who puts one record after
+        """After a commit at whose end several puts were under way the next one waits for more to share it, four times
+        as long as the last one took, within bounds; where only one was under way it does not: who puts one record after
         another waits for the disk only.
         """
         run = self.run_store()
@@ -172,7 +172,7 @@ class CommitTests(DiskTests):
         # Several puts are two commits here: the first begins at once.
         self.assertEqual(
             run.worker.pauses_s,
-            [0, 0, *(0, 0.004, 0.004), *(0, 0.016, 0.016), 0, *(0, 0.001), 0],
+            [0, 0, *(0, 0.008, 0.008), *(0, 0.016, 0.016), 0, *(0, 0.001), 0],
         )
 
     def test_company(self) -> None:

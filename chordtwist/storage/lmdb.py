@@ -319,11 +319,11 @@ class LmdbRecordStore:
     def _set_pause(self, under_way: int, begun_ms: int) -> None:
         # Who puts one record after another waits for nothing but the disk. Where several are under way at once, the
         # next commit waits until most of as many are here: it costs the processor as much as ten records in it; the
-        # rest come while it is under way. Not all may come again, so it waits no longer than twice what the last one
-        # took: that is long on a busy machine, where fewer commits matter most.
+        # rest come while it is under way. Not all may come again, so it waits no longer than four times what the last
+        # one took: that is long on a busy machine, where fewer commits matter most.
         took_ms = self._now_ms() - begun_ms
         self._company = max(min(under_way, COMPANY_PUTS), under_way * 13 // 16)
-        self._pause_s = min(max(1, 2 * took_ms), COMMIT_PAUSE_MS_MAX) / 1000 if under_way > 1 else 0.0
+        self._pause_s = min(max(1, 4 * took_ms), COMMIT_PAUSE_MS_MAX) / 1000 if under_way > 1 else 0.0
 
     async def _commit(self, batch: Batch) -> tuple[str, set[bytes]]:
         """Commits all that can be; says why the rest is refused, and its keys."""
