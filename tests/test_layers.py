@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "chordtwist.wire.peer_messages",
         "chordtwist.wire.api_messages",
         "chordtwist.node",
-        "msgspec",
+        "msgspec.structs",
         *TWISTED_OF_NODE,
     ),
     "storage": (

@@ -105,6 +105,12 @@ class Entry(Struct, frozen=True, gc=False):
     """Of a stub 0."""
 
 
+def entry_of(kept: Kept, position: RingId) -> Entry:
+    """What a store notes of something kept; `position` is that of its key."""
+    is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
+    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, size)
+
+
 class PutResult(Struct, frozen=True, gc=False):
     """What became of a put: `copies` confirmed of `wanted`, as which version, alive for how many ms from now."""
 

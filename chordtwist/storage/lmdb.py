@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Kept, Record, Stub, position_of, present
+from chordtwist.core.records import Entry, Kept, Stub, entry_of, position_of, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, Expiries, Places, Room
@@ -142,7 +142,8 @@ class LmdbRecordStore:
     def put(self, kept: Kept) -> Deferred[None]:
         """Keep it; fires after its commit. When that fails, what was on disk before is kept again."""
         key = kept.key
-        is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
+        entry = entry_of(kept, position_of(key))
+        size = entry.value_bytes
         before = self._entries.get(key)
         growth = size if before is None else size - before.value_bytes
         refusal = self._room.refusal(before is None, growth)
@@ -150,7 +151,7 @@ class LmdbRecordStore:
             refusal = StoreFull(f"the disk is {WAITING_BYTES_MAX >> 20} MiB of values behind")
         if refusal is not None:
             return fail(refusal)
-        self._note(Entry(position_of(key), key, kept.version, kept.expiry_ms, kept.copies, is_stub, size), before)
+        self._note(entry, before)
         done: Deferred[None] = Deferred()
         batch = self._open_batch()
         batch.put[key] = kept
@@ -454,7 +455,7 @@ class CommitThread:
         self._reactor.callLater(after_s, call)
 
     def run(self, call: Callable[[], T]) -> Deferred[T]:
-        """Call it in the thread; fires in the reactor's."""
+        """Call it in the thread; fires in the reactor's. Waits for an earlier call: to be called when that is over."""
         done: Deferred[T] = Deferred()
 
         def work() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from chordtwist.core.records import Entry, Kept, Record
+from chordtwist.core.records import Entry, Kept, Record, entry_of
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, Expiries, Places, Room
@@ -65,8 +65,7 @@ class MemoryRecordStore:
         for position, key in self._places.scan(arc):
             kept = self._kept.get(key)
             if kept is not None:
-                is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
-                yield Entry(position, key, kept.version, kept.expiry_ms, kept.copies, is_stub, size)
+                yield entry_of(kept, position)
 
     def expired(self, now_ms: int) -> list[Kept]:
         """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""

@@ -221,7 +221,7 @@ class RecordFile:
         self._snapshot = self._env.begin(db=self._records, buffers=True)
 
     def claim(self) -> int:
-        """Claim more of the disk, as a rule 8 MiB, in any thread; returns what to `grow` by, 0 when there is none."""
+        """Claim more of the disk, in any thread; returns by how many bytes to `grow`, 0 when there is no more."""
         step = max(GROWTH_BYTES_MIN, min(self._map_bytes // 4, GROWTH_BYTES_MAX))
         step = max(0, min(step, self._map_bytes_max - self._map_bytes))
         while step and not self._allocate(self._map_bytes + step):
