@@ -18,14 +18,13 @@ import argparse
 import json
 import os
 import random
+import select
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 from typing import Any
-
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
 
 from benchmarks.forked import Forked
 from benchmarks.limits import OneValue
@@ -37,6 +36,11 @@ PREFIX = "127.77.0."
 """Nodes have the addresses 1 to N of it, away from those of the tests."""
 
 LIMIT_HOST = "127.77.1.1"
+
+SILENCE_S = 60.0
+"""After it a benchmark that gets no answer gives up."""
+
+READ_BYTES = 1 << 16
 
 
 def value_of(key: bytes, length: int) -> bytes:
@@ -52,7 +56,6 @@ class Load:
         self.is_right = is_right
         self.latencies_s: list[float] = []
         self.right = 0
-        self.ends_at_s = 0.0
 
     def per_s(self, seconds: float) -> int:
         """Answers per second."""
@@ -64,46 +67,63 @@ class Load:
         return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3) if ordered else 0.0
 
 
-class LoadClient(Protocol):
-    """One client with one question under way, again and again, until the phase ends."""
+class Client:
+    """A connection with one question under way."""
 
-    def connectionMade(self) -> None:
-        self._reader = AnswerReader()
+    __slots__ = ("asked_s", "key", "reader", "socket")
 
-    def run(self, load: Load) -> Deferred[None]:
-        """Ask until the end of the phase; fires when the last answer is here."""
-        self._load = load
-        self._over: Deferred[None] = Deferred()
-        self._ask()
-        return self._over
+    def __init__(self, host: str) -> None:
+        self.socket = create_connection((host, API_PORT))
+        self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self.reader = AnswerReader()
 
-    def dataReceived(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (answer := self._reader.take()) is not None:
-            now_s = time.perf_counter()
-            self._load.latencies_s.append(now_s - self._asked_s)
-            self._load.right += self._load.is_right(self._key, answer)
-            if now_s < self._load.ends_at_s:
-                self._ask()
-            else:
-                self._over.callback(None)
-
-    def _ask(self) -> None:
-        self._key, raw = self._load.question()
-        self._asked_s = time.perf_counter()
-        self.transport.write(raw)  # type: ignore[union-attr]
+    def ask(self, load: Load) -> None:
+        """The next question."""
+        self.key, raw = load.question()
+        self.asked_s = time.perf_counter()
+        self.socket.sendall(raw)
 
 
-async def run_load(reactor: Any, hosts: Sequence[str], clients: int, seconds: float, load: Load) -> Load:
-    """Connect the clients to the hosts in turn and let them ask."""
-    connected = [
-        await connectProtocol(TCP4ClientEndpoint(reactor, hosts[number % len(hosts)], API_PORT), LoadClient())
-        for number in range(clients)
-    ]
-    load.ends_at_s = time.perf_counter() + seconds
-    await gatherResults([client.run(load) for client in connected])
-    for client in connected:
-        client.transport.abortConnection()
+def run_load(hosts: Sequence[str], clients: int, seconds: float, load: Load) -> Load:
+    """Connect the clients to the hosts in turn and let each ask, one question after another, for so many seconds, until
+    the last answer is here.
+
+    A plain loop: with Twisted at this end too, the clients took half as much of the machine as the node that they were
+    to measure.
+
+    @raise ConnectionError: a node hangs up, or is silent.
+    """
+    asking = {}
+    with ExitStack() as stack:
+        poll = stack.enter_context(select.epoll())
+        for number in range(clients):
+            client = Client(hosts[number % len(hosts)])
+            stack.enter_context(client.socket)
+            poll.register(client.socket, select.EPOLLIN)
+            asking[client.socket.fileno()] = client
+        ends_s = time.perf_counter() + seconds
+        for client in asking.values():
+            client.ask(load)
+        while asking:
+            events = poll.poll(SILENCE_S)
+            if not events:
+                raise ConnectionError(f"no answer for {SILENCE_S:g} s")
+            for descriptor, _ in events:
+                client = asking[descriptor]
+                raw = client.socket.recv(READ_BYTES)
+                if not raw:
+                    raise ConnectionError(f"{client.socket.getpeername()[0]} hung up")
+                client.reader.feed(raw)
+                answer = client.reader.take()
+                if answer is None:
+                    continue
+                now_s = time.perf_counter()
+                load.latencies_s.append(now_s - client.asked_s)
+                load.right += load.is_right(client.key, answer)
+                if now_s < ends_s:
+                    client.ask(load)
+                else:
+                    del asking[descriptor]
     return load
 
 
@@ -116,9 +136,7 @@ def cpu_s(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(
-    reactor: Any, given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
-) -> dict[str, object]:
+def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]) -> dict[str, object]:
     """Put, get, and get where there is no node."""
     rng = random.Random(given.seed)
     keys: list[bytes] = []
@@ -141,13 +159,13 @@ async def measure(
         return answer == Success(key, value_of(key, given.value_bytes))
 
     cpu_start_s = cpu_s(pids)
-    puts = await run_load(reactor, hosts, given.clients, given.seconds, Load(put, is_stored))
+    puts = run_load(hosts, given.clients, given.seconds, Load(put, is_stored))
     if not keys:
         raise RuntimeError("not one put was confirmed")
     cpu_between_s = cpu_s(pids)
-    gets = await run_load(reactor, hosts, given.clients, given.seconds, Load(get, is_found))
+    gets = run_load(hosts, given.clients, given.seconds, Load(get, is_found))
     cpu_end_s = cpu_s(pids)
-    limit = await run_load(reactor, [LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
+    limit = run_load([LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
     asked = len(puts.latencies_s) + len(gets.latencies_s)
     return {
         "puts_per_s": puts.per_s(given.seconds),
@@ -188,20 +206,9 @@ def main() -> None:
         except (OSError, AssertionError) as error:
             last = {number: fleet.log(number).strip().rpartition("\n")[2] for number in fleet.processes}
             raise SystemExit(f"no ring: {error}; the last words of the nodes: {last}") from None
-        from twisted.internet import reactor as installed
-
-        reactor: Any = installed
-        hosts = [fleet.host(number) for number in range(1, given.nodes + 1)]
-
-        async def run() -> None:
-            pids = [process.pid for process in fleet.processes.values()]
-            figures = await measure(reactor, given, hosts, pids)
-            print(json.dumps({**about, **figures, "formed_s": round(formed_s, 2)}), flush=True)
-
-        reactor.callWhenRunning(
-            lambda: Deferred.fromCoroutine(run()).addErrback(print).addBoth(lambda done: reactor.stop())
-        )
-        reactor.run()
+        hosts = [fleet.host(number) for number in fleet.numbers]
+        pids = [process.pid for process in fleet.processes.values()]
+        print(json.dumps({**about, **measure(given, hosts, pids), "formed_s": round(formed_s, 2)}), flush=True)
 
 
 if __name__ == "__main__":

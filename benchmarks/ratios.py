@@ -27,10 +27,6 @@ import time
 from contextlib import ExitStack
 from statistics import median
 from tempfile import NamedTemporaryFile
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from benchmarks.api import Load, cpu_s, run_load, value_of
 from chordtwist.wire.api_messages import Get, Outcome, PutConfirmed, Standing, Success
@@ -82,13 +78,13 @@ class Ring:
         return answer == Success(key, value_of(key, self._value_bytes))
 
 
-async def measured(reactor: Any, given: argparse.Namespace, cheaper: Ring, dearer: Ring) -> None:
+def measured(given: argparse.Namespace, cheaper: Ring, dearer: Ring) -> None:
     """Load both in turn, print."""
     rings = (cheaper, dearer)
     for ring in rings:
-        await run_load(reactor, ring.hosts, given.clients, given.warm_s, ring.puts())
+        run_load(ring.hosts, given.clients, given.warm_s, ring.puts())
         if given.what == "tls":
-            await run_load(reactor, ring.hosts, given.clients, given.warm_s, ring.gets())
+            run_load(ring.hosts, given.clients, given.warm_s, ring.gets())
     rates: dict[str, list[float]] = {ring.name: [] for ring in rings}
     cpu_ms: dict[str, list[float]] = {ring.name: [] for ring in rings}
     syncs_s: list[float] = []
@@ -98,8 +94,8 @@ async def measured(reactor: Any, given: argparse.Namespace, cheaper: Ring, deare
         for ring in rings if number % 2 else reversed(rings):
             load = ring.gets() if given.what == "tls" else ring.puts()
             cpu_start_s = cpu_s(ring.pids)
-            await run_load(reactor, ring.hosts, given.clients, given.seconds, load)
-            await deferLater(reactor, SETTLE_S)
+            run_load(ring.hosts, given.clients, given.seconds, load)
+            time.sleep(SETTLE_S)
             answers = len(load.latencies_s)
             asked, right = asked + answers, right + load.right
             rates[ring.name].append(answers / given.seconds)
@@ -169,17 +165,7 @@ def main() -> None:
             fleet.start(range(1, given.nodes + 1))
             fleet.wait_for_ring(60.0)
             rings.append(Ring(name, fleet, given.value_bytes, random.Random(given.seed)))
-        from twisted.internet import reactor as installed
-
-        reactor: Any = installed
-        reactor.callWhenRunning(
-            lambda: (
-                Deferred.fromCoroutine(measured(reactor, given, *rings))
-                .addErrback(print)
-                .addBoth(lambda done: reactor.stop())
-            )
-        )
-        reactor.run()
+        measured(given, *rings)
 
 
 if __name__ == "__main__":
