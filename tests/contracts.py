@@ -362,6 +362,7 @@ class RecordStoreContract(SynchronousTestCase):
     def test_nothing(self) -> None:
         """Under a key that was never put there is None."""
         self.assertIsNone(self.store.get(b"k" * 32))
+        self.assertIsNone(self.store.entry(b"k" * 32))
 
     def test_every_field(self) -> None:
         """What is read is what was put, in every field: records of each kind, with and without a seal, and stubs."""
@@ -378,6 +379,7 @@ class RecordStoreContract(SynchronousTestCase):
         ):
             self.put(kept)
             self.assertEqual(self.store.get(kept.key), kept)
+            self.assertEqual(self.store.entry(kept.key), entry_of(kept))
 
     def test_replace(self) -> None:
         """What is put takes the place of what was there, a stub that of a record and a record that of a stub."""

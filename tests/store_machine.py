@@ -95,7 +95,9 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         for key in KEYS:
-            assert self.store.get(key) == self.model.get(key)
+            kept = self.model.get(key)
+            assert self.store.get(key) == kept
+            assert self.store.entry(key) == (None if kept is None else entry_of(kept))
         records = [kept for kept in self.model.values() if isinstance(kept, Record)]
         assert self.store.records() == len(records)
         assert self.store.record_bytes() == sum(len(record.value) for record in records)

@@ -850,6 +850,23 @@ class PublicationTests(RingCase):
         self.assertEqual({question.value for question in asked if isinstance(question, Fetch)}, {False})
         self.assertFalse(any(isinstance(question, Store) for question in asked))
 
+    def test_what_it_owns_itself_is_not_read(self) -> None:
+        """Its version is enough to see that it is there: the disk is left alone."""
+        self.put_and_wait(0x3000, ttl_s=3600)
+        node = self.ring.node(0x3000)
+        read: list[bytes] = []
+        store, get = node.records.holdings.store, node.records.holdings.store.get
+
+        def reading(key: bytes) -> Kept | None:
+            read.append(key)
+            return get(key)
+
+        self.patch(store, "get", reading)
+        node.asked.clear()
+        self.ring.pass_time(3000)
+        self.assertEqual(read, [])
+        self.assertEqual([question for _, question in node.asked if isinstance(question, (Fetch, Store))], [])
+
     def test_what_was_overwritten_is_not_kept(self) -> None:
         """A key that is put a hundred times is looked after once, and no older value stays in memory."""
         gc.collect()

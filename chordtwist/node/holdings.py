@@ -78,7 +78,7 @@ class Holdings:
         return self._put(kept, host)
 
     def _put(self, kept: Kept, host: str | None) -> Deferred[None]:
-        before = self.store.get(kept.key)
+        before = self.store.entry(kept.key)
         written = self.store.put(kept)
         if written.called and isinstance(written.result, Failure):
             return written  # there was no room
@@ -98,7 +98,7 @@ class Holdings:
 
     def remove(self, key: bytes) -> None:
         """Keep nothing under `key`."""
-        before = self.store.get(key)
+        before = self.store.entry(key)
         if before is not None:
             self.store.remove(key)
             self._count(before, None)
@@ -215,7 +215,7 @@ class Holdings:
         self.changes += 1
         self._summaries.clear()
 
-    def _count(self, before: Kept | None, kept: Kept | None) -> None:
+    def _count(self, before: Entry | None, kept: Kept | None) -> None:
         self._changed()
         if not self._buckets:
             return

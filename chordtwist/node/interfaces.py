@@ -87,6 +87,9 @@ class IRecordStore(Interface):
     def get(key: bytes) -> Kept | None:
         """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks."""
 
+    def entry(key: bytes) -> Entry | None:
+        """The same without its value; never touches a disk."""
+
     def remove(key: bytes) -> None:
         """Keep nothing under `key` any more."""
 

@@ -436,15 +436,21 @@ class Publisher:
     def _ask_owner(self, publication: Publication, route: Route) -> None:
         if not self._is_current(publication) or self._is_over(publication):
             return
-        if route.owner == self._me:
-            here = self._holdings.get(publication.kept.key)
-            if here is not None and precedence(here) == precedence(publication.kept):
-                return
+        if route.owner == self._me and self._is_here(publication.kept):
+            return
         answer = self._ask(route.owner, Fetch(publication.kept.key, 0, False))
         if isinstance(answer, Deferred):
             answer.addCallbacks(self._owner_said, lambda failure: None, callbackArgs=(publication, route))
         else:
             self._owner_said(answer, publication, route)
+
+    def _is_here(self, kept: Kept) -> bool:
+        if _is_plain(kept):
+            # Its version says it all; the value may stay where it is, on the disk.
+            entry = self._holdings.store.entry(kept.key)
+            return entry is not None and entry.version == kept.version and entry.expiry_ms > self._holdings.now_ms()
+        here = self._holdings.get(kept.key)
+        return here is not None and precedence(here) == precedence(kept)
 
     def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
         if not self._is_current(publication) or self._is_over(publication):

@@ -180,6 +180,10 @@ class LmdbRecordStore:
             return None
         return kept
 
+    def entry(self, key: bytes) -> Entry | None:
+        """The same without its value."""
+        return self._entries.get(key)
+
     def remove(self, key: bytes) -> None:
         """Keep nothing under `key` any more."""
         if key in self._entries:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from chordtwist.core.records import Entry, Kept, Record, entry_of
+from chordtwist.core.records import Entry, Kept, Record, entry_of, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, Expiries, Places, Room
@@ -48,6 +48,11 @@ class MemoryRecordStore:
     def get(self, key: bytes) -> Kept | None:
         """What is kept under `key`."""
         return self._kept.get(key)
+
+    def entry(self, key: bytes) -> Entry | None:
+        """The same without its value."""
+        kept = self._kept.get(key)
+        return None if kept is None else entry_of(kept, position_of(key))
 
     def remove(self, key: bytes) -> None:
         """Keep nothing under `key` any more."""
