@@ -71,6 +71,11 @@ class Record(Struct, frozen=True, gc=False):
     seal: Seal | None = None
     stub_until_ms: int = 0
 
+    @property
+    def value_bytes(self) -> int:
+        """How long its value is."""
+        return len(self.value)
+
 
 class Stub(Struct, frozen=True, gc=False):
     """What stays of a record that expired or was deleted: its version, until `expiry_ms`, the latest expiry of anything
@@ -86,6 +91,11 @@ class Stub(Struct, frozen=True, gc=False):
     copies: int
     seal: Seal | None = None
     digest: bytes = b""
+
+    @property
+    def value_bytes(self) -> int:
+        """A stub has no value."""
+        return 0
 
 
 Kept = Record | Stub
@@ -107,8 +117,8 @@ class Entry(Struct, frozen=True, gc=False):
 
 def entry_of(kept: Kept, position: RingId) -> Entry:
     """What a store notes of something kept; `position` is that of its key."""
-    is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
-    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, size)
+    is_stub = isinstance(kept, Stub)
+    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, kept.value_bytes)
 
 
 class PutResult(Struct, frozen=True, gc=False):

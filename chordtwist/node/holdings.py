@@ -64,7 +64,7 @@ class Holdings:
         """Whether an address may deliver this, which may use so much of its quota; None is ourselves, and what we asked
         for.
         """
-        return host is None or self._ledger.has_room(host, kept.key, _size(kept), share)
+        return host is None or self._ledger.has_room(host, kept.key, kept.value_bytes, share)
 
     def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
         """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing.
@@ -86,7 +86,7 @@ class Holdings:
         if host is None:
             self._ledger.release(kept.key)
         else:
-            self._ledger.charge(host, kept.key, _size(kept))
+            self._ledger.charge(host, kept.key, kept.value_bytes)
         return written.addErrback(self._not_written, kept.key)
 
     def _not_written(self, failure: Failure, key: bytes) -> Failure:
@@ -230,17 +230,13 @@ class Holdings:
             bucket[kept.copies] = bucket.get(kept.copies, NOTHING) + Summary(1, mark(kept.key, kept.version))
 
 
-def _size(kept: Kept) -> int:
-    return len(kept.value) if isinstance(kept, Record) else 0
-
-
 def _differs(kept: Kept, here: Kept) -> bool:
     """Whether `kept`, merged from `here` and something else, is worth a write."""
     return (
         kept.version != here.version
         or kept.copies != here.copies
         or isinstance(kept, Stub) != isinstance(here, Stub)
-        or _size(kept) != _size(here)
+        or kept.value_bytes != here.value_bytes
         or abs(kept.expiry_ms - here.expiry_ms) > LIFE_SLACK_MS
         or _until_ms(kept) > _until_ms(here) + LIFE_SLACK_MS
         or (isinstance(kept, Record) and isinstance(here, Record) and kept.value != here.value)

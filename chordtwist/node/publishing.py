@@ -477,18 +477,18 @@ class Publisher:
     def _remember(self, publication: Publication) -> None:
         before = self._publications.pop(publication.kept.key, None)
         if before is not None:
-            self._bytes -= _size(before)
+            self._bytes -= before.kept.value_bytes
             if before.writing is None:
                 self._fail(before, errors.Refused(OVERWRITTEN))
         self._publications[publication.kept.key] = publication
-        self._bytes += _size(publication)
+        self._bytes += publication.kept.value_bytes
         while self._bytes > PUBLICATION_BYTES_MAX or len(self._publications) > PUBLICATIONS_MAX:
             self._forget(next(iter(self._publications.values())))
 
     def _forget(self, publication: Publication) -> None:
         if self._is_current(publication):
             del self._publications[publication.kept.key]
-            self._bytes -= _size(publication)
+            self._bytes -= publication.kept.value_bytes
 
     def _fail(self, publication: Publication, error: errors.ChordtwistError) -> None:
         result, publication.result = publication.result, None
@@ -546,11 +546,6 @@ _REASONS = {
     "seq": "another seq stands there than the one to be replaced",
     "wrong": "it is not what its kind demands: the key, or the signature, does not fit",
 }
-
-
-def _size(publication: Publication) -> int:
-    kept = publication.kept
-    return len(kept.value) if isinstance(kept, Record) else 0
 
 
 def _is_plain(kept: Kept) -> bool:

@@ -9,7 +9,7 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Kept, Record, RecordKind, Seal, Stub, Version
 from chordtwist.wire import peer_messages as wire
 
-RECORD_OVERHEAD_BYTES = 100
+HEAD_BYTES = 100
 """What a record takes in a batch besides its value."""
 
 
@@ -92,7 +92,7 @@ def batches(things: Iterable[Kept], now_ms: Callable[[], int]) -> Iterator[list[
     size = 0
     for kept in things:
         batch.append(body_of(kept, now_ms()))
-        size += RECORD_OVERHEAD_BYTES + (len(kept.value) if isinstance(kept, Record) else 0)
+        size += HEAD_BYTES + kept.value_bytes
         if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
             yield batch
             batch, size = [], 0
