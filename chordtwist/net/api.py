@@ -429,8 +429,6 @@ class ApiProtocol(Protocol):
         self._joined_bytes += len(raw)
         if not self._is_serving or self._joined_bytes >= JOINED_BYTES_MAX:
             self._write_joined()
-            if not self._is_serving:
-                self._count()
 
     def _write_joined(self) -> None:
         raw = b"".join(self._joined)
@@ -439,6 +437,8 @@ class ApiProtocol(Protocol):
         self._transport.write(raw)
         if self._is_choked:
             self._unread_bytes += len(raw)
+            if not self._is_serving:
+                self._count()
 
     def _settle(self, has_taken: bool) -> None:
         # After serving: read on or not, watch the time of an incomplete message, end when there is nothing left to do.

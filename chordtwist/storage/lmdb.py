@@ -158,7 +158,8 @@ class LmdbRecordStore:
         batch.bytes += size
         self._waiting_bytes += size
         batch.waiting.append((key, done))
-        self._commit_soon()
+        if not self._is_writing:
+            self._commit_soon()
         return done
 
     def get(self, key: bytes) -> Kept | None:
@@ -191,7 +192,8 @@ class LmdbRecordStore:
             batch = self._open_batch()
             batch.put.pop(key, None)
             batch.removed.add(key)
-            self._commit_soon()
+            if not self._is_writing:
+                self._commit_soon()
 
     def scan(self, arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
@@ -278,8 +280,6 @@ class LmdbRecordStore:
         return self._batches[-1]
 
     def _commit_soon(self) -> None:
-        if self._is_writing:
-            return
         batch = self._batches[0]
         if len(batch.waiting) >= self._company > 1 or not batch.takes_more:
             self._begin(batch)
@@ -372,7 +372,8 @@ class LmdbRecordStore:
 
     async def _write(self, removed: Iterable[bytes], put: Iterable[Kept]) -> None:
         skew_ms = self._skew_ms()
-        commit = self._file.change(removed, ((kept.key, pack(kept, self._offset_ms)) for kept in put), skew_ms)
+        packed = [(kept.key, pack(kept, self._offset_ms)) for kept in put]
+        commit = self._file.change(removed, packed, skew_ms)
         await self._worker.run(commit)
         self._file.committed(skew_ms)
 

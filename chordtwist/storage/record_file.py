@@ -188,7 +188,7 @@ class RecordFile:
 
         @raise lmdb.Error: nothing was changed; `lmdb.MapFullError` calls for `claim`. The commit raises the same.
         """
-        gone, placed = list(removed), {}
+        gone, placed, rows = list(removed), {}, []
         numbers, last = self._numbers, self._last
         txn = self._env.begin(write=True, db=self._records)
         try:
@@ -199,8 +199,10 @@ class RecordFile:
                 if key in numbers:
                     txn.delete(numbers[key])
                 last += 1
-                number = placed[key] = _packed(last)
-                txn.put(number, key + raw, append=True)
+                number = placed[key] = last.to_bytes(NUMBER_BYTES, "big")
+                rows.append((number, key + raw))
+            with txn.cursor() as cursor:
+                cursor.putmulti(rows, append=True)
             if skew_ms != self.skew_ms:
                 txn.put(b"skew", skew_ms.to_bytes(8, "big", signed=True), db=self._about)
         except BaseException:
