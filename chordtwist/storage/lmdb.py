@@ -158,8 +158,7 @@ class LmdbRecordStore:
         batch.bytes += size
         self._waiting_bytes += size
         batch.waiting.append((key, done))
-        if not self._is_writing:
-            self._commit_soon()
+        self._commit_soon()
         return done
 
     def get(self, key: bytes) -> Kept | None:
@@ -192,8 +191,7 @@ class LmdbRecordStore:
             batch = self._open_batch()
             batch.put.pop(key, None)
             batch.removed.add(key)
-            if not self._is_writing:
-                self._commit_soon()
+            self._commit_soon()
 
     def scan(self, arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
@@ -280,6 +278,8 @@ class LmdbRecordStore:
         return self._batches[-1]
 
     def _commit_soon(self) -> None:
+        if self._is_writing:
+            return
         batch = self._batches[0]
         if len(batch.waiting) >= self._company > 1 or not batch.takes_more:
             self._begin(batch)

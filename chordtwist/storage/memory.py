@@ -28,16 +28,13 @@ class MemoryRecordStore:
         key, room = kept.key, self._room
         before = self._kept.get(key)
         is_new = before is None
-        records, growth = (1, len(kept.value)) if isinstance(kept, Record) else (0, 0)
-        if isinstance(before, Record):
-            records -= 1
-            growth -= len(before.value)
+        growth = kept.value_bytes - (0 if before is None else before.value_bytes)
         refusal = room.refusal(is_new, growth)
         if refusal is not None:
             return fail(refusal)
         self._kept[key] = kept
         room.keys += is_new
-        room.records += records
+        room.records += isinstance(kept, Record) - isinstance(before, Record)
         room.bytes += growth
         if is_new:
             self._places.add(key)
@@ -60,9 +57,8 @@ class MemoryRecordStore:
         if before is None:
             return
         self._room.keys -= 1
-        if isinstance(before, Record):
-            self._room.records -= 1
-            self._room.bytes -= len(before.value)
+        self._room.records -= isinstance(before, Record)
+        self._room.bytes -= before.value_bytes
         self._places.discard(key)
 
     def scan(self, arc: Arc) -> Iterator[Entry]:

@@ -199,7 +199,7 @@ class RecordFile:
                 if key in numbers:
                     txn.delete(numbers[key])
                 last += 1
-                number = placed[key] = last.to_bytes(NUMBER_BYTES, "big")
+                number = placed[key] = _packed(last)
                 rows.append((number, key + raw))
             with txn.cursor() as cursor:
                 cursor.putmulti(rows, append=True)
