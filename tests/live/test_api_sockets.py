@@ -8,6 +8,7 @@ import socket
 import stat
 import struct
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,9 @@ class TcpTests(SocketTestCase):
 
 class UnixTests(SocketTestCase):
     def setUp(self) -> None:
-        """A short path: those of Unix sockets are bounded."""
+        """A short path wherever the tests run: those of Unix sockets are bounded."""
         super().setUp()
-        self.path = Path(os.path.relpath(self.mktemp())).absolute().parent / "api.sock"
+        self.path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
 
     async def test_socket(self) -> None:
         """The API is served on a Unix socket, with the rights asked for, and the socket is gone afterwards."""
