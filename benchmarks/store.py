@@ -9,7 +9,7 @@
 - ``p50_ms`` and ``p99_ms``: from the call of a put to its confirmation;
 - ``cpu_us``: processor time of one operation, which a busy machine does not change;
 - ``work_us``: the reactor's time spent on something else for every put, as a node spends it on messages: with 0 the
-  store is measured alone, with 200 (about what a confirmed put costs a node) what it takes away from a node.
+  store is measured alone, with 65 (about what a confirmed put costs a node) what it takes away from a node.
 """
 
 from __future__ import annotations
