@@ -104,6 +104,16 @@ class MergingTests(SynchronousTestCase):
         self.assertEqual(self.told, [([80], Elsewhere(peer(10).packed))])
         self.assertEqual(self.rejoined, [[10]])
 
+    def test_nobody_but_its_word(self) -> None:
+        """A ring that is larger only by the word of one stranger, who names members that show no tables, is none: a
+        message to one of us must not dissolve our ring.
+        """
+        self.scene.show(whole_ring(10, 30, 50, 60)[50])
+        self.merging.look_at(peer(50))
+        self.scene.advance(60)
+        self.assertGreater(len(self.asked(50)), 1)
+        self.assert_own_ring()
+
     def test_tells_the_smaller(self) -> None:
         """The smaller ring is told of ours, and comes by itself."""
         self.listed(50)

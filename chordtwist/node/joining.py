@@ -177,6 +177,10 @@ class Joining:
         needed = closing_max(self._routing.entries_max) + 2
         if table.members_estimate() > CLEARLY_LARGE * needed:
             return True
+        return await self.has_living(table, needed)
+
+    async def has_living(self, table: Table, needed: int) -> bool:
+        """Whether so many members of the ring of `table`, besides us, show tables themselves."""
         me = self._routing.me
         heard = dict.fromkeys(table.everybody())
         asked: dict[Peer, None] = {me: None}

@@ -106,7 +106,7 @@ class Merging:
 
     async def ring_of(self, peer: Peer) -> Table | None:
         """Look our own place up in the ring of `peer`: the table of the member before it, when that ring does not hold
-        us, though our own does.
+        us, though our own does. One to give way to must also have as many members that answer as ours shows us.
         """
         for look in range(LOOKS_AT_OTHER_RING):
             if look:
@@ -123,6 +123,10 @@ class Merging:
                 return None
             if is_alone:
                 break
+        # How large it is, a table only says: a stranger's word must not dissolve our ring.
+        needed = len(table.successors) + 1
+        if not is_alone and gives_way(table, before) and not await self._joining.has_living(before, needed):
+            return None
         return before
 
     def _meet(self, other: Table | None) -> None:
