@@ -380,6 +380,7 @@ class RecordStoreContract(SynchronousTestCase):
             self.put(kept)
             self.assertEqual(self.store.get(kept.key), kept)
             self.assertEqual(self.store.entry(kept.key), entry_of(kept))
+            self.assertIsNone(self.store.under_way(kept.key))
 
     def test_replace(self) -> None:
         """What is put takes the place of what was there, a stub that of a record and a record that of a stub."""

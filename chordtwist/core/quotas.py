@@ -50,6 +50,11 @@ class Ledger:
         size += value_bytes + RECORD_OVERHEAD_BYTES
         return records < self._quota.records_max * share and size <= self._quota.bytes_max * share
 
+    def payer(self, key: bytes) -> str | None:
+        """Whoever is charged for what is kept under `key`."""
+        charged = self._charged.get(key)
+        return None if charged is None else charged[0]
+
     def charge(self, host: str, key: bytes, value_bytes: int) -> None:
         """`host` delivered what is now kept under `key`."""
         self.release(key)

@@ -67,14 +67,15 @@ class Holdings:
         return host is None or self._ledger.has_room(host, kept.key, kept.value_bytes, share)
 
     def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
-        """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing.
+        """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing and
+        what is here is safe.
 
         The Deferred fires when it is safe, and fails with `StoreFull`.
         """
         if here is not None:
             kept = merge(kept, here)
             if not _differs(kept, here):
-                return None
+                return self.store.under_way(kept.key)
         return self._put(kept, host)
 
     def _put(self, kept: Kept, host: str | None) -> Deferred[None]:
@@ -83,17 +84,25 @@ class Holdings:
         if written.called and isinstance(written.result, Failure):
             return written  # there was no room
         self._count(before, kept)
-        if host is None:
-            self._ledger.release(kept.key)
-        else:
-            self._ledger.charge(host, kept.key, kept.value_bytes)
-        return written.addErrback(self._not_written, kept.key)
+        payer = self._ledger.payer(kept.key)
+        self._charge(host, kept.key, kept.value_bytes)
+        return written.addErrback(self._not_written, kept.key, payer)
 
-    def _not_written(self, failure: Failure, key: bytes) -> Failure:
-        """The disk said no later: what was counted is counted again when somebody asks."""
+    def _charge(self, host: str | None, key: bytes, value_bytes: int) -> None:
+        if host is None:
+            self._ledger.release(key)
+        else:
+            self._ledger.charge(host, key, value_bytes)
+
+    def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
+        """The disk said no later: what was counted is counted again when somebody asks, and `payer` pays for what is
+        there again.
+        """
         self._changed()
         self._buckets.pop(position_of(key) >> self._shift, None)
-        self._ledger.release(key)
+        if self.store.under_way(key) is None:  # else a later put stands, and is charged for
+            left = self.store.entry(key)
+            self._charge(None if left is None else payer, key, 0 if left is None else left.value_bytes)
         return failure
 
     def remove(self, key: bytes) -> None:
@@ -113,7 +122,9 @@ class Holdings:
             if left is None:
                 self.remove(kept.key)
             else:
-                self._put(left, None).addErrback(lambda failure: failure.trap(StoreFull))
+                # Who delivered the record pays for its stub: else one address fills a node with stubs.
+                payer = self._ledger.payer(kept.key)
+                self._put(left, payer).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
 
     # Summaries

@@ -84,6 +84,9 @@ class IRecordStore(Interface):
         The Deferred fires when it is safe (on disk, where there is one) and fails with `StoreFull`.
         """
 
+    def under_way(key: bytes) -> Deferred[None] | None:
+        """While what is kept under `key` is not safe yet: fires, or fails, as its put does. None when it is."""
+
     def get(key: bytes) -> Kept | None:
         """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks."""
 

@@ -161,6 +161,15 @@ class LmdbRecordStore:
         self._commit_soon()
         return done
 
+    def under_way(self, key: bytes) -> Deferred[None] | None:
+        """While what is kept under `key` waits for its commit: fires as its put does."""
+        for batch in reversed(self._batches):
+            if key in batch.put:
+                done: Deferred[None] = Deferred()
+                batch.waiting.append((key, done))
+                return done
+        return None
+
     def get(self, key: bytes) -> Kept | None:
         """What is kept under `key`."""
         entry = self._entries.get(key)

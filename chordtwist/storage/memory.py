@@ -42,6 +42,9 @@ class MemoryRecordStore:
             self._expiries.add(kept.expiry_ms, key, self._kept)
         return succeed(None)
 
+    def under_way(self, key: bytes) -> None:
+        """Everything is safe."""
+
     def get(self, key: bytes) -> Kept | None:
         """What is kept under `key`."""
         return self._kept.get(key)
