@@ -10,8 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.errors import Malformed
+from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
-from chordtwist.core.records import Record, RecordKind, Version
+from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.node.holdings import Holdings
 from chordtwist.node.record_bodies import body_of
@@ -26,9 +28,11 @@ from chordtwist.wire.peer_messages import (
     StoreAll,
     Stored,
     StoredAll,
+    decode,
+    encode,
 )
 from tests.builders import at, peer
-from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
+from tests.record_ring import WALL_MS, Member, RecordRing, key_in, keys_in
 from tests.test_lmdb import BrokenWorker
 from tests.workers import SteppedWorker, folder_in_memory
 
@@ -159,3 +163,84 @@ class QuotaTests(SynchronousTestCase):
                 assert written is not None
                 self.failureResultOf(written)
         self.assertEqual(store.records(), 2)
+
+
+class RepairTests(SynchronousTestCase):
+    """Repair goes on, and says no more than it knows."""
+
+    def keep(self, member: Member, key: bytes) -> None:
+        kept = record(key)
+        member.records.holdings.take(kept, member.records.holdings.get(key), None)
+
+    def test_an_owner_without_room(self) -> None:
+        """What its replicas lack it brings them, though it has no room for what it lacks itself."""
+        ring = RecordRing(*EIGHT, store=lambda: MemoryRecordStore(records_max=200))
+        first, *keys = sorted(keys_in(OWNED, 201), key=position_of)
+        for place in REPLICAS:
+            for key in keys if place == REPLICAS[0] else [first, *keys[:150]]:
+                self.keep(ring.node(place), key)
+        ring.pass_time(600)
+        for place in REPLICAS[1:]:
+            held = {entry.key for entry in ring.node(place).store.scan(OWNED)}
+            self.assertLessEqual(len(set(keys) - held), 1, "201 keys, and room for 200")
+
+    def test_a_newcomer_that_comes_and_goes_during_a_round(self) -> None:
+        """An owner whose arc was another's meanwhile is not in step with its replicas when the round ends: what was
+        confirmed there is read, not what it has itself.
+        """
+        ring = RecordRing(*EIGHT)
+        key = key_in(Arc(at(0x2000), at(0x2800)))
+        ring.node(0x8000).records.put(key, b"older")
+        ring.pass_time(100)
+        owner = ring.node(0x3000)
+        ring.slow_s[peer(0x6000)] = 2.0
+        rounds = owner.records.repair.rounds
+        while owner.records.repair.rounds == rounds:
+            ring.pass_time(0.05)
+        ring.pass_time(0.1)
+        ring.join(0x2800)
+        ring.pass_time(0.3)
+        ring.lose = lambda asker, asked, question: isinstance(question, Store) and asked == owner.me
+        put = ring.node(0x8000).records.put(key, b"newer")
+        ring.pass_time(0.3)
+        self.successResultOf(put)
+        ring.lose = lambda asker, asked, question: False
+        ring.die(0x2800)
+        ring.pass_time(1.6)
+        get = owner.records.get(key)
+        ring.pass_time(0.2)
+        found = self.successResultOf(get)
+        assert found is not None
+        self.assertEqual(found.value, b"newer")
+
+    def test_reads_around_the_end_of_a_record(self) -> None:
+        """What has ended while it was read is sent to nobody: a life below zero breaks the protocol."""
+        ring = RecordRing(*EIGHT)
+        ring.node(0x4000).records.put(KEY, b"v", 5.0)
+        ring.pass_time(4.9)
+        broken: list[Malformed] = []
+        carry = ring.carry
+
+        def checked(asker: Member, asked: Peer, question: Question) -> Deferred[Answer]:
+            try:
+                decode(question.kind, encode(question))
+            except Malformed as error:
+                broken.append(error)
+            return carry(asker, asked, question)
+
+        self.patch(ring, "carry", checked)
+        for _ in range(200):
+            ring.node(0x1000).records.get(KEY)
+            ring.pass_time(0.001)
+        self.assertEqual(broken, [])
+
+    def test_a_batch_that_waits(self) -> None:
+        """Of what is brought in batches, nothing goes that has ended before its turn."""
+        ring = RecordRing(*EIGHT)
+        owner = ring.node(0x3000)
+        short = Record(KEY, b"v", RecordKind.PLAIN, Version(WALL_MS, b""), 10, 4)
+        ring.clock.advance(0.010)
+        sent = Deferred.fromCoroutine(owner.records.repair._reconciling.send_all(peer(0x4000), [short]))
+        ring.pass_time(1)
+        self.successResultOf(sent)
+        self.assertEqual(owner.questions(StoreAll), [])

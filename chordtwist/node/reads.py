@@ -138,6 +138,8 @@ class Reader:
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
         now_s = self.clock.seconds()
+        if record.expiry_ms <= self.holdings.now_ms():
+            return  # it has ended while it was read
         for rank, peer in behind:
             if rank >= record.copies:
                 continue

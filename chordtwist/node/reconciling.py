@@ -190,5 +190,7 @@ class Reconciling:
         outcomes = await DeferredList(waiting, consumeErrors=True)
         for _, outcome in outcomes:
             if isinstance(outcome, Failure):
-                outcome.raiseException()
+                # Where there is no room for one, others are to be brought on all the same.
+                outcome.trap(Refused)
+                self.refused += 1
         return answer

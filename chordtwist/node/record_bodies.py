@@ -91,7 +91,9 @@ def batches(things: Iterable[Kept], now_ms: Callable[[], int]) -> Iterator[list[
     batch: list[wire.RecordBody] = []
     size = 0
     for kept in things:
-        batch.append(body_of(kept, now_ms()))
+        if kept.expiry_ms <= (at_ms := now_ms()):
+            continue  # it has ended since it was found
+        batch.append(body_of(kept, at_ms))
         size += HEAD_BYTES + kept.value_bytes
         if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
             yield batch

@@ -86,6 +86,8 @@ class Repair:
         """What this node owns; None while it is no member or does not know its predecessor."""
         self.in_step: Arc | None = None
         """The arc that was last found in step with a majority of its replicas: of it our word is good."""
+        self._round_arc: Arc | None = None
+        """The arc of the round under way, while it has been ours all the time."""
         self.rounds = 0
         """Those that compared something."""
 
@@ -119,6 +121,8 @@ class Repair:
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
         arc = self.arc = self._owned()
+        if arc != self._round_arc:
+            self._round_arc = None
         if arc is None:
             self.in_step = None
         elif self.in_step is not None and arc.length < self.in_step.length:
@@ -165,6 +169,7 @@ class Repair:
         arc = self._settled()
         if arc is None:
             return
+        self._round_arc = arc
         self.rounds += 1
         self._holdings.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
@@ -186,7 +191,7 @@ class Repair:
         wanted = min(self._copies - 1, len(replicas))
         in_step = sum(1 for _, right in answered[:wanted] if right)
         # With ourselves a majority: whatever was confirmed to anybody is here now.
-        self.in_step = arc if in_step + 1 > (wanted + 1) // 2 else None
+        self.in_step = arc if arc == self._round_arc and in_step + 1 > (wanted + 1) // 2 else None
 
     def _let_go(self, arc: Arc, replicas: tuple[Peer, ...]) -> None:
         """Tell those behind our replicas that were replicas until now: no record has so many copies that we count on
