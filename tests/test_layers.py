@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "chordtwist.node.interfaces",
         "chordtwist.storage",
         "lmdb",
+        "sortedcontainers",
         "twisted.internet",
         "twisted.logger",
         "twisted.python",

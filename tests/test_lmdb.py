@@ -27,7 +27,7 @@ from chordtwist.core.records import Record, Stub, Version
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.layout import pack
-from chordtwist.storage.lmdb import WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
+from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_stub
@@ -230,6 +230,20 @@ class CommitTests(DiskTests):
         run.settle()
         self.assertEqual(run.store.records(), 200)
         self.assertTrue(all(one.called for one in done))
+
+    def test_large_expired(self) -> None:
+        """Of large values that expire together few are read at a time; in the end all are named."""
+        run = self.run_store()
+        for n in range(40):
+            run.store.put(make_record(b"%d" % n, value=bytes(60_000), expiry_ms=10))
+        run.settle()
+        named: set[bytes] = set()
+        while due := run.store.expired(10):
+            self.assertLessEqual(sum(kept.value_bytes for kept in due), EXPIRED_BYTES_MAX + 60_000)
+            for kept in due:
+                named.add(kept.key)
+                run.store.remove(kept.key)
+        self.assertEqual(len(named), 40)
 
     def test_slow_disk(self) -> None:
         """When too many bytes wait for a disk that does not keep up, more are refused; stubs and removals are not."""

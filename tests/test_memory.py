@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.records import position_of
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import EXPIRED_MAX, Expiries, Places
+from chordtwist.storage.index import ADDED_MAX, EXPIRED_MAX, LARGE, Expiries, Places
 from chordtwist.storage.memory import MemoryRecordStore
 from tests import contracts
 from tests.contracts import make_record
@@ -51,6 +52,15 @@ class PlacesTests(SynchronousTestCase):
         found = list(places.scan(Arc(0, 0)))
         self.assertEqual(found, sorted(found))
         self.assertEqual({key for _, key in found}, {*keys[:500], keys[2999]})
+
+    def test_a_large_store(self) -> None:
+        """Where putting all new keys in order at once would take long, never more than some wait for it."""
+        places, keys = Places(), self.keys(LARGE + 3 * ADDED_MAX)
+        for count, key in enumerate(keys, 1):
+            places.add(key)
+            if count >= LARGE:
+                self.assertLess(len(places._added), ADDED_MAX)
+        self.assertEqual(list(places.scan(Arc(0, 0))), sorted((position_of(key), key) for key in keys))
 
     def test_removed_keys_take_no_room(self) -> None:
         """Keys that come and go leave nothing behind."""

@@ -33,6 +33,9 @@ COMMIT_CHANGES_MAX = 512
 COMMIT_BYTES_MAX = 4 << 20
 """Bytes of values in one commit: copying them takes about 2 ms."""
 
+EXPIRED_BYTES_MAX = 1 << 20
+"""Bytes of values that one call of `expired` reads, and one value more: about a millisecond."""
+
 COMMIT_PAUSE_MS_MAX = 16
 """Between two commits, where several puts are on their way at once; nobody sees 16 ms."""
 
@@ -211,8 +214,16 @@ class LmdbRecordStore:
 
     def expired(self, now_ms: int) -> list[Kept]:
         """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
-        found = (self.get(key) for key in self._expiries.due(now_ms, self._entries))
-        return [kept for kept in found if kept is not None]
+        found: list[Kept] = []
+        value_bytes = 0
+        for key in self._expiries.due(now_ms, self._entries):
+            kept = self.get(key)
+            if kept is not None:
+                found.append(kept)
+                value_bytes += kept.value_bytes
+                if value_bytes >= EXPIRED_BYTES_MAX:
+                    break
+        return found
 
     def records(self) -> int:
         """How many records are kept."""
