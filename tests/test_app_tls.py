@@ -72,6 +72,17 @@ class TlsOfTests(SynchronousTestCase):
         load_key(state.tls_key.read_bytes())
         self.assertTrue((state.path / "tls-key.pem.corrupt-1").exists())
 
+    def test_unreadable(self) -> None:
+        """A key or certificate that is there and cannot be read fails the start, and is named."""
+        for name in "tls_key", "tls_certificate":
+            state = StateDirectory(self.folder / name)
+            self.addCleanup(state.close)
+            path: Path = getattr(state, name)
+            path.mkdir()
+            with self.assertRaises(ValueError) as caught:
+                self.tls(state=state)
+            self.assertEqual(str(caught.exception), f"{path}: cannot be read: Is a directory")
+
     def test_certificate_made_again(self) -> None:
         """A kept certificate for another address or key, at its end, or without sense, is made again."""
         state, key = self.state(), make_key()

@@ -212,6 +212,7 @@ class RefusalTests(SynchronousTestCase):
     def test_closed_needs_its_papers(self) -> None:
         """A closed network's node has the authority's certificate and its own with its key."""
         self.assert_refused("[dht]\n[tls]\nmode = closed", line=None, words="authority closed")
+        self.assert_refused("[dht]\n[tls]\nauthority = a.pem", line=3, words="authority mode closed")
         self.assert_refused("[dht]\n[tls]\nmode = closed\nauthority = a.pem", line=None, words="certificate closed")
         self.assert_refused("[dht]\n[tls]\ncertificate = c.pem", line=3, words="key hostkey")
         papers = "[tls]\nmode = closed\nauthority = a.pem\ncertificate = c.pem\nkey = k.pem"

@@ -574,10 +574,10 @@ class BrokenDiskTests(DiskTests):
 class CorruptTests(DiskTests):
     """Files that are not what was written."""
 
-    def written(self) -> Path:
-        """A file with some records, that no process uses."""
+    def written(self, records: int = 300) -> Path:
+        """A file with so many records, that no process uses."""
         run = self.run_store()
-        for n in range(300):
+        for n in range(records):
             run.store.put(make_record(b"%d" % n, value=bytes(2_000)))
         self.end(run)
         return self.directory / "data.mdb"
@@ -601,6 +601,26 @@ class CorruptTests(DiskTests):
         """A file that lost its end is set aside, before anybody looks where there is nothing."""
         os.truncate(self.written(), 100_000)
         self.assert_set_aside()
+
+    def test_a_damaged_page(self) -> None:
+        """Whichever page is damaged, the next start comes up: with what can be read, or with the file set aside."""
+        path = self.written(40)
+        whole = path.read_bytes()
+        with lmdb.open(str(path.parent), max_dbs=3, lock=False) as env:
+            pages, size = env.info()["last_pgno"] + 1, env.stat()["psize"]
+        set_aside = 0
+        for page in range(2, pages):
+            path.write_bytes(whole[: page * size] + b"\xa5" * size + whole[(page + 1) * size :])
+            run = Run(self.directory)
+            for n in range(40):
+                run.store.get(make_record(b"%d" % n).key)
+            run.settle()
+            run.end()
+            for beside in self.directory.glob("*.corrupt-*"):
+                set_aside += 1
+                beside.unlink()
+        self.assertGreater(set_aside, 0)
+        self.assertLess(set_aside, pages)
 
     def test_no_records(self) -> None:
         """A file whose rows are no records is set aside."""

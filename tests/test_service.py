@@ -204,6 +204,14 @@ class BuildTests(TestCase):
         """What this build does not have fails the start with one line instead of being passed over."""
         self.assertRaises(StartError, self.build, "[web]\naddress = 127.0.0.1:8080")
 
+    def test_unreadable_epoch(self) -> None:
+        """A file of the state directory that cannot be read fails the start in one line."""
+        folder = Path(self.mktemp()).absolute()
+        (folder / "epoch").mkdir(parents=True)
+        config = read_text(f"[dht]\nstate_dir = {folder}", "node.ini", Path("/"))
+        error = self.assertRaises(StartError, build, config, self.reactor, lambda: None)
+        self.assertEqual(str(error), f"[dht] state_dir {folder}/epoch: cannot be read: Is a directory")
+
     def test_tls(self) -> None:
         """Without a word about TLS links are encrypted; credentials that do not serve fail the start in one line."""
         node = build(read_text("[dht]", "node.ini", Path("/")), self.reactor, lambda: None)

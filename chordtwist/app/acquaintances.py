@@ -10,8 +10,9 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 
-REMEMBER_INTERVAL_S = 60.0
-"""How often the peers of the moment are kept for the next run, if others than those kept: one small file a minute."""
+REMEMBER_FIRST_S, REMEMBER_SLOWEST_S = 2.0, 60.0
+"""How often the peers of the moment are kept for the next run, if others than those kept: soon after the start, should
+the run be killed then; later one small file a minute."""
 
 
 class Acquaintances:

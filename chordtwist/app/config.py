@@ -497,6 +497,8 @@ class _Reader:
                     self._fail("tls", name, "is needed with mode = closed")
         if tls.mode is TlsMode.OFF and tls.secret:
             self._fail("tls", "secret", "needs mode = open or closed: without TLS its proof could be overheard")
+        if tls.authority is not None and tls.mode is not TlsMode.CLOSED:
+            self._fail("tls", "authority", "says who may join; that needs mode = closed")
         if tls.revoked is not None and tls.mode is not TlsMode.CLOSED:
             self._fail("tls", "revoked", "is the list of an authority; that needs mode = closed")
         if tls.certificate is not None and tls.key is None and config.hostkey is None:

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamS
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chordtwist.app.acquaintances import REMEMBER_INTERVAL_S, Acquaintances
+from chordtwist.app.acquaintances import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, Acquaintances
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
 from chordtwist.app.keeping import Keeping
@@ -82,7 +82,12 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         keeping.close()
         raise StartError(f"[tls] {error}") from None
     secret = config.tls.secret.encode()
-    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, keeping.next_epoch(), wall_ms, secret)
+    try:
+        epoch = keeping.next_epoch()
+    except StateUnusable as error:
+        keeping.close()
+        raise StartError(f"[dht] state_dir {error}") from None
+    introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.work_bits)
     p2p = config.dht.p2p_address
     doorstep = Doorstep(peers_endpoint(reactor, p2p), reactor)
@@ -121,10 +126,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     dht = LocalDht(node, pool, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
 
-    def remember() -> None:
+    def remember() -> bool:
         acquaintances.remember(node.routing.everybody())
+        return False  # less and less often
 
-    remembering = Chore("remember peers", remember, reactor, rng, REMEMBER_INTERVAL_S)
+    remembering = Chore("remember peers", remember, reactor, rng, REMEMBER_FIRST_S, REMEMBER_SLOWEST_S)
 
     def stop_remembering() -> None:
         remembering.stop()

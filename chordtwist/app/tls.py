@@ -44,21 +44,26 @@ def tls_of(config: NodeConfig, host: str, clock: IReactorTime, state: StateDirec
 
 
 def _given_key(path: Path) -> bytes:
+    pem = _read(path)
     try:
-        pem = path.read_bytes()
         load_key(pem)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return pem
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _kept_key(state: StateDirectory | None) -> bytes:
     if state is None:
         return make_key()
     if state.tls_key.exists():
-        pem = state.tls_key.read_bytes()
+        pem = _read(state.tls_key)
         try:
             load_key(pem)
         except ValueError as error:
@@ -72,7 +77,7 @@ def _kept_key(state: StateDirectory | None) -> bytes:
 
 def _own_certificate(key: bytes, host: str, state: StateDirectory | None) -> bytes:
     if state is not None and state.tls_certificate.exists():
-        pem = state.tls_certificate.read_bytes()
+        pem = _read(state.tls_certificate)
         if _serves(pem, key, host):
             return pem
     pem = self_signed(key, host, _now())

@@ -113,7 +113,7 @@ class RecordFile:
                     )
                 if written < FORMAT:
                     txn.put(b"format", FORMAT.to_bytes(4, "big"))
-        except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.IncompatibleError) as error:
+        except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.IncompatibleError, lmdb.BadTxnError) as error:
             raise Corrupt(str(error)) from error
         except lmdb.Error as error:
             raise StateUnusable(f"{self.path}: cannot be used: {error}") from error
@@ -124,7 +124,11 @@ class RecordFile:
         self._changed: tuple[list[bytes], dict[bytes, bytes]] = ([], {})
         """What the transaction that is not committed yet removes, and the numbers of what it puts."""
         self._snapshot = self._env.begin(db=self._records, buffers=True)
-        self._last = _last_number(self._snapshot)
+        try:
+            self._last = _last_number(self._snapshot)
+        except lmdb.Error as error:
+            self._snapshot.abort()
+            raise Corrupt(str(error)) from error
 
     def _adopt_records_by_key(self) -> None:
         """Move what a node of format 1 has left, in small commits on the headroom; the next start goes on with it."""
