@@ -209,6 +209,15 @@ class GetTests(CommandTestCase):
         self.assertEqual((result.exit_code, result.stdout), (1, ""))
         self.assertEqual(result.stderr, f"Error: there is no value under {GREETING}\n")
 
+    def test_in_no_ring(self) -> None:
+        """A node that is in no ring could not look: that is another answer than nothing."""
+        self.dht.status = lambda: {"member": False}  # type: ignore[method-assign]
+        result = self.command(get.command, "greeting")
+        self.assertEqual(result.exit_code, 1)
+        self.assertEqual(
+            result.stderr, f"Error: {GREETING}: not found: this node is in no ring yet; its log says why\n"
+        )
+
     def test_json(self) -> None:
         """With --json the value is shown in base64; that there is none is shown as well."""
         self.assertEqual(self.shown(get.command, "greeting"), {"key": GREETING, "found": False, "value_base64": None})
@@ -233,7 +242,7 @@ class DeleteTests(CommandTestCase):
         self.assertEqual(self.command(get.command, key).output, "one")
         later = str(2**62)
         shown = self.shown(delete.command, "news", "--signed", keyfile, "--seq", later)
-        self.assertEqual(shown, {"key": key, "done": True, "copies": 4, "wanted": 4})
+        self.assertEqual(shown, {"key": key, "done": True, "copies": 4, "wanted": 4, "seq": int(later)})
         self.assertEqual(self.command(get.command, key).exit_code, 1)
 
     def test_bad_usage(self) -> None:

@@ -5,6 +5,7 @@ Exit status of all of them: 0 done, 1 not found or refused, 2 bad usage, 3 node 
 
 from __future__ import annotations
 
+from errno import EPIPE
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -54,11 +55,17 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for; a bad configuration ends it with one line."""
+        """Run the command that was asked for; a bad configuration ends it with one line, and so does a full disk behind
+        standard output.
+        """
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
             raise BadConfiguration(str(error)) from None
+        except OSError as error:
+            if error.errno == EPIPE:
+                raise  # whoever reads has enough: no reason for a word
+            raise click.ClickException(f"{error.filename or 'standard output'}: {error.strerror}") from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -49,6 +49,15 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
 
     result = talking.confirmed(door, api, conversation, place, as_json)
     if as_json:
-        talking.show_json({"key": place.hex(), "done": True, "copies": result.copies, "wanted": result.wanted})
+        talking.show_json(
+            {
+                "key": place.hex(),
+                "done": True,
+                "copies": result.copies,
+                "wanted": result.wanted,
+                **({} if end is None else {"seq": end.seq}),
+            }
+        )
     else:
-        click.echo(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes")
+        number = "" if end is None else f", seq {end.seq}"
+        click.echo(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes{number}")

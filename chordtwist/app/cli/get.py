@@ -33,19 +33,25 @@ def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
     Where there is nothing, nothing is written and the exit status is 1. With --json the value is shown in base64.
     """
 
-    async def conversation(connect: Connect) -> bytes | None:
+    async def conversation(connect: Connect) -> tuple[bytes | None, bool]:
         client = await connect()
-        return await client.get(key)
+        value = await client.get(key)
+        # A node that is in no ring finds nothing either.
+        return value, value is not None or bool((await client.status()).get("member", True))
 
-    value = door.talk(api, conversation)
+    value, has_looked = door.talk(api, conversation)
     if as_json:
         encoded = None if value is None else b64encode(value).decode()
         talking.show_json({"key": key.hex(), "found": value is not None, "value_base64": encoded})
     elif value is not None:
+        if sys.stdout is None:
+            raise click.ClickException("standard output is closed")
         try:
             sys.stdout.buffer.write(value)
             sys.stdout.buffer.flush()
         except OSError as error:
             raise click.ClickException(f"standard output: {error.strerror}") from None
+    if not has_looked:
+        raise talking.No(f"{key.hex()}: not found: this node is in no ring yet; its log says why")
     if value is None:
         raise talking.No(f"there is no value under {key.hex()}")

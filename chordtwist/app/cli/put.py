@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "expected_seq",
     metavar="SEQ",
     type=click.IntRange(0, (1 << 63) - 1),
-    help="With --signed, write only in place of the record with this number; 0: of none.",
+    help="With --signed, write only in place of the record with this number, ended or not; 0: of none.",
 )
 @talking.api_option
 @talking.json_option
@@ -108,7 +108,10 @@ def command(
             }
         )
     else:
-        click.echo(f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.life_ms / 1000:.0f} s")
+        number = "" if seal is None else f", seq {seal.seq}"
+        click.echo(
+            f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.life_ms / 1000:.0f} s{number}"
+        )
 
 
 def _bytes(value: str | None) -> bytes:
@@ -122,6 +125,8 @@ def _bytes(value: str | None) -> bytes:
 
 
 def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise click.ClickException("standard input is closed")
     if sys.stdin.isatty():
         click.echo("type the value; Ctrl-D ends it", err=True)
     return sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)

@@ -33,7 +33,8 @@ def command(path: str) -> None:
     The same node as ``twistd -n chord --config FILE``.
     """
     config = configuration.read_file(path)
-    globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
+    stream = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives
+    globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, stream, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor
 
     make_ready(reactor)
