@@ -23,7 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
@@ -236,6 +236,17 @@ class OpenTests(TlsTestCase):
         self.meet(one, self.host(3))
         self.assertEqual(len(one.tls._sessions), SESSIONS_MAX)
         self.assertNotIn((other.peer.host, PORT), one.tls._sessions)
+
+    def test_ipv4_dressed_as_ipv6(self) -> None:
+        """An IPv4 peer that comes to a socket of both families is known by its IPv4 address."""
+        one, other = self.host(1), self.host(2)
+        self.meet(one, other)
+        (link,) = other.pool._links
+        connection = cast(Any, link.transport).getHandle()
+        channel = other.tls.check(connection, "127.0.0.1")
+        self.assertEqual(other.tls.check(connection, "::ffff:127.0.0.1"), channel)
+        error = self.assertRaises(Refused, other.tls.check, connection, "::ffff:127.0.0.3")
+        self.assertEqual(str(error), "its certificate is for 127.0.0.1 and not for 127.0.0.3")
 
     def test_ipv6(self) -> None:
         """All this with IPv6 addresses."""

@@ -150,13 +150,14 @@ class Tls:
             address = subject_address(certificate)
         except ValueError as error:
             raise Refused(f"it shows {error}") from None
+        # Where one socket listens for both families, IPv4 peers come dressed as IPv6; certificates know them undressed.
+        expected = canonical_ip(host)
         try:
-            verify_ip_address(connection, host)
+            verify_ip_address(connection, str(expected))
         except Exception:
             # Not its own errors alone: it reads names that do not matter here as well, each kind with another parser.
-            is_its = address == canonical_ip(host)
             raise Refused(
-                CANNOT_BE_READ if is_its else f"its certificate is for {address} and not for {host}"
+                CANNOT_BE_READ if address == expected else f"its certificate is for {address} and not for {expected}"
             ) from None
         return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
