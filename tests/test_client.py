@@ -189,6 +189,19 @@ class ClientTests(SynchronousTestCase):
             [b"one", b"two", None],
         )
 
+    def test_closed_meanwhile(self) -> None:
+        """A program may close with the first of several answers: the others are passed over, and all is sent."""
+        for size in (1, 60, 1000):
+            self.setUp()
+            first, other, last = self.client.get(KEY), self.client.get(OTHER), self.client.get(OTHER)
+            first.addCallback(lambda value: self.client.close())
+            raw = Success(KEY, b"value").pack() + Failure(OTHER).pack() + Success(OTHER, b"value").pack()
+            for at in range(0, len(raw), size):
+                self.client.dataReceived(raw[at : at + size])
+            for given_up in other, last:
+                self.failureResultOf(given_up, NodeGone)
+            self.assertEqual((self.transport.disconnecting, self.transport.disconnected), (True, False), size)
+
     def test_cancelled(self) -> None:
         """The answer to a question that was cancelled is not taken for that of another."""
         gone, wanted = self.client.get(KEY), self.client.get(KEY)

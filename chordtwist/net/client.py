@@ -198,10 +198,13 @@ class DhtClient(Protocol):
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Answers came, or parts of them."""
+        """Answers came, or parts of them; once nothing is awaited any more they are passed over."""
+        if self._error is not None:
+            return
         self._reader.feed(data)
         try:
-            while (answer := self._reader.take()) is not None:
+            # Whoever gets an answer may close the connection, which still has to send what was put before.
+            while self._error is None and (answer := self._reader.take()) is not None:
                 self._answered(answer)
         except Malformed as error:
             self._give_up(Malformed(f"the node sent {error}"))
