@@ -24,6 +24,7 @@ from chordtwist.net.api import (
     COST_BYTES_MIN,
     HELD_BYTES_MAX,
     JOINED_BYTES_MAX,
+    READ_WITHIN_S,
     UNDER_WAY_BYTES_MAX,
     ApiFactory,
     ApiProtocol,
@@ -358,6 +359,33 @@ class ViolationTests(ApiTestCase):
         self.dht.release()
         self.assertEqual((client.answers, client.transport.disconnecting), ([Success(KEY, b"value")], True))
 
+    def test_answers_owed_but_not_read(self) -> None:
+        """Whoever breaks the rules and does not read what it is owed is cut off after a while, and nothing is held."""
+        reader, client = self.client(), self.client()
+        self.dht.put(KEY, b"value")
+        for one in reader, client:
+            one.transport.is_full = True
+            one.send(Get(KEY).pack(), b"\x00\x00\x00\x00")
+            self.assertTrue(one.transport.disconnecting)
+        reader.lose()
+        self.clock.advance(READ_WITHIN_S - 0.5)
+        self.assertFalse(client.transport.disconnected)
+        self.clock.advance(0.5)
+        self.assertTrue(client.transport.disconnected)
+        self.assertEqual(self.door._held_bytes, 0)
+        client.lose()
+        self.assertEqual((self.clock.getDelayedCalls(), self.door.connections), ([], 0))
+        self.assertFalse(reader.transport.disconnected)
+
+    def test_half_closed_may_read_slowly(self) -> None:
+        """Who only said that it sends no more may take its time to read."""
+        client = self.client()
+        client.transport.is_full = True
+        client.send(Get(KEY).pack())
+        client.protocol.readConnectionLost()
+        self.clock.advance(100 * READ_WITHIN_S)
+        self.assertFalse(client.transport.disconnected)
+
     def test_lines_are_summed_up(self) -> None:
         """A program that breaks the rules on one connection after another writes one line, not a full log."""
         for port in range(50_000, 50_100):
@@ -582,6 +610,20 @@ class BoundTests(ApiTestCase):
         modest.send(b"x", Get(OTHER).pack())
         self.assertEqual(client.answers, [Success(KEY, b"x" * 60_000)])
         self.assertEqual(modest.answers, [Success(OTHER, b"x" * 60_000)])
+
+    def test_memory_of_rule_breakers(self) -> None:
+        """What is owed to clients that broke the rules counts like what others do not read."""
+        self.dht.put(KEY, b"x" * 60_000)
+        written = 0
+        while not any("hold most" in reason for reason in self.warnings()):
+            client = self.client()
+            client.transport.is_full = True
+            self.dht.held = []
+            client.send(Get(KEY).pack() * (SLOTS - 1), b"\x00\x00\x00\x00")
+            self.dht.release()
+            written += sum(map(len, client.transport.writes))
+            self.assertLess(written, HELD_BYTES_MAX * 1.1)
+        self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
 
     def test_nothing_held_afterwards(self) -> None:
         """When its clients are gone the door holds nothing of theirs."""

@@ -70,6 +70,9 @@ CONNECTIONS_MAX = 65_536
 DESCRIPTORS_LEFT = 256
 """Kept for the store, the log, ports that listen, and dials that have come to nothing."""
 
+READ_WITHIN_S = 10.0
+"""For a client that broke the rules to read what it is owed: then its connection is cut."""
+
 CLOSE_WITHIN_S = 1.0
 """For questions under way to be answered, and answers to be read, when the node closes its connections."""
 
@@ -285,13 +288,14 @@ class ApiProtocol(Protocol):
 
     def close(self) -> None:
         """The node ends this connection, once what was asked is answered and read."""
-        self._is_deaf = True
+        self._turn_deaf()
         self._is_ending = True
         self._settle(False)
 
     def abort(self) -> None:
         """The node ends this connection at once."""
-        self._is_deaf = True
+        self._turn_deaf()
+        self._unread_bytes = 0
         self._transport.abortConnection()
 
     def drop(self, reason: str) -> None:
@@ -399,7 +403,7 @@ class ApiProtocol(Protocol):
         if not self._door.shutdown_beyond_loopback and not self._is_local():
             self._break_off("it sent SHUTDOWN from beyond this machine, which is not allowed here")
             return
-        self._is_deaf = True
+        self._turn_deaf()
         self._log.info("API client {client} sent SHUTDOWN", client=self._client())
         self._door.leave()
 
@@ -474,21 +478,35 @@ class ApiProtocol(Protocol):
                 self._settle(False)
 
     def _count(self) -> None:
-        held_bytes = 0 if self._is_lost or self._is_deaf else self._reader.held_bytes + self._unread_bytes
+        held_bytes = 0 if self._is_lost else self._reader.held_bytes + self._unread_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
             self._door.holding(more_bytes)
 
     def _break_off(self, reason: str) -> None:
         self._warn(reason)
-        self._is_deaf = True
+        self._turn_deaf()
         self._is_ending = True
+
+    def _turn_deaf(self) -> None:
+        self._is_deaf = True
+        # What was not looked at is given back.
+        self._reader = QuestionReader()
 
     def _end(self) -> None:
         if not self._transport.disconnecting:
             # A transport does not end while a producer is registered with it.
             self._transport.unregisterProducer()
             self._transport.loseConnection()
+            if self._is_deaf:
+                if self._deadline is not None:
+                    self._deadline.cancel()
+                self._deadline = self._door.clock.callLater(READ_WITHIN_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._deadline = None
+        self.abort()
+        self._count()
 
     def _warn(self, reason: str) -> None:
         # One line for a client's program that breaks the rules on one connection after another.
