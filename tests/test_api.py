@@ -22,6 +22,7 @@ from chordtwist.net.api import (
     CLOSE_WITHIN_S,
     COMPLETE_WITHIN_S,
     COST_BYTES_MIN,
+    GONE_BYTES,
     HELD_BYTES_MAX,
     JOINED_BYTES_MAX,
     READ_WITHIN_S,
@@ -624,6 +625,41 @@ class BoundTests(ApiTestCase):
             written += sum(map(len, client.transport.writes))
             self.assertLess(written, HELD_BYTES_MAX * 1.1)
         self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
+
+    def test_memory_of_clients_that_are_gone(self) -> None:
+        """What clients leave that come and go while there is no room counts; what is kept is still carried out."""
+        self.dht.held = []
+        for _ in range(ALL_UNDER_WAY_BYTES_MAX // UNDER_WAY_BYTES_MAX):
+            self.client().send(Get(OTHER).pack() * SLOTS)
+        modest, raw = Put(0, 0, OTHER, b"x" * 1000).pack(), Put(0, 0, KEY, b"x" * 60_000).pack()
+        bystander = self.client()
+        bystander.send(modest)
+        kept = (HELD_BYTES_MAX - len(modest)) // (len(raw) + GONE_BYTES)
+        for count in range(1, kept + 5):
+            client = self.client()
+            client.send(raw)
+            client.lose()
+            self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
+            self.assertEqual(self.door.refusals.count, max(0, count - kept))
+        self.assertEqual(self.dht.puts, [])
+        self.dht.release()
+        self.assertEqual([key for key, *_ in self.dht.puts].count(KEY), kept)
+        self.assertIn(OTHER, [key for key, *_ in self.dht.puts])
+        self.assertEqual((self.door._held_bytes, self.door._under_way_bytes), (0, 0))
+        self.assertEqual((self.door._waiting, self.door._gone), ({}, {}))
+        self.assertFalse(bystander.transport.disconnected)
+
+    def test_gone_with_a_full_hand(self) -> None:
+        """So does what waits for its client's own questions that are under way."""
+        client = self.client()
+        self.dht.held = []
+        put = Put(0, 0, KEY, b"value").pack()
+        client.send(Get(OTHER).pack() * SLOTS, put)
+        client.lose()
+        self.assertEqual(self.door._held_bytes, GONE_BYTES + len(put))
+        client.protocol.drop("it is too much")
+        self.dht.release()
+        self.assertEqual((self.door._held_bytes, self.door._gone, self.dht.puts), (0, {}, []))
 
     def test_nothing_held_afterwards(self) -> None:
         """When its clients are gone the door holds nothing of theirs."""

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
+from itertools import chain
 from typing import Any, TypeVar
 
 from twisted.internet.address import UNIXAddress
@@ -55,8 +56,12 @@ ALL_UNDER_WAY_BYTES_MAX = 67_108_864
 """Questions of all connections under way at once: 4,096 GETs."""
 
 HELD_BYTES_MAX = 67_108_864
-"""What all connections together may make us hold: messages that are not complete, answers that nobody reads. Beyond
-it the connection that holds most is dropped, since pausing alone does not help against many that never read."""
+"""What all connections together may make us hold: messages that are not complete, answers that nobody reads, and what
+waits for room of clients that are gone. Beyond it the connection that holds most is dropped, since pausing alone does
+not help against many that never read, nor against many that come and go."""
+
+GONE_BYTES = 2_048
+"""What a client that is gone is reckoned at besides its messages that wait: nothing else bounds how many there are."""
 
 JOINED_BYTES_MAX = 65_536
 """Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop."""
@@ -107,6 +112,8 @@ class ApiFactory(Factory):
         # Dictionaries where sets would do: whoever came first is served first.
         self._connections: dict[ApiProtocol, None] = {}
         self._waiting: dict[ApiProtocol, None] = {}
+        # Clients that are gone, with messages that wait for room.
+        self._gone: dict[ApiProtocol, None] = {}
         self._under_way_bytes = 0
         self._held_bytes = 0
         self._is_waking = False
@@ -157,11 +164,19 @@ class ApiFactory(Factory):
         self._connections[connection] = None
 
     def lost(self, connection: ApiProtocol) -> None:
-        """A client is gone."""
+        """A client is gone; what it sent may still wait for room."""
         del self._connections[connection]
         if self._closed is not None and not self._connections:
             closed, self._closed = self._closed, None
             closed.callback(None)
+
+    def stays_behind(self, connection: ApiProtocol) -> None:
+        """Messages of a client that is gone wait for room."""
+        self._gone[connection] = None
+
+    def served_out(self, connection: ApiProtocol) -> None:
+        """Nothing of a client that is gone waits any more."""
+        self._gone.pop(connection, None)
 
     def has_room(self, connection: ApiProtocol) -> bool:
         """Whether one more question may be put to the hash table; if not, the connection is served when there is."""
@@ -190,9 +205,10 @@ class ApiFactory(Factory):
         """A connection makes us hold so many bytes more, or less."""
         self._held_bytes += more_bytes
         while self._held_bytes > HELD_BYTES_MAX:
-            max(self._connections, key=lambda connection: connection.held_bytes).drop(
-                "of all clients it makes the node hold most, and together they are beyond the bound"
-            )
+            most = max(chain(self._connections, self._gone), key=lambda connection: connection.held_bytes)
+            self._gone.pop(most, None)
+            self._waiting.pop(most, None)
+            most.drop("of all clients it makes the node hold most, and together they are beyond the bound")
 
     def leave(self) -> None:
         """Leave the ring, then end the process; a second time, nothing."""
@@ -447,7 +463,7 @@ class ApiProtocol(Protocol):
     def _settle(self, has_taken: bool) -> None:
         # After serving: read on or not, watch the time of an incomplete message, end when there is nothing left to do.
         if self._is_lost:
-            self._count()
+            self._settle_rest()
             return
         is_paused = self._is_full or self._is_choked or self._is_deaf or self._is_at_end
         if is_paused != self._is_paused:
@@ -466,6 +482,18 @@ class ApiProtocol(Protocol):
             if self._deadline is None:
                 self._deadline = self._door.clock.callLater(COMPLETE_WITHIN_S, self._look_at_deadline)
 
+    def _settle_rest(self) -> None:
+        # After serving a client that is gone.
+        if self._is_full:
+            self._unread_bytes = GONE_BYTES
+            self._door.stays_behind(self)
+        else:
+            # What is not complete never will be.
+            self._unread_bytes = 0
+            self._reader = QuestionReader()
+            self._door.served_out(self)
+        self._count()
+
     def _look_at_deadline(self) -> None:
         # One timer is set again and again instead of one for each message: most messages are complete at once.
         self._deadline = None
@@ -478,7 +506,7 @@ class ApiProtocol(Protocol):
                 self._settle(False)
 
     def _count(self) -> None:
-        held_bytes = 0 if self._is_lost else self._reader.held_bytes + self._unread_bytes
+        held_bytes = self._reader.held_bytes + self._unread_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
             self._door.holding(more_bytes)
