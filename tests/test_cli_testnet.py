@@ -7,12 +7,17 @@ from types import SimpleNamespace
 
 from click.testing import CliRunner
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.addresses import Address
 from chordtwist.app.cli import main
 from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
-from chordtwist.app.config import DhtSection, NodeConfig
+from chordtwist.app.config import DhtSection, NodeConfig, TlsMode, TlsSection
+from chordtwist.wire.api_messages import Shutdown
 
 
 class TestnetTests(SynchronousTestCase):
@@ -50,6 +55,30 @@ class TestnetTests(SynchronousTestCase):
             node.dht = SimpleNamespace(status=lambda told=told: {"member": False, "joining": told})  # type: ignore[attr-defined]
             node.setServiceParent(testnet)
         self.assertEqual((testnet.members, testnet.obstacle), (0, "127.0.0.9:6401: connection refused"))
+
+    def test_told_to_leave(self) -> None:
+        """A node that was told to leave is gone once it has stopped; the others stay, and stop with the testnet."""
+        reactor = MemoryReactorClock()
+        testnet = Testnet(reactor)
+        common = NodeConfig(tls=TlsSection(mode=TlsMode.OFF))
+        for address in loopback_addresses("127.0.0.1", 2):
+            testnet.add(node_config(common, address, 6401, "127.0.0.1"), 2)
+        testnet.privilegedStartService()
+        testnet.startService()
+        one, other = testnet.services
+        (door,) = [factory for port, factory, _, host in reactor.tcpServers if (port, host) == (7401, "127.0.0.2")]
+        here = IPv4Address("TCP", "127.0.0.1", 50_000)
+        client = door.buildProtocol(here)
+        assert client is not None
+        client.makeConnection(StringTransport(peerAddress=here))
+        reactor.advance(0)
+        client.dataReceived(Shutdown().pack())
+        self.assertEqual((testnet.services, other.running), ([one, other], False))
+        client.connectionLost(Failure(ConnectionDone()))
+        reactor.advance(0)
+        self.assertEqual((testnet.services, one.running), ([one], True))
+        self.successResultOf(testnet.stopService())
+        self.assertFalse(one.running)
 
     def test_bad_usage(self) -> None:
         """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""

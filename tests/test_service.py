@@ -88,6 +88,17 @@ class OrderedServiceTests(SynchronousTestCase):
         store.stopped.callback(None)
         self.successResultOf(stopped)
 
+    def test_stopped_again(self) -> None:
+        """Who stops it while it stops, or afterwards, waits for the same end; no part is stopped twice."""
+        self.told.clear()
+        stopped = [self.service.stopService(), self.service.stopService()]
+        for part in reversed(self.parts):
+            self.assertEqual([self.assertNoResult(one) for one in stopped], [None, None])
+            part.stopped.callback(None)
+        stopped.append(self.service.stopService())
+        self.assertEqual([self.successResultOf(one) for one in stopped], [None, None, None])
+        self.assertEqual(["api stops", "links stops", "store stops"], self.told)
+
     def test_bounded(self) -> None:
         """A part that never stops is given up in time for those before it; all is over after `LEAVE_WITHIN_S`."""
         links = self.parts[1]

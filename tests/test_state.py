@@ -91,6 +91,14 @@ class StateDirectoryTests(SynchronousTestCase):
         self.open()
         self.reopen()
 
+    def test_closed_twice(self) -> None:
+        """Closing it again does not close what the system gave its descriptor to meanwhile."""
+        state = self.open()
+        state.close()
+        with (self.path / "lock").open() as other:
+            state.close()
+            os.fstat(other.fileno())
+
     def test_no_directory(self) -> None:
         """A path that can be no directory is an error of one line that names it."""
         self.path.parent.mkdir()

@@ -236,11 +236,19 @@ class OrderedService(MultiService):
     def __init__(self, clock: IReactorTime) -> None:
         super().__init__()
         self._clock = clock
+        self._stopped: Deferred[None] | None = None
 
     def stopService(self) -> Deferred[None]:
-        """Stop; fires when all have stopped or their time is over, never fails."""
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
+        """Stop for good; fires when all have stopped or their time is over, never fails.
+
+        A second call, while it stops or later, waits for the first.
+        """
+        if self._stopped is None:
+            Service.stopService(self)
+            self._stopped = Deferred.fromCoroutine(self._stop())
+        told: Deferred[None] = Deferred()
+        self._stopped.addCallback(told.callback)
+        return told
 
     async def _stop(self) -> None:
         ends_at_s = self._clock.seconds() + LEAVE_WITHIN_S

@@ -53,6 +53,7 @@ class StateDirectory:
         self.tls_key = path / "tls-key.pem"
         self.tls_certificate = path / "tls-certificate.pem"
         self._lock = self._locked()
+        self._is_closed = False
         try:
             self._name_owner()
             self._check_format()
@@ -129,8 +130,10 @@ class StateDirectory:
             raise StateUnusable(f"{path}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let another process have the directory."""
-        os.close(self._lock)
+        """Let another process have the directory; a second time, nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self._lock)
 
     def _locked(self) -> int:
         """The descriptor that holds the lock. It ends with the process, however the process ends."""

@@ -154,7 +154,11 @@ class Testnet(MultiService):
 
         @raise StartError: as `build`.
         """
-        node = build(config, self._reactor, lambda: node.stopService(), nodes_here)
+
+        def end() -> None:
+            node.stopService().addCallback(lambda _: node.disownServiceParent())
+
+        node = build(config, self._reactor, end, nodes_here)
         node.setServiceParent(self)
 
     @property
@@ -165,9 +169,11 @@ class Testnet(MultiService):
     @property
     def obstacle(self) -> str:
         """What keeps the first node from joining, in its own words."""
-        told = next(iter(self)).dht.status()["joining"].items()
+        if not self.services:
+            return "all were told to leave"
+        told = self.services[0].dht.status()["joining"].items()
         return "; ".join(f"{address}: {reason}" for address, reason in told) or "nobody has answered"
 
     def stopService(self) -> Deferred[None]:
         """Let all of them leave at once; fires when they have."""
-        return DeferredList([node.stopService() for node in self]).addCallback(lambda _: None)
+        return DeferredList([node.stopService() for node in list(self)]).addCallback(lambda _: None)
