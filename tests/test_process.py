@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.process import (
@@ -15,6 +16,7 @@ from chordtwist.app.process import (
     ENDING_SIGNALS,
     EndingSignals,
     make_ready,
+    stop,
     use_all_descriptors,
     use_monotonic_clock,
 )
@@ -31,7 +33,9 @@ class CoreReactor:
         self.leaving: list[Callable[[], object]] = []
 
     def stop(self) -> None:
-        """Count, and tell those who wait for the shutdown."""
+        """Count, and tell those who wait for the shutdown; as a reactor does, refuse a second time."""
+        if self.stops:
+            raise ReactorNotRunning
         self.stops += 1
         for call in self.leaving:
             call()
@@ -134,4 +138,10 @@ class EndingSignalsTests(SynchronousTestCase):
         """A signal that comes while a SHUTDOWN is under way does not stop the stopped reactor again."""
         self.reactor.stop()
         signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(1, self.reactor.stops)
+
+    def test_before_it_has_left(self) -> None:
+        """A signal that comes while the node leaves after a SHUTDOWN ends the process, and nothing stops it again."""
+        signal.raise_signal(signal.SIGTERM)
+        stop(self.reactor)
         self.assertEqual(1, self.reactor.stops)

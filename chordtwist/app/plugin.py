@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import ClassVar, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -14,7 +15,7 @@ from twisted.python.components import Componentized
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
 from chordtwist.app.config import ConfigurationError, NodeConfig
-from chordtwist.app.process import make_ready
+from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
 
@@ -41,7 +42,7 @@ def makeService(options: Options) -> IService:
     except ConfigurationError as error:
         _end(str(error), 2)
     try:
-        node = build(config, reactor, reactor.stop)
+        node = build(config, reactor, partial(stop, reactor))
     except StartError as error:
         _end(str(error), 1)
     service = TwistdNode(config, twistd_logs_elsewhere(options))

@@ -6,9 +6,11 @@ import gc
 import resource
 import signal
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -25,6 +27,12 @@ def make_ready(reactor: Any) -> None:
     use_all_descriptors()
     gc.set_threshold(*COLLECT_AFTER)
     EndingSignals(reactor).install()
+
+
+def stop(reactor: Any) -> None:
+    """End the process, or let it end: a signal may have come while the node left because of a SHUTDOWN."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def use_monotonic_clock(reactor: Any) -> None:

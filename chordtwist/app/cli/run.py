@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import click
 from twisted.logger import globalLogBeginner
 
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
-from chordtwist.app.process import make_ready
+from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
 
@@ -39,7 +40,7 @@ def command(path: str) -> None:
 
     make_ready(reactor)
     try:
-        node = build(config, reactor, reactor.stop)
+        node = build(config, reactor, partial(stop, reactor))
         node.privilegedStartService()
         node.startService()
     except StartError as error:
