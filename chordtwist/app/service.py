@@ -33,7 +33,7 @@ from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
 from chordtwist.net.doorstep import Doorstep
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.names import Names, resolver
+from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IDht
@@ -95,9 +95,10 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     minds = doorstep if identity.policy is Policy.IP else None
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
+    resolver = Resolver(reactor)
     acquaintances = Acquaintances(
         me,
-        Names(resolver(reactor), identity, bootstrap, reactor).peers,
+        Names(resolver, identity, bootstrap, reactor).peers,
         not bootstrap,
         keeping.remembered_peers(identity),
         keeping.remember_peers,
@@ -139,6 +140,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     whole = NodeService(reactor, dht)
     for part in (
         Part("store", stop=keeping.close),
+        Part("names", stop=resolver.stop),
         Part("links", start=lambda: pool.start(node), stop=pool.stop),
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),

@@ -96,25 +96,37 @@ class Names:
         return []
 
 
-def resolver(reactor: Any) -> Resolve:
+class Resolver:
     """The system's resolver, in threads of its own.
 
     They are daemons, unlike those of the reactor's pool: a lookup that hangs does not keep the process from ending.
     """
-    threads: Any = ThreadPool(0, THREADS_MAX, "names")
-    threads.threadFactory = partial(Thread, daemon=True)
-    threads.start()
 
-    def look_up(host: str) -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            raise OSError(str(error)) from None
-        except OSError as error:
-            raise OSError(error.strerror) from None
-        return [str(address[0]) for *_, address in found]
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        threads: Any = ThreadPool(0, THREADS_MAX, "names")
+        threads.threadFactory = partial(Thread, daemon=True)
+        threads.start()
+        self._threads = threads
 
-    return lambda host: deferToThreadPool(reactor, threads, look_up, host)
+    def __call__(self, host: str) -> Deferred[list[str]]:
+        """The IP addresses of a name."""
+        return deferToThreadPool(self._reactor, self._threads, _look_up, host)
+
+    def stop(self) -> None:
+        """Let the threads end, at once or after their lookups; nothing is looked up any more."""
+        # Not the pool's own stop, which waits for them, and so for a lookup that hangs.
+        self._threads.adjustPoolsize(0, 0)
+
+
+def _look_up(host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(str(error)) from None
+    except OSError as error:
+        raise OSError(error.strerror) from None
+    return [str(address[0]) for *_, address in found]
 
 
 def _is_ip(host: str) -> bool:
