@@ -15,7 +15,7 @@ from zope.interface.verify import verifyClass
 
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.bounds import (
     ACCEPTED_PER_ADDRESS_MAX,
@@ -415,6 +415,22 @@ class DialTests(PoolTestCase):
         self.assertEqual(self.failed(self.asked(one, other)), "it said Goodbye: leaving")
         self.assertEqual((one.answers.lost, len(self.network.dials)), ([], 1))
 
+    def test_idle_at_once(self) -> None:
+        """A peer that calls each new link idle is not dialled without pause: the question fails."""
+        one, other = self.host(1), self.host(2)
+
+        def goodbye(peer: Peer, question: Question) -> Deferred[Answer]:
+            for link in list(other.pool._links):
+                link.end("idle")
+            return Deferred()
+
+        other.answers.reply = goodbye
+        asked = one.pool.ask(other.peer, Ping())
+        self.network.settle()
+        self.assertEqual(self.failed(asked), "it said Goodbye: idle")
+        self.assertEqual(self.failed(self.asked(one, other)), "it said Goodbye: idle")
+        self.assertEqual(len(self.network.dials), 1)
+
 
 class BreachTests(PoolTestCase):
     """Peers that break the protocol."""
@@ -593,6 +609,7 @@ class BoundTests(PoolTestCase):
         """A question that crosses such a Goodbye is asked again over another link."""
         one, other = self.host(1), self.host(2)
         self.meet(one, other)
+        self.network.pass_time(QUIET_S)
         other.answers.reply = lambda peer, question: Noted()
         (accepted,) = other.pool._links
         accepted.end("idle")

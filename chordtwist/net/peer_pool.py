@@ -72,7 +72,8 @@ FORGET_EVERY_LOOKS = 60
 
 IDLE, DUPLICATE, NO_ROOM = "idle", "duplicate", "no room"
 MOVED_ON = frozenset((IDLE, DUPLICATE, NO_ROOM))
-"""Reasons of a Goodbye that say nothing against another link: what was asked meanwhile is asked again over that."""
+"""Reasons of a Goodbye that say nothing against another link: what was asked meanwhile is asked again over that. A link
+that we dialled less than `QUIET_S` ago is not yet any of that: else the other side could make us dial without pause."""
 
 
 @dataclass(slots=True)
@@ -470,14 +471,16 @@ class PeerPool:
             self._breach(link, peer, was_proved, reason)
         if known is None or peer is None:
             return
+        is_young = link.dialled is not None and self._clock.seconds() - link.made_at < QUIET_S
+        has_moved_on = reason in MOVED_ON and (known.asking is not None or not is_young)
         if known.dial is not None and known.dial.link is link:
             self.dial_failed(known, why)
-        elif end is End.HEARD and reason not in MOVED_ON:
+        elif end is End.HEARD and not has_moved_on:
             self._pause_dials(known, why)
         for asked in unanswered:
             if end is End.BROKEN:
                 asked[2].errback(Malformed(f"{peer}: {reason}"))
-            elif reason not in MOVED_ON:
+            elif not has_moved_on:
                 asked[2].errback(Unreachable(peer, why))
             elif known.asking is not None:
                 known.asking.send(asked)
