@@ -56,7 +56,7 @@ class ContactTestCase(SynchronousTestCase):
         link = self.scene.link
         self.routing = Routing(self.me, 3)
         statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, epoch=4)
-        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
         self.contact = Contact(self.me, self.resolve, tables, joining, link.clock, Random(1))
         self.silence(10, 30, 50, 80)

@@ -34,7 +34,7 @@ class FingersTests(SynchronousTestCase):
         self.looked_up: list[RingId] = []
         self.owner: Peer | None = peer(1500)
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         self.fingers = Fingers(
             self.routing, self.tables, self.find, self.silent.__contains__, lambda: True, link.clock, Random(1), 1.0
         )

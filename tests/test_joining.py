@@ -68,7 +68,7 @@ class JoiningTestCase(SynchronousTestCase):
         link = self.scene.link
         self.routing = Routing(self.scene.me, ENTRIES_MAX)
         statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
-        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, ENTRIES_MAX)
         self.joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
 
     def answer(self, place: int, kind: type[Question], *answers: Answer) -> None:

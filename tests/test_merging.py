@@ -36,7 +36,7 @@ class MergingTests(SynchronousTestCase):
         self.routing = Routing(self.scene.me, 3)
         self.routing.join(peer(80), peers(80), whole=True)
         self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
-        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
         self.contact = Contact(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
         self.merging = Merging(

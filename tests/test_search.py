@@ -26,7 +26,7 @@ class SearchTests(SynchronousTestCase):
         self.scene = Neighbourhood(10, *RING)
         self.scene.show(*RING.values())
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         self.lookup = Lookup(at(65))
 
     def begin(self, *contacts: int) -> Deferred[Lookup]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 from hypothesis import given
@@ -25,7 +26,7 @@ from chordtwist.core.signed import (
     unpack_table,
     verify_ed25519,
 )
-from chordtwist.core.table import UNPROVED, Table
+from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
 
 IDENTITY, OTHER_NETWORK = Identity("test", Policy.IP), Identity("other", Policy.IP)
 KEY = bytes(range(32))
@@ -173,6 +174,14 @@ class BrokenTests(SynchronousTestCase):
         flags = bytes([self.table[at] | 4])
         self.assertRaises(Malformed, unpack_table, IDENTITY, self.table[:at] + flags + self.table[at + 1 :])
 
+    def test_too_many_fingers(self) -> None:
+        """So are more fingers than there can be."""
+        fingers = tuple(IDENTITY.peer("192.0.2.2", port + 1) for port in range(FINGERS_MAX + 1))
+        longest = Table(US, 1, 2, 3, KEY, True, None, (), fingers[1:], ())
+        self.assertEqual(unpack_table(IDENTITY, pack_table(IDENTITY, longest)), longest)
+        body = pack_table(IDENTITY, replace(longest, fingers=fingers))
+        self.assertRaises(Malformed, unpack_table, IDENTITY, body)
+
     def test_unknown_standing(self) -> None:
         """So is a standing that is none."""
         body = pack_standing(IDENTITY, Stamp(US, 1, 2, 3), Standing.JOINING)
@@ -192,6 +201,23 @@ class BrokenTests(SynchronousTestCase):
             except Malformed:
                 continue
             self.assertEqual(pack_table(IDENTITY, table), body)
+
+
+class MemoryTests(SynchronousTestCase):
+    """What strangers can make us hold, before anybody looks at a signature."""
+
+    def test_tables(self) -> None:
+        """Tables that are read and not kept take no memory, however many: only a few are remembered."""
+        peers = tuple(IDENTITY.peer("192.0.2.2", port + 1) for port in range(255))
+        table = Table(US, 1, 2, 3, KEY, True, None, peers, (), (UNPROVED,) * 255)
+        one_bytes = len(pack_table(IDENTITY, table))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for number in range(600):
+            unpack_table(IDENTITY, pack_table(IDENTITY, replace(table, key=number.to_bytes(32, "big"))))
+        # An entry is about five times as long as its bytes, where the peers in it are known.
+        held_bytes, _ = tracemalloc.get_traced_memory()
+        self.assertLess(held_bytes, 200 * 5 * one_bytes)
 
 
 class SignatureTests(SynchronousTestCase):

@@ -8,10 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.core.ring import ID_BITS
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing, fingerprint, unpack_acknowledged, unpack_standing, unpack_table
-from chordtwist.core.table import UNPROVED, Table
+from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
 from chordtwist.node.statements import TABLE_FRESH_MS, Statements
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import TableIs, encode
@@ -166,13 +165,13 @@ class StatementsTests(SynchronousTestCase):
         self.assertEqual(second, replace(expected, fingerprints=(UNPROVED, fingerprint_of(20), UNPROVED)))
 
     def test_longest(self) -> None:
-        """The longest table there can be fits its frame: twice the most successors, every finger, all IPv6."""
+        """The longest table there can be fits its frame: twice the most successors, the most fingers, all IPv6."""
         identity = Identity("n" * 255, Policy.IP)
-        known = [identity.peer(f"2001:db8:{n:x}::1", 6401) for n in range(2 * SUCCESSORS_MAX + ID_BITS + 2)]
+        known = [identity.peer(f"2001:db8:{n:x}::1", 6401) for n in range(2 * SUCCESSORS_MAX + FINGERS_MAX + 2)]
         state = Routing(known[0], SUCCESSORS_MAX, spreads_fingers=False)
         state.join(known[1], known[1 : 2 * SUCCESSORS_MAX + 1], whole=True)
         self.assertEqual((state.whole, len(state.successors)), (True, 2 * SUCCESSORS_MAX))
-        for k in range(ID_BITS - 1):
+        for k in range(FINGERS_MAX):
             state.set_finger(k, known[-1 - k])
         statements = Statements(identity, state, self.signer, lambda: 0, lambda whom: bytes(32), epoch=7)
         said = statements.signed_table()

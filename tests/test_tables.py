@@ -16,6 +16,8 @@ from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Pong, Same, TableIs
 from tests.builders import IDENTITY, Neighbourhood, not_member, peer, places, signed, signer, table
 
+ENTRIES_MAX = 3
+
 
 class TablesTests(SynchronousTestCase):
     """We stand at 10; a peer at 20 answers as told."""
@@ -25,7 +27,7 @@ class TablesTests(SynchronousTestCase):
         self.scene = Neighbourhood(10, 20, 30)
         self.verified = 0
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify, link.clock.seconds)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, self.verify, link.clock.seconds, ENTRIES_MAX)
         self.peer = peer(20)
 
     def verify(self, public: bytes, signature: bytes, body: bytes) -> bool:
@@ -214,6 +216,13 @@ class TablesTests(SynchronousTestCase):
         self.fetch()
         self.assertEqual(self.scene.asked(20), [GetTable(0, 0)] * 2)
 
+    def test_longest_list(self) -> None:
+        """A table may list a whole ring and its newcomer; a longer one is nothing that an honest node shows."""
+        places = range(30, 40 + 2 * ENTRIES_MAX)
+        self.scene.reply(20, signed(table(20, places[: 2 * ENTRIES_MAX + 1])))
+        self.assertEqual(len(self.fetch().successors), 2 * ENTRIES_MAX + 1)
+        self.fetch_in_vain(signed(table(20, places[: 2 * ENTRIES_MAX + 2], seq=2)))
+
     def test_bounded(self) -> None:
         """Only so many tables are remembered; those shown longest ago go first."""
         tables = Tables(
@@ -222,6 +231,7 @@ class TablesTests(SynchronousTestCase):
             lambda whom: signer(whom).public,
             verify_simulated,
             lambda: 0.0,
+            ENTRIES_MAX,
         )
         for place in range(TABLES_MAX + 1):
             self.successResultOf(tables.fetch(peer(place)))
@@ -235,7 +245,7 @@ class StandingTests(SynchronousTestCase):
         """The peer at 20 is proved, and was a member in epoch 5."""
         self.scene = Neighbourhood(10, 20)
         link = self.scene.link
-        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds)
+        self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, ENTRIES_MAX)
         self.peer = peer(20)
         self.scene.reply(20, signed(table(20, (30,), epoch=5, seq=7)))
         self.tables.fetch(self.peer)

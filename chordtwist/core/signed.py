@@ -20,12 +20,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.table import FINGERPRINT_LENGTH, UNPROVED, Table
+from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, UNPROVED, Table
 
 KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
-TABLES_UNPACKED_MAX = 4096
 FINGERPRINTS_MAX = 4096
+CONTENTS_UNPACKED_MAX = 128
+"""Contents of tables that are remembered before anybody has looked at a signature: more than the peers one node keeps
+asking, and 18 MiB where all are as long as they may be."""
 
 _MAGIC = b"chordtwist"
 _STAMP = Struct(">QQQ")
@@ -89,7 +91,6 @@ def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
     return True
 
 
-@lru_cache(65_536)
 @lru_cache(FINGERPRINTS_MAX)
 def fingerprint(public: bytes) -> bytes:
     """The eight bytes by which a table names a neighbour's key; each new signature names all of them again."""
@@ -120,17 +121,16 @@ def table_content(table: Table) -> bytes:
     return b"".join(parts)
 
 
-@lru_cache(TABLES_UNPACKED_MAX)
 def unpack_table(identity: Identity, body: bytes) -> Table:
-    """The table that `body` states. Remembered, since the same bytes come from one peer again and again.
+    """The table that `body` states.
 
-    @raise Malformed: it is no table of this network, or has bytes left over.
+    @raise Malformed: it is no table of this network, names more fingers than there can be, or has bytes left over.
     """
     reader, stamp = _open(identity, Layout.TABLE, body)
     return Table(stamp.peer, stamp.epoch, stamp.seq, stamp.time_ms, *_unpack_content(identity, reader.rest()))
 
 
-@lru_cache(TABLES_UNPACKED_MAX)
+@lru_cache(CONTENTS_UNPACKED_MAX)
 def _unpack_content(
     identity: Identity, content: bytes
 ) -> tuple[bytes, bool, Peer | None, tuple[Peer, ...], tuple[Peer, ...], tuple[bytes, ...]]:
@@ -144,7 +144,10 @@ def _unpack_content(
     for _ in range(count + (1 if has_predecessor else 0)):
         neighbours.append(reader.peer(identity))
         known.append(reader.take(FINGERPRINT_LENGTH))
-    fingers = tuple([reader.peer(identity) for _ in range(reader.u8())])
+    fingers_count = reader.u8()
+    if fingers_count > FINGERS_MAX:
+        raise Malformed(f"a table with {fingers_count} fingers")
+    fingers = tuple([reader.peer(identity) for _ in range(fingers_count)])
     reader.close()
     if flags > 3:
         raise Malformed(f"a table with unknown flags {flags}")

@@ -11,6 +11,10 @@ FINGERPRINT_LENGTH = 8
 UNPROVED = bytes(FINGERPRINT_LENGTH)
 """The fingerprint of a neighbour that the table's owner knows from hearsay only."""
 
+FINGERS_MAX = 64
+"""Different fingers of one table. Each begins twice as far away as the one before, behind the last successor: for more
+of them two ids would have to agree in their first 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

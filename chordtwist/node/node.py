@@ -131,7 +131,7 @@ class Node:
 
         # What it asks.
         asking = self.asking = Asking(link, liveness, self._hear_standing, clock.seconds)
-        tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds)
+        tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
         self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
         self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, ending)
         pulse = self.pulse = Pulse(asking.ask, liveness, routing.everybody, self._died, ending, rng)

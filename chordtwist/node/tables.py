@@ -14,7 +14,7 @@ from chordtwist.core.table import Table
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Question, Same, TableIs
 
 TABLES_MAX = 1024
-"""Tables one node remembers; the oldest go first. Half a megabyte."""
+"""Tables one node remembers; the oldest go first. Half a megabyte, and 42 MiB where all are as long as they may be."""
 
 STANDINGS_MAX = 256
 """Peers that are no members whose last word is remembered, so that an older one, said again, is not news; the oldest go
@@ -63,13 +63,17 @@ class Tables:
         key_of: Callable[[Peer], bytes | None],
         verify: Verify,
         seconds: Callable[[], float],
+        entries_max: int,
     ) -> None:
-        """@param seconds: the steady clock."""
+        """@param seconds: the steady clock.
+        @param entries_max: r, the entries of a successor list; a whole one has twice as many, and its newcomer.
+        """
         self._identity = identity
         self._ask = ask
         self._key_of = key_of
         self._verify = verify
         self._seconds = seconds
+        self._listed_max = 2 * entries_max + 1
         self._known: dict[Peer, Known] = {}
         self._standings: dict[Peer, tuple[int, int]] = {}
 
@@ -170,6 +174,8 @@ class Tables:
             return known.table
         if table.peer != peer:
             raise Untruthful(f"{peer} shows the table of {table.peer}")
+        if len(table.successors) > self._listed_max:
+            raise Malformed(f"a table with {len(table.successors)} successors")
         self._verified(peer, answer.signature, answer.body)
         return table
 
