@@ -19,6 +19,7 @@ from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
 from chordtwist.node.hearsay import PER_TELLER_PER_MIN
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
+from chordtwist.node.rectifying import LOOKS_AT_ONCE
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
@@ -509,6 +510,19 @@ class RectifyTests(OneNodeTestCase):
         self.notify(45, 0.5)
         self.assertEqual(self.node.predecessor, peer(45))
         self.scene.advance(6)
+        self.assertEqual(self.node.predecessor, peer(45))
+
+    def test_again_and_again(self) -> None:
+        """One that notifies without end is looked at some times at once, then once a second; others do not wait."""
+        self.node.fingers.stop()
+        self.scene.advance(1)
+        before, seconds = len(self.scene.asked(20)), 10
+        for _ in range(seconds * 10):
+            self.notify(20, 0.1)
+        looks = [question for question in self.scene.asked(20)[before:] if isinstance(question, GetTable)]
+        self.assertIn(len(looks), range(seconds, seconds + int(LOOKS_AT_ONCE) + 2))
+        self.scene.show(table(45, (50, 60, 70), 40))
+        self.notify(45)
         self.assertEqual(self.node.predecessor, peer(45))
 
     def test_of_another_ring(self) -> None:

@@ -168,7 +168,9 @@ class Node:
             rng,
             stabilize_interval_s,
         )
-        self.rectifying = Rectifying(routing, tables, admission, roll_call, is_member, self._ring_changed)
+        self.rectifying = Rectifying(
+            routing, tables, admission, roll_call, is_member, self._ring_changed, clock.seconds
+        )
         self.fingers = Fingers(
             routing, tables, self.searches.find, liveness.is_silent, is_member, clock, rng, stabilize_interval_s
         )

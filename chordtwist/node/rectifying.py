@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import between
@@ -17,6 +18,10 @@ from chordtwist.core.signed import Standing
 from chordtwist.node.admission import Admission
 from chordtwist.node.roll_call import RollCall
 from chordtwist.node.tables import Tables
+
+LOOKS_PER_S, LOOKS_AT_ONCE = 1.0, 5.0
+"""Looks at one notifier: a node notifies once in a round of stabilizing, 1 s, and some times more while the ring
+changes. What it answers to our questions is charged to nobody."""
 
 
 class Rectifying:
@@ -32,14 +37,19 @@ class Rectifying:
         roll_call: RollCall,
         is_member: Callable[[], bool],
         changed: Callable[[], None],
+        seconds: Callable[[], float],
     ) -> None:
-        """@param changed: called when our predecessor is another."""
+        """@param changed: called when our predecessor is another.
+        @param seconds: the steady clock.
+        """
         self._routing = routing
         self._tables = tables
         self._admission = admission
         self._roll_call = roll_call
         self._is_member = is_member
         self._changed = changed
+        self._seconds = seconds
+        self._looks = Allowance(LOOKS_PER_S, LOOKS_AT_ONCE)
         self._notifiers: dict[bool, Peer | None] = {}
         """While one that is closer than our predecessor is looked at, and while one that is not: who is next."""
         self._left: Peer | None = None
@@ -55,7 +65,10 @@ class Rectifying:
         """Of those that notify while one is being looked at remember the closest.
 
         Who is closer than our predecessor does not wait for those that are not: their turn may take as long as a death.
+        Whoever was looked at too often is not looked at: if it is our predecessor, it will notify us again.
         """
+        if self._looks.wait_s(notifier.id, self._seconds()) > 0:
+            return
         is_closer = self._routing.wants_predecessor(notifier)
         if is_closer not in self._notifiers:
             Deferred.fromCoroutine(self._rectify_all(is_closer, notifier)).addErrback(
@@ -77,6 +90,7 @@ class Rectifying:
 
     async def _rectify(self, notifier: Peer, is_closer: bool) -> None:
         routing = self._routing
+        self._looks.spend(notifier.id, 1, self._seconds())
         try:
             table = await self._tables.fetch(notifier)
         except Unreachable:
