@@ -544,6 +544,25 @@ class AnsweringTests(LinkTestCase):
         waiting[0].callback(Pong())
         self.assertEqual(len(waiting), ANSWERING_MAX + 1)
 
+    def test_held_while_it_is_read(self) -> None:
+        """Those held back are answered as well when what comes over the link itself makes the other answers ready."""
+        waiting: list[Deferred[Answer]] = []
+
+        def reply(question: Question) -> Deferred[Answer]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        def answer_all(answer: Answer) -> None:
+            for answered in list(waiting):
+                answered.callback(Noted())
+
+        self.owner.reply = reply
+        self.link.ask(Ping()).addCallback(answer_all)
+        (asked_id, _), *_ = self.said()
+        self.say(*((number, Ping()) for number in range(ANSWERING_MAX + 2)))
+        self.say((asked_id, Pong()))
+        self.assertEqual(len(waiting), ANSWERING_MAX + 2)
+
     def test_held_question_breaks(self) -> None:
         """A question that was held back and breaks the protocol ends the link when its turn comes."""
         self.link.pauseProducing()

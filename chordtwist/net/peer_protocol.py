@@ -342,6 +342,8 @@ class PeerProtocol(Protocol):
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
         finally:
+            if self._held and not self._has_ended:
+                self._answer_held()  # what came may have made answers ready, and so room for what waits
             self._is_receiving = False
             if not self._is_flushed_later:
                 # Else what was asked in this turn goes with it: one record of TLS instead of two.
