@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.node.admission import (
@@ -30,6 +31,8 @@ from chordtwist.wire.peer_messages import (
     JoinSuccess,
     Pong,
     Question,
+    decode,
+    encode,
 )
 from tests.builders import Neighbourhood, peer, peers, places, routing
 
@@ -136,6 +139,17 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(self.members(answer) >= {known.packed for known in peers(50, 80, 10)})
         self.assertEqual((self.successors(), self.routing.whole), ([80, 10, 30], True))
         self.assertTrue(self.admission.awaits(peer(30), 1))
+
+    def test_largest_ring(self) -> None:
+        """All members of the largest small ring there can be, and its newcomer, are told in one message."""
+        ring = peers(*range(100, 101 + 2 * SUCCESSORS_MAX))
+        state = Routing(self.scene.me, SUCCESSORS_MAX)
+        state.join(ring[-2], ring[:-1], whole=True)
+        self.admit(state)
+        self.assertTrue(state.take_in(ring[-1]))
+        answer, _ = self.announced(ring[-1], LIVE)
+        self.assertEqual(len(self.members(answer)), 2 * SUCCESSORS_MAX + 2)
+        self.assertEqual(decode(answer.kind, encode(answer)), answer)
 
     def test_awaited_in_that_epoch(self) -> None:
         """It is awaited as that incarnation only."""

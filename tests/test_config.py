@@ -170,6 +170,7 @@ class RefusalTests(SynchronousTestCase):
             "replication = 0": "whole number 1 255",
             "replication = 2.5": "whole number",
             "successors = 7": "whole number 8",
+            "successors = 127": "whole number 126",
             "default_store_duration = an hour": "whole number",
             "default_store_duration = 0": "from 1 to",
             "stabilize_interval = soon": "number of seconds",

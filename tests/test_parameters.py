@@ -42,7 +42,7 @@ class ImpossibleTests(SynchronousTestCase):
         """Too short a list, more copies than successors or none, no time to answer: each is told in words."""
         for wrong, word in (
             ({"successors": 1}, "successors = 1"),
-            ({"successors": 128}, "successors = 128"),
+            ({"successors": 127}, "successors = 127"),
             ({"replication": 0}, "replication = 0"),
             ({"replication": 17}, "replication = 17"),
             ({"dead_after_s": 0.0}, "dead_after = 0.0"),

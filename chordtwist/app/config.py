@@ -171,7 +171,7 @@ class DhtSection:
     successors: int = _option(
         16,
         values.number(SUCCESSORS_MIN, SUCCESSORS_MAX),
-        "Entries of the successor list, 8 or more. The same at all nodes of a network. Default 16: half of all nodes"
+        "Entries of the successor list, 8 to 126. The same at all nodes of a network. Default 16: half of all nodes"
         " may die at once in a ring of thousands (the Chord paper asks for about log2 of the ring's size).",
     )
     state_dir: Path | None = _option(

@@ -11,8 +11,9 @@ PROTOCOL_VERSION_MAX = 1
 """The range of peer protocol versions this build speaks, so that a ring can be upgraded node by node."""
 
 
-SUCCESSORS_MAX = 127
-"""A table counts its successors in one byte, and a whole list holds twice as many as an ordinary one."""
+SUCCESSORS_MAX = 126
+"""Messages count members in one byte, 255 at most; a whole list holds twice as many as an ordinary one, and is told
+with its owner and a newcomer: 254."""
 
 
 @dataclass(frozen=True, slots=True)
