@@ -20,14 +20,14 @@ from chordtwist.net.doorstep import AWAY_MAX, AWAY_S, REFUSED_AT_ONCE, WRITE_EVE
 class Socket:
     """A listening socket that counts the filters it is given."""
 
-    def __init__(self, error: OSError | None = None) -> None:
+    def __init__(self, *refused: int) -> None:
         self.options: list[int] = []
-        self._error = error
+        self.refused = refused
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
         """`socket.setsockopt`."""
-        if self._error is not None:
-            raise self._error
+        if option in self.refused:
+            raise OSError(92, "Protocol not available")
         self.options.append(option)
 
 
@@ -113,11 +113,20 @@ class DoorstepTests(SynchronousTestCase):
 
     def test_not_here(self) -> None:
         """Where the kernel does not do it, or there is no socket, all are told as before."""
-        self.doorstep = self.listening(Socket(OSError(92, "Protocol not available")))
+        self.doorstep = self.listening(Socket(ATTACH, DETACH))
         self.refuse("192.0.2.1", 200)
         self.doorstep = self.listening(None)
         self.refuse("192.0.2.1", 200)
         self.refuse("fe80::1%eth0")
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_no_longer_here(self) -> None:
+        """When the kernel takes no other list, the last one does not stay: it would drop its addresses for good."""
+        self.refuse("192.0.2.1")
+        self.socket.refused = (ATTACH,)
+        self.refuse("192.0.2.2")
+        self.clock.advance(WRITE_EVERY_S)
+        self.assertEqual([ATTACH, DETACH], self.socket.options)
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_stop(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Collection
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from socket import SOL_SOCKET
 from struct import pack
@@ -103,6 +104,8 @@ class Doorstep:
                 write_filter(self._socket, away)
             except OSError as error:
                 self._log.debug("the kernel drops no connections: {error}", error=error)
+                with suppress(OSError):
+                    write_filter(self._socket, ())  # else the last list would stay on the port
                 self.stop()
                 return
         if away:
