@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX
+from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import KEY_BYTES, StateDirectory
@@ -32,9 +32,11 @@ class Keeping:
         wall_ms: Callable[[], int],
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
+        life_ms_max: int = LIFE_MS_MAX,
     ) -> None:
         """@param reactor: its clock must be monotonic: expiries are counted on it.
         @param bytes_max: of values.
+        @param life_ms_max: the longest life that a record may have.
         @raise StateUnusable: the directory cannot be used, and why.
         """
         self._wall_ms = wall_ms
@@ -50,7 +52,13 @@ class Keeping:
         try:
             self.seed = directory.node_key()
             self.store = LmdbRecordStore(
-                directory.records, thread, lambda: int(reactor.seconds() * 1000), wall_ms, records_max, bytes_max
+                directory.records,
+                thread,
+                lambda: int(reactor.seconds() * 1000),
+                wall_ms,
+                records_max,
+                bytes_max,
+                life_ms_max=life_ms_max,
             )
         except BaseException:
             thread.stop()

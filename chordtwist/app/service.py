@@ -72,7 +72,14 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     parameters = parameters_of(config)
     me = own_peer(config, identity)
     try:
-        keeping = Keeping(config.dht.state_dir, reactor, wall_ms, limits.stored_records, limits.stored_mib << 20)
+        keeping = Keeping(
+            config.dht.state_dir,
+            reactor,
+            wall_ms,
+            limits.stored_records,
+            limits.stored_mib << 20,
+            config.dht.max_store_duration * 1000,
+        )
     except StateUnusable as error:
         raise StartError(f"[dht] state_dir {error}") from None
     signer = Ed25519Signer(keeping.seed)

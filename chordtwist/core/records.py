@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -119,6 +120,16 @@ def entry_of(kept: Kept, position: RingId) -> Entry:
     """What a store notes of something kept; `position` is that of its key."""
     is_stub = isinstance(kept, Stub)
     return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, kept.value_bytes)
+
+
+Some = TypeVar("Some", Record, Stub, Kept, Entry)
+
+
+def cut(some: Some, end_ms: int) -> Some:
+    """The same, but gone, and no longer remembered, from `end_ms` on."""
+    if isinstance(some, Record) and some.stub_until_ms > end_ms:
+        return replace(some, expiry_ms=min(some.expiry_ms, end_ms), stub_until_ms=end_ms)
+    return replace(some, expiry_ms=min(some.expiry_ms, end_ms))
 
 
 class PutResult(Struct, frozen=True, gc=False):

@@ -63,6 +63,12 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
         raise ValueError(f"{len(raw)} bytes that are no record") from None
 
 
+def latest_ms(raw: memoryview, offset_ms: int) -> int:
+    """When the last that was packed ends: the record, or what is remembered of it. For what `glance` has accepted."""
+    *_, expiry_ms, until_ms = _HEAD.unpack_from(raw)
+    return int(max(expiry_ms, until_ms)) - offset_ms
+
+
 def glance(key: bytes, raw: memoryview, offset_ms: int) -> Entry:
     """The entry of what was packed, without touching its value: it may be on other pages.
 

@@ -11,17 +11,17 @@ from threading import Lock, Thread
 from typing import Any, Protocol, TypeVar
 
 import lmdb
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Kept, Stub, entry_of, position_of, present
+from chordtwist.core.records import Entry, Kept, Stub, cut, entry_of, position_of, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, Expiries, Places, Room
-from chordtwist.storage.layout import glance, pack, unpack
+from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX, Expiries, Places, Room
+from chordtwist.storage.layout import glance, latest_ms, pack, unpack
 from chordtwist.storage.record_file import SHRINK_CHANGES_MAX, Corrupt, RecordFile
 from chordtwist.storage.state import set_aside
 
@@ -49,6 +49,9 @@ MAP_BYTES_PER_RECORD = 1024
 """Room for the record around its value, for tree pages that are half full, and for values of which only one fits on a
 page; beside twice the bytes of the values, it is what the file may grow to."""
 
+
+CUT_AT_ONCE = 64
+"""Records whose lives were cut at the start, written again in one commit: with the longest values, 4 MiB."""
 
 WARNING_INTERVAL_MS = 60_000
 """Between two lines in the log that say that records are refused: a store that is nearly full is so again and again."""
@@ -85,7 +88,9 @@ class LmdbRecordStore:
     disturbs. So the file has its own: the steady clock plus an offset that is fixed at the start (else the same record,
     written and read back, would not have the same expiry). How far the wall clock is from the file's is kept beside the
     records, and committed with them whenever it has changed; the next start sets the file's clock by it. A wall clock
-    that is set right while the node runs (a small computer that boots in 1970) ends no life early or late.
+    that is set right while the node runs (a small computer that boots in 1970) ends no life early or late. At such a
+    start, though, what is on the disk seems to have decades to live: no life is longer then than `life_ms_max`, which
+    is written down too, so that a later start by the right clock does not lengthen it again.
 
     *Trouble.* When disk or map is full, records are refused with `StoreFull`; stubs and removals live on a headroom.
     A file that makes no sense is set aside, with one line in the log, and the store begins empty: other replicas bring
@@ -105,8 +110,10 @@ class LmdbRecordStore:
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
         map_bytes_max: int | None = None,
+        life_ms_max: int = LIFE_MS_MAX,
     ) -> None:
         self._worker = worker
+        self._life_ms_max = life_ms_max
         self._now_ms = now_ms
         self._wall_ms = wall_ms
         self._batches: deque[Batch] = deque()
@@ -127,17 +134,21 @@ class LmdbRecordStore:
             set_aside(directory / "data.mdb", str(error))
             self._open(directory, map_bytes_max, Room(records_max, bytes_max))
         self._drop_expired()
+        Deferred.fromCoroutine(self._write_cut())
 
     def _open(self, directory: Path, map_bytes_max: int, room: Room) -> None:
         self._room = room
         self._entries: dict[bytes, Entry] = {}
         self._places = Places()
         self._expiries = Expiries()
+        # Keys whose rows on the disk say more than they may, and when they end instead.
+        self._cut: dict[bytes, int] = {}
         self._file = RecordFile(directory, map_bytes_max)
         self._offset_ms = self._wall_ahead_ms() - self._file.skew_ms
+        end_ms = self._now_ms() + self._life_ms_max
         try:
             for key, raw in self._file.rows():
-                self._note(glance(key, raw, self._offset_ms), None)
+                self._note(self._glance(key, raw, end_ms), None)
         except (Corrupt, ValueError) as error:
             self._file.close()
             raise Corrupt(str(error)) from error
@@ -155,6 +166,7 @@ class LmdbRecordStore:
         if refusal is not None:
             return fail(refusal)
         self._note(entry, before)
+        self._cut.pop(key, None)
         done: Deferred[None] = Deferred()
         batch = self._open_batch()
         batch.put[key] = kept
@@ -190,7 +202,7 @@ class LmdbRecordStore:
             self.log.error("a record cannot be read and is forgotten: {error}", error=error)
             self._forget(key)
             return None
-        return kept
+        return cut(kept, self._cut[key]) if key in self._cut else kept
 
     def entry(self, key: bytes) -> Entry | None:
         """The same without its value."""
@@ -257,6 +269,14 @@ class LmdbRecordStore:
 
     # What is kept, without values
 
+    def _glance(self, key: bytes, raw: memoryview, end_ms: int) -> Entry:
+        """What is on the disk under `key`; neither it nor what is remembered of it outlives `end_ms`."""
+        entry = glance(key, raw, self._offset_ms)
+        if latest_ms(raw, self._offset_ms) > end_ms:
+            self._cut[key] = end_ms
+            return cut(entry, end_ms)
+        return entry
+
     def _note(self, entry: Entry, before: Entry | None) -> None:
         """From now on this is what is kept under its key, and no longer `before`."""
         key, room = entry.key, self._room
@@ -289,6 +309,21 @@ class LmdbRecordStore:
                     self.remove(kept.key)
                 else:
                     self.put(left).addErrback(lambda failure: failure.trap(StoreFull))
+
+    async def _write_cut(self) -> None:
+        """Write down the lives that were cut at the start, a few at a time. What is not written when the process ends
+        is cut at the next start.
+        """
+        keys = list(self._cut)
+        for begin in range(0, len(keys), CUT_AT_ONCE):
+            waiting = [
+                self.put(kept)
+                for key in keys[begin : begin + CUT_AT_ONCE]
+                if key in self._cut and (kept := self.get(key)) is not None
+            ]
+            outcomes = await DeferredList(waiting, consumeErrors=True)
+            if self._idle or not all(is_safe for is_safe, _ in outcomes):
+                return
 
     # Commits, one after another
 
@@ -399,8 +434,9 @@ class LmdbRecordStore:
 
     def _restore(self, key: bytes) -> None:
         """After a refused put, what is on disk is what is kept."""
+        end_ms = self._now_ms() + self._life_ms_max
         try:
-            found = self._file.read(key, lambda raw: glance(key, raw, self._offset_ms))
+            found = self._file.read(key, lambda raw: self._glance(key, raw, end_ms))
         except Corrupt:
             found = None
         if found is not None and key not in self._undone:
