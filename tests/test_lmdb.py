@@ -23,7 +23,7 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import StateUnusable, StoreFull
-from chordtwist.core.records import Record, Stub, Version
+from chordtwist.core.records import Record, Stub, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import LIFE_MS_MAX
@@ -679,8 +679,8 @@ class CorruptTests(DiskTests):
         self.assert_set_aside()
 
     def test_one_record_unreadable(self) -> None:
-        """A record that vanished from the file while the process runs, or makes no sense any more, is forgotten, with a
-        line in the log.
+        """A record that vanished from the file while the process runs, or makes no sense any more, is not read, with a
+        line in the log; once removed it is gone from the file too.
         """
         run = self.run_store()
         record = make_record(b"k")
@@ -690,8 +690,24 @@ class CorruptTests(DiskTests):
             run.store._file.change([record.key], row, 0)()
             run.store._file.committed(0)
             self.assertIsNone(run.store.get(record.key))
+            self.assertEqual(run.store.entry(record.key), contracts.entry_of(record))
+            run.store.remove(record.key)
+            run.settle()
             self.assertEqual(list(run.store.scan(Arc(0, 0))), [])
+            self.assertEqual(list(run.store._file.rows()), [])
         self.assertEqual(len([line for line in self.messages() if "is forgotten" in line]), 2)
+
+    def test_expired_and_unreadable(self) -> None:
+        """A record that cannot be read when its life ends leaves nothing behind, and keeps nothing up."""
+        run = self.run_store()
+        record, beside = make_record(b"k", stub_until_ms=70_000), make_record(b"beside")
+        run.store.put(record)
+        run.store.put(beside)
+        run.settle()
+        run.store._file.change([record.key], [(record.key, b"\2" + bytes(40))], 0)()
+        run.store._file.committed(0)
+        due = run.store.expired(60_000)
+        self.assertEqual({kept.key: present(kept, 60_000) for kept in due}, {record.key: None, beside.key: None})
 
     def test_newer_format(self) -> None:
         """Records of a newer format are left alone, and one line says what wrote them."""

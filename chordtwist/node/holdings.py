@@ -56,7 +56,10 @@ class Holdings:
     def get(self, key: bytes) -> Kept | None:
         """What is there now, to the millisecond: a live record, a stub, or nothing."""
         kept = self.store.get(key)
-        if kept is None or kept.expiry_ms > (now_ms := self.now_ms()):
+        if kept is None:
+            self.remove(key)  # what cannot be read: while it is counted, replicas do not bring it back
+            return None
+        if kept.expiry_ms > (now_ms := self.now_ms()):
             return kept
         return present(kept, now_ms)
 

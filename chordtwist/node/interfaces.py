@@ -88,7 +88,10 @@ class IRecordStore(Interface):
         """While what is kept under `key` is not safe yet: fires, or fails, as its put does. None when it is."""
 
     def get(key: bytes) -> Kept | None:
-        """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks."""
+        """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks.
+
+        None also where something is kept that cannot be read any more: `entry` has it until the caller removes it.
+        """
 
     def entry(key: bytes) -> Entry | None:
         """The same without its value; never touches a disk."""

@@ -94,7 +94,7 @@ class LmdbRecordStore:
 
     *Trouble.* When disk or map is full, records are refused with `StoreFull`; stubs and removals live on a headroom.
     A file that makes no sense is set aside, with one line in the log, and the store begins empty: other replicas bring
-    the records back. So do they for a single record that cannot be read: it is forgotten.
+    the records back. So do they for a single record that cannot be read, once it is removed.
 
     @raise StateUnusable: the format is newer, or the system refuses.
     """
@@ -186,7 +186,7 @@ class LmdbRecordStore:
         return None
 
     def get(self, key: bytes) -> Kept | None:
-        """What is kept under `key`."""
+        """What is kept under `key`; None, with a line in the log, when it cannot be read."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -200,7 +200,6 @@ class LmdbRecordStore:
                 raise Corrupt(f"{self._file.path}: {key.hex()} vanished")
         except Corrupt as error:
             self.log.error("a record cannot be read and is forgotten: {error}", error=error)
-            self._forget(key)
             return None
         return cut(kept, self._cut[key]) if key in self._cut else kept
 
@@ -229,13 +228,17 @@ class LmdbRecordStore:
         found: list[Kept] = []
         value_bytes = 0
         for key in self._expiries.due(now_ms, self._entries):
-            kept = self.get(key)
-            if kept is not None:
-                found.append(kept)
-                value_bytes += kept.value_bytes
-                if value_bytes >= EXPIRED_BYTES_MAX:
-                    break
+            kept = self.get(key) or self._ended(key)
+            found.append(kept)
+            value_bytes += kept.value_bytes
+            if value_bytes >= EXPIRED_BYTES_MAX:
+                break
         return found
+
+    def _ended(self, key: bytes) -> Stub:
+        """In place of what cannot be read, and has expired anyway: nothing is left of it."""
+        entry = self._entries[key]
+        return Stub(key, entry.version, entry.expiry_ms, entry.copies)
 
     def records(self) -> int:
         """How many records are kept."""

@@ -182,6 +182,9 @@ class RecordFile:
                 raise ValueError("its row is gone")
             return parse(row[KEY_BYTES:])
         except (lmdb.Error, ValueError) as error:
+            if isinstance(error, lmdb.Error):
+                # A page is damaged: a commit that touches this row would fail, and every one after it.
+                del self._numbers[key]
             raise Corrupt(f"{self.path}: {key.hex()}: {error}") from error
 
     def change(self, removed: Iterable[bytes], put: Iterable[tuple[bytes, bytes]], skew_ms: int) -> Callable[[], None]:
