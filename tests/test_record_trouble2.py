@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import shutil
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.app.keeping import Keeping
+from chordtwist.core.errors import StateUnusable
 from chordtwist.storage.lmdb import LmdbRecordStore
+from tests.contracts import make_record
 from tests.record_ring import WALL_MS, RecordRing, keys_in
 from tests.test_replication import EIGHT, KEY, OWNED
 from tests.workers import InlineWorker, folder_in_memory
+
+
+class ClosingTests(SynchronousTestCase):
+    """The end of a process, and the beginning of the next."""
+
+    def test_given_up(self) -> None:
+        """A process that gives up closing while a commit is still to come lets no other have its directory."""
+        folder = folder_in_memory()
+        self.addCleanup(shutil.rmtree, folder)
+        clock = Clock()
+        keeping = Keeping(folder, clock, lambda: WALL_MS)
+        assert keeping.directory is not None
+        self.addCleanup(keeping.directory.close)
+        self.assertNoResult(keeping.store.put(make_record(b"k")))
+        closed = keeping.close()  # waits for the turn in which the commit begins
+        closed.cancel()
+        self.failureResultOf(closed, CancelledError)
+        self.assertRaises(StateUnusable, Keeping, folder, clock, lambda: WALL_MS)
 
 
 class UnreadableTests(SynchronousTestCase):

@@ -82,10 +82,13 @@ class Keeping:
             self.directory.remember_peers(peers)
 
     def close(self) -> Deferred[None]:
-        """Fires when all is safe and another process may have the directory; nothing may be called after it."""
-        return self.store.close().addBoth(self._closed)
+        """Fires when all is safe and another process may have the directory; nothing may be called after it.
 
-    def _closed(self, result: Any) -> Any:
+        Where that takes too long and is cancelled, a commit may be under way: the directory is this process's until its
+        end.
+        """
+        return self.store.close().addCallback(self._closed)
+
+    def _closed(self, _: None) -> None:
         if self.directory is not None:
             self.directory.close()
-        return result
