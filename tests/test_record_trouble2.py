@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
@@ -10,9 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.keeping import Keeping
 from chordtwist.core.errors import StateUnusable
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Record, RecordKind, Version
+from chordtwist.core.ring import Arc
+from chordtwist.node.tidying import TIDIED_AT_ONCE, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
+from chordtwist.wire.peer_messages import Holds
+from tests.builders import at, peer
 from tests.contracts import make_record
-from tests.record_ring import WALL_MS, RecordRing, keys_in
+from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
 from tests.test_replication import EIGHT, KEY, OWNED
 from tests.workers import InlineWorker, folder_in_memory
 
@@ -72,3 +79,43 @@ class UnreadableTests(SynchronousTestCase):
         self.assertIsNone(self.stores[replica].entry(KEY))
         self.ring.pass_time(200)
         self.assertEqual(self.ring.holders(KEY), self.ring.replicas(KEY))
+
+
+class TidyingTests(SynchronousTestCase):
+    """A node that keeps records of others, whose owners do not all answer."""
+
+    def begin(self, *members: int) -> None:
+        """A ring at rest; 0x1000 keeps a record for each owner but the last four, whose replica it is."""
+        self.ring = RecordRing(*members)
+        self.ring.pass_time(30)
+        self.owners = members[1:-3]
+        arcs = [Arc(at(before), at(owner)) for before, owner in pairwise(members[:-3])]
+        self.keys = [key_in(arc) for arc in arcs]
+        for key in self.keys:
+            version = Version(WALL_MS, b"")
+            self.ring.node(0x1000).records.holdings.take(
+                Record(key, b"v", RecordKind.PLAIN, version, 80_000_000, 1), None, None
+            )
+        self.silent: set[Peer] = set()
+        self.ring.lose = lambda asker, asked, question: asked in self.silent and isinstance(question, Holds)
+
+    def test_one_owner_gives_no_answer(self) -> None:
+        """What belongs to others is brought home all the same."""
+        self.begin(*EIGHT)
+        self.silent = {peer(self.owners[0])}
+        self.ring.pass_time(3 * TIDY_S)
+        at_home = [[0x1000], *([owner] for owner in self.owners[1:])]
+        self.assertEqual([self.ring.holders(key) for key in self.keys], at_home)
+
+    def test_more_owners_than_are_looked_up_at_once(self) -> None:
+        """A look begins where the last one ended, so those behind many that give no answer have their turn; and those
+        have it again when they answer.
+        """
+        self.begin(*range(0x1000, 0xF000, 0x1000))
+        self.silent = {peer(owner) for owner in self.owners[:TIDIED_AT_ONCE]}
+        self.ring.pass_time(300)
+        for owner, key in zip(self.owners, self.keys, strict=True):
+            self.assertEqual(self.ring.holders(key), [0x1000 if peer(owner) in self.silent else owner])
+        self.silent = set()
+        self.ring.pass_time(200)
+        self.assertEqual([self.ring.holders(key) for key in self.keys], [[owner] for owner in self.owners])

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
+from chordtwist.core.records import Entry
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.chores import Chore
 from chordtwist.node.duties import Duties
@@ -60,6 +61,8 @@ class Tidying:
         self._was_member = False
         self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
         """What was kept, by its changes, our arc, and those of our duties, when there was nothing to tidy."""
+        self._next: RingId | None = None
+        """Behind which position the next look begins, where the last one left something for it."""
         self.dropped = 0
         """Records dropped as surplus."""
 
@@ -96,35 +99,55 @@ class Tidying:
     async def _bring_home(self, own: Arc) -> None:
         looked_at = self._holdings.changes, own, self._duties.arcs()
         looked_up = 0
-        for arc, copies_max in self._duties.surplus(own):
+        surplus = self._duties.surplus(own)
+        if self._next is not None:
+            surplus = _from(self._next, surplus)
+            self._next = None
+        for arc, copies_max in surplus:
             held = await self._holdings.summary(arc, 0)
             if copies_max < COPIES_MAX:
                 held -= await self._holdings.summary(arc, copies_max)
-            while held.count and looked_up < TIDIED_AT_ONCE and self._chore.running:
+            left: Arc | None = arc
+            while held.count and left is not None and self._chore.running:
+                if looked_up == TIDIED_AT_ONCE:
+                    self._next = left.after
+                    return
                 looked_up += 1
-                try:
-                    left = await self._return(arc, copies_max)
-                except ChordtwistError as error:
-                    self._log.debug("what is kept for others was not returned: {error}", error=error)
-                    break
-                if left is None:
-                    break
-                arc = left
+                left = await self._return(left, copies_max)
         if not looked_up:
             self._tidied = looked_at
 
     async def _return(self, arc: Arc, copies_max: int) -> Arc | None:
-        """Bring the first records of `arc` to their owner; answers what is left of the arc behind it."""
+        """Bring the first records of `arc` to their owner; answers what is left of the arc behind it, also when that
+        could not be done.
+        """
         first = await self._holdings.entries(arc, 0, copies_max, at_most=1)
         if not first:
             return None
-        route = await self._find(first[0].position)
+        try:
+            route = await self._find(first[0].position)
+        except ChordtwistError as error:
+            self._log.debug("who keeps what is kept for others was not found: {error}", error=error)
+            return None
         owner = route.owner
         is_last = distance(first[0].position, owner.id) >= distance(first[0].position, arc.upto)
         piece = Arc(arc.after, arc.upto if is_last else owner.id)
+        behind_owner = None if is_last else Arc(owner.id, arc.upto)
         held = await self._holdings.entries(piece, 0, copies_max, at_most=MARKS_MAX)
         if len(held) == MARKS_MAX:
             piece, is_last = Arc(piece.after, held[-1].position), False
+        try:
+            await self._return_piece(piece, held, route)
+        except ChordtwistError as error:
+            self._log.debug("what is kept for others was not returned: {error}", error=error)
+            return behind_owner
+        return None if is_last else Arc(piece.upto, arc.upto)
+
+    async def _return_piece(self, piece: Arc, held: list[Entry], route: Route) -> None:
+        """Bring them, which all lie in `piece`, to their owner, and drop those that all replicas have.
+
+        @raise ChordtwistError: one of these did not answer as it should.
+        """
         replicas = list(route.replicas)
         my_rank = replicas.index(self._me) if self._me in replicas else len(replicas)
         missing_somewhere: set[bytes] = set()
@@ -145,4 +168,18 @@ class Tidying:
             if kept is not None and kept.version == entry.version:
                 self._holdings.remove(entry.key)
                 self.dropped += 1
-        return None if is_last else Arc(piece.upto, arc.upto)
+
+
+def _from(after: RingId, arcs: list[tuple[Arc, int]]) -> list[tuple[Arc, int]]:
+    """The same arcs, beginning behind that position; the one that it lies in is cut there."""
+    for number, (arc, copies_max) in enumerate(arcs):
+        if after in arc and after != arc.upto:
+            return [
+                (Arc(after, arc.upto), copies_max),
+                *arcs[number + 1 :],
+                *arcs[:number],
+                (Arc(arc.after, after), copies_max),
+            ]
+        if after == arc.after:
+            return arcs[number:] + arcs[:number]
+    return arcs
