@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from itertools import pairwise
+from hashlib import sha256
+from itertools import count, pairwise
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.keeping import Keeping
-from chordtwist.core.errors import StateUnusable
+from chordtwist.core.errors import StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Record, RecordKind, Version
+from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.node.tidying import TIDIED_AT_ONCE, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
@@ -20,7 +21,7 @@ from chordtwist.wire.peer_messages import Holds
 from tests.builders import at, peer
 from tests.contracts import make_record
 from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
-from tests.test_replication import EIGHT, KEY, OWNED
+from tests.test_replication import EIGHT, KEY, OUTSIDER, OWNED
 from tests.workers import InlineWorker, folder_in_memory
 
 
@@ -79,6 +80,34 @@ class UnreadableTests(SynchronousTestCase):
         self.assertIsNone(self.stores[replica].entry(KEY))
         self.ring.pass_time(200)
         self.assertEqual(self.ring.holders(KEY), self.ring.replicas(KEY))
+
+
+class PublishingTests(SynchronousTestCase):
+    """What becomes of puts."""
+
+    def test_content_again_for_less_long(self) -> None:
+        """Content that was put elsewhere for an hour is found for that hour, also by a node that puts it for 5 s."""
+        ring = RecordRing(*EIGHT)
+        value = next(b"%d" % n for n in count() if position_of(sha256(b"%d" % n).digest()) in OWNED)
+        key = sha256(value).digest()
+        ring.node(0x2000).records.put(key, value, 3_600)
+        ring.pass_time(1)
+        ring.node(OUTSIDER).records.put(key, value, 5)
+        for _ in range(12):
+            ring.pass_time(1)
+            get = ring.node(OUTSIDER).records.get(key)
+            ring.pass_time(0.1)
+            found = self.successResultOf(get)
+            assert found is not None
+            self.assertEqual(found.value, value)
+            self.assertGreaterEqual(found.expiry_ms, 3_600_000)
+
+    def test_put_behind_the_end(self) -> None:
+        """A put of a node that has stopped fails at once."""
+        node = RecordRing(*EIGHT).node(OUTSIDER)
+        node.records.stop()
+        self.failureResultOf(node.records.put(KEY, b"v"), Unreachable)
+        self.assertEqual(node.asked, [])
 
 
 class TidyingTests(SynchronousTestCase):

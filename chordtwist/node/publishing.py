@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from random import Random
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -147,6 +147,8 @@ class Publisher:
         """Bring it to its replicas. Fires with a `PutResult` when it is confirmed; fails with `Refused` or
         `Unreachable`.
         """
+        if self._stopped:
+            return fail(errors.Unreachable(None, STOPPED))
         result: Deferred[PutResult] = Deferred()
         publication = Publication(kept, expected_seq, self._clock.seconds(), result)
         self._remember(publication)
@@ -177,6 +179,7 @@ class Publisher:
             publication is not None
             and publication.kept.version == record.version
             and publication.kept.expiry_ms <= self._holdings.now_ms()
+            and not _outlives(record, publication.kept)
         )
 
     def exact(self, record: Record) -> Record:
@@ -185,7 +188,9 @@ class Publisher:
         if publication is None or publication.kept.version != record.version:
             return record
         exact_ms = publication.kept.expiry_ms
-        return record if record.expiry_ms <= exact_ms else replace(record, expiry_ms=exact_ms)
+        if record.expiry_ms <= exact_ms or _outlives(record, publication.kept):
+            return record
+        return replace(record, expiry_ms=exact_ms)
 
     def stop(self) -> None:
         """End every timer; results that are awaited fail."""
@@ -550,3 +555,10 @@ _REASONS = {
 
 def _is_plain(kept: Kept) -> bool:
     return kept.seal is None and not (isinstance(kept, Record) and kept.kind is RecordKind.CONTENT)
+
+
+def _outlives(record: Record, put: Kept) -> bool:
+    """Whether a replica rightly has `record` for longer than it was put for here: of content and signed records the
+    longest life wins, which an earlier put has given it. What the way adds to a life is less than the grace.
+    """
+    return not _is_plain(record) and record.expiry_ms > put.expiry_ms + GRACE_MS
