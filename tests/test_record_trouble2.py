@@ -11,10 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.keeping import Keeping
-from chordtwist.core.errors import StateUnusable, Unreachable
+from chordtwist.core.errors import Refused, StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
+from chordtwist.node.publishing import PUBLICATION_BYTES_MAX
 from chordtwist.node.tidying import TIDIED_AT_ONCE, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
 from chordtwist.wire.peer_messages import Holds
@@ -108,6 +109,33 @@ class PublishingTests(SynchronousTestCase):
         node.records.stop()
         self.failureResultOf(node.records.put(KEY, b"v"), Unreachable)
         self.assertEqual(node.asked, [])
+
+    def test_too_many_under_way(self) -> None:
+        """While a node is in no ring, what is put there beyond its bound is refused: what it has taken is not lost for
+        it, and what is confirmed is let go of first.
+        """
+        ring = RecordRing(*EIGHT)
+        node = ring.node(OUTSIDER)
+        keys = keys_in(OWNED, 1_100)
+        confirmed = [node.records.put(key, bytes(65_000)) for key in keys[:50]]
+        ring.pass_time(1)
+        for put in confirmed:
+            self.successResultOf(put)
+        node.is_member = False
+        puts = {key: node.records.put(key, bytes(65_000)) for key in keys[50:]}
+        refused = [key for key, put in puts.items() if put.called]
+        for key in refused:
+            self.failureResultOf(puts.pop(key), Refused)
+            self.assertIsNone(node.records.publisher.unconfirmed(key))
+        self.assertEqual(len(puts), PUBLICATION_BYTES_MAX // 65_000)
+        self.assertEqual(len(node.records.publisher), len(puts))
+        node.is_member = True
+        ring.pass_time(5)
+        for put in puts.values():
+            self.successResultOf(put)
+        again = node.records.put(refused[0], bytes(65_000))
+        ring.pass_time(1)
+        self.successResultOf(again)
 
 
 class TidyingTests(SynchronousTestCase):

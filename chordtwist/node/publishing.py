@@ -63,7 +63,13 @@ second, and a turn of the reactor for each cost more than they did."""
 
 PUBLICATION_BYTES_MAX = 64 << 20
 PUBLICATIONS_MAX = 100_000
-"""Beyond this the oldest are no longer looked after by this node; their replicas keep them all the same."""
+"""Beyond this the oldest that are confirmed are no longer looked after by this node; their replicas keep them all the
+same. While there is none, new puts are refused: the others would be lost."""
+
+PASSED_OVER_MAX = 8
+"""Unconfirmed ones that one put passes over in search of one that is confirmed; they are not looked at again soon."""
+
+CROWDED = "this node has too many puts under way"
 
 
 OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
@@ -149,6 +155,8 @@ class Publisher:
         """
         if self._stopped:
             return fail(errors.Unreachable(None, STOPPED))
+        if not self._make_room(kept):
+            return fail(errors.Refused(CROWDED))
         result: Deferred[PutResult] = Deferred()
         publication = Publication(kept, expected_seq, self._clock.seconds(), result)
         self._remember(publication)
@@ -479,6 +487,27 @@ class Publisher:
     def _is_over(self, publication: Publication) -> bool:
         return publication.kept.expiry_ms <= self._holdings.now_ms()
 
+    def _make_room(self, kept: Kept) -> bool:
+        """Whether one more may be remembered; the oldest confirmed ones go for it."""
+        publications, passed_over = self._publications, 0
+        while (
+            self._bytes + kept.value_bytes > PUBLICATION_BYTES_MAX or len(publications) >= PUBLICATIONS_MAX
+        ) and not self._replaces(kept):
+            oldest = next(iter(publications.values()))
+            if oldest.confirmed:
+                self._forget(oldest)
+            elif passed_over == PASSED_OVER_MAX:
+                return False
+            else:
+                passed_over += 1
+                publications.move_to_end(oldest.kept.key)
+        return True
+
+    def _replaces(self, kept: Kept) -> bool:
+        """Whether it takes no more room than what it overwrites."""
+        before = self._publications.get(kept.key)
+        return before is not None and before.kept.value_bytes >= kept.value_bytes
+
     def _remember(self, publication: Publication) -> None:
         before = self._publications.pop(publication.kept.key, None)
         if before is not None:
@@ -487,8 +516,6 @@ class Publisher:
                 self._fail(before, errors.Refused(OVERWRITTEN))
         self._publications[publication.kept.key] = publication
         self._bytes += publication.kept.value_bytes
-        while self._bytes > PUBLICATION_BYTES_MAX or len(self._publications) > PUBLICATIONS_MAX:
-            self._forget(next(iter(self._publications.values())))
 
     def _forget(self, publication: Publication) -> None:
         if self._is_current(publication):
