@@ -15,10 +15,11 @@ from chordtwist.core.errors import Refused, StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
+from chordtwist.core.versions import AHEAD_MS_MAX
 from chordtwist.node.publishing import PUBLICATION_BYTES_MAX
 from chordtwist.node.tidying import TIDIED_AT_ONCE, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
-from chordtwist.wire.peer_messages import Holds
+from chordtwist.wire.peer_messages import Holds, RecordBody, Store, Stored
 from tests.builders import at, peer
 from tests.contracts import make_record
 from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
@@ -42,6 +43,43 @@ class ClosingTests(SynchronousTestCase):
         closed.cancel()
         self.failureResultOf(closed, CancelledError)
         self.assertRaises(StateUnusable, Keeping, folder, clock, lambda: WALL_MS)
+
+
+class ClockTests(SynchronousTestCase):
+    """Versions from the end of what is taken."""
+
+    def setUp(self) -> None:
+        """A node whose clock is 20 s ahead, as its neighbours accept, has been sent a version a minute ahead of it."""
+        self.ring = RecordRing(*EIGHT)
+        self.writer = self.ring.node(OUTSIDER)
+        self.writer.skew_ms = 20_000
+        self.key = key_in(Arc(at(0x7000), at(OUTSIDER)))
+        stranger = peer(0x7777)
+        ahead_ms = self.writer.common_time_ms() + AHEAD_MS_MAX
+        body = RecordBody(self.key, b"theirs", 0, ahead_ms, stranger.packed, 80_000_000, 1)
+        self.assertEqual(self.writer.records.answer(stranger, Store(body, 0)), Stored())
+
+    def test_a_version_just_taken(self) -> None:
+        """Its puts of other keys are confirmed as before."""
+        for key in keys_in(OWNED, 10):
+            put = self.writer.records.put(key, b"v")
+            self.ring.pass_time(0.1)
+            self.successResultOf(put)
+
+    def test_overwritten(self) -> None:
+        """What is put under that very key, again and again, is what is read there, by this node and others."""
+        self.ring.pass_time(21)
+        for place in (OUTSIDER, OUTSIDER, 0x1000, OUTSIDER):
+            value = b"%x" % self.ring.node(place).me.id
+            put = self.ring.node(place).records.put(self.key, value, copies=1)
+            self.ring.pass_time(0.1)
+            self.successResultOf(put)
+            for reader in EIGHT:
+                get = self.ring.node(reader).records.get(self.key)
+                self.ring.pass_time(0.1)
+                found = self.successResultOf(get)
+                assert found is not None
+                self.assertEqual(found.value, value)
 
 
 class UnreadableTests(SynchronousTestCase):

@@ -366,7 +366,7 @@ class Publisher:
                 return False
             version = self._versions.after(there)
         else:
-            self._versions.see(there, now_ms)
+            self._versions.see(there, now_ms, kept.key)
             version = self._versions.next(now_ms, kept.key)
         if self._clock.seconds() >= self._skew_again_s:
             self._skew_again_s = self._clock.seconds() + SKEW_REPORTED_EVERY_S

@@ -117,7 +117,7 @@ class Reader:
         if not is_right(kept, verify_ed25519):
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
-        self._versions.see(kept.version, self.ring.common_time_ms())
+        self._versions.see(kept.version, self.ring.common_time_ms(), key)
         if isinstance(kept, Record):
             return Said(precedence(kept), kept)
         if not is_live:

@@ -29,7 +29,6 @@ from chordtwist.core.records import (
     RecordKind,
     Seal,
     Stub,
-    Version,
     is_right,
     kind_of,
     position_of,
@@ -309,7 +308,7 @@ class Replication:
         kept = kept_from(question.record, self.holdings.now_ms(), self._life_ms_max)
         if not is_right(kept, verify_ed25519):
             return Refused("wrong")
-        if not self._sees(kept.version):
+        if not self._sees(kept):
             return Refused("clock", max(0, self._ring.common_time_ms()))
         here = self.holdings.get(kept.key)
         refusal = _refusal(kept, here, question.expected_seq)
@@ -364,7 +363,7 @@ class Replication:
         """
         if not is_right(kept, verify_ed25519):
             raise errors.Refused("it is not what its kind demands")
-        if not self._sees(kept.version):
+        if not self._sees(kept):
             raise errors.Refused("its version is too far ahead of our clock")
         host = None if peer is None else owner_of(peer)
         if peer is not None and not self.holdings.has_room(host, kept, self._share(peer)):
@@ -373,11 +372,11 @@ class Replication:
         self._sweep_later()
         return written
 
-    def _sees(self, version: Version) -> bool:
-        """Whether a version is not too far ahead of the time that most neighbours have. By our own clock, should that
+    def _sees(self, kept: Kept) -> bool:
+        """Whether its version is not too far ahead of the time that most neighbours have. By our own clock, should that
         be wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
-        return self.versions.see(version, self._ring.common_time_ms())
+        return self.versions.see(kept.version, self._ring.common_time_ms(), kept.key)
 
     # Giving room back
 
