@@ -57,7 +57,8 @@ class Holdings:
         """What is there now, to the millisecond: a live record, a stub, or nothing."""
         kept = self.store.get(key)
         if kept is None:
-            self.remove(key)  # what cannot be read: while it is counted, replicas do not bring it back
+            if self.store.entry(key) is not None:
+                self.remove(key)  # what cannot be read: while it is counted, replicas do not bring it back
             return None
         if kept.expiry_ms > (now_ms := self.now_ms()):
             return kept

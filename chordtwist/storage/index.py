@@ -57,8 +57,8 @@ class Room:
 ADDED_MAX = 1_000
 """New keys of a large store that wait for being put in order: 3 ms of the reactor's time."""
 
-LARGE = 10_000
-"""Keys that are put in order at once, when all are new, in 25 ms; more are not."""
+LARGE = 50_000
+"""Keys that are put in order at once, when all are new, in 100 ms; more are not. One by one costs a put 6 % more."""
 
 
 class Places:
@@ -82,7 +82,7 @@ class Places:
             self._removed.remove(key)
         else:
             self._added.append(key)
-            if len(self._added) >= ADDED_MAX and len(self._ordered) + len(self._added) >= LARGE:
+            if len(self._added) % ADDED_MAX == 0 and len(self._ordered) + len(self._added) >= LARGE:
                 self._in_order()
 
     def discard(self, key: bytes) -> None:
