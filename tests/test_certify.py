@@ -122,11 +122,12 @@ class CertifyTests(SynchronousTestCase):
             self.assertIn("there is no authority", self.refused(*words))
 
     def test_bad_address(self) -> None:
-        """A name is no address: bad usage."""
+        """A name is no address, and nobody can dial every address of a host: bad usage."""
         self.done("authority")
-        result = self.run_certify("node", "example.org")
-        self.assertEqual(result.exit_code, 2)
-        self.assertIn("is no IP address", result.output)
+        for address, reason in (("example.org", "is no IP address"), ("0.0.0.0", "nobody can dial 0.0.0.0")):
+            result = self.run_certify("node", address)
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn(reason, result.output)
 
     def test_spoilt_folder(self) -> None:
         """Where the list of what was issued makes no sense, or the key is another's, nothing is issued."""

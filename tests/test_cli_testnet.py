@@ -77,8 +77,27 @@ class TestnetTests(SynchronousTestCase):
         client.connectionLost(Failure(ConnectionDone()))
         reactor.advance(0)
         self.assertEqual((testnet.services, one.running), ([one], True))
+        self.assertFalse(reactor.hasStopped)
         self.successResultOf(testnet.stopService())
         self.assertFalse(one.running)
+
+    def test_all_told_to_leave(self) -> None:
+        """The process ends with its last node."""
+        reactor = MemoryReactorClock()
+        testnet = Testnet(reactor)
+        testnet.add(node_config(NodeConfig(tls=TlsSection(mode=TlsMode.OFF)), "127.0.0.1", 6401, "127.0.0.1"), 1)
+        testnet.privilegedStartService()
+        testnet.startService()
+        (door,) = [factory for port, factory, *_ in reactor.tcpServers if port == 7401]
+        here = IPv4Address("TCP", "127.0.0.1", 50_000)
+        client = door.buildProtocol(here)
+        assert client is not None
+        client.makeConnection(StringTransport(peerAddress=here))
+        reactor.advance(0)
+        client.dataReceived(Shutdown().pack())
+        client.connectionLost(Failure(ConnectionDone()))
+        reactor.advance(0)
+        self.assertEqual((testnet.services, reactor.hasStopped), ([], True))
 
     def test_bad_usage(self) -> None:
         """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.application.service import Application, MultiService, Service
 from twisted.logger import ILogObserver
 from twisted.python.usage import Options as TwistdOptions
@@ -66,9 +68,12 @@ class TwistdNodeTests(SynchronousTestCase):
     """The service that twistd starts."""
 
     def test_start_refused(self) -> None:
-        """A node that cannot start ends twistd with status 1, without a traceback."""
-        node = TwistdNode(NodeConfig(), logs_elsewhere=True)
+        """A node that cannot start ends twistd with status 1, without a traceback, and leaves no pid file."""
+        pidfile = Path(self.mktemp())
+        pidfile.write_text("1")
+        node = TwistdNode(NodeConfig(), logs_elsewhere=True, pidfile=str(pidfile))
         node.setServiceParent(MultiService())
         Refused().setServiceParent(node)
         ended = self.assertRaises(SystemExit, node.privilegedStartService)
         self.assertEqual(1, ended.code)
+        self.assertFalse(pidfile.exists())

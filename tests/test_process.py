@@ -125,6 +125,13 @@ class EndingSignalsTests(SynchronousTestCase):
         signal.raise_signal(signal.SIGINT)
         self.assertEqual([signal.SIG_DFL] * 2, [signal.getsignal(number) for number in ENDING_SIGNALS])
 
+    def test_both_at_once(self) -> None:
+        """Two signals that are here before the reactor looks stop it once."""
+        signals = EndingSignals(self.reactor)
+        signals._leave("SIGINT")
+        signals._leave("SIGTERM")
+        self.assertEqual(1, self.reactor.stops)
+
     def test_before_it_runs(self) -> None:
         """A signal that comes before the reactor runs lets the node leave too, and the next one ends the process."""
         reactor = CoreReactor()

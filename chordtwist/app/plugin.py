@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar, NoReturn
 
@@ -45,7 +46,8 @@ def makeService(options: Options) -> IService:
         node = build(config, reactor, partial(stop, reactor))
     except StartError as error:
         _end(str(error), 1)
-    service = TwistdNode(config, twistd_logs_elsewhere(options))
+    pidfile = (getattr(options, "parent", None) or {}).get("pidfile")
+    service = TwistdNode(config, twistd_logs_elsewhere(options), pidfile)
     node.setServiceParent(service)
     return service
 
@@ -59,8 +61,10 @@ def twistd_logs_elsewhere(options: Options) -> bool:
 class TwistdNode(MultiService):
     """A node as twistd holds it: brings its own log along, and says in one line why it cannot start."""
 
-    def __init__(self, config: NodeConfig, logs_elsewhere: bool) -> None:
+    def __init__(self, config: NodeConfig, logs_elsewhere: bool, pidfile: str | None = None) -> None:
+        """@param pidfile: twistd's, which it removes itself only after a run."""
         super().__init__()
+        self._pidfile = pidfile
         self._config = config
         self._logs_elsewhere = logs_elsewhere
 
@@ -76,14 +80,20 @@ class TwistdNode(MultiService):
         try:
             super().privilegedStartService()
         except StartError as error:
-            _end(str(error), 1)
+            self._end(error)
 
     def startService(self) -> None:
         """Start the node."""
         try:
             super().startService()
         except StartError as error:
-            _end(str(error), 1)
+            self._end(error)
+
+    def _end(self, error: StartError) -> NoReturn:
+        if self._pidfile:
+            with suppress(OSError):
+                os.unlink(self._pidfile)
+        _end(str(error), 1)
 
 
 def _end(reason: str, status: int) -> NoReturn:

@@ -81,8 +81,9 @@ class EndingSignals:
         self._reactor.callFromThread(self._leave, signal.Signals(number).name)
 
     def _leave(self, name: str) -> None:
-        # Not after a SHUTDOWN: a reactor that stops already refuses to be stopped.
+        # Not after a SHUTDOWN, nor when both signals came at once: a reactor that stops already refuses to be stopped.
         if not self._is_leaving:
+            self._is_leaving = True
             self._log.info("{signal}: leaving the ring", signal=name)
             self._reactor.stop()
 

@@ -48,10 +48,15 @@ class Parameters:
     def differences(self, theirs: Parameters) -> list[str]:
         """What stands against talking to a node with the agreement `theirs`, one phrase each; empty when nothing."""
         return [
-            f"{field.name} is {_shown(getattr(theirs, field.name))} there and {_shown(getattr(self, field.name))} here"
+            f"{_NAMES.get(field.name, field.name)} is {_shown(getattr(theirs, field.name))} there"
+            f" and {_shown(getattr(self, field.name))} here"
             for field in fields(self)
             if getattr(theirs, field.name) != getattr(self, field.name)
         ]
+
+
+_NAMES = {"policy": "identity"}
+"""Fields that a configuration calls something else."""
 
 
 def _shown(value: object) -> str:

@@ -41,10 +41,13 @@ def _address(context: click.Context, parameter: click.Parameter, written: str) -
     from chordtwist.core.peer import canonical_ip
 
     try:
-        return str(canonical_ip(written))
+        ip = canonical_ip(written)
     except ValueError:
         reason = f"{written!r} is no IP address; a certificate is for the address that other nodes dial"
         raise click.BadParameter(reason) from None
+    if ip.is_unspecified or ip.is_multicast:
+        raise click.BadParameter(f"nobody can dial {ip}; a certificate is for the address that other nodes dial")
+    return str(ip)
 
 
 address_argument = click.argument("address", callback=_address)

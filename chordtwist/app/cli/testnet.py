@@ -18,7 +18,7 @@ from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
 from chordtwist.app.addresses import Address
 from chordtwist.app.config import Level, NodeConfig
-from chordtwist.app.process import make_ready
+from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
 API_PORT_ABOVE = 1000
@@ -97,7 +97,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     began = reactor.seconds()
 
     def say_why() -> None:
-        if looking.running and not testnet.members:
+        if looking.running and testnet.services and not testnet.members:
             click.echo(f"no node is a member yet: {testnet.obstacle}; trying on", err=True)
 
     def look() -> None:
@@ -143,7 +143,9 @@ def node_config(common: NodeConfig, address: str, port: int, bootstrap: str) -> 
 
 
 class Testnet(MultiService):
-    """The nodes of one process. A node that was told to leave is gone; the others stay."""
+    """The nodes of one process. A node that was told to leave is gone; the others stay, and the process ends with the
+    last.
+    """
 
     def __init__(self, reactor: Any) -> None:
         super().__init__()
@@ -156,7 +158,12 @@ class Testnet(MultiService):
         """
 
         def end() -> None:
-            node.stopService().addCallback(lambda _: node.disownServiceParent())
+            node.stopService().addCallback(gone)
+
+        def gone(_: None) -> None:
+            node.disownServiceParent()
+            if not self.services:
+                stop(self._reactor)
 
         node = build(config, self._reactor, end, nodes_here)
         node.setServiceParent(self)
@@ -169,8 +176,6 @@ class Testnet(MultiService):
     @property
     def obstacle(self) -> str:
         """What keeps the first node from joining, in its own words."""
-        if not self.services:
-            return "all were told to leave"
         told = self.services[0].dht.status()["joining"].items()
         return "; ".join(f"{address}: {reason}" for address, reason in told) or "nobody has answered"
 
