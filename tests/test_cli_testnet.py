@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,48 +57,50 @@ class TestnetTests(SynchronousTestCase):
             node.setServiceParent(testnet)
         self.assertEqual((testnet.members, testnet.obstacle), (0, "127.0.0.9:6401: connection refused"))
 
-    def test_told_to_leave(self) -> None:
-        """A node that was told to leave is gone once it has stopped; the others stay, and stop with the testnet."""
-        reactor = MemoryReactorClock()
-        testnet = Testnet(reactor)
+    def start(self, nodes: int) -> Testnet:
+        """A testnet of so many nodes, from 127.0.0.1 on."""
+        self.reactor = MemoryReactorClock()
+        testnet = Testnet(self.reactor)
         common = NodeConfig(tls=TlsSection(mode=TlsMode.OFF))
-        for address in loopback_addresses("127.0.0.1", 2):
-            testnet.add(node_config(common, address, 6401, "127.0.0.1"), 2)
+        for address in loopback_addresses("127.0.0.1", nodes):
+            testnet.add(node_config(common, address, 6401, "127.0.0.1"), nodes)
         testnet.privilegedStartService()
         testnet.startService()
-        one, other = testnet.services
-        (door,) = [factory for port, factory, _, host in reactor.tcpServers if (port, host) == (7401, "127.0.0.2")]
+        return testnet
+
+    def shut_down(self, address: str) -> Callable[[], None]:
+        """Send SHUTDOWN to the node at that address; answers what to call when the client hangs up."""
+        (door,) = [factory for port, factory, _, host in self.reactor.tcpServers if (port, host) == (7401, address)]
         here = IPv4Address("TCP", "127.0.0.1", 50_000)
         client = door.buildProtocol(here)
         assert client is not None
         client.makeConnection(StringTransport(peerAddress=here))
-        reactor.advance(0)
+        self.reactor.advance(0)
         client.dataReceived(Shutdown().pack())
+
+        def hang_up() -> None:
+            client.connectionLost(Failure(ConnectionDone()))
+            self.reactor.advance(0)
+
+        return hang_up
+
+    def test_told_to_leave(self) -> None:
+        """A node that was told to leave is gone once it has stopped; the others stay, and stop with the testnet."""
+        testnet = self.start(2)
+        one, other = testnet.services
+        hang_up = self.shut_down("127.0.0.2")
         self.assertEqual((testnet.services, other.running), ([one, other], False))
-        client.connectionLost(Failure(ConnectionDone()))
-        reactor.advance(0)
+        hang_up()
         self.assertEqual((testnet.services, one.running), ([one], True))
-        self.assertFalse(reactor.hasStopped)
+        self.assertFalse(self.reactor.hasStopped)
         self.successResultOf(testnet.stopService())
         self.assertFalse(one.running)
 
     def test_all_told_to_leave(self) -> None:
         """The process ends with its last node."""
-        reactor = MemoryReactorClock()
-        testnet = Testnet(reactor)
-        testnet.add(node_config(NodeConfig(tls=TlsSection(mode=TlsMode.OFF)), "127.0.0.1", 6401, "127.0.0.1"), 1)
-        testnet.privilegedStartService()
-        testnet.startService()
-        (door,) = [factory for port, factory, *_ in reactor.tcpServers if port == 7401]
-        here = IPv4Address("TCP", "127.0.0.1", 50_000)
-        client = door.buildProtocol(here)
-        assert client is not None
-        client.makeConnection(StringTransport(peerAddress=here))
-        reactor.advance(0)
-        client.dataReceived(Shutdown().pack())
-        client.connectionLost(Failure(ConnectionDone()))
-        reactor.advance(0)
-        self.assertEqual((testnet.services, reactor.hasStopped), ([], True))
+        testnet = self.start(1)
+        self.shut_down("127.0.0.1")()
+        self.assertEqual((testnet.services, self.reactor.hasStopped), ([], True))
 
     def test_bad_usage(self) -> None:
         """Too many nodes, or an address that will not do, end it with status 2 before anything listens."""
