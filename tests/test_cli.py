@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+from errno import ENOSPC, EPIPE
 from pathlib import Path
 
 import click
@@ -42,6 +44,21 @@ class CommandsTests(SynchronousTestCase):
     def test_version(self) -> None:
         """The version can be asked for."""
         self.assertIn("version", CliRunner().invoke(cli.main, ["--version"]).output)
+
+    def test_full_disk_behind_the_output(self) -> None:
+        """What cannot be written ends a command with status 1 and one line; whoever has read enough is told nothing."""
+
+        def failing(number: int) -> click.Command:
+            def command() -> None:
+                raise OSError(number, os.strerror(number))
+
+            return click.Command("status", callback=command)
+
+        for number, said in (ENOSPC, "Error: standard output: No space left on device\n"), (EPIPE, ""):
+            failed = failing(number)
+            self.patch(cli.main, "get_command", lambda ctx, name, failed=failed: failed)
+            shown = CliRunner().invoke(cli.main, ["status"])
+            self.assertEqual((1, said), (shown.exit_code, shown.output))
 
     def test_help_loads_no_reactor(self) -> None:
         """Listing the commands does not choose the reactor of the process."""
