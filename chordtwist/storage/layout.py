@@ -63,20 +63,15 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
         raise ValueError(f"{len(raw)} bytes that are no record") from None
 
 
-def latest_ms(raw: memoryview, offset_ms: int) -> int:
-    """When the last that was packed ends: the record, or what is remembered of it. For what `glance` has accepted."""
-    *_, expiry_ms, until_ms = _HEAD.unpack_from(raw)
-    return int(max(expiry_ms, until_ms)) - offset_ms
-
-
-def glance(key: bytes, raw: memoryview, offset_ms: int) -> Entry:
-    """The entry of what was packed, without touching its value: it may be on other pages.
+def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
+    """The entry of what was packed, without touching its value: it may be on other pages. And when the last of it ends,
+    the record or what is remembered of it, in milliseconds.
 
     @raise ValueError: that was never packed.
     """
     if len(raw) < _HEAD.size:
         raise ValueError(f"{len(raw)} bytes are too few for a record")
-    flags, kind, length, copies, version_ms, expiry_ms, _ = _HEAD.unpack_from(raw)
+    flags, kind, length, copies, version_ms, expiry_ms, until_ms = _HEAD.unpack_from(raw)
     seal_at = at = _HEAD.size + length
     if flags & _SEALED and at + _SEAL.size <= len(raw):
         at += _SEAL.size + raw[at + 8]
@@ -85,4 +80,5 @@ def glance(key: bytes, raw: memoryview, offset_ms: int) -> Entry:
     version = Version(version_ms, bytes(raw[_HEAD.size : seal_at]))
     is_stub = bool(flags & _STUB)
     size = 0 if is_stub else len(raw) - at
-    return Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub, size)
+    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub, size)
+    return entry, max(expiry_ms, until_ms) - offset_ms

@@ -21,7 +21,7 @@ from chordtwist.core.records import Entry, Kept, Stub, cut, entry_of, position_o
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX, Expiries, Places, Room
-from chordtwist.storage.layout import glance, latest_ms, pack, unpack
+from chordtwist.storage.layout import glance, pack, unpack
 from chordtwist.storage.record_file import SHRINK_CHANGES_MAX, Corrupt, RecordFile
 from chordtwist.storage.state import set_aside
 
@@ -274,8 +274,8 @@ class LmdbRecordStore:
 
     def _glance(self, key: bytes, raw: memoryview, end_ms: int) -> Entry:
         """What is on the disk under `key`; neither it nor what is remembered of it outlives `end_ms`."""
-        entry = glance(key, raw, self._offset_ms)
-        if latest_ms(raw, self._offset_ms) > end_ms:
+        entry, latest_ms = glance(key, raw, self._offset_ms)
+        if latest_ms > end_ms:
             self._cut[key] = end_ms
             return cut(entry, end_ms)
         return entry

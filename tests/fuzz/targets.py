@@ -263,13 +263,13 @@ def feed_records_on_disk(raw: bytes) -> None:
     """A record as the store keeps it."""
     key, view = bytes(32), memoryview(raw)
     try:
-        entry = glance(key, view, NOW_MS)
+        entry, _ = glance(key, view, NOW_MS)
         kept = unpack(entry, view, NOW_MS)
     except ValueError:
         return
     assert entry.value_bytes <= len(raw), "a value longer than all of it"
     written = memoryview(pack(kept, NOW_MS))
-    assert unpack(glance(key, written, NOW_MS), written, NOW_MS) == kept, "written, it reads otherwise"
+    assert unpack(glance(key, written, NOW_MS)[0], written, NOW_MS) == kept, "written, it reads otherwise"
 
 
 # Where the search begins
