@@ -55,9 +55,11 @@ class Ledger:
         charged = self._charged.get(key)
         return None if charged is None else charged[0]
 
-    def charge(self, host: str, key: bytes, value_bytes: int) -> None:
-        """`host` delivered what is now kept under `key`."""
+    def charge(self, host: str | None, key: bytes, value_bytes: int) -> None:
+        """`host` delivered what is now kept under `key`; None: nobody is charged for it."""
         self.release(key)
+        if host is None:
+            return
         size = value_bytes + RECORD_OVERHEAD_BYTES
         records, total = self._totals.get(host, (0, 0))
         self._totals[host] = (records + 1, total + size)

@@ -89,14 +89,8 @@ class Holdings:
             return written  # there was no room
         self._count(before, kept)
         payer = self._ledger.payer(kept.key)
-        self._charge(host, kept.key, kept.value_bytes)
+        self._ledger.charge(host, kept.key, kept.value_bytes)
         return written.addErrback(self._not_written, kept.key, payer)
-
-    def _charge(self, host: str | None, key: bytes, value_bytes: int) -> None:
-        if host is None:
-            self._ledger.release(key)
-        else:
-            self._ledger.charge(host, key, value_bytes)
 
     def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
         """The disk said no later: what was counted is counted again when somebody asks, and `payer` pays for what is
@@ -106,7 +100,10 @@ class Holdings:
         self._buckets.pop(position_of(key) >> self._shift, None)
         if self.store.under_way(key) is None:  # else a later put stands, and is charged for
             left = self.store.entry(key)
-            self._charge(None if left is None else payer, key, 0 if left is None else left.value_bytes)
+            if left is None:
+                self._ledger.release(key)
+            else:
+                self._ledger.charge(payer, key, left.value_bytes)
         return failure
 
     def remove(self, key: bytes) -> None:
