@@ -49,6 +49,10 @@ class TextTests(SynchronousTestCase):
         (line,) = written(LogSection(), event(LogLevel.info, "{peer} joined", peer="127.0.0.2:6401"))
         self.assertEqual("1970-01-01T00:00:00.500+00:00 info     node: 127.0.0.2:6401 joined", line)
 
+    def test_closed_stream(self) -> None:
+        """Where standard error is closed events are lost, and nothing else is."""
+        observer(LogSection(), None, {})(event(LogLevel.warn, "lost"))
+
     def test_one_line_only(self) -> None:
         """What a stranger sent can neither start a line of its own nor move the cursor."""
         (line,) = written(LogSection(), event(LogLevel.warn, "{reason}", reason="a\nb\x1b[2J\u2028c"))

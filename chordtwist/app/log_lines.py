@@ -28,8 +28,12 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The journal's number for each of our levels (sd-daemon(3), as syslog's)."""
 
 
-def observer(log: LogSection, stream: TextIO, environment: Mapping[str, str]) -> ILogObserver:
-    """What writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it."""
+def observer(log: LogSection, stream: TextIO | None, environment: Mapping[str, str]) -> ILogObserver:
+    """What writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it. None,
+    which Python makes of a standard stream that is closed: events are lost.
+    """
+    if stream is None:
+        stream = open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives
     as_line = _json_line if log.format is LogFormat.JSON else _text_line
     if log.format is LogFormat.TEXT and reaches_journal(stream, environment):
         as_line = _journal_lines

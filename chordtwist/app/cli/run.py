@@ -34,8 +34,7 @@ def command(path: str) -> None:
     The same node as ``twistd -n chord --config FILE``.
     """
     config = configuration.read_file(path)
-    stream = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives
-    globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, stream, os.environ)], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor
 
     make_ready(reactor)
