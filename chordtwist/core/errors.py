@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from chordtwist.core.peer import Peer
 
+IN_NO_RING = "this node is in no ring yet; its log says why"
+
 
 class ChordtwistError(Exception):
     """The root of all errors this package raises on purpose; never raised itself."""

@@ -421,7 +421,7 @@ class Publisher:
         now_ms = self._holdings.now_ms()
         if publication.give_up_s <= self._clock.seconds():
             is_in_ring = self._reader.ring.is_member
-            why = "too few replicas answered" if is_in_ring else "this node is in no ring yet; its log says why"
+            why = "too few replicas answered" if is_in_ring else errors.IN_NO_RING
             self._fail(publication, errors.Unreachable(None, why))
         if publication.kept.expiry_ms <= now_ms:
             self._fail(publication, errors.Unreachable(None, EXPIRED))

@@ -32,6 +32,7 @@ def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
 
     Where there is nothing, nothing is written and the exit status is 1. With --json the value is shown in base64.
     """
+    from chordtwist.core.errors import IN_NO_RING
 
     async def conversation(connect: Connect) -> tuple[bytes | None, bool]:
         client = await connect()
@@ -52,6 +53,6 @@ def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
         except OSError as error:
             raise click.ClickException(f"standard output: {error.strerror}") from None
     if not has_looked:
-        raise talking.No(f"{key.hex()}: not found: this node is in no ring yet; its log says why")
+        raise talking.No(f"{key.hex()}: not found: {IN_NO_RING}")
     if value is None:
         raise talking.No(f"there is no value under {key.hex()}")
