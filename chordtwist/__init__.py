@@ -7,8 +7,8 @@ To understand it, read four modules in this order:
 3. :mod:`chordtwist.core.lookup`: one search under way, and whom to ask next.
 4. :mod:`chordtwist.node.node`: a node over time: it answers, joins, stabilizes, leaves.
 
-Behind the last stand the steps that take several questions: :mod:`chordtwist.node.joining`,
-:mod:`chordtwist.node.stabilizing`, :mod:`chordtwist.node.rectifying`, :mod:`chordtwist.node.search`.
+Behind the last stand the steps that take several questions: :mod:`chordtwist.node.ring.joining`,
+:mod:`chordtwist.node.ring.stabilizing`, :mod:`chordtwist.node.ring.rectifying`, :mod:`chordtwist.node.ring.search`.
 
 The folders are the layers, and each may import only what stands before it (``tests/test_layers.py`` holds the table):
 

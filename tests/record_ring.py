@@ -22,7 +22,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, position_of
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.interfaces import IRecordStore, IRing
-from chordtwist.node.replication import Replication
+from chordtwist.node.records.replication import Replication
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import Answer, NotMember, Question, Store, decode, encode

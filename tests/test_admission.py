@@ -9,7 +9,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
-from chordtwist.node.admission import (
+from chordtwist.node.ring.admission import (
     COMING,
     HELD_S,
     KNOCKING,

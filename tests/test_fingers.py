@@ -11,8 +11,8 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, finger_start
-from chordtwist.node.fingers import Fingers
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.fingers import Fingers
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
 from tests.builders import IDENTITY, Neighbourhood, at, peer, routing, table
 

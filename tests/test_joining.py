@@ -15,10 +15,10 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
-from chordtwist.node.admission import COMING, KNOCKING, LIVE, WITHDRAWN
-from chordtwist.node.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.admission import COMING, KNOCKING, LIVE, WITHDRAWN
+from chordtwist.node.ring.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import (
     Announce,

@@ -12,11 +12,11 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.contact import Contact
-from chordtwist.node.joining import Joining
-from chordtwist.node.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import Elsewhere, GetTable, Question
 from tests.builders import IDENTITY, Neighbourhood, large_ring, peer, peers, places, signer, table, whole_ring

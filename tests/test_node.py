@@ -17,7 +17,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
-from chordtwist.node.replication import Replication
+from chordtwist.node.records.replication import Replication
 from chordtwist.simulation.chance import exponential
 from chordtwist.simulation.network import Weather
 from chordtwist.simulation.world import World

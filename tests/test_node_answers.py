@@ -15,11 +15,11 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Standing, unpack_acknowledged, unpack_standing, unpack_table
-from chordtwist.node.admission import COMING, LIVE, WITHDRAWN
-from chordtwist.node.hearsay import PER_TELLER_PER_MIN
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
-from chordtwist.node.rectifying import LOOKS_AT_ONCE
+from chordtwist.node.ring.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.ring.dial_limits import PER_TELLER_PER_MIN
+from chordtwist.node.ring.rectifying import LOOKS_AT_ONCE
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (

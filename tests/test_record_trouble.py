@@ -19,11 +19,11 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.core.versions import AHEAD_MS_MAX
-from chordtwist.node.holdings import Holdings
-from chordtwist.node.publishing import PUBLICATION_BYTES_MAX
-from chordtwist.node.record_bodies import body_of
-from chordtwist.node.tidying import TIDIED_AT_ONCE, TIDY_S
-from chordtwist.node.turns import Turns
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.publishing import PUBLICATION_BYTES_MAX
+from chordtwist.node.records.record_bodies import body_of
+from chordtwist.node.records.stray_records import TIDIED_AT_ONCE, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (

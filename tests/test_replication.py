@@ -28,9 +28,9 @@ from chordtwist.core.records import (
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.publishing import LOOK_AFTER_S, Publication
-from chordtwist.node.record_bodies import body_of
-from chordtwist.node.replication import SWEEP_ON_S, SWEEP_S
+from chordtwist.node.records.publishing import LOOK_AFTER_S, Publication
+from chordtwist.node.records.record_bodies import body_of
+from chordtwist.node.records.replication import SWEEP_ON_S, SWEEP_S
 from chordtwist.storage.index import EXPIRED_MAX
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire

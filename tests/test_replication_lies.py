@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import ChordtwistError, Refused, Unreachable
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc, position_bytes
-from chordtwist.node.tidying import TIDY_AFTER_S
+from chordtwist.node.records.stray_records import TIDY_AFTER_S
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Answer, Digest, Fetch, HandOver, Holds, Question, Store, StoreAll
 from tests.builders import at, peer

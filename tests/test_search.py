@@ -10,8 +10,8 @@ from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 from chordtwist.node.lifetime import EndingClock
-from chordtwist.node.search import PATIENCE_S, search
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.search import PATIENCE_S, search
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
 from tests.builders import IDENTITY, Neighbourhood, at, large_ring, peer, peers, places
 

@@ -11,7 +11,7 @@ from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing, fingerprint, unpack_acknowledged, unpack_standing, unpack_table
 from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
-from chordtwist.node.statements import TABLE_FRESH_MS, Statements
+from chordtwist.node.ring.statements import TABLE_FRESH_MS, Statements
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import TableIs, encode
 from tests.builders import IDENTITY, fingerprint_of, peer, peers, routing, signer, table

@@ -11,7 +11,7 @@ from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.signed import Standing, pack_table
 from chordtwist.core.table import Table
-from chordtwist.node.tables import STANDINGS_MAX, TABLES_MAX, NoMember, Tables
+from chordtwist.node.ring.tables import STANDINGS_MAX, TABLES_MAX, NoMember, Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Pong, Same, TableIs
 from tests.builders import IDENTITY, Neighbourhood, not_member, peer, places, signed, signer, table

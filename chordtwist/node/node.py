@@ -27,24 +27,24 @@ from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Standing, Verify
 from chordtwist.core.small_ring import Successors
-from chordtwist.node.admission import LIVE, Admission
-from chordtwist.node.asking import Asking
-from chordtwist.node.common_time import CommonTime
-from chordtwist.node.contact import Contact
-from chordtwist.node.fingers import Fingers
-from chordtwist.node.hearsay import Hearsay
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
-from chordtwist.node.joining import Joining
 from chordtwist.node.lifetime import EndingClock
-from chordtwist.node.merging import Merging
-from chordtwist.node.pulse import Pulse
-from chordtwist.node.rectifying import Rectifying
-from chordtwist.node.replication import Replication
-from chordtwist.node.roll_call import RollCall
-from chordtwist.node.search import Searches
-from chordtwist.node.stabilizing import Stabilizing
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.records.replication import Replication
+from chordtwist.node.ring.admission import LIVE, Admission
+from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.dial_limits import Hearsay
+from chordtwist.node.ring.fingers import Fingers
+from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.merging import Merging
+from chordtwist.node.ring.neighbours_time import CommonTime
+from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.rectifying import Rectifying
+from chordtwist.node.ring.search import Searches
+from chordtwist.node.ring.stabilizing import Stabilizing
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,

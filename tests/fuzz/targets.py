@@ -42,7 +42,7 @@ from chordtwist.core.table import Table
 from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.tls import Credentials, Tls, words_for
-from chordtwist.node.record_bodies import body_of, kept_from
+from chordtwist.node.records.record_bodies import body_of, kept_from
 from chordtwist.storage.layout import glance, pack, unpack
 from chordtwist.storage.state import _number, _peers, _seed
 from chordtwist.wire import api_messages as api

@@ -11,11 +11,11 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept, Record
 from chordtwist.core.ring import Arc
 from chordtwist.core.table import Table
-from chordtwist.node.holdings import Holdings
-from chordtwist.node.joining import Joining, StartOver
 from chordtwist.node.node import Node
-from chordtwist.node.repair import Repair
-from chordtwist.node.tidying import Tidying
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.repair import Repair
+from chordtwist.node.records.stray_records import Tidying
+from chordtwist.node.ring.joining import Joining, StartOver
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
 EVICTED_ONE_IN = 40

@@ -20,14 +20,14 @@ from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept
 from chordtwist.core.ring import Arc, distance, position_bytes
-from chordtwist.node.duties import Duties
-from chordtwist.node.holdings import COPIES_MAX, Holdings
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
-from chordtwist.node.reads import Reader
-from chordtwist.node.reconciling import Reconciling
-from chordtwist.node.tidying import Tidying
-from chordtwist.node.turns import Turns
+from chordtwist.node.records.local_records import COPIES_MAX, Holdings
+from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.reads import Reader
+from chordtwist.node.records.reconciling import Reconciling
+from chordtwist.node.records.served_arcs import Duties
+from chordtwist.node.records.stray_records import Tidying
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Digest
 

@@ -20,15 +20,15 @@ from chordtwist.core.ring import RING_SIZE, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import Successors
 from chordtwist.core.table import Table
-from chordtwist.node.admission import LIVE, Admission
-from chordtwist.node.asking import Asking
 from chordtwist.node.chores import Chore
-from chordtwist.node.contact import Contact
-from chordtwist.node.pulse import Pulse
-from chordtwist.node.roll_call import RollCall
-from chordtwist.node.search import search
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import NoMember, Tables
+from chordtwist.node.ring.admission import LIVE, Admission
+from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.search import search
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import NoMember, Tables
 from chordtwist.wire.peer_messages import Announce, Changed, Notify
 
 STABILIZE_SLOWEST = 5

@@ -14,7 +14,7 @@ from chordtwist.core.quotas import Ledger, Quota
 from chordtwist.core.records import Entry, Kept, Record, Stub, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.node.turns import Turns
+from chordtwist.node.records.pauses import Turns
 
 ENTRIES_PER_TURN = 1_000
 """Entries looked at before others get the reactor: about 5 ms."""

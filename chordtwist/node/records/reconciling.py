@@ -13,9 +13,9 @@ from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Kept, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
-from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.record_bodies import batches, kept_from
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.record_bodies import batches, kept_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,

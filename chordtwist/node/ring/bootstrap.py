@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
-from chordtwist.node.joining import Joining
-from chordtwist.node.tables import NoMember, Tables
+from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.tables import NoMember, Tables
 
 FIRST_AFTER_S = 5.0
 """The node whose own address stands first in its list begins a ring when no other listed address answered for so long:

@@ -18,10 +18,10 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.admission import COMING, KNOCKING, LIVE, WITHDRAWN
-from chordtwist.node.search import search
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.admission import COMING, KNOCKING, LIVE, WITHDRAWN
+from chordtwist.node.ring.search import search
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import (
     Announce,
     Announced,

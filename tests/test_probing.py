@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.liveness import TRIES_MIN, Liveness
 from chordtwist.core.peer import Peer
-from chordtwist.node.pulse import OTHERS_ASKED, TRIES_MAX, Pulse
+from chordtwist.node.ring.probing import OTHERS_ASKED, TRIES_MAX, Pulse
 from chordtwist.wire.peer_messages import Answer, Ping, PingFor, Pong, Question, Silent
 from tests.builders import Neighbourhood, peer, peers
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, is_listed, mark_bytes, short_mark
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
-from chordtwist.node.duties import Duties
-from chordtwist.node.holdings import Holdings
-from chordtwist.node.record_bodies import batches
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.record_bodies import batches
+from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,

@@ -24,9 +24,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept, PutResult, Record, RecordKind, Version, position_of, precedence
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Writing
-from chordtwist.node.holdings import Holdings
-from chordtwist.node.reads import Reader
-from chordtwist.node.record_bodies import body_of
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.reads import Reader
+from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store, Stored
 
 PUT_WITHIN_S = 10.0

@@ -15,8 +15,8 @@ from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
-from chordtwist.node.holdings import ENTRIES_PER_TURN, LIFE_SLACK_MS, SUMMARIES_MAX, Holdings
-from chordtwist.node.turns import Turns
+from chordtwist.node.records.local_records import ENTRIES_PER_TURN, LIFE_SLACK_MS, SUMMARIES_MAX, Holdings
+from chordtwist.node.records.pauses import Turns
 from chordtwist.storage.memory import MemoryRecordStore
 
 WHOLE = Arc(0, 0)

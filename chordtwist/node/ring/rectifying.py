@@ -15,9 +15,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
-from chordtwist.node.admission import Admission
-from chordtwist.node.roll_call import RollCall
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.admission import Admission
+from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.tables import Tables
 
 LOOKS_PER_S, LOOKS_AT_ONCE = 1.0, 5.0
 """Looks at one notifier: a node notifies once in a round of stabilizing, 1 s, and some times more while the ring

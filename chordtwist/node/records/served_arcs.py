@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from chordtwist.core.digests import gaps
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
-from chordtwist.node.holdings import COPIES_MAX
+from chordtwist.node.records.local_records import COPIES_MAX
 
 DUTY_S = 100.0
 """An owner that has not compared for longer than from any round to the next does not count on us any more. If it was

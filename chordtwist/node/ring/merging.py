@@ -15,9 +15,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
-from chordtwist.node.contact import Contact
-from chordtwist.node.joining import Joining
-from chordtwist.node.statements import Statements
+from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.statements import Statements
 from chordtwist.wire.peer_messages import Elsewhere, Question
 
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0

@@ -15,9 +15,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.chores import Chore
-from chordtwist.node.duties import Duties
-from chordtwist.node.holdings import COPIES_MAX, Holdings
-from chordtwist.node.reconciling import Reconciling
+from chordtwist.node.records.local_records import COPIES_MAX, Holdings
+from chordtwist.node.records.reconciling import Reconciling
+from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire.peer_messages import MARKS_MAX
 
 TIDY_S = 20.0

@@ -16,7 +16,7 @@ from chordtwist.core.ring import RingId, distance, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.tables import Tables
 
 FINGERS_SLOWEST_S = 60.0
 """Fingers only shorten lookups: one is looked at every minute in a quiet ring (MIT's Chord slows down to minutes), one

@@ -14,10 +14,10 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.contact import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Contact
-from chordtwist.node.joining import Joining
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Contact
+from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import (
     Announce,

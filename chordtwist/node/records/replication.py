@@ -36,16 +36,16 @@ from chordtwist.core.records import (
 )
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
-from chordtwist.node.answering import Answering
-from chordtwist.node.duties import Duties
-from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRecordStore, IRing
-from chordtwist.node.publishing import Publisher
-from chordtwist.node.reads import BEAT_S, Reader
-from chordtwist.node.reconciling import Reconciling
-from chordtwist.node.record_bodies import body_of, kept_from, version_body_of
-from chordtwist.node.repair import Repair
-from chordtwist.node.turns import Turns
+from chordtwist.node.records.answering import Answering
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.publishing import Publisher
+from chordtwist.node.records.reads import BEAT_S, Reader
+from chordtwist.node.records.reconciling import Reconciling
+from chordtwist.node.records.record_bodies import body_of, kept_from, version_body_of
+from chordtwist.node.records.repair import Repair
+from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire.peer_messages import (
     VALUE_BYTES_MAX,
     Answer,

@@ -14,9 +14,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import copied, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.admission import Admission
-from chordtwist.node.pulse import Pulse
-from chordtwist.node.tables import NoMember, Tables
+from chordtwist.node.ring.admission import Admission
+from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.tables import NoMember, Tables
 
 
 class RollCall:

@@ -14,8 +14,8 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.statements import Statements
-from chordtwist.node.tables import Tables
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 
 PATIENCE_S = 0.2
 """After so long the next-best peer is asked as well: a round trip on a bad WAN. A later answer still counts. Three at a

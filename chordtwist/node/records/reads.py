@@ -18,9 +18,9 @@ from chordtwist.core.ring import RingId
 from chordtwist.core.routes import Routes
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
-from chordtwist.node.holdings import Holdings
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.record_bodies import body_of, kept_from, without_life
+from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.record_bodies import body_of, kept_from, without_life
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
 BEAT_S = 0.25

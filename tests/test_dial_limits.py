@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.node.hearsay import IN_ALL_PER_MIN, PER_TELLER_PER_MIN, Hearsay
+from chordtwist.node.ring.dial_limits import IN_ALL_PER_MIN, PER_TELLER_PER_MIN, Hearsay
 
 IDENTITY = Identity("test", Policy.IP)
 

@@ -1,0 +1,1 @@
+"""The ring: joining it, keeping its pointers right, finding places on it."""
