@@ -25,7 +25,7 @@ from chordtwist.core.records import (
     Record,
     RecordKind,
     Seal,
-    Stub,
+    Tombstone,
     Version,
     position_of,
     signed_key,
@@ -365,17 +365,19 @@ class RecordStoreContract(SynchronousTestCase):
         self.assertIsNone(self.store.entry(b"k" * 32))
 
     def test_every_field(self) -> None:
-        """What is read is what was put, in every field: records of each kind, with and without a seal, and stubs."""
+        """What is read is what was put, in every field: records of each kind, with and without a seal, and
+        tombstones.
+        """
         seal = Seal(b"p" * 32, b"salt", 2**64 - 1, b"s" * 64)
         for kept in (
             make_record(b"plain", value=b"value", expiry_ms=-5),
             make_record(b"content", kind=RecordKind.CONTENT, value=b""),
-            make_record(b"signed", kind=RecordKind.SIGNED, seal=seal, value=b"value", stub_until_ms=90_000),
+            make_record(b"signed", kind=RecordKind.SIGNED, seal=seal, value=b"value", tombstone_until_ms=90_000),
             make_record(b"no salt", kind=RecordKind.SIGNED, seal=Seal(b"p" * 32, b"", 0, b"s" * 64)),
             make_record(b"largest", value=bytes(65_495), copies=255, version=Version(2**64 - 1, b"\xff" * 18)),
             make_record(b"anonymous", version=Version(0, b"")),
-            make_stub(b"stub"),
-            make_stub(b"signed stub", seal=seal, digest=b"d" * 32),
+            make_tombstone(b"tombstone"),
+            make_tombstone(b"signed tombstone", seal=seal, digest=b"d" * 32),
         ):
             self.put(kept)
             self.assertEqual(self.store.get(kept.key), kept)
@@ -383,8 +385,15 @@ class RecordStoreContract(SynchronousTestCase):
             self.assertIsNone(self.store.under_way(kept.key))
 
     def test_replace(self) -> None:
-        """What is put takes the place of what was there, a stub that of a record and a record that of a stub."""
-        for kept in (make_record(b"k", value=b"old"), make_record(b"k"), make_stub(b"k"), make_record(b"k", copies=2)):
+        """What is put takes the place of what was there, a tombstone that of a record and a record that of a
+        tombstone.
+        """
+        for kept in (
+            make_record(b"k", value=b"old"),
+            make_record(b"k"),
+            make_tombstone(b"k"),
+            make_record(b"k", copies=2),
+        ):
             self.put(kept)
             self.assertEqual(self.store.get(kept.key), kept)
             self.assertEqual(len(list(self.store.scan(Arc(0, 0)))), 1)
@@ -404,7 +413,7 @@ class RecordStoreContract(SynchronousTestCase):
         """A scan gives the entries of an arc in the order of positions, beginning after its beginning, also where the
         arc goes over the end of the circle, and where it is the whole circle.
         """
-        kept = [make_record(b"%d" % n) for n in range(700)] + [make_stub(b"stub %d" % n) for n in range(20)]
+        kept = [make_record(b"%d" % n) for n in range(700)] + [make_tombstone(b"tombstone %d" % n) for n in range(20)]
         self.put(*kept)
         entries = sorted((entry_of(one) for one in kept), key=attrgetter("position"))
         first, last = entries[10].position, entries[600].position
@@ -447,14 +456,18 @@ class RecordStoreContract(SynchronousTestCase):
 
     def test_expired(self) -> None:
         """At its expiry something is expired, not a millisecond before; soonest first; until it is dealt with."""
-        late, soon, stub = make_record(b"late", expiry_ms=30), make_record(b"soon", expiry_ms=10), make_stub(b"s", 20)
-        self.put(late, soon, stub)
+        late, soon, tombstone = (
+            make_record(b"late", expiry_ms=30),
+            make_record(b"soon", expiry_ms=10),
+            make_tombstone(b"s", 20),
+        )
+        self.put(late, soon, tombstone)
         self.assertEqual(self.store.expired(9), [])
         self.assertEqual(self.store.expired(10), [soon])
-        self.assertEqual(self.store.expired(29), [soon, stub])
-        self.assertEqual(self.store.expired(30), [soon, stub, late])
-        self.store.remove(stub.key)
-        self.put(make_stub(b"soon", 40))
+        self.assertEqual(self.store.expired(29), [soon, tombstone])
+        self.assertEqual(self.store.expired(30), [soon, tombstone, late])
+        self.store.remove(tombstone.key)
+        self.put(make_tombstone(b"soon", 40))
         self.assertEqual(self.store.expired(39), [late])
         self.assertEqual(self.store.get(late.key), late)
 
@@ -477,14 +490,14 @@ class RecordStoreContract(SynchronousTestCase):
         self.assertEqual(expiries, list(range(650)))
 
     def test_counts(self) -> None:
-        """Records are counted, and the bytes of their values; stubs are counted apart."""
+        """Records are counted, and the bytes of their values; tombstones are counted apart."""
 
         def counted() -> tuple[int, int, int]:
-            return self.store.records(), self.store.record_bytes(), self.store.stubs()
+            return self.store.records(), self.store.record_bytes(), self.store.tombstones()
 
-        self.put(make_record(b"a", value=b"12345"), make_record(b"b", value=b"123"), make_stub(b"c"))
+        self.put(make_record(b"a", value=b"12345"), make_record(b"b", value=b"123"), make_tombstone(b"c"))
         self.assertEqual(counted(), (2, 8, 1))
-        self.put(make_record(b"a", value=b"1"), make_stub(b"b"), make_record(b"c", value=b"12"))
+        self.put(make_record(b"a", value=b"1"), make_tombstone(b"b"), make_record(b"c", value=b"12"))
         self.assertEqual(counted(), (2, 3, 1))
         self.store.remove(make_record(b"c").key)
         self.assertEqual(counted(), (1, 1, 1))
@@ -492,13 +505,15 @@ class RecordStoreContract(SynchronousTestCase):
         self.assertEqual(counted(), (1, 1, 0))
 
     def test_too_many(self) -> None:
-        """Beyond the number of keys it may keep, stubs among them, a new key is refused; what is there may change."""
+        """Beyond the number of keys it may keep, tombstones among them, a new key is refused; what is there may
+        change.
+        """
         self.store = self.make_store(records_max=3)
-        self.put(make_record(b"a"), make_record(b"b"), make_stub(b"c"))
-        for kept in (make_record(b"d"), make_stub(b"d")):
+        self.put(make_record(b"a"), make_record(b"b"), make_tombstone(b"c"))
+        for kept in (make_record(b"d"), make_tombstone(b"d")):
             self.failureResultOf(self.store.put(kept), StoreFull)
             self.assertIsNone(self.store.get(kept.key))
-        self.put(make_stub(b"a"), make_record(b"c"))
+        self.put(make_tombstone(b"a"), make_record(b"c"))
         self.store.remove(make_record(b"b").key)
         self.put(make_record(b"d"))
 
@@ -531,18 +546,18 @@ def make_record(
     version: Version = OLD,
     copies: int = 4,
     seal: Seal | None = None,
-    stub_until_ms: int = 0,
+    tombstone_until_ms: int = 0,
 ) -> Record:
     """A record under the key that `name` is hashed to."""
-    return Record(sha256(name).digest(), value, kind, version, expiry_ms, copies, seal, stub_until_ms)
+    return Record(sha256(name).digest(), value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 
 
-def make_stub(name: bytes, expiry_ms: int = 60_000, *, seal: Seal | None = None, digest: bytes = b"") -> Stub:
-    """A stub under the key that `name` is hashed to."""
-    return Stub(sha256(name).digest(), NEW, expiry_ms, 4, seal, digest)
+def make_tombstone(name: bytes, expiry_ms: int = 60_000, *, seal: Seal | None = None, digest: bytes = b"") -> Tombstone:
+    """A tombstone under the key that `name` is hashed to."""
+    return Tombstone(sha256(name).digest(), NEW, expiry_ms, 4, seal, digest)
 
 
 def entry_of(kept: Kept) -> Entry:
     """The entry that a scan gives for something kept."""
-    is_stub, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
-    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, size)
+    is_tombstone, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
+    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_tombstone, size)

@@ -111,7 +111,7 @@ def put_for_ever(folder: Path, seed: int, writing: int) -> NoReturn:
         while at_ms != wall_ms():
             at_ms, expiry_ms = wall_ms(), now_ms() + life_ms
         line = f"{key.hex()} {version.ms} {value[:8].hex()} {at_ms + life_ms}\n".encode()
-        record = Record(key, value, RecordKind.PLAIN, version, expiry_ms, 4, stub_until_ms=expiry_ms + 5)
+        record = Record(key, value, RecordKind.PLAIN, version, expiry_ms, 4, tombstone_until_ms=expiry_ms + 5)
         store.put(record).addCallback(confirmed, line)
         if rng.random() < 0.1:
             store.remove(rng.choice(REMOVED_KEYS))

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from chordtwist.core.errors import Refused
-from chordtwist.core.records import Kept, PutResult, Record, Seal, Stub, Version, is_right, kind_of, present, wins
+from chordtwist.core.records import Kept, PutResult, Record, Seal, Tombstone, Version, is_right, kind_of, present, wins
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.node.interfaces import IDht
 
@@ -58,7 +58,7 @@ class MemoryDht:
         old = present(self._kept.get(key), self._now_ms())
         until_ms = self._now_ms() + int(MAX_TTL_S * 1000) if old is None else old.expiry_ms
         digest = b"" if seal is None else sha256(b"").digest()
-        return self._keep(Stub(key, self._version(), until_ms, COPIES, seal, digest), seal)
+        return self._keep(Tombstone(key, self._version(), until_ms, COPIES, seal, digest), seal)
 
     def status(self) -> dict[str, object]:
         return self.state
@@ -84,7 +84,7 @@ class MemoryDht:
         if old is not None and not wins(kept, old):
             return fail(Refused("a better record stands there"))
         self._kept[kept.key] = kept
-        life_ms = 0 if isinstance(kept, Stub) else kept.expiry_ms - self._now_ms()
+        life_ms = 0 if isinstance(kept, Tombstone) else kept.expiry_ms - self._now_ms()
         return self._answer(PutResult(kept.copies, kept.copies, kept.version, life_ms))
 
     def _answer(self, answer: T) -> Deferred[T]:

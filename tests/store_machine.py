@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of, present
+from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of, present
 from chordtwist.core.ring import ID_BITS, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.lmdb import LmdbRecordStore
@@ -50,20 +50,20 @@ class StoreMachine(RuleBasedStateMachine):
         version=versions,
         life_ms=lives,
         copies=st.integers(1, 255),
-        stub_ms=st.none() | st.integers(0, 400),
+        tombstone_ms=st.none() | st.integers(0, 400),
     )
     def put_record(
-        self, key: bytes, value: bytes, version: Version, life_ms: int, copies: int, stub_ms: int | None
+        self, key: bytes, value: bytes, version: Version, life_ms: int, copies: int, tombstone_ms: int | None
     ) -> None:
-        until_ms = 0 if stub_ms is None else self.now_ms + stub_ms
+        until_ms = 0 if tombstone_ms is None else self.now_ms + tombstone_ms
         expiry_ms = self.now_ms + life_ms
-        kept = Record(key, value, RecordKind.PLAIN, version, expiry_ms, copies, stub_until_ms=until_ms)
+        kept = Record(key, value, RecordKind.PLAIN, version, expiry_ms, copies, tombstone_until_ms=until_ms)
         self.model[key] = kept
         self.changed(self.store.put(kept))
 
     @rule(key=keys, version=versions, life_ms=lives)
-    def put_stub(self, key: bytes, version: Version, life_ms: int) -> None:
-        self.model[key] = kept = Stub(key, version, self.now_ms + life_ms, 4)
+    def put_tombstone(self, key: bytes, version: Version, life_ms: int) -> None:
+        self.model[key] = kept = Tombstone(key, version, self.now_ms + life_ms, 4)
         self.changed(self.store.put(kept))
 
     @rule(key=keys)
@@ -181,8 +181,8 @@ class LmdbStoreMachine(StoreMachine):
         left = {}
         for key, kept in model.items():
             kept = replace(kept, expiry_ms=kept.expiry_ms + shift_ms)
-            if isinstance(kept, Record) and kept.stub_until_ms:
-                kept = replace(kept, stub_until_ms=kept.stub_until_ms + shift_ms)
+            if isinstance(kept, Record) and kept.tombstone_until_ms:
+                kept = replace(kept, tombstone_until_ms=kept.tombstone_until_ms + shift_ms)
             one = present(kept, now_ms)
             if one is not None:
                 left[key] = one

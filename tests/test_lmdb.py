@@ -23,7 +23,7 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import StateUnusable, StoreFull
-from chordtwist.core.records import Record, Stub, Version, present
+from chordtwist.core.records import Record, Tombstone, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import LIFE_MS_MAX
@@ -31,7 +31,7 @@ from chordtwist.storage.layout import pack
 from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
-from tests.contracts import make_record, make_stub
+from tests.contracts import make_record, make_tombstone
 from tests.store_machine import LmdbStoreMachine
 from tests.workers import InlineWorker, SteppedWorker, Turns, folder_in_memory
 
@@ -247,14 +247,16 @@ class CommitTests(DiskTests):
         self.assertEqual(len(named), 40)
 
     def test_slow_disk(self) -> None:
-        """When too many bytes wait for a disk that does not keep up, more are refused; stubs and removals are not."""
+        """When too many bytes wait for a disk that does not keep up, more are refused; tombstones and removals are
+        not.
+        """
         run, count = self.run_store(), WAITING_BYTES_MAX // VALUE_BYTES_MAX + 1
         done = [run.store.put(make_record(b"%d" % n, value=bytes(VALUE_BYTES_MAX))) for n in range(count)]
         self.failureResultOf(done[-1], StoreFull)
-        stub = run.store.put(make_stub(b"0"))
+        tombstone = run.store.put(make_tombstone(b"0"))
         run.store.remove(make_record(b"1").key)
         run.settle()
-        for one in (*done[:-1], stub):
+        for one in (*done[:-1], tombstone):
             self.successResultOf(one)
         self.assertEqual(run.store.records(), count - 3)
         self.successResultOf(self.confirmed(run, make_record(b"again", value=bytes(VALUE_BYTES_MAX))))
@@ -277,7 +279,7 @@ class CommitTests(DiskTests):
     def test_close_waits(self) -> None:
         """Closing waits for every commit; then the worker has been stopped."""
         run, kept = Run(self.directory), make_record(b"k")
-        done = [run.store.put(kept), run.store.put(make_stub(b"other"))]
+        done = [run.store.put(kept), run.store.put(make_tombstone(b"other"))]
         closed = run.store.close()
         self.assertNoResult(closed)
         run.settle()
@@ -294,28 +296,36 @@ class ClockTests(DiskTests):
     def test_remaining_life(self) -> None:
         """A restart takes as much of a life as it lasts, to the millisecond, whatever the steady clock begins at."""
         run = self.run_store(now_ms=5_000)
-        run.store.put(make_record(b"k", expiry_ms=65_000, stub_until_ms=75_000))
+        run.store.put(make_record(b"k", expiry_ms=65_000, tombstone_until_ms=75_000))
         run.wait(10_001)
         self.end(run)
         run = self.run_store(now_ms=900_000, wall_ms=run.wall_ms + 20_000)
         self.assertEqual(
             run.store.get(make_record(b"k").key),
-            make_record(b"k", expiry_ms=900_000 + 29_999, stub_until_ms=900_000 + 39_999),
+            make_record(b"k", expiry_ms=900_000 + 29_999, tombstone_until_ms=900_000 + 39_999),
         )
 
     def test_expired_while_down(self) -> None:
-        """What expired while no process ran is gone at the start; its stub stays where it is due, until its time."""
+        """What expired while no process ran is gone at the start; its tombstone stays where it is due, until its
+        time.
+        """
         run = self.run_store()
-        gone, left = make_record(b"gone", expiry_ms=10), make_record(b"left", expiry_ms=10, stub_until_ms=50)
-        for kept in (gone, left, make_stub(b"old stub", 20), make_stub(b"stub", 21), make_record(b"alive", 21)):
+        gone, left = make_record(b"gone", expiry_ms=10), make_record(b"left", expiry_ms=10, tombstone_until_ms=50)
+        for kept in (
+            gone,
+            left,
+            make_tombstone(b"old tombstone", 20),
+            make_tombstone(b"tombstone", 21),
+            make_record(b"alive", 21),
+        ):
             run.store.put(kept)
         run.wait(5)
         self.end(run)
         run = self.run_store(now_ms=0, wall_ms=run.wall_ms + 15)
         self.assertEqual(run.store.expired(0), [])
         self.assertIsNone(run.store.get(gone.key))
-        self.assertEqual(run.store.get(left.key), Stub(left.key, left.version, 30, left.copies))
-        self.assertEqual(run.store.get(make_stub(b"stub").key), make_stub(b"stub", 1))
+        self.assertEqual(run.store.get(left.key), Tombstone(left.key, left.version, 30, left.copies))
+        self.assertEqual(run.store.get(make_tombstone(b"tombstone").key), make_tombstone(b"tombstone", 1))
         self.assertEqual(len(list(run.store.scan(Arc(0, 0)))), 3)
         self.end(run)
         self.assertEqual(len(list(self.run_store(wall_ms=run.wall_ms).store.scan(Arc(0, 0)))), 3)
@@ -365,7 +375,7 @@ class ClockTests(DiskTests):
         """
         lives_ms = [60_000] * 150 + [LIFE_MS_MAX]
         records = [make_record(b"%d" % n, life_ms) for n, life_ms in enumerate(lives_ms)]
-        records.append(make_record(b"remembered", expiry_ms=60_000, stub_until_ms=70_000))
+        records.append(make_record(b"remembered", expiry_ms=60_000, tombstone_until_ms=70_000))
         run = self.run_store(wall_ms=WALL_MS)
         for kept in records:
             run.store.put(kept)
@@ -387,19 +397,19 @@ class ClockTests(DiskTests):
             kept = run.store.get(record.key)
             assert isinstance(kept, Record)
             self.assertEqual(kept.expiry_ms, end_ms)
-            self.assertLessEqual(kept.stub_until_ms, end_ms)
+            self.assertLessEqual(kept.tombstone_until_ms, end_ms)
 
     def test_wall_clock_a_little_behind_at_the_start(self) -> None:
         """For a record whose life stays within the longest, what is remembered of it is cut all the same."""
-        kept = make_record(b"k", expiry_ms=60_000, stub_until_ms=LIFE_MS_MAX)
+        kept = make_record(b"k", expiry_ms=60_000, tombstone_until_ms=LIFE_MS_MAX)
         run = self.run_store()
         run.store.put(kept)
         self.end(run)
         run = self.run_store(wall_ms=WALL_MS - 5_000)
-        cut = make_record(b"k", expiry_ms=65_000, stub_until_ms=LIFE_MS_MAX)
+        cut = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=LIFE_MS_MAX)
         self.assertEqual(run.store.get(kept.key), cut)
         run.wait(1_000)
-        later = make_record(b"k", expiry_ms=65_000, stub_until_ms=LIFE_MS_MAX + 1_000)
+        later = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=LIFE_MS_MAX + 1_000)
         run.settle()
         run.store.put(later)
         run.settle()
@@ -478,9 +488,9 @@ class FullTests(DiskTests):
             for key in taken[::2]:
                 run.store.remove(key)
             for key in taken[1::2]:
-                stub = run.store.put(Stub(key, contracts.NEW, 100, 4))
+                tombstone = run.store.put(Tombstone(key, contracts.NEW, 100, 4))
             run.settle()
-            self.successResultOf(stub)
+            self.successResultOf(tombstone)
             self.assertEqual(run.store.records(), 0)
             self.assertLess(path.stat().st_size, MAP_BYTES_MIN + 2 * HEADROOM_BYTES)
             self.end(run)
@@ -515,24 +525,26 @@ class FullTests(DiskTests):
         run.settle()
         self.fill(run)
         # One commit is under way, the next one is as large as commits become, and so the last changes make a third.
-        run.store.put(make_stub(b"first"))
+        run.store.put(make_tombstone(b"first"))
         refused = [
             run.store.put(make_record(name, value=bytes(VALUE_BYTES_MAX)))
             for name in (b"x", *names, *(b"more %d" % n for n in range(61)))
         ]
-        stub = run.store.put(make_stub(b"a"))
+        tombstone = run.store.put(make_tombstone(b"a"))
         run.store.remove(make_record(b"b").key)
         self.assertNoResult(refused[0])
         run.settle()
         for one in refused:
             self.failureResultOf(one, StoreFull)
-        self.successResultOf(stub)
-        self.assertEqual(run.store.get(make_record(b"a").key), make_stub(b"a"))
+        self.successResultOf(tombstone)
+        self.assertEqual(run.store.get(make_record(b"a").key), make_tombstone(b"a"))
         self.assertIsNone(run.store.get(make_record(b"b").key))
         self.assertEqual(run.store.get(make_record(b"c").key), make_record(b"c", value=b"old"))
 
     def test_full_disk(self) -> None:
-        """A disk that gives no more refuses records and serves reads, removals and stubs; room given is room again."""
+        """A disk that gives no more refuses records and serves reads, removals and tombstones; room given is room
+        again.
+        """
         run = self.run_store()
         size = (self.directory / "data.mdb").stat().st_size
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -587,8 +599,8 @@ class BrokenDiskTests(DiskTests):
         self.worker.is_broken = True
 
     def test_refuses(self) -> None:
-        """Records and stubs are refused, what was there is read, and a line in the log says so once."""
-        for kept in (make_record(b"new"), make_record(b"0", value=b"other"), make_stub(b"1")):
+        """Records and tombstones are refused, what was there is read, and a line in the log says so once."""
+        for kept in (make_record(b"new"), make_record(b"0", value=b"other"), make_tombstone(b"1")):
             self.failureResultOf(self.store.put(kept), StoreFull)
         for kept in self.kept:
             self.assertEqual(self.store.get(kept.key), kept)
@@ -700,7 +712,7 @@ class CorruptTests(DiskTests):
     def test_expired_and_unreadable(self) -> None:
         """A record that cannot be read when its life ends leaves nothing behind, and keeps nothing up."""
         run = self.run_store()
-        record, beside = make_record(b"k", stub_until_ms=70_000), make_record(b"beside")
+        record, beside = make_record(b"k", tombstone_until_ms=70_000), make_record(b"beside")
         run.store.put(record)
         run.store.put(beside)
         run.settle()

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
-from chordtwist.core.records import Kept, Record, RecordKind, Stub, Version, position_of
+from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.records.local_records import ENTRIES_PER_TURN, LIFE_SLACK_MS, SUMMARIES_MAX, Holdings
 from chordtwist.node.records.pauses import Turns
@@ -82,7 +82,7 @@ class TakeTests(HoldingsCase):
         self.assertEqual(self.summary(), self.counted())
 
     def test_no_room_for_what_is_left_of_it(self) -> None:
-        """A store that takes no stub keeps what has expired, for the next time, and nothing is left unhandled."""
+        """A store that takes no tombstone keeps what has expired, for the next time, and nothing is left unhandled."""
         self.take(record(life_ms=1000, ms=1))
         self.take(record(life_ms=500, ms=2))
         self.patch(self.store, "put", lambda kept: fail(StoreFull("the disk is full")))
@@ -103,7 +103,7 @@ class TakeTests(HoldingsCase):
         self.take(record(ms=1, life_ms=10_000))
         self.take(record(ms=2, life_ms=500))
         self.clock.advance(1)
-        self.assertEqual(self.holdings.get(KEY), Stub(KEY, Version(2, b""), 10_000, 4))
+        self.assertEqual(self.holdings.get(KEY), Tombstone(KEY, Version(2, b""), 10_000, 4))
 
     def test_to_the_millisecond(self) -> None:
         """What has expired is gone before anybody sweeps."""
@@ -185,11 +185,11 @@ class SummaryTests(HoldingsCase):
         """For every arc and number of copies, in the midst of changes, however the ring was cut into buckets."""
         self.setUp()
         arc = Arc(after, upto)
-        for index, (number, ms, copies, is_stub) in enumerate(steps):
+        for index, (number, ms, copies, is_tombstone) in enumerate(steps):
             if ms == 0:
                 self.holdings.remove(key(number))
-            elif is_stub:
-                self.take(Stub(key(number), Version(ms, b""), 10_000, copies))
+            elif is_tombstone:
+                self.take(Tombstone(key(number), Version(ms, b""), 10_000, copies))
             else:
                 self.take(record(key(number), ms, copies=copies))
             if index % 7 == 3:

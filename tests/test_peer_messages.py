@@ -143,10 +143,10 @@ class CatalogueTests(SynchronousTestCase):
                 body = encode(longest(inspect.type_info(message)))
                 self.assertLessEqual(len(body), BODY_BYTES_MAX[message.kind], message)
 
-    def test_stub_limit(self) -> None:
-        """So does a stub, which has no value or at most its digest."""
-        stub = longest(inspect.type_info(RecordBody))
-        length = len(encode(NotFound(msgspec.structs.replace(stub, value=bytes(32)))))
+    def test_tombstone_limit(self) -> None:
+        """So does a tombstone, which has no value or at most its digest."""
+        tombstone = longest(inspect.type_info(RecordBody))
+        length = len(encode(NotFound(msgspec.structs.replace(tombstone, value=bytes(32)))))
         self.assertLessEqual(length, NotFound.body_bytes_max)
 
     def test_signed_limits(self) -> None:

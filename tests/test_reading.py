@@ -219,7 +219,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertTrue(self.reading.done)
         self.assertEqual(self.reading.record, record(1))
 
-    def test_a_newer_stub_hides_an_older_value(self) -> None:
+    def test_a_newer_tombstone_hides_an_older_value(self) -> None:
         """A value that a replica missed the end of does not come back."""
         self.tell(OWNER, ended(2))
         self.tell(SECOND, version(1))
@@ -228,7 +228,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertTrue(self.reading.ended)
         self.assertIsNone(self.reading.record)
 
-    def test_an_old_stub_hides_nothing(self) -> None:
+    def test_an_old_tombstone_hides_nothing(self) -> None:
         """What was put after a delete is there."""
         self.tell(OWNER, value(3))
         self.tell(SECOND, ended(2))
@@ -238,14 +238,14 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(self.reading.behind, [(1, SECOND)])
 
     def test_at_its_end_a_record_lives_until_the_last_says_so(self) -> None:
-        """A replica that is a few milliseconds ahead has the stub of the same version already."""
+        """A replica that is a few milliseconds ahead has the tombstone of the same version already."""
         self.tell(SECOND, ended(1))
         self.tell(THIRD, ended(1))
         self.tell(OWNER, value(1))
         self.assertEqual(self.reading.record, record(1))
 
     def test_the_value_is_not_asked_of_a_replica_that_ended_it(self) -> None:
-        """At the end of a record some have its stub already: the value comes from one that still has it."""
+        """At the end of a record some have its tombstone already: the value comes from one that still has it."""
         self.tell(OWNER, ended(1))
         self.tell(SECOND, ended(1))
         self.assertEqual(self.tell(THIRD, version(1)), [Ask(THIRD, 2, True)])

@@ -133,9 +133,9 @@ class LaterWorker(BrokenWorker):
 class QuotaTests(SynchronousTestCase):
     """One address has a bound, whatever it does."""
 
-    def test_stubs_are_charged(self) -> None:
-        """What is left of a record is on the account of whoever delivered it: else lives of a millisecond, and stubs of
-        a day, fill a node.
+    def test_tombstones_are_charged(self) -> None:
+        """What is left of a record is on the account of whoever delivered it: else lives of a millisecond, and
+        tombstones of a day, fill a node.
         """
         ring = RecordRing(*EIGHT, store=lambda: MemoryRecordStore(records_max=200), quota=Quota(records_max=10))
         node = ring.node(0x3000)
@@ -146,7 +146,7 @@ class QuotaTests(SynchronousTestCase):
                 node.records.answer(peer(0x7777), Store(body, 0))
             ring.pass_time(1.1)
             node.records.holdings.sweep()
-        self.assertLessEqual(node.store.stubs(), 10)
+        self.assertLessEqual(node.store.tombstones(), 10)
         honest = RecordBody(next(keys), b"x", 0, WALL_MS, peer(0x6666).packed, 60_000, 4)
         self.assertEqual(node.records.answer(peer(0x6666), Store(honest, 0)), Stored())
 

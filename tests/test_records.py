@@ -16,7 +16,7 @@ from chordtwist.core.records import (
     Record,
     RecordKind,
     Seal,
-    Stub,
+    Tombstone,
     Version,
     is_right,
     kind_of,
@@ -34,8 +34,8 @@ A, B = b"\x0a\0\0\1\x19\1", b"\x0a\0\0\2\x19\1"
 OWNER = Ed25519Signer(b"\7" * 32)
 
 
-def plain(ms: int = 1, value: bytes = b"value", expiry_ms: int = 1_000, stub_until_ms: int = 0) -> Record:
-    return Record(KEY, value, RecordKind.PLAIN, Version(ms, A), expiry_ms, 4, None, stub_until_ms)
+def plain(ms: int = 1, value: bytes = b"value", expiry_ms: int = 1_000, tombstone_until_ms: int = 0) -> Record:
+    return Record(KEY, value, RecordKind.PLAIN, Version(ms, A), expiry_ms, 4, None, tombstone_until_ms)
 
 
 def content(value: bytes = b"value", ms: int = 1, expiry_ms: int = 1_000) -> Record:
@@ -53,13 +53,13 @@ def signed(seq: int, value: bytes = b"value", ms: int = 1, expiry_ms: int = 1_00
     return Record(key, value, RecordKind.SIGNED, Version(ms, A), expiry_ms, 4, sealed)
 
 
-def signed_stub(seq: int, value: bytes = b"", expiry_ms: int = 1_000) -> Stub:
+def signed_tombstone(seq: int, value: bytes = b"", expiry_ms: int = 1_000) -> Tombstone:
     sealed = seal(seq, value)
-    return Stub(signed_key(OWNER.public, sealed.salt), Version(1, A), expiry_ms, 4, sealed, sha256(value).digest())
+    return Tombstone(signed_key(OWNER.public, sealed.salt), Version(1, A), expiry_ms, 4, sealed, sha256(value).digest())
 
 
-def stub(ms: int = 1, expiry_ms: int = 1_000, copies: int = 4) -> Stub:
-    return Stub(KEY, Version(ms, A), expiry_ms, copies)
+def tombstone(ms: int = 1, expiry_ms: int = 1_000, copies: int = 4) -> Tombstone:
+    return Tombstone(KEY, Version(ms, A), expiry_ms, copies)
 
 
 class KindTests(SynchronousTestCase):
@@ -76,7 +76,14 @@ class KindTests(SynchronousTestCase):
 
     def test_right_ones_are_right(self) -> None:
         """Each kind, and what it leaves."""
-        for kept in (plain(), content(), signed(3), stub(), signed_stub(3), signed_stub(3, b"what it was")):
+        for kept in (
+            plain(),
+            content(),
+            signed(3),
+            tombstone(),
+            signed_tombstone(3),
+            signed_tombstone(3, b"what it was"),
+        ):
             self.assertTrue(is_right(kept, verify_ed25519), kept)
 
     def test_a_kind_must_be_the_true_one(self) -> None:
@@ -100,9 +107,9 @@ class KindTests(SynchronousTestCase):
         ]
         self.assertEqual([is_right(record, verify_ed25519) for record in wrong], [False] * len(wrong))
 
-    def test_a_stub_of_a_signed_record_proves_its_seq(self) -> None:
+    def test_a_tombstone_of_a_signed_record_proves_its_seq(self) -> None:
         """Nobody but the owner of the key can say that a seq was reached."""
-        right = signed_stub(3)
+        right = signed_tombstone(3)
         assert right.seal is not None
         self.assertFalse(is_right(replace(right, seal=replace(right.seal, seq=9)), verify_ed25519))
         self.assertFalse(is_right(replace(right, digest=sha256(b"other").digest()), verify_ed25519))
@@ -129,28 +136,28 @@ class PresentTests(SynchronousTestCase):
         self.assertIsNone(present(record, 1_000))
         self.assertIsNone(present(None, 0))
 
-    def test_leaves_a_stub_as_long_as_something_older_may_live(self) -> None:
+    def test_leaves_a_tombstone_as_long_as_something_older_may_live(self) -> None:
         """A record that replaced one with a longer life is remembered until that life ends."""
-        record = plain(ms=7, expiry_ms=1_000, stub_until_ms=5_000)
-        self.assertEqual(present(record, 1_000), stub(ms=7, expiry_ms=5_000))
+        record = plain(ms=7, expiry_ms=1_000, tombstone_until_ms=5_000)
+        self.assertEqual(present(record, 1_000), tombstone(ms=7, expiry_ms=5_000))
         self.assertIsNone(present(record, 5_000))
 
-    def test_a_stub_ends_too(self) -> None:
+    def test_a_tombstone_ends_too(self) -> None:
         """At its own expiry nothing is left."""
-        self.assertIsNotNone(present(stub(expiry_ms=5), 4))
-        self.assertIsNone(present(stub(expiry_ms=5), 5))
+        self.assertIsNotNone(present(tombstone(expiry_ms=5), 4))
+        self.assertIsNone(present(tombstone(expiry_ms=5), 5))
 
     def test_a_signed_record_leaves_the_proof_of_its_seq(self) -> None:
-        """Its stub keeps the seal and the digest of the value."""
-        left = present(replace(signed(3), stub_until_ms=9_000), 1_000)
-        assert isinstance(left, Stub)
+        """Its tombstone keeps the seal and the digest of the value."""
+        left = present(replace(signed(3), tombstone_until_ms=9_000), 1_000)
+        assert isinstance(left, Tombstone)
         self.assertTrue(is_right(left, verify_ed25519))
         self.assertEqual(precedence(left), precedence(signed(3)))
 
-    def test_content_leaves_a_plain_stub(self) -> None:
+    def test_content_leaves_a_plain_tombstone(self) -> None:
         """When content has ended a plain record may stand under its key again."""
-        left = present(replace(content(), stub_until_ms=9_000), 1_000)
-        assert isinstance(left, Stub)
+        left = present(replace(content(), tombstone_until_ms=9_000), 1_000)
+        assert isinstance(left, Tombstone)
         self.assertTrue(wins(replace(plain(ms=2), key=left.key), left))
 
 
@@ -168,7 +175,7 @@ class WinsTests(SynchronousTestCase):
 
     def test_nothing_wins_over_itself(self) -> None:
         """The order is strict."""
-        for kept in (plain(), content(), signed(1), stub(), signed_stub(1)):
+        for kept in (plain(), content(), signed(1), tombstone(), signed_tombstone(1)):
             self.assertFalse(wins(kept, kept))
 
     def test_content_beats_plain_and_signed_beats_both(self) -> None:
@@ -176,21 +183,21 @@ class WinsTests(SynchronousTestCase):
         value = OWNER.public + b"salt"  # the one content that fits the key of a signed record
         self.assertWins(content(value), replace(plain(ms=99), key=sha256(value).digest()))
         self.assertWins(signed(1), content(value, ms=99))
-        self.assertWins(signed(1), replace(stub(ms=99), key=signed(1).key))
+        self.assertWins(signed(1), replace(tombstone(ms=99), key=signed(1).key))
 
     def test_a_higher_seq_wins(self) -> None:
         """Whatever the versions say."""
         self.assertWins(signed(2, ms=1), signed(1, ms=99))
-        self.assertWins(signed_stub(2), signed(1, ms=99))
+        self.assertWins(signed_tombstone(2), signed(1, ms=99))
 
     def test_of_one_seq_all_choose_the_same_value(self) -> None:
         """Its publisher broke the rules; replicas agree all the same."""
         one, other = signed(1, b"one"), signed(1, b"other")
         self.assertNotEqual(wins(one, other), wins(other, one))
 
-    def test_a_live_signed_record_beats_its_own_stub(self) -> None:
+    def test_a_live_signed_record_beats_its_own_tombstone(self) -> None:
         """Else anybody could end it by sending its seal without its value."""
-        self.assertWins(signed(1, b"v"), signed_stub(1, b"v", expiry_ms=99_999))
+        self.assertWins(signed(1, b"v"), signed_tombstone(1, b"v", expiry_ms=99_999))
 
     def test_the_longer_life_of_the_same_content_wins(self) -> None:
         """Else anybody could end it by putting it again with a short life."""
@@ -200,7 +207,7 @@ class WinsTests(SynchronousTestCase):
     def test_the_earlier_end_of_the_same_plain_version_wins(self) -> None:
         """Copies only ever gain life, by the delays of their way; the one that ends first is nearest to the truth."""
         self.assertWins(plain(expiry_ms=990), plain(expiry_ms=1_000))
-        self.assertWins(stub(), plain())
+        self.assertWins(tombstone(), plain())
 
 
 class MergeTests(SynchronousTestCase):
@@ -210,18 +217,20 @@ class MergeTests(SynchronousTestCase):
         """The newer value with the shorter life knows until when the older one may come back."""
         self.assertEqual(
             merge(plain(ms=2, expiry_ms=500), plain(ms=1, expiry_ms=9_000)),
-            plain(ms=2, expiry_ms=500, stub_until_ms=9_000),
+            plain(ms=2, expiry_ms=500, tombstone_until_ms=9_000),
         )
         self.assertEqual(merge(plain(ms=2, expiry_ms=500), plain(ms=1, expiry_ms=300)), plain(ms=2, expiry_ms=500))
 
-    def test_a_stub_lives_as_long_as_what_it_ended(self) -> None:
+    def test_a_tombstone_lives_as_long_as_what_it_ended(self) -> None:
         """A delete is remembered until the last thing it ended would have expired."""
-        self.assertEqual(merge(stub(ms=2, expiry_ms=10), plain(ms=1, expiry_ms=9_000)), stub(ms=2, expiry_ms=9_000))
+        self.assertEqual(
+            merge(tombstone(ms=2, expiry_ms=10), plain(ms=1, expiry_ms=9_000)), tombstone(ms=2, expiry_ms=9_000)
+        )
 
     def test_remembers_through_several_replacements(self) -> None:
         """What the loser remembered is not forgotten with it."""
-        third = merge(plain(ms=3, expiry_ms=400), plain(ms=2, expiry_ms=500, stub_until_ms=9_000))
-        self.assertEqual(third.stub_until_ms if isinstance(third, Record) else None, 9_000)
+        third = merge(plain(ms=3, expiry_ms=400), plain(ms=2, expiry_ms=500, tombstone_until_ms=9_000))
+        self.assertEqual(third.tombstone_until_ms if isinstance(third, Record) else None, 9_000)
 
     def test_copies_never_shrink(self) -> None:
         """What replaces a record goes wherever a copy of it may lie."""
@@ -239,7 +248,7 @@ class MergeTests(SynchronousTestCase):
         for first, second in permutations((older, newer)):
             kept = present(merge(second, first), 600)
             assert kept is not None
-            self.assertIsInstance(present(merge(older, kept), 700), Stub)
+            self.assertIsInstance(present(merge(older, kept), 700), Tombstone)
 
 
 versions = st.builds(Version, st.integers(1, 3), st.sampled_from([A, B]))
@@ -248,7 +257,7 @@ some_copies = st.integers(1, 2)
 
 
 def remembering(record: Record, further_ms: int) -> Record:
-    return replace(record, stub_until_ms=record.expiry_ms + further_ms if further_ms else 0)
+    return replace(record, tombstone_until_ms=record.expiry_ms + further_ms if further_ms else 0)
 
 
 # Under one key: the value that hashes to it, a signed value, and plain ones, so that all kinds meet.
@@ -279,11 +288,11 @@ signeds = st.builds(
     expiries,
     some_copies,
 )
-stubs = st.builds(
-    lambda version, expiry, copies: Stub(MEETING_KEY, version, expiry, copies), versions, expiries, some_copies
+tombstones = st.builds(
+    lambda version, expiry, copies: Tombstone(MEETING_KEY, version, expiry, copies), versions, expiries, some_copies
 )
-signed_stubs = st.builds(
-    lambda seq, value, version, expiry, copies: Stub(
+signed_tombstones = st.builds(
+    lambda seq, value, version, expiry, copies: Tombstone(
         MEETING_KEY, version, expiry, copies, SEALS[seq, value], sha256(value).digest()
     ),
     st.sampled_from([1, 2]),
@@ -293,7 +302,7 @@ signed_stubs = st.builds(
     some_copies,
 )
 records = st.builds(remembering, plains | contents | signeds, st.sampled_from([0, 50, 150]))
-kept_things = records | stubs | signed_stubs
+kept_things = records | tombstones | signed_tombstones
 
 
 class LatticeTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Record, RecordKind, Stub, Version, position_of
+from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.pace import DAMPED_S, ROUND_S, SOON_S
 from chordtwist.node.records.record_bodies import body_of
@@ -53,7 +53,7 @@ class RepairCase(SynchronousTestCase):
         expiry_ms = int((self.ring.clock.seconds() + 3600) * 1000)
         return Record(key, value, RecordKind.PLAIN, Version(ms, b""), expiry_ms, copies)
 
-    def keep(self, place: int, *kept: Record | Stub) -> None:
+    def keep(self, place: int, *kept: Record | Tombstone) -> None:
         """Copies that are simply there."""
         holdings = self.ring.node(place).records.holdings
         for one in kept:
@@ -127,10 +127,10 @@ class RoundTests(RepairCase):
         self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
 
     def test_the_newest_version_wins(self) -> None:
-        """Wherever it is, and a stub like a value."""
-        newer: list[Record | Stub] = [
+        """Wherever it is, and a tombstone like a value."""
+        newer: list[Record | Tombstone] = [
             self.record(ms=WALL_MS + 1, value=b"newer"),
-            Stub(KEY, Version(WALL_MS + 2, b""), 3_600_000, 4),
+            Tombstone(KEY, Version(WALL_MS + 2, b""), 3_600_000, 4),
         ]
         for kept in newer:
             self.spread([self.record()])

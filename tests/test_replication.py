@@ -20,7 +20,7 @@ from chordtwist.core.records import (
     Record,
     RecordKind,
     Seal,
-    Stub,
+    Tombstone,
     Version,
     position_of,
     signed_key,
@@ -85,7 +85,7 @@ class RingCase(SynchronousTestCase):
     def questions_of(self, place: int, kind: type[wire.Question]) -> int:
         return len(self.ring.node(place).questions(kind))
 
-    def keep(self, place: int, record: Record | Stub) -> None:
+    def keep(self, place: int, record: Record | Tombstone) -> None:
         """A copy that is simply there."""
         self.ring.node(place).records.holdings.take(record, None, None)
 
@@ -168,7 +168,7 @@ class AloneTests(SynchronousTestCase):
         self.ring.pass_time(2)
         self.assertIsNone(self.successResultOf(self.node.get(KEY)))
         self.ring.pass_time(SWEEP_S + 1)
-        self.assertIsInstance(self.ring.node(0x1000).store.get(KEY), Stub)
+        self.assertIsInstance(self.ring.node(0x1000).store.get(KEY), Tombstone)
 
     def test_delete(self) -> None:
         """A deleted value is gone, and a later put stands."""
@@ -673,7 +673,7 @@ class ExpiryTests(RingCase):
         self.assertEqual(self.ring.value(0x6000, KEY), b"older")
         self.assertEqual([self.value_at(place, within_s=1) for place in EIGHT], [None] * 8)
 
-    def test_stubs_are_handed_over(self) -> None:
+    def test_tombstones_are_handed_over(self) -> None:
         """A newcomer learns what must not come back."""
         key = key_in(Arc(at(0x2000), at(0x2800)))
         self.put_and_wait(OUTSIDER, key, b"older", ttl_s=1000)
@@ -681,17 +681,17 @@ class ExpiryTests(RingCase):
         self.ring.pass_time(2)
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(5)
-        self.assertIsInstance(newcomer.records.holdings.get(key), Stub)
+        self.assertIsInstance(newcomer.records.holdings.get(key), Tombstone)
 
-    def test_a_stub_repairs_a_replica_that_missed_the_end(self) -> None:
-        """The owner's round tells the stub to those that still have the older value."""
+    def test_a_tombstone_repairs_a_replica_that_missed_the_end(self) -> None:
+        """The owner's round tells the tombstone to those that still have the older value."""
         self.put_and_wait(OUTSIDER, value=b"older", ttl_s=1000)
         self.ring.silent.add(peer(0x6000))
         self.put(OUTSIDER, value=b"newer", ttl_s=2)
         self.ring.pass_time(3)
         self.ring.silent.clear()
         self.ring.pass_time(100)
-        self.assertIsInstance(self.ring.node(0x6000).records.holdings.get(KEY), Stub)
+        self.assertIsInstance(self.ring.node(0x6000).records.holdings.get(KEY), Tombstone)
 
 
 class DeleteTests(RingCase):
@@ -954,12 +954,12 @@ class ConvergenceTests(SynchronousTestCase):
     def test_any_order_of_delivery(self, told: list[tuple[int, bytes, int, bool]], chance: object) -> None:
         """Two members that get the same stores and deletes in other orders, some twice, keep the same thing."""
         ring = RecordRing(0x3000, 0x4000)
-        things: list[Record | Stub] = []
-        for ms, value, life_s, is_stub in told:
+        things: list[Record | Tombstone] = []
+        for ms, value, life_s, is_tombstone in told:
             version = Version(WALL_MS + ms, b"")
             things.append(
-                Stub(KEY, version, life_s * 1000, 4)
-                if is_stub
+                Tombstone(KEY, version, life_s * 1000, 4)
+                if is_tombstone
                 else Record(KEY, value, RecordKind.PLAIN, version, life_s * 1000, 4)
             )
         again = things + things[:2]

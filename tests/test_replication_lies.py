@@ -31,7 +31,7 @@ BODY = wire.RecordBody(KEY, b"forged", 0, WALL_MS + 10**9, b"", 10**6, 4)
 OTHER_BODY = wire.RecordBody(bytes(32), b"other", 0, WALL_MS, b"", 10**6, 4)
 BROKEN_BODY = wire.RecordBody(KEY, b"x", 77, WALL_MS, b"", 10**6, 4)
 SEALED_BODY = wire.RecordBody(KEY, b"x", 2, WALL_MS, b"", 10**6, 4, wire.Seal(bytes(32), b"", 1, bytes(64)))
-STUB_BODY = wire.RecordBody(KEY, b"x", 2, WALL_MS, b"", 0, 4, wire.Seal(bytes(32), b"", 1, bytes(64)), 10**6)
+TOMBSTONE_BODY = wire.RecordBody(KEY, b"x", 2, WALL_MS, b"", 0, 4, wire.Seal(bytes(32), b"", 1, bytes(64)), 10**6)
 
 NONSENSE: tuple[Answer, ...] = (
     wire.Pong(),
@@ -39,12 +39,12 @@ NONSENSE: tuple[Answer, ...] = (
     wire.NotMine(peer(0x1234).packed),
     wire.NotMine(peer(0x3000).packed),
     wire.Pulling(),
-    wire.NotFound(STUB_BODY),
+    wire.NotFound(TOMBSTONE_BODY),
     wire.NotFound(OTHER_BODY),
     wire.Found(OTHER_BODY),
     wire.Found(BROKEN_BODY),
     wire.Found(SEALED_BODY),
-    wire.Found(STUB_BODY),
+    wire.Found(TOMBSTONE_BODY),
     wire.Refused("because"),
     wire.Refused("newer", WALL_MS + 10**9, b"\0"),
     wire.Refused("clock"),

@@ -192,13 +192,13 @@ class BuildTests(TestCase):
         node.startService()
         self.addCleanup(node.stopService)
         expected = (
-            "id address key epoch network member predecessor successors whole fingers links records bytes stubs"
+            "id address key epoch network member predecessor successors whole fingers links records bytes tombstones"
             " suspected convicted lookups reactor"
         )
         state = json.loads(json.dumps(node.dht.status()))
         self.assertEqual([], [name for name in expected.split() if name not in state])
         self.assertEqual(("127.0.0.1:6401", []), (state["address"], state["convicted"]))
-        self.assertEqual((0, 0, 0), (state["records"], state["bytes"], state["stubs"]))
+        self.assertEqual((0, 0, 0), (state["records"], state["bytes"], state["tombstones"]))
 
     def test_announcement(self) -> None:
         """The first line names both addresses; the next say that links are open to all, and nothing is on disk."""

@@ -33,7 +33,7 @@ class Ask:
 class Said:
     """What a replica said: the precedence of what it keeps, None of nothing; the record where it sent it.
 
-    `ended`: what it keeps is a stub.
+    `ended`: what it keeps is a tombstone.
     """
 
     precedence: Precedence | None
@@ -80,7 +80,7 @@ class Reading:
 
     @property
     def ended(self) -> bool:
-        """Whether the newest thing that was heard of is the stub of something that ended."""
+        """Whether the newest thing that was heard of is the tombstone of something that ended."""
         return self._ended
 
     @property
@@ -200,7 +200,7 @@ class Reading:
             if self._best is None or precedence > self._best:
                 self._best, self._ended = precedence, said.ended
             elif precedence == self._best:
-                # Of a record at its end some have the stub a moment earlier: it lives until the last says so.
+                # Of a record at its end some have the tombstone a moment earlier: it lives until the last says so.
                 self._ended = self._ended and said.ended
             if said.record is not None and (self._in_hand_precedence is None or precedence > self._in_hand_precedence):
                 self._in_hand, self._in_hand_precedence = said.record, precedence

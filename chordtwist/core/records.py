@@ -59,8 +59,8 @@ class Seal(Struct, frozen=True, gc=False):
 class Record(Struct, frozen=True, gc=False):
     """A value under a key. `expiry_ms` is on this node's own steady clock: from that moment on it is gone.
 
-    `stub_until_ms`: until when something that it replaced may be alive somewhere, on the same clock; 0 when nothing
-    outlives it. So long its version is remembered after its end.
+    `tombstone_until_ms`: until when something that it replaced may be alive somewhere, on the same clock; 0 when
+    nothing outlives it. So long its version is remembered after its end.
     """
 
     key: bytes
@@ -70,7 +70,7 @@ class Record(Struct, frozen=True, gc=False):
     expiry_ms: int
     copies: int
     seal: Seal | None = None
-    stub_until_ms: int = 0
+    tombstone_until_ms: int = 0
 
     @property
     def value_bytes(self) -> int:
@@ -78,7 +78,7 @@ class Record(Struct, frozen=True, gc=False):
         return len(self.value)
 
 
-class Stub(Struct, frozen=True, gc=False):
+class Tombstone(Struct, frozen=True, gc=False):
     """What stays of a record that expired or was deleted: its version, until `expiry_ms`, the latest expiry of anything
     it replaced, so that an older value with a longer life cannot come back.
 
@@ -95,40 +95,40 @@ class Stub(Struct, frozen=True, gc=False):
 
     @property
     def value_bytes(self) -> int:
-        """A stub has no value."""
+        """A tombstone has no value."""
         return 0
 
 
-Kept = Record | Stub
+Kept = Record | Tombstone
 """What a store keeps under one key."""
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One kept record or stub without its value, as digests need it."""
+    """One kept record or tombstone without its value, as digests need it."""
 
     position: RingId
     key: bytes
     version: Version
     expiry_ms: int
     copies: int
-    is_stub: bool
+    is_tombstone: bool
     value_bytes: int
-    """Of a stub 0."""
+    """Of a tombstone 0."""
 
 
 def entry_of(kept: Kept, position: RingId) -> Entry:
     """What a store notes of something kept; `position` is that of its key."""
-    is_stub = isinstance(kept, Stub)
-    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_stub, kept.value_bytes)
+    is_tombstone = isinstance(kept, Tombstone)
+    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_tombstone, kept.value_bytes)
 
 
-Some = TypeVar("Some", Record, Stub, Kept, Entry)
+Some = TypeVar("Some", Record, Tombstone, Kept, Entry)
 
 
 def cut(some: Some, end_ms: int) -> Some:
     """The same, but gone, and no longer remembered, from `end_ms` on."""
-    if isinstance(some, Record) and some.stub_until_ms > end_ms:
-        return replace(some, expiry_ms=min(some.expiry_ms, end_ms), stub_until_ms=end_ms)
+    if isinstance(some, Record) and some.tombstone_until_ms > end_ms:
+        return replace(some, expiry_ms=min(some.expiry_ms, end_ms), tombstone_until_ms=end_ms)
     return replace(some, expiry_ms=min(some.expiry_ms, end_ms))
 
 
@@ -165,7 +165,7 @@ def is_right(kept: Kept, verify: Verify) -> bool:
     A plain record whose key is the SHA-256 of its value is wrong: it must call itself a content record, or it could be
     replaced by anything.
     """
-    if isinstance(kept, Stub):
+    if isinstance(kept, Tombstone):
         return kept.seal is None or _is_sealed(kept.key, kept.seal, kept.digest, verify)
     if kind_of(kept.key, kept.value, kept.seal) is not kept.kind:
         return False
@@ -206,7 +206,7 @@ def precedence_of(kind: RecordKind, version: Version, seal: Seal | None, digest:
 
 def precedence(kept: Kept) -> Precedence:
     """Equal for copies of one thing, whatever their lives; the versions of content and signed records do not count."""
-    if isinstance(kept, Stub):
+    if isinstance(kept, Tombstone):
         return precedence_of(RecordKind.PLAIN, kept.version, kept.seal, kept.digest)
     digest = b"" if kept.seal is None else sha256(kept.value).digest()
     return precedence_of(kept.kind, kept.version, kept.seal, digest)
@@ -220,46 +220,46 @@ def merge(one: Kept, other: Kept) -> Kept:
     would be there when the one is lost.
     """
     winner, loser = (other, one) if wins(other, one) else (one, other)
-    remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _stub_until_ms(winner), _stub_until_ms(loser))
+    remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _tombstone_until_ms(winner), _tombstone_until_ms(loser))
     version, copies = winner.version, max(winner.copies, loser.copies)
     if precedence(winner) == precedence(loser):
         version = max(version, loser.version)
     is_same = version == winner.version and copies == winner.copies
-    if isinstance(winner, Stub):
+    if isinstance(winner, Tombstone):
         if is_same and remembered_ms == winner.expiry_ms:
             return winner
         return replace(winner, version=version, copies=copies, expiry_ms=remembered_ms)
     until_ms = remembered_ms if remembered_ms > winner.expiry_ms else 0
-    if is_same and until_ms == winner.stub_until_ms:
+    if is_same and until_ms == winner.tombstone_until_ms:
         return winner
-    return replace(winner, version=version, copies=copies, stub_until_ms=until_ms)
+    return replace(winner, version=version, copies=copies, tombstone_until_ms=until_ms)
 
 
 def present(kept: Kept | None, now_ms: int) -> Kept | None:
-    """What is left of it at `now_ms`: itself, the stub of a record that expired, or nothing.
+    """What is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing.
 
-    A content record leaves a plain stub: nobody can prove which content once stood there, and what it beat by its kind
-    alone is not older than its version says.
+    A content record leaves a plain tombstone: nobody can prove which content once stood there, and what it beat by its
+    kind alone is not older than its version says.
     """
     if kept is None or kept.expiry_ms > now_ms:
         return kept
-    if isinstance(kept, Stub) or kept.stub_until_ms <= now_ms:
+    if isinstance(kept, Tombstone) or kept.tombstone_until_ms <= now_ms:
         return None
     digest = b"" if kept.seal is None else sha256(kept.value).digest()
-    return Stub(kept.key, kept.version, kept.stub_until_ms, kept.copies, kept.seal, digest)
+    return Tombstone(kept.key, kept.version, kept.tombstone_until_ms, kept.copies, kept.seal, digest)
 
 
-def _stub_until_ms(kept: Kept) -> int:
-    return kept.stub_until_ms if isinstance(kept, Record) else 0
+def _tombstone_until_ms(kept: Kept) -> int:
+    return kept.tombstone_until_ms if isinstance(kept, Record) else 0
 
 
 def _rank(kept: Kept) -> Precedence:
     """Greater wins; equal only where nothing but copies of one thing, remembered for different times, is compared."""
     first = precedence(kept)
-    is_stub = isinstance(kept, Stub)
+    is_tombstone = isinstance(kept, Tombstone)
     value = kept.value if isinstance(kept, Record) else b""
     if first[0]:
-        # A stub's expiry says for how long it is remembered, not when the record ended: that is the past.
-        life_ms = 0 if is_stub else kept.expiry_ms
-        return (*first, not is_stub, life_ms, b"" if kept.seal is None else kept.seal.signature)
-    return (*first, is_stub, 0 if is_stub else -kept.expiry_ms, value)
+        # A tombstone's expiry says for how long it is remembered, not when the record ended: that is the past.
+        life_ms = 0 if is_tombstone else kept.expiry_ms
+        return (*first, not is_tombstone, life_ms, b"" if kept.seal is None else kept.seal.signature)
+    return (*first, is_tombstone, 0 if is_tombstone else -kept.expiry_ms, value)

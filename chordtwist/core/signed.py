@@ -206,7 +206,7 @@ def pack_record(salt: bytes, seq: int, digest: bytes) -> bytes:
     SHA-256 of the value``.
 
     No network and no peer: it is a program's own key that signs, once, whoever carries the record. The digest in place
-    of the value lets a stub prove its seq when the value is gone.
+    of the value lets a tombstone prove its seq when the value is gone.
     """
     return b"".join((_MAGIC, bytes((Layout.RECORD,)), _sized(salt), seq.to_bytes(8, "big"), digest))
 

@@ -79,7 +79,7 @@ class IRecordStore(Interface):
     """Where one node keeps its copies. Reads answer at once, and see what was put a moment ago."""
 
     def put(kept: Kept) -> Deferred[None]:
-        """Keep a record or a stub in place of whatever is kept under its key; the caller has decided that it wins.
+        """Keep a record or a tombstone in place of whatever is kept under its key; the caller has decided that it wins.
 
         The Deferred fires when it is safe (on disk, where there is one) and fails with `StoreFull`.
         """
@@ -88,7 +88,7 @@ class IRecordStore(Interface):
         """While what is kept under `key` is not safe yet: fires, or fails, as its put does. None when it is."""
 
     def get(key: bytes) -> Kept | None:
-        """What is kept under `key`: a record, a stub, or nothing. May be past its expiry: the caller looks.
+        """What is kept under `key`: a record, a tombstone, or nothing. May be past its expiry: the caller looks.
 
         None also where something is kept that cannot be read any more: `entry` has it until the caller removes it.
         """
@@ -106,13 +106,13 @@ class IRecordStore(Interface):
         """What is past its expiry at `now_ms`, at most a batch of it."""
 
     def records() -> int:
-        """How many records are kept; stubs do not count."""
+        """How many records are kept; tombstones do not count."""
 
     def record_bytes() -> int:
         """Bytes of their values."""
 
-    def stubs() -> int:
-        """How many stubs are kept."""
+    def tombstones() -> int:
+        """How many tombstones are kept."""
 
     def close() -> Deferred[None]:
         """Everything that was put is safe when this fires; nothing may be called after it."""

@@ -221,7 +221,9 @@ class Records:
         return None
 
     def holders(self, key: bytes, put: Put, kind: type = object) -> list[str]:
-        """Live nodes that keep the version of a confirmed put or a newer one, as a record or, of any kind, a stub."""
+        """Live nodes that keep the version of a confirmed put or a newer one, as a record or, of any kind, a
+        tombstone.
+        """
         return [
             str(peer)
             for peer, host in self.world.live.items()

@@ -661,7 +661,7 @@ def _kept_per_node(hosts: Collection[Host]) -> dict[str, float]:
     totals = {
         "records": sum(host.store.records() for host in hosts),
         "bytes of values": sum(host.store.record_bytes() for host in hosts),
-        "stubs": counted["Stub"],
+        "tombstones": counted["Tombstone"],
         "tables of others, and silences": counted["Known"] + counted["_Silence"],
         "routes": counted["Route"],
         "puts looked after": counted["Publication"],

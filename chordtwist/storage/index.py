@@ -14,7 +14,7 @@ from chordtwist.core.records import position_of
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
 
 RECORDS_MAX = 1_000_000
-"""Keys kept, stubs included: what a store keeps in memory around each takes some 700 bytes."""
+"""Keys kept, tombstones included: what a store keeps in memory around each takes some 700 bytes."""
 
 BYTES_MAX = 1 << 30
 """Bytes of values kept: what a small host can spare."""
@@ -32,7 +32,7 @@ SCANNED_AT_ONCE = 256
 class Room:
     """How much is kept, and how much may be.
 
-    A new key beyond `records_max` keys (stubs included: they cost memory too), and any value that would bring the
+    A new key beyond `records_max` keys (tombstones included: they cost memory too), and any value that would bring the
     values beyond `bytes_max`, is refused. Replacing something by no more bytes, and removing, always works.
     """
 
@@ -122,7 +122,7 @@ class Places:
 
 
 class HasExpiry(Protocol):
-    """A record, a stub, or an entry."""
+    """A record, a tombstone, or an entry."""
 
     @property
     def expiry_ms(self) -> int: ...

@@ -1,33 +1,33 @@
-"""The bytes of one record or stub on disk.
+"""The bytes of one record or tombstone on disk.
 
-``flags u8, kind u8, publisher's length u8, copies u16, version ms u64, expiry i64, stub until i64 || publisher`` then,
-where there is a seal, ``seq u64, salt's length u8, signature 64, public key 32 || salt``; the rest is the value of a
-record or the digest of a stub. Times are milliseconds on the clock of the file: the node's own steady clock plus
-`offset_ms`.
+``flags u8, kind u8, publisher's length u8, copies u16, version ms u64, expiry i64, tombstone until i64 || publisher``
+then, where there is a seal, ``seq u64, salt's length u8, signature 64, public key 32 || salt``; the rest is the value
+of a record or the digest of a tombstone. Times are milliseconds on the clock of the file: the node's own steady clock
+plus `offset_ms`.
 """
 
 from __future__ import annotations
 
 from struct import Struct, error
 
-from chordtwist.core.records import Entry, Kept, Record, RecordKind, Seal, Stub, Version, position_of
+from chordtwist.core.records import Entry, Kept, Record, RecordKind, Seal, Tombstone, Version, position_of
 
 _HEAD = Struct(">BBBHQqq")
 _SEAL = Struct(">QB64s32s")
 
 _KINDS = tuple(RecordKind)
-_STUB = 1
+_TOMBSTONE = 1
 _SEALED = 2
 
 
 def pack(kept: Kept, offset_ms: int) -> bytes:
     """What is written for `kept`. A seal's `expected_seq` is left out: it is a question of a put, answered by now."""
     version, seal = kept.version, kept.seal
-    flags, kind, until_ms = _STUB, 0, 0
+    flags, kind, until_ms = _TOMBSTONE, 0, 0
     if isinstance(kept, Record):
         flags, kind, rest = 0, int(kept.kind), kept.value
-        if kept.stub_until_ms:
-            until_ms = kept.stub_until_ms + offset_ms
+        if kept.tombstone_until_ms:
+            until_ms = kept.tombstone_until_ms + offset_ms
     else:
         rest = kept.digest
     sealed = b""
@@ -52,8 +52,8 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
             seq, length, signature, public_key = _SEAL.unpack_from(raw, at)
             at += _SEAL.size + length
             seal = Seal(public_key, bytes(raw[at - length : at]), seq, signature)
-        if flags & _STUB:
-            return Stub(entry.key, entry.version, entry.expiry_ms, entry.copies, seal, bytes(raw[at:]))
+        if flags & _TOMBSTONE:
+            return Tombstone(entry.key, entry.version, entry.expiry_ms, entry.copies, seal, bytes(raw[at:]))
         if until_ms:
             until_ms -= offset_ms
         return Record(
@@ -75,10 +75,10 @@ def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
     seal_at = at = _HEAD.size + length
     if flags & _SEALED and at + _SEAL.size <= len(raw):
         at += _SEAL.size + raw[at + 8]
-    if flags > _STUB | _SEALED or kind >= len(_KINDS) or at > len(raw) or (flags & _SEALED and at == seal_at):
+    if flags > _TOMBSTONE | _SEALED or kind >= len(_KINDS) or at > len(raw) or (flags & _SEALED and at == seal_at):
         raise ValueError(f"{len(raw)} bytes that are no record")
     version = Version(version_ms, bytes(raw[_HEAD.size : seal_at]))
-    is_stub = bool(flags & _STUB)
-    size = 0 if is_stub else len(raw) - at
-    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_stub, size)
+    is_tombstone = bool(flags & _TOMBSTONE)
+    size = 0 if is_tombstone else len(raw) - at
+    entry = Entry(position_of(key), key, version, expiry_ms - offset_ms, copies, is_tombstone, size)
     return entry, max(expiry_ms, until_ms) - offset_ms

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Kept, Stub, cut, entry_of, position_of, present
+from chordtwist.core.records import Entry, Kept, Tombstone, cut, entry_of, position_of, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX, Expiries, Places, Room
@@ -92,9 +92,9 @@ class LmdbRecordStore:
     start, though, what is on the disk seems to have decades to live: no life is longer then than `life_ms_max`, which
     is written down too, so that a later start by the right clock does not lengthen it again.
 
-    *Trouble.* When disk or map is full, records are refused with `StoreFull`; stubs and removals live on a headroom.
-    A file that makes no sense is set aside, with one line in the log, and the store begins empty: other replicas bring
-    the records back. So do they for a single record that cannot be read, once it is removed.
+    *Trouble.* When disk or map is full, records are refused with `StoreFull`; tombstones and removals live on a
+    headroom. A file that makes no sense is set aside, with one line in the log, and the store begins empty: other
+    replicas bring the records back. So do they for a single record that cannot be read, once it is removed.
 
     @raise StateUnusable: the format is newer, or the system refuses.
     """
@@ -235,10 +235,10 @@ class LmdbRecordStore:
                 break
         return found
 
-    def _ended(self, key: bytes) -> Stub:
+    def _ended(self, key: bytes) -> Tombstone:
         """In place of what cannot be read, and has expired anyway: nothing is left of it."""
         entry = self._entries[key]
-        return Stub(key, entry.version, entry.expiry_ms, entry.copies)
+        return Tombstone(key, entry.version, entry.expiry_ms, entry.copies)
 
     def records(self) -> int:
         """How many records are kept."""
@@ -248,8 +248,8 @@ class LmdbRecordStore:
         """Bytes of their values."""
         return self._room.bytes
 
-    def stubs(self) -> int:
-        """How many stubs are kept."""
+    def tombstones(self) -> int:
+        """How many tombstones are kept."""
         return self._room.keys - self._room.records
 
     def close(self) -> Deferred[None]:
@@ -288,22 +288,22 @@ class LmdbRecordStore:
             room.keys += 1
             self._places.add(key)
         else:
-            room.records -= not before.is_stub
+            room.records -= not before.is_tombstone
             room.bytes -= before.value_bytes
         if before is None or before.expiry_ms != entry.expiry_ms:
             self._expiries.add(entry.expiry_ms, key, self._entries)
-        room.records += not entry.is_stub
+        room.records += not entry.is_tombstone
         room.bytes += entry.value_bytes
 
     def _forget(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self._room.keys -= 1
         self._places.discard(key)
-        self._room.records -= not entry.is_stub
+        self._room.records -= not entry.is_tombstone
         self._room.bytes -= entry.value_bytes
 
     def _drop_expired(self) -> None:
-        """What expired while no process ran leaves its stub, or nothing, before anybody can read it."""
+        """What expired while no process ran leaves its tombstone, or nothing, before anybody can read it."""
         now_ms = self._now_ms()
         while due := self.expired(now_ms):
             for kept in due:
@@ -414,16 +414,18 @@ class LmdbRecordStore:
             return reason, refused
 
     async def _shrink(self, put: dict[bytes, Kept]) -> set[bytes]:
-        """Commits what is to be removed and stubs, in small steps; returns the keys of what was not put."""
-        changes: list[tuple[bytes, Stub | None]] = [(key, None) for key in self._undone]
-        changes += [(key, kept) for key, kept in put.items() if isinstance(kept, Stub)]
+        """Commits what is to be removed and tombstones, in small steps; returns the keys of what was not put."""
+        changes: list[tuple[bytes, Tombstone | None]] = [(key, None) for key in self._undone]
+        changes += [(key, kept) for key, kept in put.items() if isinstance(kept, Tombstone)]
         refused = set(put)
         try:
             for begin in range(0, len(changes), SHRINK_CHANGES_MAX):
                 step = changes[begin : begin + SHRINK_CHANGES_MAX]
-                await self._write([key for key, stub in step if not stub], [stub for _, stub in step if stub])
-                for key, stub in step:
-                    (refused if stub else self._undone).discard(key)
+                await self._write(
+                    [key for key, tombstone in step if not tombstone], [tombstone for _, tombstone in step if tombstone]
+                )
+                for key, tombstone in step:
+                    (refused if tombstone else self._undone).discard(key)
         except lmdb.Error as error:
             self.log.debug("{path}: nothing can be removed: {error}", path=self._file.path, error=error)
         return refused

@@ -83,8 +83,8 @@ class MemoryRecordStore:
         """Bytes of their values."""
         return self._room.bytes
 
-    def stubs(self) -> int:
-        """How many stubs are kept."""
+    def tombstones(self) -> int:
+        """How many tombstones are kept."""
         return self._room.keys - self._room.records
 
     def close(self) -> Deferred[None]:

@@ -264,10 +264,10 @@ class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A record or a stub as it travels: its remaining life instead of an expiry, since no two clocks agree.
+    """A record or a tombstone as it travels: its remaining life instead of an expiry, since no two clocks agree.
 
-    A life of 0 is a stub: then `value` is empty, or where there is a seal the SHA-256 of the value that was. For
-    `stub_life_ms` more its version is to be remembered (`Record.stub_until_ms`, a stub's own expiry).
+    A life of 0 is a tombstone: then `value` is empty, or where there is a seal the SHA-256 of the value that was. For
+    `tombstone_life_ms` more its version is to be remembered (`Record.tombstone_until_ms`, a tombstone's own expiry).
     """
 
     key: Key
@@ -278,7 +278,7 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     life_ms: U64
     copies: U8
     seal: Seal | None = None
-    stub_life_ms: U64 = 0
+    tombstone_life_ms: U64 = 0
 
 
 RECORD_BYTES_MAX = VALUE_BYTES_MAX + 512
@@ -340,12 +340,12 @@ class Found(Answer, frozen=True):
 
 
 class NotFound(Answer, frozen=True):
-    """Nothing live under that key; its stub, where one is kept."""
+    """Nothing live under that key; its tombstone, where one is kept."""
 
     kind: ClassVar[int] = 45
     body_bytes_max: ClassVar[int] = 512
 
-    stub: RecordBody | None = None
+    tombstone: RecordBody | None = None
 
 
 class NotMine(Answer, frozen=True):
@@ -464,7 +464,7 @@ class HandOver(Question, frozen=True):
 
 
 class HandedOver(Answer, frozen=True):
-    """Records and stubs, all there are up to the position `reached`: the next batch begins behind it."""
+    """Records and tombstones, all there are up to the position `reached`: the next batch begins behind it."""
 
     kind: ClassVar[int] = 56
     body_bytes_max: ClassVar[int] = 2 * BATCH_BYTES_MAX

@@ -394,10 +394,10 @@ def state_file_seeds() -> list[bytes]:
 
 
 def record_on_disk_seeds() -> list[bytes]:
-    """A record of each kind, and a stub of each."""
+    """A record of each kind, and a tombstone of each."""
     kept = [kept_from(body, NOW_MS, LIFE_MS_MAX) for body in (_RECORD, _SIGNED)]
-    stubs = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, LIFE_MS_MAX)]
-    return [pack(one, NOW_MS) for one in (*kept, *stubs)]
+    tombstones = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, LIFE_MS_MAX)]
+    return [pack(one, NOW_MS) for one in (*kept, *tombstones)]
 
 
 _RECORD = wire.RecordBody(bytes(32), b"value", 0, 1, OTHER.packed, 1000, 4)

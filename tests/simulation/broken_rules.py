@@ -89,12 +89,12 @@ class IgnoresSmallRings(Node):
         self.contact._joining.__class__ = _JoiningLarge
 
 
-class KeepsNoStubs(Node):
+class KeepsNoTombstones(Node):
     """Remembers nothing of what has expired, so that nothing keeps what it replaced from coming back."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.records.holdings.__class__ = _HoldingsWithoutStubs
+        self.records.holdings.__class__ = _HoldingsWithoutTombstones
 
 
 class TakesWhateverComes(Node):
@@ -131,7 +131,7 @@ class ForgetsNothing(Node):
         return super().answer(peer, question)
 
 
-class _HoldingsWithoutStubs(Holdings):
+class _HoldingsWithoutTombstones(Holdings):
     def get(self, key: bytes) -> Kept | None:
         kept = super().get(key)
         return kept if isinstance(kept, Record) else None

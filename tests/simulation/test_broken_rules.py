@@ -77,7 +77,7 @@ class BrokenRulesTests(SynchronousTestCase):
         live longer than they may; the same runs of the unbroken node do not.
         """
         unseen = {
-            broken_rules.KeepsNoStubs: "an older value",
+            broken_rules.KeepsNoTombstones: "an older value",
             broken_rules.TakesWhateverComes: "an older value",
             broken_rules.AgesSlowly: "after its expiry",
         }

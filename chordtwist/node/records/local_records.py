@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
-from chordtwist.core.records import Entry, Kept, Record, Stub, merge, position_of, present
+from chordtwist.core.records import Entry, Kept, Record, Tombstone, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.node.records.pauses import Turns
@@ -54,7 +54,7 @@ class Holdings:
         return int(self._clock.seconds() * 1000)
 
     def get(self, key: bytes) -> Kept | None:
-        """What is there now, to the millisecond: a live record, a stub, or nothing."""
+        """What is there now, to the millisecond: a live record, a tombstone, or nothing."""
         kept = self.store.get(key)
         if kept is None:
             if self.store.entry(key) is not None:
@@ -115,7 +115,7 @@ class Holdings:
             self._ledger.release(key)
 
     def sweep(self) -> int:
-        """Turn a batch of what has expired into stubs, or into nothing. Answers how many there were."""
+        """Turn a batch of what has expired into tombstones, or into nothing. Answers how many there were."""
         now_ms = self.now_ms()
         gone = self.store.expired(now_ms)
         for kept in gone:
@@ -123,7 +123,7 @@ class Holdings:
             if left is None:
                 self.remove(kept.key)
             else:
-                # Who delivered the record pays for its stub: else one address fills a node with stubs.
+                # Who delivered the record pays for its tombstone: else one address fills a node with tombstones.
                 payer = self._ledger.payer(kept.key)
                 self._put(left, payer).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
@@ -140,7 +140,9 @@ class Holdings:
             self._buckets = {}  # a count under way goes on in the old ones
 
     async def summary(self, arc: Arc, above: int) -> Summary:
-        """Of everything kept in `arc` with more than `above` copies, stubs included. Gives way to others on its way."""
+        """Of everything kept in `arc` with more than `above` copies, tombstones included. Gives way to others on its
+        way.
+        """
         # In a ring at rest the same is asked for again and again, by ourselves and by the owners we keep copies for.
         known = self._summaries.get((arc, above))
         if known is not None:
@@ -247,7 +249,7 @@ def _differs(kept: Kept, here: Kept) -> bool:
     return (
         kept.version != here.version
         or kept.copies != here.copies
-        or isinstance(kept, Stub) != isinstance(here, Stub)
+        or isinstance(kept, Tombstone) != isinstance(here, Tombstone)
         or kept.value_bytes != here.value_bytes
         or abs(kept.expiry_ms - here.expiry_ms) > LIFE_SLACK_MS
         or _until_ms(kept) > _until_ms(here) + LIFE_SLACK_MS
@@ -257,4 +259,4 @@ def _differs(kept: Kept, here: Kept) -> bool:
 
 def _until_ms(kept: Kept) -> int:
     """Until when its version is remembered at least."""
-    return max(kept.expiry_ms, kept.stub_until_ms) if isinstance(kept, Record) else kept.expiry_ms
+    return max(kept.expiry_ms, kept.tombstone_until_ms) if isinstance(kept, Record) else kept.expiry_ms

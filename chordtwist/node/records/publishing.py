@@ -359,7 +359,7 @@ class Publisher:
             return False
         there, now_ms = Version(answer.version_ms, answer.publisher), self._now_ms()
         if there <= kept.version:
-            return False  # the stub of this very put, which has ended there
+            return False  # the tombstone of this very put, which has ended there
         if is_ahead(there, now_ms):
             # Not on the word of one: a liar could claim the far future, and all others would refuse what follows it.
             if sum(reason == "newer" for reason in writing.refusals.values()) < writing.quorum:

@@ -101,14 +101,14 @@ class Reader:
 
     def judged(self, key: bytes, answer: Found | NotFound, value: bool) -> Said | None:
         """What a replica's answer is worth; None when it cannot be true."""
-        body = answer.record if isinstance(answer, Found) else answer.stub
+        body = answer.record if isinstance(answer, Found) else answer.tombstone
         if body is None:
             return NOTHING_KEPT
         is_live = isinstance(answer, Found)
         if body.key != key or bool(body.life_ms) != is_live:
             return None
         try:
-            # Without its value a record is judged by what its stub would have to prove.
+            # Without its value a record is judged by what its tombstone would have to prove.
             whole = body if value or not is_live else without_life(body)
             kept = kept_from(whole, self.holdings.now_ms(), self._life_ms_max)
             kind = RecordKind(body.record_kind)

@@ -1,4 +1,6 @@
-"""Records and stubs as they travel, and back: a remaining life on the wire, an expiry on this node's own clock here."""
+"""Records and tombstones as they travel, and back: a remaining life on the wire, an expiry on this node's own clock
+here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import Kept, Record, RecordKind, Seal, Stub, Version
+from chordtwist.core.records import Kept, Record, RecordKind, Seal, Tombstone, Version
 from chordtwist.wire import peer_messages as wire
 
 HEAD_BYTES = 100
@@ -15,8 +17,8 @@ HEAD_BYTES = 100
 
 def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
     """What travels of something that is alive, or remembered, at `now_ms`."""
-    if isinstance(kept, Stub):
-        return _stub_body(kept, now_ms)
+    if isinstance(kept, Tombstone):
+        return _tombstone_body(kept, now_ms)
     return wire.RecordBody(
         kept.key,
         kept.value,
@@ -26,7 +28,7 @@ def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
         kept.expiry_ms - now_ms,
         kept.copies,
         None if kept.seal is None else _sealed(kept.seal),
-        max(0, kept.stub_until_ms - now_ms),
+        max(0, kept.tombstone_until_ms - now_ms),
     )
 
 
@@ -44,22 +46,22 @@ def version_body_of(record: Record, now_ms: int) -> wire.RecordBody:
     )
 
 
-def _stub_body(stub: Stub, now_ms: int) -> wire.RecordBody:
+def _tombstone_body(tombstone: Tombstone, now_ms: int) -> wire.RecordBody:
     return wire.RecordBody(
-        stub.key,
-        stub.digest,
-        RecordKind.PLAIN if stub.seal is None else RecordKind.SIGNED,
-        stub.version.ms,
-        stub.version.publisher,
+        tombstone.key,
+        tombstone.digest,
+        RecordKind.PLAIN if tombstone.seal is None else RecordKind.SIGNED,
+        tombstone.version.ms,
+        tombstone.version.publisher,
         0,
-        stub.copies,
-        None if stub.seal is None else _sealed(stub.seal),
-        stub.expiry_ms - now_ms,
+        tombstone.copies,
+        None if tombstone.seal is None else _sealed(tombstone.seal),
+        tombstone.expiry_ms - now_ms,
     )
 
 
 def without_life(body: wire.RecordBody) -> wire.RecordBody:
-    """The stub that a record named without its value would leave."""
+    """The tombstone that a record named without its value would leave."""
     return wire.RecordBody(
         body.key, body.value, body.record_kind, body.version_ms, body.publisher, 0, body.copies, body.seal
     )
@@ -72,18 +74,18 @@ def kept_from(body: wire.RecordBody, now_ms: int, life_ms_max: int) -> Kept:
     """
     version = Version(body.version_ms, body.publisher)
     seal = None if body.seal is None else _seal(body.seal)
-    stub_until_ms = now_ms + min(body.stub_life_ms, life_ms_max)
+    tombstone_until_ms = now_ms + min(body.tombstone_life_ms, life_ms_max)
     copies = max(1, body.copies)
     if not body.life_ms:
-        return Stub(body.key, version, stub_until_ms, copies, seal, body.value if seal is not None else b"")
+        return Tombstone(body.key, version, tombstone_until_ms, copies, seal, body.value if seal is not None else b"")
     try:
         kind = RecordKind(body.record_kind)
     except ValueError:
         raise Malformed(f"a record of the unknown kind {body.record_kind}") from None
     expiry_ms = now_ms + min(body.life_ms, life_ms_max)
-    if stub_until_ms <= expiry_ms:
-        stub_until_ms = 0
-    return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, stub_until_ms)
+    if tombstone_until_ms <= expiry_ms:
+        tombstone_until_ms = 0
+    return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 
 
 def batches(things: Iterable[Kept], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:

@@ -28,7 +28,7 @@ from chordtwist.core.records import (
     Record,
     RecordKind,
     Seal,
-    Stub,
+    Tombstone,
     is_right,
     kind_of,
     position_of,
@@ -169,7 +169,7 @@ class Replication:
         return {
             "records": store.records(),
             "bytes": store.record_bytes(),
-            "stubs": store.stubs(),
+            "tombstones": store.tombstones(),
             "published": len(self.publisher),
             "pulling": self.repair.pulling,
             "repair": {
@@ -201,11 +201,11 @@ class Replication:
         return self._publish(record, seal)
 
     def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
-        """`IDht.delete`: a stub takes the record's place. Of a signed record `seal` is over an empty value."""
+        """`IDht.delete`: a tombstone takes the record's place. Of a signed record `seal` is over an empty value."""
         return self.get(key).addCallback(self._delete, key, seal)
 
     def _delete(self, found: Record | None, key: bytes, seal: Seal | None) -> Deferred[PutResult]:
-        stub = Stub(
+        tombstone = Tombstone(
             key,
             self.versions.next(self._ring.common_time_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
@@ -214,7 +214,7 @@ class Replication:
             None if seal is None else replace(seal, expected_seq=None),
             b"" if seal is None else sha256(b"").digest(),
         )
-        return self._publish(stub, seal)
+        return self._publish(tombstone, seal)
 
     def _publish(self, kept: Kept, seal: Seal | None) -> Deferred[PutResult]:
         if seal is not None and not is_right(kept, verify_ed25519):
@@ -408,7 +408,7 @@ def _refusal(kept: Kept, here: Kept | None, expected_seq: int | None) -> Refused
     if here is None:
         return None
     ours, theirs = precedence(here), precedence(kept)
-    has_ended = ours == theirs and isinstance(here, Stub) and isinstance(kept, Record) and kept.seal is None
+    has_ended = ours == theirs and isinstance(here, Tombstone) and isinstance(kept, Record) and kept.seal is None
     if ours > theirs or has_ended:
         reason = "kind" if _kind(here) > _kind(kept) else "newer"
         return Refused(reason, here.version.ms, here.version.publisher)
