@@ -34,7 +34,7 @@ from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 
 PUBLISHER = b"\x7f\0\0\1\x19\1"
-LIFE_MS = 3_600_000
+TTL_MS = 3_600_000
 BYTES_MAX = 64 << 30
 GETS = 20_000
 
@@ -53,7 +53,7 @@ def records(value_bytes: int) -> Iterator[Record]:
     """New records without end."""
     value = os.urandom(value_bytes)
     while True:
-        yield Record(os.urandom(32), value, RecordKind.PLAIN, Version(wall_ms(), PUBLISHER), now_ms() + LIFE_MS, 4)
+        yield Record(os.urandom(32), value, RecordKind.PLAIN, Version(wall_ms(), PUBLISHER), now_ms() + TTL_MS, 4)
 
 
 def report(store: str, operation: str, value_bytes: int, in_flight: int, per_s: float, **more: object) -> None:

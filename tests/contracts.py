@@ -265,7 +265,7 @@ class DhtContract(SynchronousTestCase):
         """A put tells how many copies there are of how many wanted, and how long they live."""
         result = self.put(b"value", 60.0)
         self.assertTrue(1 <= result.copies <= result.wanted)
-        self.assertTrue(58_000 <= result.life_ms <= 60_000, result)
+        self.assertTrue(58_000 <= result.ttl_ms <= 60_000, result)
 
     def test_newer_version(self) -> None:
         """A later put has a greater version."""
@@ -284,8 +284,8 @@ class DhtContract(SynchronousTestCase):
 
     def test_lives(self) -> None:
         """A life that is not said is the default, and one that is too long becomes the longest."""
-        self.assertTrue(3_598_000 <= self.put(b"value").life_ms <= 3_600_000)
-        self.assertTrue(86_398_000 <= self.put(b"value", 100_000.0).life_ms <= 86_400_000)
+        self.assertTrue(3_598_000 <= self.put(b"value").ttl_ms <= 3_600_000)
+        self.assertTrue(86_398_000 <= self.put(b"value", 100_000.0).ttl_ms <= 86_400_000)
 
     def test_delete(self) -> None:
         """What was deleted is gone, and can be written again."""

@@ -101,7 +101,7 @@ def put_for_ever(folder: Path, seed: int, writing: int) -> NoReturn:
     def put() -> None:
         nonlocal under_way
         under_way += 1
-        key, life_ms = rng.choice(KEYS), rng.randrange(60_000, 3_600_000)
+        key, ttl_ms = rng.choice(KEYS), rng.randrange(60_000, 3_600_000)
         # The version of a key grows over all processes, whatever their clocks.
         before = store.get(key)
         version = Version(1 if before is None else before.version.ms + 1, b"\x7f\0\0\1\x19\1")
@@ -109,8 +109,8 @@ def put_for_ever(folder: Path, seed: int, writing: int) -> NoReturn:
         # Both clocks at one time: when the wall clock has not moved meanwhile.
         at_ms = expiry_ms = 0
         while at_ms != wall_ms():
-            at_ms, expiry_ms = wall_ms(), now_ms() + life_ms
-        line = f"{key.hex()} {version.ms} {value[:8].hex()} {at_ms + life_ms}\n".encode()
+            at_ms, expiry_ms = wall_ms(), now_ms() + ttl_ms
+        line = f"{key.hex()} {version.ms} {value[:8].hex()} {at_ms + ttl_ms}\n".encode()
         record = Record(key, value, RecordKind.PLAIN, version, expiry_ms, 4, tombstone_until_ms=expiry_ms + 5)
         store.put(record).addCallback(confirmed, line)
         if rng.random() < 0.1:
@@ -172,7 +172,7 @@ class NodeRounds:
             self._check_served(connection, promised)
             confirmed = self._put(connection, rng, rng.random() ** 2 * 0.2, pid)
         for key, outcome, number, answered_ms in confirmed:
-            promise(promised, key, outcome.result.version, number, answered_ms + outcome.result.life_ms)
+            promise(promised, key, outcome.result.version, number, answered_ms + outcome.result.ttl_ms)
         check(folder, promised, NODE_SLACK_MS)
         return len(confirmed)
 

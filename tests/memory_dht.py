@@ -45,10 +45,10 @@ class MemoryDht:
         seal: Seal | None = None,
     ) -> Deferred[PutResult]:
         self.puts.append((key, value, ttl_s, copies))
-        life_ms = int(min(DEFAULT_TTL_S if ttl_s is None else ttl_s, MAX_TTL_S) * 1000)
+        ttl_ms = int(min(DEFAULT_TTL_S if ttl_s is None else ttl_s, MAX_TTL_S) * 1000)
         wanted = copies or COPIES
         kind = kind_of(key, value, seal)
-        return self._keep(Record(key, value, kind, self._version(), self._now_ms() + life_ms, wanted, seal), seal)
+        return self._keep(Record(key, value, kind, self._version(), self._now_ms() + ttl_ms, wanted, seal), seal)
 
     def get(self, key: bytes) -> Deferred[Record | None]:
         kept = present(self._kept.get(key), self._now_ms())
@@ -84,8 +84,8 @@ class MemoryDht:
         if old is not None and not wins(kept, old):
             return fail(Refused("a better record stands there"))
         self._kept[kept.key] = kept
-        life_ms = 0 if isinstance(kept, Tombstone) else kept.expiry_ms - self._now_ms()
-        return self._answer(PutResult(kept.copies, kept.copies, kept.version, life_ms))
+        ttl_ms = 0 if isinstance(kept, Tombstone) else kept.expiry_ms - self._now_ms()
+        return self._answer(PutResult(kept.copies, kept.copies, kept.version, ttl_ms))
 
     def _answer(self, answer: T) -> Deferred[T]:
         if self.held is None:

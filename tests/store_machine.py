@@ -48,22 +48,22 @@ class StoreMachine(RuleBasedStateMachine):
         key=keys,
         value=values,
         version=versions,
-        life_ms=lives,
+        ttl_ms=lives,
         copies=st.integers(1, 255),
         tombstone_ms=st.none() | st.integers(0, 400),
     )
     def put_record(
-        self, key: bytes, value: bytes, version: Version, life_ms: int, copies: int, tombstone_ms: int | None
+        self, key: bytes, value: bytes, version: Version, ttl_ms: int, copies: int, tombstone_ms: int | None
     ) -> None:
         until_ms = 0 if tombstone_ms is None else self.now_ms + tombstone_ms
-        expiry_ms = self.now_ms + life_ms
+        expiry_ms = self.now_ms + ttl_ms
         kept = Record(key, value, RecordKind.PLAIN, version, expiry_ms, copies, tombstone_until_ms=until_ms)
         self.model[key] = kept
         self.changed(self.store.put(kept))
 
-    @rule(key=keys, version=versions, life_ms=lives)
-    def put_tombstone(self, key: bytes, version: Version, life_ms: int) -> None:
-        self.model[key] = kept = Tombstone(key, version, self.now_ms + life_ms, 4)
+    @rule(key=keys, version=versions, ttl_ms=lives)
+    def put_tombstone(self, key: bytes, version: Version, ttl_ms: int) -> None:
+        self.model[key] = kept = Tombstone(key, version, self.now_ms + ttl_ms, 4)
         self.changed(self.store.put(kept))
 
     @rule(key=keys)

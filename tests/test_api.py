@@ -242,7 +242,7 @@ class AnswerTests(ApiTestCase):
         put, got, deleted = client.answers
         assert isinstance(put, Outcome) and isinstance(deleted, Outcome)
         self.assertEqual((put.request_id, put.standing), (7, Standing.DONE))
-        self.assertEqual((put.result.copies, put.result.wanted, put.result.life_ms), (3, 3, 90_000))
+        self.assertEqual((put.result.copies, put.result.wanted, put.result.ttl_ms), (3, 3, 90_000))
         self.assertEqual(got, Success(KEY, b"value"))
         self.assertEqual((deleted.request_id, deleted.standing), (8, Standing.DONE))
         self.assertEqual(deleted.result.wanted, COPIES)

@@ -118,7 +118,7 @@ class PutTests(CommandTestCase):
         shown = self.shown(put.command, "greeting", "value", "--ttl", "60")
         version_ms = shown.pop("version_ms")
         self.assertIsInstance(version_ms, int)
-        self.assertEqual(shown, {"key": GREETING, "done": True, "copies": 4, "wanted": 4, "life_s": 60.0})
+        self.assertEqual(shown, {"key": GREETING, "done": True, "copies": 4, "wanted": 4, "ttl_s": 60.0})
 
     def test_impossible_values(self) -> None:
         """An empty value, and one of 65,496 bytes, are refused with one line and status 2, and nobody is asked."""

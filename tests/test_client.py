@@ -82,7 +82,7 @@ class ConversationTests(SynchronousTestCase):
     def test_put_confirmed(self) -> None:
         """A confirmed put says what became of it, also with a life longer than the course's PUT can say."""
         result = self.result(self.client.put_confirmed(KEY, b"x" * VALUE_BYTES_MAX, 80_000, 3))
-        self.assertEqual((result.copies, result.wanted, result.life_ms), (3, 3, 80_000_000))
+        self.assertEqual((result.copies, result.wanted, result.ttl_ms), (3, 3, 80_000_000))
 
     def test_refused(self) -> None:
         """A refused put fails with the node's reason."""
@@ -106,7 +106,7 @@ class ConversationTests(SynchronousTestCase):
     def test_delete(self) -> None:
         """What was deleted is gone."""
         self.client.put(KEY, b"value")
-        self.assertEqual(self.result(self.client.delete(KEY)).life_ms, 0)
+        self.assertEqual(self.result(self.client.delete(KEY)).ttl_ms, 0)
         self.assertIsNone(self.result(self.client.get(KEY)))
 
     def test_many_under_way(self) -> None:

@@ -26,7 +26,7 @@ from chordtwist.core.errors import StateUnusable, StoreFull
 from chordtwist.core.records import Record, Tombstone, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import LIFE_MS_MAX
+from chordtwist.storage.index import TTL_MS_MAX
 from chordtwist.storage.layout import pack
 from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
@@ -373,22 +373,22 @@ class ClockTests(DiskTests):
         """Where the machine boots in 1970, nothing outlives the longest life there is, counted from that start, also
         when the clock is put right and later starts know better; and what lives no longer is left as it is.
         """
-        lives_ms = [60_000] * 150 + [LIFE_MS_MAX]
-        records = [make_record(b"%d" % n, life_ms) for n, life_ms in enumerate(lives_ms)]
+        lives_ms = [60_000] * 150 + [TTL_MS_MAX]
+        records = [make_record(b"%d" % n, ttl_ms) for n, ttl_ms in enumerate(lives_ms)]
         records.append(make_record(b"remembered", expiry_ms=60_000, tombstone_until_ms=70_000))
         run = self.run_store(wall_ms=WALL_MS)
         for kept in records:
             run.store.put(kept)
         self.end(run)
         run = self.run_store(wall_ms=30_000)
-        self.assert_end(run, records, LIFE_MS_MAX)
+        self.assert_end(run, records, TTL_MS_MAX)
         run.settle()
         # Its commit is the only one that learns of the right clock; then the power fails.
         run.wall_ms = WALL_MS + 3_600_000
         run.store.put(make_record(b"later", expiry_ms=60_000))
         run.settle()
         run = self.run_store(wall_ms=run.wall_ms + 10_000, directory=self.killed())
-        self.assert_end(run, records, LIFE_MS_MAX - 10_000)
+        self.assert_end(run, records, TTL_MS_MAX - 10_000)
         self.assert_end(run, [make_record(b"later")], 50_000)
 
     def assert_end(self, run: Run, records: list[Record], end_ms: int) -> None:
@@ -401,15 +401,15 @@ class ClockTests(DiskTests):
 
     def test_wall_clock_a_little_behind_at_the_start(self) -> None:
         """For a record whose life stays within the longest, what is remembered of it is cut all the same."""
-        kept = make_record(b"k", expiry_ms=60_000, tombstone_until_ms=LIFE_MS_MAX)
+        kept = make_record(b"k", expiry_ms=60_000, tombstone_until_ms=TTL_MS_MAX)
         run = self.run_store()
         run.store.put(kept)
         self.end(run)
         run = self.run_store(wall_ms=WALL_MS - 5_000)
-        cut = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=LIFE_MS_MAX)
+        cut = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=TTL_MS_MAX)
         self.assertEqual(run.store.get(kept.key), cut)
         run.wait(1_000)
-        later = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=LIFE_MS_MAX + 1_000)
+        later = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=TTL_MS_MAX + 1_000)
         run.settle()
         run.store.put(later)
         run.settle()

@@ -15,7 +15,7 @@ from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
-from chordtwist.node.records.local_records import ENTRIES_PER_TURN, LIFE_SLACK_MS, SUMMARIES_MAX, Holdings
+from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, Holdings
 from chordtwist.node.records.pauses import Turns
 from chordtwist.storage.memory import MemoryRecordStore
 
@@ -23,8 +23,8 @@ WHOLE = Arc(0, 0)
 KEY = b"k" * 32
 
 
-def record(key: bytes = KEY, ms: int = 1, life_ms: int = 10_000, copies: int = 4, value: bytes = b"v") -> Record:
-    return Record(key, value, RecordKind.PLAIN, Version(ms, b""), life_ms, copies)
+def record(key: bytes = KEY, ms: int = 1, ttl_ms: int = 10_000, copies: int = 4, value: bytes = b"v") -> Record:
+    return Record(key, value, RecordKind.PLAIN, Version(ms, b""), ttl_ms, copies)
 
 
 def key(number: int) -> bytes:
@@ -83,8 +83,8 @@ class TakeTests(HoldingsCase):
 
     def test_no_room_for_what_is_left_of_it(self) -> None:
         """A store that takes no tombstone keeps what has expired, for the next time, and nothing is left unhandled."""
-        self.take(record(life_ms=1000, ms=1))
-        self.take(record(life_ms=500, ms=2))
+        self.take(record(ttl_ms=1000, ms=1))
+        self.take(record(ttl_ms=500, ms=2))
         self.patch(self.store, "put", lambda kept: fail(StoreFull("the disk is full")))
         self.clock.advance(0.6)
         self.assertEqual([self.holdings.sweep(), self.holdings.sweep()], [1, 1])
@@ -95,19 +95,19 @@ class TakeTests(HoldingsCase):
         """Its life differs by a delay only; by more it is."""
         self.take(record())
         self.assertIsNone(self.take(record()))
-        self.assertIsNone(self.take(record(life_ms=10_000 - LIFE_SLACK_MS)))
-        self.assertIsNotNone(self.take(record(life_ms=9_999 - LIFE_SLACK_MS)))
+        self.assertIsNone(self.take(record(ttl_ms=10_000 - TTL_SLACK_MS)))
+        self.assertIsNotNone(self.take(record(ttl_ms=9_999 - TTL_SLACK_MS)))
 
     def test_what_it_replaced_is_remembered(self) -> None:
         """A newer one with a shorter life knows how long."""
-        self.take(record(ms=1, life_ms=10_000))
-        self.take(record(ms=2, life_ms=500))
+        self.take(record(ms=1, ttl_ms=10_000))
+        self.take(record(ms=2, ttl_ms=500))
         self.clock.advance(1)
         self.assertEqual(self.holdings.get(KEY), Tombstone(KEY, Version(2, b""), 10_000, 4))
 
     def test_to_the_millisecond(self) -> None:
         """What has expired is gone before anybody sweeps."""
-        self.take(record(life_ms=1_000))
+        self.take(record(ttl_ms=1_000))
         self.clock.advance(0.999)
         self.assertIsNotNone(self.holdings.get(KEY))
         self.clock.advance(0.001)
@@ -160,7 +160,7 @@ class TakeTests(HoldingsCase):
         """Room is given back when a record expires; what we asked for ourselves is charged to nobody."""
         quota = Quota(records_max=1, bytes_max=10_000)
         self.holdings = Holdings(self.store, self.clock, self.turns, quota)
-        self.holdings.take(record(life_ms=1_000), None, "10.0.0.66")
+        self.holdings.take(record(ttl_ms=1_000), None, "10.0.0.66")
         self.assertFalse(self.holdings.has_room("10.0.0.66", record(key(2))))
         self.assertTrue(self.holdings.has_room(None, record(key(2))))
         self.clock.advance(1)

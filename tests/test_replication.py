@@ -89,8 +89,8 @@ class RingCase(SynchronousTestCase):
         """A copy that is simply there."""
         self.ring.node(place).records.holdings.take(record, None, None)
 
-    def record(self, ms: int = WALL_MS, value: bytes = b"value", life_s: float = 3600, key: bytes = KEY) -> Record:
-        expiry_ms = int((self.ring.clock.seconds() + life_s) * 1000)
+    def record(self, ms: int = WALL_MS, value: bytes = b"value", ttl_s: float = 3600, key: bytes = KEY) -> Record:
+        expiry_ms = int((self.ring.clock.seconds() + ttl_s) * 1000)
         return Record(key, value, RecordKind.PLAIN, Version(ms, b""), expiry_ms, 4)
 
 
@@ -108,7 +108,7 @@ class AloneTests(SynchronousTestCase):
     def test_put_and_get_need_nobody(self) -> None:
         """Both are done when they return."""
         result = self.successResultOf(self.node.put(KEY, b"value", ttl_s=60))
-        self.assertEqual((result.copies, result.wanted, result.life_ms), (1, 4, 60_000))
+        self.assertEqual((result.copies, result.wanted, result.ttl_ms), (1, 4, 60_000))
         record = self.successResultOf(self.node.get(KEY))
         assert record is not None
         self.assertEqual((record.value, record.version), (b"value", result.version))
@@ -149,9 +149,9 @@ class AloneTests(SynchronousTestCase):
 
     def test_ttl_0_means_the_default_and_the_maximum_holds(self) -> None:
         """An hour here; a day at most."""
-        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v", ttl_s=0)).life_ms, 3_600_000)
-        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v")).life_ms, 3_600_000)
-        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v", ttl_s=999_999)).life_ms, 86_400_000)
+        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v", ttl_s=0)).ttl_ms, 3_600_000)
+        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v")).ttl_ms, 3_600_000)
+        self.assertEqual(self.successResultOf(self.node.put(KEY, b"v", ttl_s=999_999)).ttl_ms, 86_400_000)
 
     def test_the_last_put_wins(self) -> None:
         """Also within one millisecond."""
@@ -578,7 +578,7 @@ class GetTests(RingCase):
 
     def test_the_newest_wins_and_those_behind_get_it(self) -> None:
         """Replicas that disagree are repaired by the read, with its remaining life."""
-        newer = self.record(ms=WALL_MS + 30_000, value=b"newer", life_s=100)
+        newer = self.record(ms=WALL_MS + 30_000, value=b"newer", ttl_s=100)
         self.keep(0x5000, newer)
         self.assertEqual(self.value_at(OUTSIDER), b"newer")
         self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000)], [b"newer"] * 2)
@@ -703,7 +703,7 @@ class DeleteTests(RingCase):
         self.ring.silent.add(peer(0x6000))
         deleted = self.ring.node(0x1000).records.delete(KEY)
         self.ring.pass_time(1)
-        self.assertEqual(self.successResultOf(deleted).life_ms, 0)
+        self.assertEqual(self.successResultOf(deleted).ttl_ms, 0)
         self.ring.silent.clear()
         self.assertEqual([self.value_at(place, within_s=1) for place in EIGHT], [None] * 8)
         self.ring.pass_time(200)
@@ -911,7 +911,7 @@ class AnswerTests(RingCase):
 
     def test_the_life_of_what_others_send_is_bounded(self) -> None:
         """Nobody stores for longer than a day here."""
-        body = body_of(self.record(life_s=10**6), int(self.ring.clock.seconds() * 1000))
+        body = body_of(self.record(ttl_s=10**6), int(self.ring.clock.seconds() * 1000))
         self.ring.node(0x3000).records.answer(peer(1), Store(body, 0))
         kept = self.ring.node(0x3000).records.holdings.get(KEY)
         assert kept is not None
@@ -922,7 +922,7 @@ class AnswerTests(RingCase):
         ring = RecordRing(*EIGHT, quota=Quota(records_max=2, bytes_max=10 * (5 + RECORD_OVERHEAD_BYTES)))
         answer = ring.node(0x3000).records.answer
         keys = [key_in(OWNED, number) for number in range(4)]
-        answers = [answer(peer(0x66), Store(body_of(self.record(key=key, life_s=3600), 0), 0)) for key in keys[:3]]
+        answers = [answer(peer(0x66), Store(body_of(self.record(key=key, ttl_s=3600), 0), 0)) for key in keys[:3]]
         self.assertEqual(answers, [Stored(), Stored(), wire.Refused("full")])
         self.assertEqual(answer(peer(0x77), Store(body_of(self.record(key=keys[3]), 0), 0)), Stored())
         batch = wire.StoreAll([body_of(self.record(key=keys[2]), 0)])
@@ -955,12 +955,12 @@ class ConvergenceTests(SynchronousTestCase):
         """Two members that get the same stores and deletes in other orders, some twice, keep the same thing."""
         ring = RecordRing(0x3000, 0x4000)
         things: list[Record | Tombstone] = []
-        for ms, value, life_s, is_tombstone in told:
+        for ms, value, ttl_s, is_tombstone in told:
             version = Version(WALL_MS + ms, b"")
             things.append(
-                Tombstone(KEY, version, life_s * 1000, 4)
+                Tombstone(KEY, version, ttl_s * 1000, 4)
                 if is_tombstone
-                else Record(KEY, value, RecordKind.PLAIN, version, life_s * 1000, 4)
+                else Record(KEY, value, RecordKind.PLAIN, version, ttl_s * 1000, 4)
             )
         again = things + things[:2]
         chance.shuffle(again)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX
+from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import KEY_BYTES, StateDirectory
@@ -32,11 +32,11 @@ class Keeping:
         wall_ms: Callable[[], int],
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
-        life_ms_max: int = LIFE_MS_MAX,
+        ttl_ms_max: int = TTL_MS_MAX,
     ) -> None:
         """@param reactor: its clock must be monotonic: expiries are counted on it.
         @param bytes_max: of values.
-        @param life_ms_max: the longest life that a record may have.
+        @param ttl_ms_max: the longest life that a record may have.
         @raise StateUnusable: the directory cannot be used, and why.
         """
         self._wall_ms = wall_ms
@@ -58,7 +58,7 @@ class Keeping:
                 wall_ms,
                 records_max,
                 bytes_max,
-                life_ms_max=life_ms_max,
+                ttl_ms_max=ttl_ms_max,
             )
         except BaseException:
             thread.stop()

@@ -138,7 +138,7 @@ class PutResult(Struct, frozen=True, gc=False):
     copies: int
     wanted: int
     version: Version
-    life_ms: int
+    ttl_ms: int
 
 
 @lru_cache(65_536)
@@ -260,6 +260,6 @@ def _rank(kept: Kept) -> Precedence:
     value = kept.value if isinstance(kept, Record) else b""
     if first[0]:
         # A tombstone's expiry says for how long it is remembered, not when the record ended: that is the past.
-        life_ms = 0 if is_tombstone else kept.expiry_ms
-        return (*first, not is_tombstone, life_ms, b"" if kept.seal is None else kept.seal.signature)
+        ttl_ms = 0 if is_tombstone else kept.expiry_ms
+        return (*first, not is_tombstone, ttl_ms, b"" if kept.seal is None else kept.seal.signature)
     return (*first, is_tombstone, 0 if is_tombstone else -kept.expiry_ms, value)

@@ -22,7 +22,7 @@ from chordtwist.simulation.world import World
 LATE_US = 1_000_000
 """A read may end so long after the expiry of what it found: the delay of one answer, on a slow path."""
 
-LIFE_S = 24 * 3600.0
+TTL_S = 24 * 3600.0
 """How long records live unless a scenario says otherwise."""
 
 OVERWRITES_SHARE = 4
@@ -46,10 +46,10 @@ class Put:
 
     __slots__ = ("began_us", "confirmed_us", "expiry_us", "value", "version")
 
-    def __init__(self, value: bytes, began_us: int, life_us: int) -> None:
+    def __init__(self, value: bytes, began_us: int, ttl_us: int) -> None:
         self.value = value
         self.began_us = began_us
-        self.expiry_us = began_us + life_us
+        self.expiry_us = began_us + ttl_us
         self.confirmed_us = NEVER_US
         self.version = Version(-1, b"")
 
@@ -60,7 +60,7 @@ class Records:
     def __init__(self, world: World) -> None:
         self.world = world
         self.value_bytes = 64
-        self.life_s: Callable[[], float] = lambda: LIFE_S
+        self.ttl_s: Callable[[], float] = lambda: TTL_S
         """Asked for every put."""
         self.newest: dict[bytes, Put] = {}
         """By key, the confirmed put of the newest version."""
@@ -95,7 +95,7 @@ class Records:
 
     # Putting
 
-    def put_once(self, key: bytes | None = None, life_s: float | None = None) -> None:
+    def put_once(self, key: bytes | None = None, ttl_s: float | None = None) -> None:
         """A random member puts a random value, under a random key unless one is named."""
         world, rng = self.world, self.world.rng
         putter = any_member(world)
@@ -105,9 +105,9 @@ class Records:
             overwrites = self._keys and not rng.getrandbits(32) % OVERWRITES_SHARE
             key = pick(rng, self._keys) if overwrites else rng.getrandbits(256).to_bytes(32, "big")
         value = rng.getrandbits(8 * self.value_bytes).to_bytes(self.value_bytes, "big")
-        if life_s is None:
-            life_s = self.life_s()
-        put = Put(value, world.clock.now_us, microseconds(life_s))
+        if ttl_s is None:
+            ttl_s = self.ttl_s()
+        put = Put(value, world.clock.now_us, microseconds(ttl_s))
         self._puts.setdefault(key, {})[value] = put
         self.put += 1
         link = world.live[putter].link
@@ -116,7 +116,7 @@ class Records:
             if not link.ended:
                 self._confirmed(key, put, result)
 
-        world.node(putter).put(key, value, life_s).addCallbacks(confirmed, self._refused)
+        world.node(putter).put(key, value, ttl_s).addCallbacks(confirmed, self._refused)
 
     def _confirmed(self, key: bytes, put: Put, result: PutResult) -> None:
         self.stored += 1

@@ -472,9 +472,9 @@ def overwritten(run: Run) -> None:
     churn.begin()
     between_s = run.options.minutes * 60 / (OVERWRITES + 1)
     long_s = 2 * run.options.minutes * 60 + 600
-    records.life_s = lambda: between_s * rng.random() if rng.getrandbits(1) else long_s
+    records.ttl_s = lambda: between_s * rng.random() if rng.getrandbits(1) else long_s
     for _ in range(KEYS_OVERWRITTEN):
-        records.put_once(life_s=long_s)
+        records.put_once(ttl_s=long_s)
     world.run(5)
     keys = list(records.newest)
     records.begin(0, READS_PER_SECOND)
@@ -498,7 +498,7 @@ def day(run: Run) -> None:
     """
     world, options = run.world, run.options
     staying = dict.fromkeys(run.grow()[::2])
-    run.records.life_s = lambda: options.minutes * 60 / 12 * world.rng.random()
+    run.records.ttl_s = lambda: options.minutes * 60 / 12 * world.rng.random()
     churn = Churn(world, options.session_median_s or 3600)
     churn.begin(staying)
     run.watch = lambda: _kept_per_node([world.live[peer] for peer in staying])
@@ -518,7 +518,7 @@ def expiry(run: Run) -> None:
     world, records = run.world, run.records
     world.skew_ms = lambda: below(world.rng, 60_000) - 30_000
     run.grow()
-    records.life_s = lambda: 20.0
+    records.ttl_s = lambda: 20.0
     churn = Churn(world, run.options.session_median_s or 600)
     churn.begin()
     run.load()

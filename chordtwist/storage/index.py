@@ -19,7 +19,7 @@ RECORDS_MAX = 1_000_000
 BYTES_MAX = 1 << 30
 """Bytes of values kept: what a small host can spare."""
 
-LIFE_MS_MAX = 86_400_000
+TTL_MS_MAX = 86_400_000
 """How long anything lives, or is remembered, from when it is put: `max_store_duration`, whose default is a day."""
 
 EXPIRED_MAX = 256

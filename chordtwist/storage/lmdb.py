@@ -20,7 +20,7 @@ from chordtwist.core.errors import StoreFull
 from chordtwist.core.records import Entry, Kept, Tombstone, cut, entry_of, position_of, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.index import BYTES_MAX, LIFE_MS_MAX, RECORDS_MAX, Expiries, Places, Room
+from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX, Expiries, Places, Room
 from chordtwist.storage.layout import glance, pack, unpack
 from chordtwist.storage.record_file import SHRINK_CHANGES_MAX, Corrupt, RecordFile
 from chordtwist.storage.state import set_aside
@@ -89,7 +89,7 @@ class LmdbRecordStore:
     written and read back, would not have the same expiry). How far the wall clock is from the file's is kept beside the
     records, and committed with them whenever it has changed; the next start sets the file's clock by it. A wall clock
     that is set right while the node runs (a small computer that boots in 1970) ends no life early or late. At such a
-    start, though, what is on the disk seems to have decades to live: no life is longer then than `life_ms_max`, which
+    start, though, what is on the disk seems to have decades to live: no life is longer then than `ttl_ms_max`, which
     is written down too, so that a later start by the right clock does not lengthen it again.
 
     *Trouble.* When disk or map is full, records are refused with `StoreFull`; tombstones and removals live on a
@@ -110,10 +110,10 @@ class LmdbRecordStore:
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
         map_bytes_max: int | None = None,
-        life_ms_max: int = LIFE_MS_MAX,
+        ttl_ms_max: int = TTL_MS_MAX,
     ) -> None:
         self._worker = worker
-        self._life_ms_max = life_ms_max
+        self._ttl_ms_max = ttl_ms_max
         self._now_ms = now_ms
         self._wall_ms = wall_ms
         self._batches: deque[Batch] = deque()
@@ -145,7 +145,7 @@ class LmdbRecordStore:
         self._cut: dict[bytes, int] = {}
         self._file = RecordFile(directory, map_bytes_max)
         self._offset_ms = self._wall_ahead_ms() - self._file.skew_ms
-        end_ms = self._now_ms() + self._life_ms_max
+        end_ms = self._now_ms() + self._ttl_ms_max
         try:
             for key, raw in self._file.rows():
                 self._note(self._glance(key, raw, end_ms), None)
@@ -439,7 +439,7 @@ class LmdbRecordStore:
 
     def _restore(self, key: bytes) -> None:
         """After a refused put, what is on disk is what is kept."""
-        end_ms = self._now_ms() + self._life_ms_max
+        end_ms = self._now_ms() + self._ttl_ms_max
         try:
             found = self._file.read(key, lambda raw: self._glance(key, raw, end_ms))
         except Corrupt:

@@ -188,7 +188,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             min(result.copies, 255),
             min(result.wanted, 255),
             result.version.ms,
-            result.life_ms,
+            result.ttl_ms,
             len(result.version.publisher),
         )
         return head + result.version.publisher + reason
@@ -397,7 +397,7 @@ class AnswerReader(_MessageReader[Answer]):
         return Failure(buffer[at + HEADER_BYTES : end])
 
     def _outcome(self, buffer: bytes, at: int, end: int) -> Outcome:
-        _, _, request_id, standing, copies, wanted, version_ms, life_ms, length = _OUTCOME.unpack_from(buffer, at)
+        _, _, request_id, standing, copies, wanted, version_ms, ttl_ms, length = _OUTCOME.unpack_from(buffer, at)
         start = at + _OUTCOME.size + length
         publisher = buffer[at + _OUTCOME.size : start]
         if start > end:
@@ -406,7 +406,7 @@ class AnswerReader(_MessageReader[Answer]):
             standing, reason = Standing(standing), buffer[start:end].decode()
         except ValueError as error:
             raise Malformed(f"OUTCOME that cannot be read: {error}") from None
-        return Outcome(request_id, standing, PutResult(copies, wanted, Version(version_ms, publisher), life_ms), reason)
+        return Outcome(request_id, standing, PutResult(copies, wanted, Version(version_ms, publisher), ttl_ms), reason)
 
     def _status_piece(self, buffer: bytes, at: int, end: int) -> StatusPiece:
         _, _, request_id, is_last = _STATUS_PIECE.unpack_from(buffer, at)

@@ -267,7 +267,7 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A record or a tombstone as it travels: its remaining life instead of an expiry, since no two clocks agree.
 
     A life of 0 is a tombstone: then `value` is empty, or where there is a seal the SHA-256 of the value that was. For
-    `tombstone_life_ms` more its version is to be remembered (`Record.tombstone_until_ms`, a tombstone's own expiry).
+    `tombstone_ttl_ms` more its version is to be remembered (`Record.tombstone_until_ms`, a tombstone's own expiry).
     """
 
     key: Key
@@ -275,10 +275,10 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     record_kind: U8
     version_ms: U64
     publisher: MaybeAddress
-    life_ms: U64
+    ttl_ms: U64
     copies: U8
     seal: Seal | None = None
-    tombstone_life_ms: U64 = 0
+    tombstone_ttl_ms: U64 = 0
 
 
 RECORD_BYTES_MAX = VALUE_BYTES_MAX + 512

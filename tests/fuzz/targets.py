@@ -59,7 +59,7 @@ SIGNER = Ed25519Signer(bytes(31) + b"\x01")
 THEIR_SIGNER = Ed25519Signer(bytes(31) + b"\x02")
 CHANNEL = b"channel"
 FOLDER = Path("/nowhere")
-NOW_MS, LIFE_MS_MAX = 1_000_000, 86_400_000
+NOW_MS, TTL_MS_MAX = 1_000_000, 86_400_000
 FRAME_BYTES_MAX = OPENING_BYTES + max(wire.BODY_BYTES_MAX.values())
 
 
@@ -171,12 +171,12 @@ def _meet(hello: wire.Hello) -> None:
 
 def _keep(body: wire.RecordBody) -> None:
     try:
-        kept = kept_from(body, NOW_MS, LIFE_MS_MAX)
+        kept = kept_from(body, NOW_MS, TTL_MS_MAX)
     except Malformed:
         return
     is_right(kept, lambda public, signature, signed: True)
-    assert NOW_MS <= kept.expiry_ms <= NOW_MS + LIFE_MS_MAX, "it lives longer than anything may"
-    again = kept_from(body_of(kept, NOW_MS), NOW_MS, LIFE_MS_MAX)
+    assert NOW_MS <= kept.expiry_ms <= NOW_MS + TTL_MS_MAX, "it lives longer than anything may"
+    again = kept_from(body_of(kept, NOW_MS), NOW_MS, TTL_MS_MAX)
     assert merge(kept, again) == merge(again, kept) == kept, "what is kept and passed on is something else"
 
 
@@ -395,8 +395,8 @@ def state_file_seeds() -> list[bytes]:
 
 def record_on_disk_seeds() -> list[bytes]:
     """A record of each kind, and a tombstone of each."""
-    kept = [kept_from(body, NOW_MS, LIFE_MS_MAX) for body in (_RECORD, _SIGNED)]
-    tombstones = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, LIFE_MS_MAX)]
+    kept = [kept_from(body, NOW_MS, TTL_MS_MAX) for body in (_RECORD, _SIGNED)]
+    tombstones = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, TTL_MS_MAX)]
     return [pack(one, NOW_MS) for one in (*kept, *tombstones)]
 
 

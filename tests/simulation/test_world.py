@@ -139,7 +139,7 @@ class RecordsTests(SynchronousTestCase):
         self.addCleanup(self.world.close)
         self.world.grow(4)
         self.records = Records(self.world)
-        self.records.life_s = lambda: 300.0
+        self.records.ttl_s = lambda: 300.0
         self.records.put_once()
         self.world.run(5)
         ((self.key, self.first),) = self.records.newest.items()

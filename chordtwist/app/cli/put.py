@@ -103,14 +103,14 @@ def command(
                 "copies": result.copies,
                 "wanted": result.wanted,
                 "version_ms": result.version.ms,
-                "life_s": result.life_ms / 1000,
+                "ttl_s": result.ttl_ms / 1000,
                 **({} if seal is None else {"seq": seal.seq}),
             }
         )
     else:
         number = "" if seal is None else f", seq {seal.seq}"
         click.echo(
-            f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.life_ms / 1000:.0f} s{number}"
+            f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.ttl_ms / 1000:.0f} s{number}"
         )
 
 

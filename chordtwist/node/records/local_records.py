@@ -29,7 +29,7 @@ BUCKETS_MAX = 2_048
 SUMMARIES_MAX = 64
 """Summaries remembered until the next change: those of our arc and of the arcs we are a replica of, level by level."""
 
-LIFE_SLACK_MS = 1_000
+TTL_SLACK_MS = 1_000
 """A copy of a version that is here is written again only for a life that differs by more: each way a copy comes adds
 its own delay, and a write for a few milliseconds is a write for nothing."""
 
@@ -251,8 +251,8 @@ def _differs(kept: Kept, here: Kept) -> bool:
         or kept.copies != here.copies
         or isinstance(kept, Tombstone) != isinstance(here, Tombstone)
         or kept.value_bytes != here.value_bytes
-        or abs(kept.expiry_ms - here.expiry_ms) > LIFE_SLACK_MS
-        or _until_ms(kept) > _until_ms(here) + LIFE_SLACK_MS
+        or abs(kept.expiry_ms - here.expiry_ms) > TTL_SLACK_MS
+        or _until_ms(kept) > _until_ms(here) + TTL_SLACK_MS
         or (isinstance(kept, Record) and isinstance(here, Record) and kept.value != here.value)
     )
 

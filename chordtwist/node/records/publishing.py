@@ -315,8 +315,8 @@ class Publisher:
         result, publication.result = publication.result, None
         if result is not None:
             kept = publication.kept
-            life_ms = kept.expiry_ms - self._holdings.now_ms() if isinstance(kept, Record) else 0
-            result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, life_ms)))
+            ttl_ms = kept.expiry_ms - self._holdings.now_ms() if isinstance(kept, Record) else 0
+            result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, ttl_ms)))
 
     def _refuse(self, publication: Publication, reason: str) -> None:
         if reason == "clock":

@@ -20,7 +20,7 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import Holdings
-from chordtwist.node.records.record_bodies import body_of, kept_from, without_life
+from chordtwist.node.records.record_bodies import body_of, kept_from, without_ttl
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
 BEAT_S = 0.25
@@ -53,7 +53,7 @@ class Reader:
         clock: IReactorTime,
         ask: Callable[[Peer, Fetch | Store], Answer | Deferred[Answer]],
         copies: int,
-        life_ms_max: int,
+        ttl_ms_max: int,
     ) -> None:
         """@param ask: asks a peer, or this node itself, which answers without a Deferred."""
         self.ring = ring
@@ -63,7 +63,7 @@ class Reader:
         self.copies = copies
         self.ask = ask
         self._versions = versions
-        self._life_ms_max = life_ms_max
+        self._ttl_ms_max = ttl_ms_max
         self._repaired: dict[tuple[bytes, bytes], float] = {}
         self._late: dict[Peer, float] = {}
         self.open: dict[_Read, None] = {}
@@ -105,12 +105,12 @@ class Reader:
         if body is None:
             return NOTHING_KEPT
         is_live = isinstance(answer, Found)
-        if body.key != key or bool(body.life_ms) != is_live:
+        if body.key != key or bool(body.ttl_ms) != is_live:
             return None
         try:
             # Without its value a record is judged by what its tombstone would have to prove.
-            whole = body if value or not is_live else without_life(body)
-            kept = kept_from(whole, self.holdings.now_ms(), self._life_ms_max)
+            whole = body if value or not is_live else without_ttl(body)
+            kept = kept_from(whole, self.holdings.now_ms(), self._ttl_ms_max)
             kind = RecordKind(body.record_kind)
         except (Malformed, ValueError):
             return None

@@ -44,13 +44,13 @@ class Reconciling:
         ring: IRing,
         holdings: Holdings,
         accept: Callable[[Kept, Peer | None], Deferred[None] | None],
-        life_ms_max: int,
+        ttl_ms_max: int,
     ) -> None:
         """@param accept: keeps what somebody else sent, as far as it wins."""
         self._ring = ring
         self._holdings = holdings
         self._accept = accept
-        self._life_ms_max = life_ms_max
+        self._ttl_ms_max = ttl_ms_max
         self.sent = self.fetched = 0
         """Records sent to others, fetched from others."""
         self.refused = 0
@@ -179,7 +179,7 @@ class Reconciling:
         for body in answer.records:
             try:
                 # What we asked for is charged to nobody.
-                written = self._accept(kept_from(body, now_ms, self._life_ms_max), None)
+                written = self._accept(kept_from(body, now_ms, self._ttl_ms_max), None)
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
                 self.refused += 1

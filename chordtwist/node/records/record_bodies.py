@@ -60,29 +60,29 @@ def _tombstone_body(tombstone: Tombstone, now_ms: int) -> wire.RecordBody:
     )
 
 
-def without_life(body: wire.RecordBody) -> wire.RecordBody:
+def without_ttl(body: wire.RecordBody) -> wire.RecordBody:
     """The tombstone that a record named without its value would leave."""
     return wire.RecordBody(
         body.key, body.value, body.record_kind, body.version_ms, body.publisher, 0, body.copies, body.seal
     )
 
 
-def kept_from(body: wire.RecordBody, now_ms: int, life_ms_max: int) -> Kept:
-    """What a body brings, counted from `now_ms`, a life cut to `life_ms_max`.
+def kept_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Kept:
+    """What a body brings, counted from `now_ms`, a life cut to `ttl_ms_max`.
 
     @raise Malformed: its kind is unknown.
     """
     version = Version(body.version_ms, body.publisher)
     seal = None if body.seal is None else _seal(body.seal)
-    tombstone_until_ms = now_ms + min(body.tombstone_life_ms, life_ms_max)
+    tombstone_until_ms = now_ms + min(body.tombstone_ttl_ms, ttl_ms_max)
     copies = max(1, body.copies)
-    if not body.life_ms:
+    if not body.ttl_ms:
         return Tombstone(body.key, version, tombstone_until_ms, copies, seal, body.value if seal is not None else b"")
     try:
         kind = RecordKind(body.record_kind)
     except ValueError:
         raise Malformed(f"a record of the unknown kind {body.record_kind}") from None
-    expiry_ms = now_ms + min(body.life_ms, life_ms_max)
+    expiry_ms = now_ms + min(body.ttl_ms, ttl_ms_max)
     if tombstone_until_ms <= expiry_ms:
         tombstone_until_ms = 0
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)

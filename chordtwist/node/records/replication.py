@@ -96,7 +96,7 @@ class Replication:
         self._clock = clock
         self._parameters = parameters
         self._default_ttl_s = default_ttl_s
-        self._life_ms_max = int(max_ttl_s * 1000)
+        self._ttl_ms_max = int(max_ttl_s * 1000)
         self._leaving = False
         self._running = False
         self._sweeping: IDelayedCall | None = None
@@ -110,10 +110,10 @@ class Replication:
             clock,
             self._ask,
             parameters.replication,
-            self._life_ms_max,
+            self._ttl_ms_max,
         )
         self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, rng, self._ask)
-        self.reconciling = Reconciling(ring, self.holdings, self._accept, self._life_ms_max)
+        self.reconciling = Reconciling(ring, self.holdings, self._accept, self._ttl_ms_max)
         duties = Duties(clock)
         self._answering = Answering(self.holdings, duties)
         self.repair = Repair(
@@ -188,13 +188,13 @@ class Replication:
         """`IDht.put`. Stamped now; its life counts from now; `get` here sees it when this returns."""
         if len(key) != KEY_BYTES or not 0 < len(value) <= VALUE_BYTES_MAX:
             return fail(errors.Refused(f"a key has {KEY_BYTES} bytes, a value 1 to {VALUE_BYTES_MAX}"))
-        life_ms = min(self._life_ms_max, max(1, int((ttl_s or self._default_ttl_s) * 1000)))
+        ttl_ms = min(self._ttl_ms_max, max(1, int((ttl_s or self._default_ttl_s) * 1000)))
         record = Record(
             key,
             value,
             kind_of(key, value, seal),
             self.versions.next(self._ring.common_time_ms(), key),
-            self.holdings.now_ms() + life_ms,
+            self.holdings.now_ms() + ttl_ms,
             self._copies(copies),
             None if seal is None else replace(seal, expected_seq=None),
         )
@@ -209,7 +209,7 @@ class Replication:
             key,
             self.versions.next(self._ring.common_time_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
-            self.holdings.now_ms() + self._life_ms_max,
+            self.holdings.now_ms() + self._ttl_ms_max,
             self._copies(None if found is None else found.copies),
             None if seal is None else replace(seal, expected_seq=None),
             b"" if seal is None else sha256(b"").digest(),
@@ -305,7 +305,7 @@ class Replication:
             before = self._ring.predecessor
             assert before is not None  # an arc without one is the whole ring
             return NotMine(before.packed)
-        kept = kept_from(question.record, self.holdings.now_ms(), self._life_ms_max)
+        kept = kept_from(question.record, self.holdings.now_ms(), self._ttl_ms_max)
         if not is_right(kept, verify_ed25519):
             return Refused("wrong")
         if not self._sees(kept):
@@ -341,7 +341,7 @@ class Replication:
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
                 await self._turns.pause()
             try:
-                written = self._accept(kept_from(body, self.holdings.now_ms(), self._life_ms_max), peer)
+                written = self._accept(kept_from(body, self.holdings.now_ms(), self._ttl_ms_max), peer)
             except errors.Refused:
                 refused.append(index)
             else:
