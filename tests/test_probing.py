@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.liveness import TRIES_MIN, Liveness
 from chordtwist.core.peer import Peer
-from chordtwist.node.ring.probing import OTHERS_ASKED, TRIES_MAX, Pulse
+from chordtwist.node.ring.probing import OTHERS_ASKED, TRIES_MAX, Probing
 from chordtwist.wire.peer_messages import Answer, Ping, PingFor, Pong, Question, Silent
 from tests.builders import Neighbourhood, peer, peers
 
 
-class PulseTests(SynchronousTestCase):
+class ProbingTests(SynchronousTestCase):
     """We stand at 10 and ask about 20; 30, 40 and 50 may be asked to ping for us. The limit is 3 s."""
 
     def setUp(self) -> None:
@@ -25,7 +25,7 @@ class PulseTests(SynchronousTestCase):
         self.liveness = Liveness(3.0)
         self.others = [*peers(30, 40, 50)]
         self.died: list[Peer] = []
-        self.pulse = Pulse(
+        self.probing = Probing(
             self.ask, self.liveness, lambda: self.others, self.died.append, self.scene.link.clock, Random(1)
         )
         for place in (30, 40, 50):
@@ -49,7 +49,7 @@ class PulseTests(SynchronousTestCase):
         return [len(self.scene.asked(place)) for place in (30, 40, 50)]
 
     def check_until(self, seconds: float) -> Deferred[bool]:
-        checked = self.pulse.check(peer(20))
+        checked = self.probing.check(peer(20))
         self.scene.advance(seconds)
         return checked
 
@@ -88,7 +88,7 @@ class PulseTests(SynchronousTestCase):
                 tries.append(self.scene.now_s)
             return ask(whom, question)
 
-        self.pulse._ask = counted
+        self.probing._ask = counted
         self.successResultOf(self.check_until(4))
         self.assertTrue(TRIES_MIN <= len(tries) <= 6, tries)
         self.assertTrue(all(after - before >= 0.7 for before, after in pairwise(tries)))
@@ -144,8 +144,8 @@ class PulseTests(SynchronousTestCase):
 
     def test_once_at_a_time(self) -> None:
         """Several that want to know about one peer share one check; later ones begin another."""
-        checks = [self.pulse.check(peer(20)) for _ in range(3)]
-        self.pulse.check_all(peers(20))
+        checks = [self.probing.check(peer(20)) for _ in range(3)]
+        self.probing.check_all(peers(20))
         self.scene.advance(0.2)
         self.assertEqual([self.successResultOf(checked) for checked in checks], [True] * 3)
         self.assertEqual(self.scene.asked(20), [Ping()])
@@ -156,7 +156,7 @@ class PulseTests(SynchronousTestCase):
         """Neighbours that died together are noticed together."""
         self.scene.silence(20, 30, 40)
         self.others = [*peers(20, 30, 40, 50)]
-        self.pulse.check_all(peers(20, 30, 40))
+        self.probing.check_all(peers(20, 30, 40))
         self.scene.advance(4.2)
         self.assertEqual(sorted(self.died, key=lambda dead: dead.id), [*peers(20, 30, 40)])
 
@@ -180,11 +180,11 @@ class PulseTests(SynchronousTestCase):
 
     def test_answers_now(self) -> None:
         """`answers_now` is one question, without a verdict."""
-        asked = self.pulse.answers_now(peer(20))
+        asked = self.probing.answers_now(peer(20))
         self.scene.advance(0.2)
         self.assertIs(self.successResultOf(asked), True)
         self.scene.silence(20)
-        asked = self.pulse.answers_now(peer(20))
+        asked = self.probing.answers_now(peer(20))
         self.scene.advance(1.1)
         self.assertIs(self.successResultOf(asked), False)
         self.assertEqual(self.died, [])
@@ -197,6 +197,6 @@ class PulseTests(SynchronousTestCase):
             self.scene.clock.at(self.scene.clock.now_us, lambda _: broken.errback(ZeroDivisionError()), None)
             return broken
 
-        self.pulse._ask = ask
+        self.probing._ask = ask
         self.assertIs(self.successResultOf(self.check_until(0.1)), True)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

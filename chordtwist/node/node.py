@@ -39,7 +39,7 @@ from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.member_checks import RollCall
 from chordtwist.node.ring.merging import Merging
 from chordtwist.node.ring.neighbours_time import CommonTime
-from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.search import Searches
 from chordtwist.node.ring.stabilizing import Stabilizing
@@ -134,7 +134,7 @@ class Node:
         tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
         self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
         self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, ending)
-        pulse = self.pulse = Pulse(asking.ask, liveness, routing.everybody, self._died, ending, rng)
+        probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
         self.searches = Searches(routing, statements, tables, is_member, ending)
 
         # How it comes to a ring, and others to its own.
@@ -147,14 +147,14 @@ class Node:
             routing, statements, contact, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
         )
         roll_call = self.roll_call = RollCall(
-            routing, tables, admission, liveness, pulse, self.merging.look_at, self._drop, ending
+            routing, tables, admission, liveness, probing, self.merging.look_at, self._drop, ending
         )
         self.stabilizing = Stabilizing(
             routing,
             statements,
             asking,
             tables,
-            pulse,
+            probing,
             admission,
             roll_call,
             contact,
@@ -339,7 +339,7 @@ class Node:
     def link_lost(self, peer: Peer, reason: str) -> None:
         """Perhaps it crashed: look, if it is one of ours."""
         if self.is_member and (peer == self.predecessor or peer in self.successors):
-            self.pulse.check_all((peer,))
+            self.probing.check_all((peer,))
             if peer == self.routing.head:
                 # It may be back already, as another run: only its table tells.
                 self.stabilizing.hurry()
@@ -354,7 +354,7 @@ class Node:
             return Pong()
         if not self.hearsay.may_look(peer, target):
             return Silent()
-        return self.pulse.answers_now(target).addCallback(self._tried, target)
+        return self.probing.answers_now(target).addCallback(self._tried, target)
 
     def _tried(self, alive: bool, target: Peer) -> Answer:
         """What to tell of a peer that somebody else gets no answer from."""
@@ -362,7 +362,7 @@ class Node:
             return Pong()
         if target in self.routing.successors:
             # All who list it look now: otherwise each would begin only when the member behind has given it up.
-            self.pulse.check_all((target,))
+            self.probing.check_all((target,))
         return Silent()
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:

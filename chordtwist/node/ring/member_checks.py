@@ -15,7 +15,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import copied, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import Admission
-from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.tables import NoMember, Tables
 
 
@@ -28,7 +28,7 @@ class RollCall:
         tables: Tables,
         admission: Admission,
         liveness: Liveness,
-        pulse: Pulse,
+        probing: Probing,
         foreign: Callable[[Peer], None],
         gone: Callable[[Peer], None],
         clock: IReactorTime,
@@ -38,7 +38,7 @@ class RollCall:
         self._tables = tables
         self._admission = admission
         self._liveness = liveness
-        self._pulse = pulse
+        self._probing = probing
         self._foreign = foreign
         self._gone = gone
         self._clock = clock
@@ -67,7 +67,7 @@ class RollCall:
         except NoMember:
             return False
         except Unreachable:
-            return await self._pulse.check(peer)
+            return await self._probing.check(peer)
         return True
 
     async def members(self, table: Table) -> list[Peer] | None:
@@ -95,7 +95,7 @@ class RollCall:
         # itself whole, a live member would be skipped.
         now = self._clock.seconds()
         dead = {peer for peer in silent if peer not in now_ours and self._liveness.is_dead(peer, now)}
-        self._pulse.check_all(peer for peer in silent if peer not in dead)
+        self._probing.check_all(peer for peer in silent if peer not in dead)
         gone = {*outside, *dead, *routing.removed}
         return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
 

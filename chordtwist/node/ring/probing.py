@@ -25,7 +25,7 @@ TRIES_MAX = 100
 """Bounds a check whatever the clocks do; the rule of death ends it long before."""
 
 
-class Pulse:
+class Probing:
     """Checks peers, each at most once at a time, and tells `died` of those that are dead."""
 
     _log = Logger()

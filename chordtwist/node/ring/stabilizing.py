@@ -25,7 +25,7 @@ from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Contact
 from chordtwist.node.ring.member_checks import RollCall
-from chordtwist.node.ring.probing import Pulse
+from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import NoMember, Tables
@@ -56,7 +56,7 @@ class Stabilizing:
         statements: Statements,
         asking: Asking,
         tables: Tables,
-        pulse: Pulse,
+        probing: Probing,
         admission: Admission,
         roll_call: RollCall,
         contact: Contact,
@@ -78,7 +78,7 @@ class Stabilizing:
         self._statements = statements
         self._asking = asking
         self._tables = tables
-        self._pulse = pulse
+        self._probing = probing
         self._admission = admission
         self._roll_call = roll_call
         self._contact = contact
@@ -181,8 +181,8 @@ class Stabilizing:
                     return True  # it lives, and has no list yet
                 continue
             except Unreachable:
-                self._pulse.check_all(routing.successors)
-                if await self._pulse.check(head) and head == routing.head:
+                self._probing.check_all(routing.successors)
+                if await self._probing.check(head) and head == routing.head:
                     return True
                 continue
             self._admission.gone_live(head)
@@ -257,7 +257,7 @@ class Stabilizing:
             try:
                 last = await self._tables.fetch(end)
             except Unreachable:
-                self._pulse.check_all((end,))
+                self._probing.check_all((end,))
         if head != routing.head:
             return False
         if routing.stabilize(table, also) if last is None else routing.close(table, last):
