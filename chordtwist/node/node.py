@@ -36,7 +36,7 @@ from chordtwist.node.ring.bootstrap import Contact
 from chordtwist.node.ring.dial_limits import Hearsay
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
-from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.merging import Merging
 from chordtwist.node.ring.neighbours_time import CommonTime
 from chordtwist.node.ring.probing import Probing
@@ -146,7 +146,7 @@ class Node:
         self.merging = Merging(
             routing, statements, contact, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
         )
-        roll_call = self.roll_call = RollCall(
+        member_checks = self.member_checks = MemberChecks(
             routing, tables, admission, liveness, probing, self.merging.look_at, self._drop, ending
         )
         self.stabilizing = Stabilizing(
@@ -156,7 +156,7 @@ class Node:
             tables,
             probing,
             admission,
-            roll_call,
+            member_checks,
             contact,
             is_member,
             self._ring_changed,
@@ -169,7 +169,7 @@ class Node:
             stabilize_interval_s,
         )
         self.rectifying = Rectifying(
-            routing, tables, admission, roll_call, is_member, self._ring_changed, clock.seconds
+            routing, tables, admission, member_checks, is_member, self._ring_changed, clock.seconds
         )
         self.fingers = Fingers(
             routing, tables, self.searches.find, liveness.is_silent, is_member, clock, rng, stabilize_interval_s
@@ -417,7 +417,7 @@ class Node:
             table = await self.tables.fetch(peer)
         except Unreachable:
             return
-        if self.is_member and self.routing.whole and not self.roll_call.is_elsewhere(table):
+        if self.is_member and self.routing.whole and not self.member_checks.is_elsewhere(table):
             changed = self.routing.take_in(peer)
             self.routing.gone_live(peer)
             if changed:

@@ -19,7 +19,7 @@ from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.tables import NoMember, Tables
 
 
-class RollCall:
+class MemberChecks:
     """Asks for one member."""
 
     def __init__(

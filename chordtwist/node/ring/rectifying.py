@@ -16,7 +16,7 @@ from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Standing
 from chordtwist.node.ring.admission import Admission
-from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.tables import Tables
 
 LOOKS_PER_S, LOOKS_AT_ONCE = 1.0, 5.0
@@ -34,7 +34,7 @@ class Rectifying:
         routing: Routing,
         tables: Tables,
         admission: Admission,
-        roll_call: RollCall,
+        member_checks: MemberChecks,
         is_member: Callable[[], bool],
         changed: Callable[[], None],
         seconds: Callable[[], float],
@@ -45,7 +45,7 @@ class Rectifying:
         self._routing = routing
         self._tables = tables
         self._admission = admission
-        self._roll_call = roll_call
+        self._member_checks = member_checks
         self._is_member = is_member
         self._changed = changed
         self._seconds = seconds
@@ -95,7 +95,7 @@ class Rectifying:
             table = await self._tables.fetch(notifier)
         except Unreachable:
             return
-        if self._roll_call.is_elsewhere(table):
+        if self._member_checks.is_elsewhere(table):
             return
         self._admission.gone_live(notifier)
         dead = False
@@ -103,7 +103,7 @@ class Rectifying:
         if present is not None and not routing.wants_predecessor(notifier):
             if notifier == present or is_closer:
                 return  # one that is closer still came before it
-            dead = present == self._left or not await self._roll_call.is_member_still(present)
+            dead = present == self._left or not await self._member_checks.is_member_still(present)
         if self._is_member() and (not dead or present == routing.predecessor):
             if notifier == self._left:
                 self._left = None  # it is back

@@ -24,7 +24,7 @@ from chordtwist.node.chores import Chore
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Contact
-from chordtwist.node.ring.member_checks import RollCall
+from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
@@ -58,7 +58,7 @@ class Stabilizing:
         tables: Tables,
         probing: Probing,
         admission: Admission,
-        roll_call: RollCall,
+        member_checks: MemberChecks,
         contact: Contact,
         is_member: Callable[[], bool],
         changed: Callable[[], None],
@@ -80,7 +80,7 @@ class Stabilizing:
         self._tables = tables
         self._probing = probing
         self._admission = admission
-        self._roll_call = roll_call
+        self._member_checks = member_checks
         self._contact = contact
         self._is_member = is_member
         self._changed = changed
@@ -177,7 +177,7 @@ class Stabilizing:
             try:
                 table = await answer
             except NoMember as said:
-                if self._roll_call.is_newcomer(head, said, epoch) and head == routing.head:
+                if self._member_checks.is_newcomer(head, said, epoch) and head == routing.head:
                     return True  # it lives, and has no list yet
                 continue
             except Unreachable:
@@ -188,7 +188,7 @@ class Stabilizing:
             self._admission.gone_live(head)
             # As which run we met it as our head: what we knew of it before may be of a run long gone.
             met, self._head_met = self._head_met, (head, table.epoch)
-            if self._roll_call.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
+            if self._member_checks.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
                 self._drop(head)
                 continue
             told, self._closer = self._closer, None
@@ -238,7 +238,7 @@ class Stabilizing:
             table = await self._tables.fetch(closer)
         except Unreachable:
             return None
-        if self._routing.head == head and not self._roll_call.is_elsewhere(table) and await self._copy(table, head):
+        if self._routing.head == head and not self._member_checks.is_elsewhere(table) and await self._copy(table, head):
             return table
         return None
 
@@ -252,7 +252,7 @@ class Stabilizing:
         also = last = None
         end = routing.last_of(table)
         if end is None:
-            also = await self._roll_call.members(table)
+            also = await self._member_checks.members(table)
         else:
             try:
                 last = await self._tables.fetch(end)
