@@ -12,7 +12,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
 from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, PROVED_FACTOR, Bounds, Limits
-from chordtwist.net.doorstep import Doorstep
+from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
 from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
@@ -204,12 +204,12 @@ class PoolLimitTests(PoolTestCase):
         """Whoever is in front of the port is told of every connection that is refused, and of no other."""
         refused: list[str] = []
 
-        class Noting(Doorstep):
+        class Noting(ConnectionFilter):
             def refused(self, host: str) -> None:
                 refused.append(host)
 
         port: Any = None
-        ours = self.limited(doorstep=Noting(port, self.network.clock))
+        ours = self.limited(connection_filter=Noting(port, self.network.clock))
         self.meet(self.host(3), ours)
         for number in range(40):
             theirs = self.host(2, port=7000 + number, listens=False)

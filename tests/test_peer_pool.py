@@ -25,7 +25,7 @@ from chordtwist.net.bounds import (
     Limits,
     links_bound,
 )
-from chordtwist.net.doorstep import Doorstep
+from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import (
     CONNECT_WITHIN_S,
@@ -65,7 +65,7 @@ class Host:
         links_max: int = 64,
         listens: bool = True,
         limits: Limits | None = None,
-        doorstep: Doorstep | None = None,
+        connection_filter: ConnectionFilter | None = None,
     ) -> None:
         parameters = parameters or Parameters(network="test")
         self.network = network
@@ -77,7 +77,12 @@ class Host:
         )
         reactor = MemoryReactor(network)
         self.pool = PeerPool(
-            reactor, introduction, dial_from=host, links_max=links_max, limits=limits, doorstep=doorstep
+            reactor,
+            introduction,
+            dial_from=host,
+            links_max=links_max,
+            limits=limits,
+            connection_filter=connection_filter,
         )
         self.answers = contracts.ScriptedAnswers()
         self.pool.start(self.answers)

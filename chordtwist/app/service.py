@@ -31,7 +31,7 @@ from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
 from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
-from chordtwist.net.doorstep import Doorstep
+from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
@@ -97,9 +97,9 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.work_bits)
     p2p = config.dht.p2p_address
-    doorstep = Doorstep(peers_endpoint(reactor, p2p), reactor)
+    connection_filter = ConnectionFilter(peers_endpoint(reactor, p2p), reactor)
     # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
-    minds = doorstep if identity.policy is Policy.IP else None
+    minds = connection_filter if identity.policy is Policy.IP else None
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
@@ -152,7 +152,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
         Part("memory of peers", start=remembering.start, stop=stop_remembering),
-        Listener(doorstep, pool.factory, "p2p_address", p2p),
+        Listener(connection_filter, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
             api_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),

@@ -18,7 +18,7 @@ from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.core.puzzles import BITS_MAX
 from chordtwist.net.bounds import Bounds, Limits, links_bound
-from chordtwist.net.doorstep import Doorstep
+from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
@@ -166,13 +166,13 @@ class PeerPool:
         dial_from: str = "",
         links_max: int | None = None,
         limits: Limits | None = None,
-        doorstep: Doorstep | None = None,
+        connection_filter: ConnectionFilter | None = None,
     ) -> None:
         """
         @param reactor: provides `IReactorTCP` and `IReactorTime`.
         @param dial_from: the local IP address that links are dialled from; empty where the system may choose, behind a
             translated address. Others only talk to a node that comes from the address its id follows from.
-        @param doorstep: the port's, where an address is one node's: told of every connection that is refused.
+        @param connection_filter: the port's, where an address is one node's: told of every connection that is refused.
         """
         self.counts = Counts()
         self.refusals = Refusals(reactor)
@@ -193,7 +193,7 @@ class PeerPool:
         self._bounds = Bounds(self._policy, limits, reactor)
         self._toll = Toll(limits.work_bits, limits.questions_per_s, reactor) if limits.work_bits else None
         self._labour = Labour(reactor)
-        self._doorstep = doorstep
+        self._connection_filter = connection_filter
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
         self._to_flush: list[PeerProtocol] = []
@@ -217,8 +217,8 @@ class PeerPool:
             self._stopped = Deferred()
             if self._look is not None:
                 self._look.cancel()
-            if self._doorstep is not None:
-                self._doorstep.stop()
+            if self._connection_filter is not None:
+                self._connection_filter.stop()
             self._labour.stop()
             for known in list(self._acquaintances.values()):
                 if known.labour is not None:
@@ -322,8 +322,8 @@ class PeerPool:
         reason = self._why_not_accept(host)
         if reason is not None:
             self.refusals.tell(host, reason)
-            if self._doorstep is not None:
-                self._doorstep.refused(host)
+            if self._connection_filter is not None:
+                self._connection_filter.refused(host)
             return False
         self._links[link] = host
         self._unmet.add(link)

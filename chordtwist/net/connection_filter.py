@@ -49,7 +49,7 @@ _DROP, _KEEP = 0, 0xFFFFFFFF
 
 
 @implementer(IStreamServerEndpoint)
-class Doorstep:
+class ConnectionFilter:
     """Listens as another endpoint does, and drops for a while who is `refused` too often."""
 
     _log = Logger()

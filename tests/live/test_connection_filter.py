@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import canonical_ip
-from chordtwist.net.doorstep import write_filter
+from chordtwist.net.connection_filter import write_filter
 
 DROPPED_WITHIN_S = 0.3
 """What is dropped is not answered; what is not dropped is, on this machine, in a fraction of a millisecond."""

@@ -14,7 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from chordtwist.core.peer import canonical_ip
-from chordtwist.net.doorstep import AWAY_MAX, AWAY_S, REFUSED_AT_ONCE, WRITE_EVERY_S, Doorstep, filter_program
+from chordtwist.net.connection_filter import (
+    AWAY_MAX,
+    AWAY_S,
+    REFUSED_AT_ONCE,
+    WRITE_EVERY_S,
+    ConnectionFilter,
+    filter_program,
+)
 
 
 class Socket:
@@ -47,7 +54,7 @@ class Listening:
 ATTACH, DETACH = 26, 27
 
 
-class DoorstepTests(SynchronousTestCase):
+class ConnectionFilterTests(SynchronousTestCase):
     """Who is refused too often."""
 
     def setUp(self) -> None:
@@ -56,19 +63,19 @@ class DoorstepTests(SynchronousTestCase):
             self.skipTest("no kernel filters here")
         self.clock = Clock()
         self.socket = Socket()
-        self.doorstep = self.listening(self.socket)
+        self.connection_filter = self.listening(self.socket)
 
-    def listening(self, sock: Socket | None) -> Doorstep:
-        """A doorstep in front of a port with that socket."""
+    def listening(self, sock: Socket | None) -> ConnectionFilter:
+        """A connection_filter in front of a port with that socket."""
         endpoint: Any = Listening(sock)
-        doorstep = Doorstep(endpoint, self.clock)
-        self.assertIs(endpoint, self.successResultOf(doorstep.listen(Factory.forProtocol(Protocol))))
-        return doorstep
+        connection_filter = ConnectionFilter(endpoint, self.clock)
+        self.assertIs(endpoint, self.successResultOf(connection_filter.listen(Factory.forProtocol(Protocol))))
+        return connection_filter
 
     def refuse(self, host: str, times: float = REFUSED_AT_ONCE + 1) -> None:
         """An address is refused so often at once."""
         for _ in range(int(times)):
-            self.doorstep.refused(host)
+            self.connection_filter.refused(host)
 
     def test_told(self) -> None:
         """Who is refused now and then is told so each time."""
@@ -96,7 +103,7 @@ class DoorstepTests(SynchronousTestCase):
     def test_one_owner(self) -> None:
         """All of a /64 counts as one, and so do both ways to write an IPv4 address."""
         for number in range(int(REFUSED_AT_ONCE) + 1):
-            self.doorstep.refused(f"2001:db8::{number:x}")
+            self.connection_filter.refused(f"2001:db8::{number:x}")
         self.assertEqual([ATTACH], self.socket.options)
         self.refuse("192.0.2.1", 20)
         self.refuse("::ffff:192.0.2.1", 20)
@@ -113,9 +120,9 @@ class DoorstepTests(SynchronousTestCase):
 
     def test_not_here(self) -> None:
         """Where the kernel does not do it, or there is no socket, all are told as before."""
-        self.doorstep = self.listening(Socket(ATTACH, DETACH))
+        self.connection_filter = self.listening(Socket(ATTACH, DETACH))
         self.refuse("192.0.2.1", 200)
-        self.doorstep = self.listening(None)
+        self.connection_filter = self.listening(None)
         self.refuse("192.0.2.1", 200)
         self.refuse("fe80::1%eth0")
         self.assertEqual([], self.clock.getDelayedCalls())
@@ -132,7 +139,7 @@ class DoorstepTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Afterwards no timer is left, and nothing is written."""
         self.refuse("192.0.2.1")
-        self.doorstep.stop()
+        self.connection_filter.stop()
         self.assertEqual([], self.clock.getDelayedCalls())
         self.refuse("192.0.2.2")
         self.assertEqual([ATTACH], self.socket.options)
