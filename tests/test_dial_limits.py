@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.node.ring.dial_limits import IN_ALL_PER_MIN, PER_TELLER_PER_MIN, Hearsay
+from chordtwist.node.ring.dial_limits import IN_ALL_PER_MIN, PER_TELLER_PER_MIN, DialLimits
 
 IDENTITY = Identity("test", Policy.IP)
 
@@ -16,17 +16,17 @@ def peer(number: int, port: int = 6401) -> Peer:
     return IDENTITY.peer(f"198.18.{number // 256}.{number % 256}", port)
 
 
-class HearsayTests(SynchronousTestCase):
+class DialLimitsTests(SynchronousTestCase):
     """Addresses that somebody names."""
 
     def setUp(self) -> None:
         """One of them is known."""
         self.clock = Clock()
-        self.hearsay = Hearsay(lambda named: named == peer(1), self.clock)
+        self.dial_limits = DialLimits(lambda named: named == peer(1), self.clock)
 
     def looked(self, teller: Peer, times: int = 1000) -> int:
         """How many of so many strangers are dialled on the word of one peer."""
-        return sum(self.hearsay.may_look(teller, peer(2000 + number)) for number in range(times))
+        return sum(self.dial_limits.may_look(teller, peer(2000 + number)) for number in range(times))
 
     def test_one_teller(self) -> None:
         """One peer has so many dialled at once, and as many again in a minute, whatever port it claims."""
@@ -42,6 +42,6 @@ class HearsayTests(SynchronousTestCase):
 
     def test_known(self) -> None:
         """Whom we have met may be asked at any time, and counts for nothing."""
-        self.assertTrue(all(self.hearsay.may_look(peer(10), peer(1)) for _ in range(1000)))
+        self.assertTrue(all(self.dial_limits.may_look(peer(10), peer(1)) for _ in range(1000)))
         self.assertEqual(PER_TELLER_PER_MIN + 1, self.looked(peer(10)))
-        self.assertTrue(self.hearsay.may_look(peer(10), peer(1)))
+        self.assertTrue(self.dial_limits.may_look(peer(10), peer(1)))

@@ -637,10 +637,10 @@ class BoundTests(PoolTestCase):
         other.crash()
         identity = one.introduction.identity
         for number in range(PROOFS_MAX):
-            known = one.pool._acquaintance(identity.unpack((0x7F010000 + number).to_bytes(4, "big") + b"\0\1"))
+            known = one.pool._known_peer(identity.unpack((0x7F010000 + number).to_bytes(4, "big") + b"\0\1"))
             known.key = other.signer.public
         self.network.pass_time(FORGET_EVERY_LOOKS * LOOK_EVERY_S + 1, step_s=1)
-        self.assertEqual(len(one.pool._acquaintances), PROOFS_MAX)
+        self.assertEqual(len(one.pool._known_peers), PROOFS_MAX)
         self.assertIsNone(one.pool.key_of(other.peer))
 
     def test_strangers_are_forgotten(self) -> None:
@@ -648,9 +648,9 @@ class BoundTests(PoolTestCase):
         one = self.host(1)
         for number in range(2, 12):
             self.failed(self.asked(one, self.host(number, listens=False)))
-        self.assertEqual(len(one.pool._acquaintances), 10)
+        self.assertEqual(len(one.pool._known_peers), 10)
         self.network.pass_time(FORGET_EVERY_LOOKS * LOOK_EVERY_S + 1, step_s=1)
-        self.assertEqual(len(one.pool._acquaintances), 0)
+        self.assertEqual(len(one.pool._known_peers), 0)
 
 
 class StopTests(PoolTestCase):

@@ -43,8 +43,8 @@ from chordtwist.wire.peer_messages import (
     Ping,
     PingFor,
     Pong,
+    Puzzle,
     Question,
-    Work,
     decode,
     encode,
 )
@@ -88,7 +88,7 @@ class Owner:
         self.costs: list[float] = []
         self.held_bytes = 0
         self.asked: list[Question] = []
-        self.works: list[tuple[Question, Work]] = []
+        self.works: list[tuple[Question, Puzzle]] = []
         self.reply: Callable[[Question], Answer | Deferred[Answer]] = lambda question: Pong()
 
     def accepts(self, link: PeerProtocol, host: str) -> bool:
@@ -99,7 +99,7 @@ class Owner:
             raise Refused(self.unwanted)
         self.links.append(link)
 
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Work) -> None:
+    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
         self.works.append((asked[1], work))
 
     def wait_s(self, link: PeerProtocol) -> float:
@@ -288,8 +288,8 @@ class AskingTests(LinkTestCase):
         """A question whose answer is that there is work to do first is the pool's again."""
         asked = self.link.ask(GetTable(1, 2))
         ((request_id, _),) = self.said()
-        self.say((request_id, Work(4, bytes(20))))
-        self.assertEqual([(GetTable(1, 2), Work(4, bytes(20)))], self.owner.works)
+        self.say((request_id, Puzzle(4, bytes(20))))
+        self.assertEqual([(GetTable(1, 2), Puzzle(4, bytes(20)))], self.owner.works)
         self.assertNoResult(asked)
         self.assertEqual(self.link.under_way, 0)
 

@@ -260,7 +260,7 @@ class LimitsSection:
         " 10: a TLS handshake costs 2 ms, so that is a fiftieth of a processor. Not counted with identity = address,"
         " where many nodes share one.",
     )
-    work_bits: int = _option(
+    puzzle_bits: int = _option(
         0,
         values.number(0, BITS_MAX),
         "0 to 22: bits of the puzzle that a node which this one has not dialled solves before it may join or store,"

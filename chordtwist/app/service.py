@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamS
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chordtwist.app.acquaintances import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, Acquaintances
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
 from chordtwist.app.keeping import Keeping
+from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
 from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
@@ -95,7 +95,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         keeping.close()
         raise StartError(f"[dht] state_dir {error}") from None
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
-    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.work_bits)
+    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.puzzle_bits)
     p2p = config.dht.p2p_address
     connection_filter = ConnectionFilter(peers_endpoint(reactor, p2p), reactor)
     # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
@@ -103,7 +103,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
-    acquaintances = Acquaintances(
+    seed_list = SeedList(
         me,
         Names(resolver, identity, bootstrap, reactor).peers,
         not bootstrap,
@@ -124,7 +124,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         signer,
         verify_ed25519,
         keeping.next_epoch,
-        acquaintances.seeds,
+        seed_list.seeds,
         config.dht.stabilize_interval,
         config.dht.default_store_duration,
         config.dht.max_store_duration,
@@ -135,7 +135,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
 
     def remember() -> bool:
-        acquaintances.remember(node.routing.everybody())
+        seed_list.remember(node.routing.everybody())
         return False  # less and less often
 
     remembering = Chore("remember peers", remember, reactor, rng, REMEMBER_FIRST_S, REMEMBER_SLOWEST_S)

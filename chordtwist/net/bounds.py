@@ -61,8 +61,8 @@ class Limits:
     connections_per_s: float = 10.0
     """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
 
-    work_bits: int = 0
-    """Zero bits of the puzzle that a stranger solves when strangers ask much (`net.toll`); 0: none."""
+    puzzle_bits: int = 0
+    """Zero bits of the puzzle that a stranger solves when strangers ask much (`net.client_puzzles`); 0: none."""
 
 
 class Bounds:

@@ -18,15 +18,15 @@ from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.core.puzzles import BITS_MAX
 from chordtwist.net.bounds import Bounds, Limits, links_bound
+from chordtwist.net.client_puzzles import CHALLENGED, WORK_AGAIN_AFTER_S, PuzzleChallenger, PuzzleSolver
 from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
 from chordtwist.net.refusals import Refusals
 from chordtwist.net.tls import Tls
-from chordtwist.net.toll import TOLLED, WORK_AGAIN_AFTER_S, Labour, Toll
 from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.wire.peer_messages import Answer, Noted, Ping, Question, Work, Worked
+from chordtwist.wire.peer_messages import Answer, Noted, Ping, Puzzle, Question, Solution
 
 CONNECT_WITHIN_S = 3.0
 """From the dial to the connection: one retransmission of TCP. Questions that wait for it have shorter times."""
@@ -89,7 +89,7 @@ class Counts:
     breaches: int = 0
 
 
-class _Acquaintance:
+class KnownPeer:
     # What we know of one peer. `key` and `epoch` are what it was last proved with, if ever.
 
     __slots__ = (
@@ -101,7 +101,7 @@ class _Acquaintance:
         "failure",
         "heard_at",
         "key",
-        "labour",
+        "solver",
         "links",
         "peer",
         "work_again_at",
@@ -118,7 +118,7 @@ class _Acquaintance:
         self.dials_failed = 0
         self.dial_again_at = 0.0
         self.failure = ""
-        self.labour: Outstanding | None = None  # what we asked and it answers when we have worked for it
+        self.solver: Outstanding | None = None  # what we asked and it answers when we have worked for it
         self.work_again_at = 0.0
 
     def proved_links(self) -> list[PeerProtocol]:
@@ -130,24 +130,24 @@ class _Dial(ClientFactory):
 
     noisy = False
 
-    def __init__(self, pool: PeerPool, acquaintance: _Acquaintance, clock: IReactorTime) -> None:
-        self.waiting = Outstanding(acquaintance.peer, clock, lambda request_id: None)
+    def __init__(self, pool: PeerPool, known_peer: KnownPeer, clock: IReactorTime) -> None:
+        self.waiting = Outstanding(known_peer.peer, clock, lambda request_id: None)
         self.asked = 0
         self.link: PeerProtocol | None = None
         self.connector: IConnector | None = None
         self._pool = pool
-        self._acquaintance = acquaintance
+        self._known_peer = known_peer
 
     def wait(self, asked: Asked) -> None:
         self.waiting.add(self.asked, asked)
         self.asked += 1
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        self.link = self._pool.factory.link(self._acquaintance.peer)
+        self.link = self._pool.factory.link(self._known_peer.peer)
         return self._pool.connected(self.link)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._pool.dial_failed(self._acquaintance, _shown(reason.value))
+        self._pool.dial_failed(self._known_peer, _shown(reason.value))
 
 
 @implementer(IPeerLink)
@@ -186,13 +186,15 @@ class PeerPool:
         self._bind = (dial_from, 0) if dial_from else None
         self._links_max = links_bound() if links_max is None else links_max
         self._node: IAnswer | None = None
-        self._acquaintances: dict[bytes, _Acquaintance] = {}
+        self._known_peers: dict[bytes, KnownPeer] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._unmet: set[PeerProtocol] = set()  # those accepted that have not said Hello
         limits = limits or Limits()
         self._bounds = Bounds(self._policy, limits, reactor)
-        self._toll = Toll(limits.work_bits, limits.questions_per_s, reactor) if limits.work_bits else None
-        self._labour = Labour(reactor)
+        self._challenger = (
+            PuzzleChallenger(limits.puzzle_bits, limits.questions_per_s, reactor) if limits.puzzle_bits else None
+        )
+        self._solver = PuzzleSolver(reactor)
         self._connection_filter = connection_filter
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
@@ -219,10 +221,10 @@ class PeerPool:
                 self._look.cancel()
             if self._connection_filter is not None:
                 self._connection_filter.stop()
-            self._labour.stop()
-            for known in list(self._acquaintances.values()):
-                if known.labour is not None:
-                    known.labour.fail("this node has stopped")
+            self._solver.stop()
+            for known in list(self._known_peers.values()):
+                if known.solver is not None:
+                    known.solver.fail("this node has stopped")
             for dial in list(self._dials):
                 if dial.link is None and dial.connector is not None:
                     dial.connector.stopConnecting()
@@ -241,7 +243,7 @@ class PeerPool:
         return {
             "open": sum(link.is_open for link in self._links),
             "unmet": self._bounds.unmet,
-            "proved": sum(known.key is not None for known in self._acquaintances.values()),
+            "proved": sum(known.key is not None for known in self._known_peers.values()),
             "dialled": self.counts.dialled,
             "dials_failed": self.counts.dials_failed,
             "accepted": self.counts.accepted,
@@ -254,7 +256,7 @@ class PeerPool:
 
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
         """`IPeerLink.ask`."""
-        known = self._acquaintances.get(peer.packed)
+        known = self._known_peers.get(peer.packed)
         if known is not None and known.asking is not None:
             return known.asking.ask(question)
         answered: Deferred[Answer] = Deferred()
@@ -263,13 +265,13 @@ class PeerPool:
 
     def key_of(self, peer: Peer) -> bytes | None:
         """`IPeerLink.key_of`."""
-        known = self._acquaintances.get(peer.packed)
+        known = self._known_peers.get(peer.packed)
         return None if known is None else known.key
 
     # Dialling
 
     def _ask_when_dialled(self, peer: Peer, asked: Asked) -> None:
-        known = self._acquaintance(peer)
+        known = self._known_peer(peer)
         reason = self._why_not_dial(known)
         if reason is not None:
             self._clock.callLater(0, asked[2].errback, Unreachable(peer, reason))
@@ -282,7 +284,7 @@ class PeerPool:
             )
         known.dial.wait(asked)
 
-    def _why_not_dial(self, known: _Acquaintance) -> str | None:
+    def _why_not_dial(self, known: KnownPeer) -> str | None:
         if self._stopped is not None:
             return "this node has stopped"
         if known.peer == self._me:
@@ -306,7 +308,7 @@ class PeerPool:
         self.counts.dialled += 1
         return self.factory.wrapped(link)
 
-    def dial_failed(self, known: _Acquaintance, reason: str) -> None:
+    def dial_failed(self, known: KnownPeer, reason: str) -> None:
         """A dial has come to nothing."""
         dial = cast(_Dial, known.dial)
         known.dial = None
@@ -351,7 +353,7 @@ class PeerPool:
         """
         met = cast(Met, link.met)
         self._no_longer_unmet(link)
-        known = self._acquaintance(met.peer)
+        known = self._known_peer(met.peer)
         if link.dialled is None:
             refused = self.refusals.standing(str(met.peer))
             if refused is not None:
@@ -372,39 +374,39 @@ class PeerPool:
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """The node's answer; or what a stranger has to do first."""
         peer = cast(Met, link.met).peer
-        if type(question) is Worked:
-            return Noted() if self._toll is None else self._toll.paid(peer, question)
-        if self._toll is not None and not self._is_proved(link):
-            work = self._toll.due(peer, question)
+        if type(question) is Solution:
+            return Noted() if self._challenger is None else self._challenger.paid(peer, question)
+        if self._challenger is not None and not self._is_proved(link):
+            work = self._challenger.due(peer, question)
             if work is not None:
                 self.refusals.tell(str(peer), "strangers ask much, and it has to work first", who=str(peer.id))
                 return work
         return cast(IAnswer, self._node).answer(peer, question)
 
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Work) -> None:
+    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
         """A peer that we ask wants work of us first: work, and ask it again."""
         peer = cast(Met, link.met).peer
-        known = self._acquaintance(peer)
+        known = self._known_peer(peer)
         now = self._clock.seconds()
-        is_too_much = work.bits > BITS_MAX or (known.labour is None and now < known.work_again_at)
-        if is_too_much or type(asked[1]) not in TOLLED:
+        is_too_much = work.bits > BITS_MAX or (known.solver is None and now < known.work_again_at)
+        if is_too_much or type(asked[1]) not in CHALLENGED:
             asked[2].errback(Unreachable(peer, "it asks for more work than we do for a peer"))
             return
-        if known.labour is None:
-            known.labour = Outstanding(peer, self._clock, lambda request_id: None)
+        if known.solver is None:
+            known.solver = Outstanding(peer, self._clock, lambda request_id: None)
             known.work_again_at = now + WORK_AGAIN_AFTER_S
-            self._labour.work(work, lambda number: self._has_worked(known, work, number))
-        known.labour.add(id(asked[2]), asked)
+            self._solver.work(work, lambda number: self._has_worked(known, work, number))
+        known.solver.add(id(asked[2]), asked)
 
-    def _has_worked(self, known: _Acquaintance, work: Work, number: int | None) -> None:
-        waiting, known.labour = cast(Outstanding, known.labour), None
+    def _has_worked(self, known: KnownPeer, work: Puzzle, number: int | None) -> None:
+        waiting, known.solver = cast(Outstanding, known.solver), None
         link = known.asking
         if link is None or number is None:
             known.work_again_at = 0.0
             waiting.fail("the link ended, or no solution was found, while we worked for it")
             return
         # What stands behind it on the link is answered after it.
-        link.ask(Worked(work.puzzle, number)).addErrback(lambda failure: failure.trap(ChordtwistError))
+        link.ask(Solution(work.puzzle, number)).addErrback(lambda failure: failure.trap(ChordtwistError))
         for asked in waiting.take_all():
             link.send(asked)
 
@@ -418,7 +420,7 @@ class PeerPool:
 
     def _dials_back(self, peer: Peer) -> bool:
         # Whoever is where it says may ask more; that is found out when it matters, and not known to be false so far.
-        known = self._acquaintances[peer.packed]
+        known = self._known_peers[peer.packed]
         if known.key is not None:
             return False
         if known.dial is None and self._clock.seconds() >= known.dial_again_at:
@@ -431,7 +433,7 @@ class PeerPool:
 
     def _is_proved(self, link: PeerProtocol) -> bool:
         met = link.met
-        known = None if met is None else self._acquaintances.get(met.peer.packed)
+        known = None if met is None else self._known_peers.get(met.peer.packed)
         return known is not None and met is not None and known.key == met.key
 
     def holding(self, more_bytes: int) -> None:
@@ -463,7 +465,7 @@ class PeerPool:
         self._no_longer_unmet(link)
         why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
         peer = link.dialled if link.met is None else link.met.peer
-        known = None if peer is None else self._acquaintances.get(peer.packed)
+        known = None if peer is None else self._known_peers.get(peer.packed)
         was_proved = known is not None and self._part(known, link)
         if end is End.REFUSED or (end is End.LOST and link.connected and peer is None):
             self.refusals.tell(link.came_from if peer is None else str(peer), reason)
@@ -507,13 +509,13 @@ class PeerPool:
 
     # What we know of peers
 
-    def _acquaintance(self, peer: Peer) -> _Acquaintance:
-        known = self._acquaintances.get(peer.packed)
+    def _known_peer(self, peer: Peer) -> KnownPeer:
+        known = self._known_peers.get(peer.packed)
         if known is None:
-            known = self._acquaintances[peer.packed] = _Acquaintance(peer)
+            known = self._known_peers[peer.packed] = KnownPeer(peer)
         return known
 
-    def _prove(self, known: _Acquaintance, met: Met) -> None:
+    def _prove(self, known: KnownPeer, met: Met) -> None:
         # Our own dial to the peer's address has met this key. Another key than before is believed once the link to the
         # process with the old one is gone and this is a later run, or that process was silent for as long as makes a
         # peer dead: restarts without a state directory are ordinary, but nobody takes a live peer's place.
@@ -524,7 +526,7 @@ class PeerPool:
                 raise Refused(f"another key than that of the node heard there {silent_s:.1f} s ago")
         known.key, known.epoch = met.key, met.epoch
 
-    def _choose(self, known: _Acquaintance) -> None:
+    def _choose(self, known: KnownPeer) -> None:
         # Both sides keep the link that the lower id dialled, so they agree without a word; the newest, where the other
         # side lost one that we still hold.
         proved = known.proved_links() if known.key is not None else []
@@ -532,7 +534,7 @@ class PeerPool:
         kept = [link for link in proved if (link.dialled is not None) is we_dial] or proved
         known.asking = kept[-1] if kept else None
 
-    def _part(self, known: _Acquaintance, link: PeerProtocol) -> bool:
+    def _part(self, known: KnownPeer, link: PeerProtocol) -> bool:
         # Whether the link was with the peer as it was proved.
         if link not in known.links:
             return False
@@ -545,7 +547,7 @@ class PeerPool:
         self._choose(known)
         return was_proved
 
-    def _pause_dials(self, known: _Acquaintance, reason: str) -> None:
+    def _pause_dials(self, known: KnownPeer, reason: str) -> None:
         known.dial_again_at = self._clock.seconds() + min(DIAL_AGAIN_FIRST_S * 2**known.dials_failed, DIAL_AGAIN_LAST_S)
         known.dials_failed = min(known.dials_failed + 1, 16)
         known.failure = reason
@@ -568,7 +570,7 @@ class PeerPool:
     def _is_home_of_proved(self, host: str) -> bool:
         ip = str(canonical_ip(host))
         peers = (link.met.peer for link in self._links if link.is_open and link.met is not None)
-        return any(peer.host == ip and self._acquaintances[peer.packed].asking is not None for peer in peers)
+        return any(peer.host == ip and self._known_peers[peer.packed].asking is not None for peer in peers)
 
     # Bounds
 
@@ -611,17 +613,17 @@ class PeerPool:
     def _is_surplus(self, link: PeerProtocol) -> bool:
         # Its dialler ends it: the other side cannot know what for it was dialled.
         met = cast(Met, link.met)
-        known = self._acquaintances[met.peer.packed]
+        known = self._known_peers[met.peer.packed]
         return link.dialled is not None and known.asking not in (None, link) and met.key == known.key
 
     def _forget_strangers(self, now: float) -> None:
-        spare = [known for known in self._acquaintances.values() if not known.links and known.dial is None]
+        spare = [known for known in self._known_peers.values() if not known.links and known.dial is None]
         proofs = sum(known.key is not None for known in spare)
         for known in spare:
             if known.key is None and known.dial_again_at <= now:
-                del self._acquaintances[known.peer.packed]
+                del self._known_peers[known.peer.packed]
             elif known.key is not None and proofs > PROOFS_MAX:
-                del self._acquaintances[known.peer.packed]
+                del self._known_peers[known.peer.packed]
                 proofs -= 1
 
     def _all_closed(self) -> None:

@@ -47,8 +47,8 @@ from chordtwist.wire.peer_messages import (
     Leave,
     Notify,
     PingFor,
+    Puzzle,
     Question,
-    Work,
     decode,
     encode,
 )
@@ -107,7 +107,7 @@ BLOCKED_BYTES_MAX = 1 << 22
 GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
 """Bytes of an incomplete frame that are kept of somebody who has not said Hello."""
 
-_HELLO, _GOODBYE, _WORK = Hello.kind, Goodbye.kind, Work.kind
+_HELLO, _GOODBYE, _WORK = Hello.kind, Goodbye.kind, Puzzle.kind
 _ANSWERS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
 
 
@@ -142,7 +142,7 @@ class LinkOwner(Shape):
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """The answer to what came over a link. @raise Malformed, Untruthful: the link is to end."""
 
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Work) -> None:
+    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
         """The other side wants work of us first. `asked`, which it did not answer, is now the owner's."""
 
     def wait_s(self, link: PeerProtocol) -> float:

@@ -33,7 +33,7 @@ from chordtwist.node.records.replication import Replication
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Contact
-from chordtwist.node.ring.dial_limits import Hearsay
+from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.member_checks import MemberChecks
@@ -133,7 +133,7 @@ class Node:
         asking = self.asking = Asking(link, liveness, self._hear_standing, clock.seconds)
         tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
         self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
-        self.hearsay = Hearsay(lambda peer: link.key_of(peer) is not None, ending)
+        self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
         self.searches = Searches(routing, statements, tables, is_member, ending)
 
@@ -352,7 +352,7 @@ class Node:
         target = self._named(question.target)
         if target == self.me:
             return Pong()
-        if not self.hearsay.may_look(peer, target):
+        if not self.dial_limits.may_look(peer, target):
             return Silent()
         return self.probing.answers_now(target).addCallback(self._tried, target)
 
@@ -448,7 +448,7 @@ class Node:
 
     def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
         member = self._named(question.member)
-        if self.is_member and self.hearsay.may_look(peer, member):
+        if self.is_member and self.dial_limits.may_look(peer, member):
             self.merging.look_at(member)
         return Noted()
 

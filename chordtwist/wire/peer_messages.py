@@ -494,26 +494,26 @@ class StoredAll(Answer, frozen=True):
 
 # What a busy node asks of strangers
 
-Puzzle = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
+PuzzleBytes = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
 
 
-class Work(Answer, frozen=True):
+class Puzzle(Answer, frozen=True):
     """Instead of an answer: strangers ask much at present, and the sender is one. It solves the puzzle
-    (`core.puzzles`), shows the solution in a `Worked`, and asks again.
+    (`core.puzzles`), shows the solution in a `Solution`, and asks again.
     """
 
     kind: ClassVar[int] = 60
 
     bits: U8
-    puzzle: Puzzle
+    puzzle: PuzzleBytes
 
 
-class Worked(Question, frozen=True):
-    """The solution; `Noted`, or another `Work` when it is none, or not any more."""
+class Solution(Question, frozen=True):
+    """The solution; `Noted`, or another `Puzzle` when it is none, or not any more."""
 
     kind: ClassVar[int] = 61
 
-    puzzle: Puzzle
+    puzzle: PuzzleBytes
     number: U64
 
 
@@ -556,8 +556,8 @@ MESSAGES: tuple[type[Message], ...] = (
     HandedOver,
     StoreAll,
     StoredAll,
-    Work,
-    Worked,
+    Puzzle,
+    Solution,
 )
 BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
 """Size limits by kind, as `FrameReader` takes them."""

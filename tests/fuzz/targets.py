@@ -443,8 +443,8 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.HandedOver([_RECORD, _SIGNED], bytes(32)),
         wire.StoreAll([_SIGNED]),
         wire.StoredAll([0]),
-        wire.Work(20, bytes(20)),
-        wire.Worked(bytes(20), 1),
+        wire.Puzzle(20, bytes(20)),
+        wire.Solution(bytes(20), 1),
     )
     yield from examples
     shown = {type(message) for message in examples} | {wire.Hello}

@@ -27,12 +27,12 @@ from chordtwist.wire.peer_messages import (
     Notify,
     Ping,
     Pong,
+    Puzzle,
     RecordBody,
+    Solution,
     Store,
     Stored,
     TableIs,
-    Work,
-    Worked,
     encode,
 )
 from tests.live.fleet import API_PORT, Fleet, value_of
@@ -383,7 +383,7 @@ class ClientTests(HostileTestCase):
 class WorkTests(HostileTestCase):
     """A node that makes strangers work when they ask much."""
 
-    limits = {"work_bits": 10, "questions_per_second": 100}  # noqa: RUF012 -- read only
+    limits = {"puzzle_bits": 10, "questions_per_second": 100}  # noqa: RUF012 -- read only
 
     def test_stranger_works(self) -> None:
         """When strangers store much, each is set a puzzle of its own; who solves it may store on, others may not."""
@@ -393,13 +393,13 @@ class WorkTests(HostileTestCase):
             peer.introduce()
             peer.ask_all(stored)
         work, others_work = one.ask(stored[0]), other.ask(stored[0])
-        assert isinstance(work, Work) and isinstance(others_work, Work)
+        assert isinstance(work, Puzzle) and isinstance(others_work, Puzzle)
         solution = search(work.puzzle, work.bits, 0, 1 << 20)
         assert solution is not None
-        worked = Worked(work.puzzle, solution)
+        worked = Solution(work.puzzle, solution)
         self.assertEqual(others_work, other.ask(worked))
         self.assertEqual(Noted(), one.ask(worked))
-        self.assertNotIsInstance(one.ask(stored[0]), Work)
-        self.assertIsInstance(other.ask(stored[0]), Work)
+        self.assertNotIsInstance(one.ask(stored[0]), Puzzle)
+        self.assertIsInstance(other.ask(stored[0]), Puzzle)
         self.assertEqual(1, len([line for line in self.lines_about(131) if "has to work first" in line]))
         self.assert_untouched()

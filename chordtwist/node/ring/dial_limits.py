@@ -16,7 +16,7 @@ IN_ALL_PER_MIN = 200
 """The same on the word of all together: whoever has many addresses makes no scanner of this node either."""
 
 
-class Hearsay:
+class DialLimits:
     """Keeps count of what strangers made this node look at."""
 
     def __init__(self, is_known: Callable[[Peer], bool], clock: IReactorTime) -> None:

@@ -15,7 +15,7 @@ REMEMBER_FIRST_S, REMEMBER_SLOWEST_S = 2.0, 60.0
 the run be killed then; later one small file a minute."""
 
 
-class Acquaintances:
+class SeedList:
     """The list of one node; a run that ends in any way leaves the next one peers to begin with."""
 
     def __init__(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.acquaintances import Acquaintances
+from chordtwist.app.seed_list import SeedList
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
 
 ME, ONE, TWO, THREE = (Identity("test", Policy.IP).peer(f"127.0.0.{n}", 6401) for n in (9, 1, 2, 3))
 
 
-class AcquaintancesTests(SynchronousTestCase):
+class SeedListTests(SynchronousTestCase):
     """The list of seeds, and what is remembered for the next one."""
 
     def seeds(self, listed: list[Peer] | None, remembered: list[Peer]) -> Deferred[list[Peer]]:
@@ -21,7 +21,7 @@ class AcquaintancesTests(SynchronousTestCase):
         def bootstrap() -> Deferred[list[Peer]]:
             return fail(Unreachable(None, "no name")) if listed is None else succeed(listed)
 
-        return Acquaintances(ME, bootstrap, listed == [], remembered, lambda peers: None).seeds()
+        return SeedList(ME, bootstrap, listed == [], remembered, lambda peers: None).seeds()
 
     def test_listed_first(self) -> None:
         """The bootstrap list comes first, then the peers of the earlier run, none twice."""
@@ -43,8 +43,8 @@ class AcquaintancesTests(SynchronousTestCase):
     def test_remember(self) -> None:
         """Peers are kept when they are others than those kept; to be alone is no reason to forget."""
         kept: list[list[Peer]] = []
-        acquaintances = Acquaintances(ME, lambda: succeed([]), True, [ONE], kept.append)
+        seed_list = SeedList(ME, lambda: succeed([]), True, [ONE], kept.append)
         for peers in ([ONE], [TWO, ONE], [ONE, TWO], [], [THREE]):
-            acquaintances.remember(peers)
+            seed_list.remember(peers)
         self.assertEqual([[TWO, ONE], [THREE]], kept)
-        self.assertEqual([ME, THREE], self.successResultOf(acquaintances.seeds()))
+        self.assertEqual([ME, THREE], self.successResultOf(seed_list.seeds()))

@@ -1,7 +1,7 @@
 """What a busy node asks of strangers: a little work before it does more for them than answering from memory.
 
-Off unless `[limits] work_bits` says how much. Nobody is asked while strangers together ask for no more than one of them
-may; who has worked is not asked again for some minutes. A peer that we have dialled is no stranger.
+Off unless `[limits] puzzle_bits` says how much. Nobody is asked while strangers together ask for no more than one of
+them may; who has worked is not asked again for some minutes. A peer that we have dialled is no stranger.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from chordtwist.wire.peer_messages import (
     Answer,
     JoinRequest,
     Noted,
+    Puzzle,
     Question,
+    Solution,
     Store,
     StoreAll,
-    Work,
-    Worked,
 )
 
-TOLLED = frozenset((JoinRequest, Announce, Store, StoreAll))
+CHALLENGED = frozenset((JoinRequest, Announce, Store, StoreAll))
 """Questions of strangers that leave something behind, or make this node ask others."""
 
 BUSY_S = 10.0
@@ -50,7 +50,7 @@ WORK_AGAIN_AFTER_S = WINDOW_S / 2
 """Nobody honest asks one peer for work more often, and more is not done for it."""
 
 
-class Toll:
+class PuzzleChallenger:
     """The side that asks for work."""
 
     def __init__(self, bits: int, questions_per_s: float, clock: IReactorTime) -> None:
@@ -61,9 +61,9 @@ class Toll:
         self._secret = secrets.token_bytes(32)
         self._paid_until: OrderedDict[RingId, float] = OrderedDict()
 
-    def due(self, stranger: Peer, question: Question) -> Work | None:
+    def due(self, stranger: Peer, question: Question) -> Puzzle | None:
         """What a stranger has to do first, if anything."""
-        if type(question) not in TOLLED:
+        if type(question) not in CHALLENGED:
             return None
         now = self._clock.seconds()
         if self._paid_until.get(stranger.id, 0.0) > now:
@@ -71,16 +71,16 @@ class Toll:
         if self._of_strangers.wait_s("", now) > 0:
             self._busy_until = now + BUSY_S
         if now < self._busy_until:
-            return Work(self._bits, puzzle(self._secret, stranger.id, now))
+            return Puzzle(self._bits, puzzle(self._secret, stranger.id, now))
         self._of_strangers.spend("", COSTS.get(question.kind, 1), now)
         return None
 
-    def paid(self, stranger: Peer, worked: Worked) -> Answer:
+    def paid(self, stranger: Peer, worked: Solution) -> Answer:
         """Whether it did: a solution is good once, however often it is shown. Otherwise it hears of the next puzzle."""
         now = self._clock.seconds()
         until = good_until(self._secret, stranger.id, worked.puzzle, now)
         if not until or not solves(worked.puzzle, self._bits, worked.number):
-            return Work(self._bits, puzzle(self._secret, stranger.id, now))
+            return Puzzle(self._bits, puzzle(self._secret, stranger.id, now))
         self._paid_until[stranger.id] = until
         self._paid_until.move_to_end(stranger.id)
         if len(self._paid_until) > PAID_MAX:
@@ -88,16 +88,16 @@ class Toll:
         return Noted()
 
 
-class Labour:
+class PuzzleSolver:
     """The side that works: one puzzle after another, a slice at a time."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._waiting: deque[tuple[Work, Callable[[int | None], object]]] = deque()
+        self._waiting: deque[tuple[Puzzle, Callable[[int | None], object]]] = deque()
         self._next = 0
         self._slice: IDelayedCall | None = None
 
-    def work(self, work: Work, done: Callable[[int | None], object]) -> None:
+    def work(self, work: Puzzle, done: Callable[[int | None], object]) -> None:
         """Solve a puzzle; `done` is called with the solution, or with None if there seems to be none."""
         self._waiting.append((work, done))
         if self._slice is None:
