@@ -14,7 +14,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Contact
+from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -42,7 +42,7 @@ from tests.builders import (
 )
 
 
-class ContactTestCase(SynchronousTestCase):
+class BootstrapTestCase(SynchronousTestCase):
     """We are to stand at 35; others are silent until a test shows their tables."""
 
     def setUp(self) -> None:
@@ -58,7 +58,7 @@ class ContactTestCase(SynchronousTestCase):
         statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, epoch=4)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
-        self.contact = Contact(self.me, self.resolve, tables, joining, link.clock, Random(1))
+        self.bootstrap = Bootstrap(self.me, self.resolve, tables, joining, link.clock, Random(1))
         self.silence(10, 30, 50, 80)
 
     def resolve(self) -> Deferred[list[Peer]]:
@@ -88,11 +88,11 @@ class ContactTestCase(SynchronousTestCase):
         return lines(self.observer)
 
 
-class EnterTests(ContactTestCase):
+class EnterTests(BootstrapTestCase):
     """`enter`: come into a ring, or find that we are the first."""
 
     def enter(self, through: Iterable[Peer] = ()) -> Deferred[Peer | None]:
-        return Deferred.fromCoroutine(self.contact.enter(lambda: self.wanted, through))
+        return Deferred.fromCoroutine(self.bootstrap.enter(lambda: self.wanted, through))
 
     def test_nobody_listed(self) -> None:
         """With nobody listed and nobody lost we begin a ring at once."""
@@ -196,7 +196,7 @@ class EnterTests(ContactTestCase):
     def test_members_lost(self) -> None:
         """Members that were lost are tried beside the list."""
         self.seeds = [*peers(10)]
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         self.answer(*whole_ring(50).values())
         entered = self.enter()
         self.scene.advance(3)
@@ -204,7 +204,7 @@ class EnterTests(ContactTestCase):
 
     def test_only_members_lost(self) -> None:
         """Without a list, we begin when no lost member has answered for 5 s: they may be waiting for us."""
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         entered = self.enter()
         self.scene.advance(FIRST_AFTER_S - 0.1)
         self.assertNoResult(entered)
@@ -213,7 +213,7 @@ class EnterTests(ContactTestCase):
 
     def test_through(self) -> None:
         """The ring that is to be joined is tried alone before all others: a lost member may be of the ring we leave."""
-        self.contact.lost(peer(10))
+        self.bootstrap.lost(peer(10))
         self.answer(*whole_ring(10).values())
         self.answer(*whole_ring(50, 80).values())
         entered = self.enter(peers(50))
@@ -223,7 +223,7 @@ class EnterTests(ContactTestCase):
 
     def test_through_somebody_silent(self) -> None:
         """When that ring is not there any more the others are tried."""
-        self.contact.lost(peer(10))
+        self.bootstrap.lost(peer(10))
         self.answer(*whole_ring(10).values())
         entered = self.enter(peers(50))
         self.scene.advance(3)
@@ -249,29 +249,29 @@ class EnterTests(ContactTestCase):
         self.assertIsNone(self.successResultOf(entered))
 
 
-class AnybodyTests(ContactTestCase):
+class AnybodyTests(BootstrapTestCase):
     """`anybody`: whoever may still be reached."""
 
     def anybody(self) -> list[Peer]:
-        return self.successResultOf(Deferred.fromCoroutine(self.contact.anybody()))
+        return self.successResultOf(Deferred.fromCoroutine(self.bootstrap.anybody()))
 
     def test_anybody(self) -> None:
         """The list and the lost members, each once, without ourselves."""
         self.seeds = [*peers(10, 35)]
         for place in (50, 10, 80):
-            self.contact.lost(peer(place))
+            self.bootstrap.lost(peer(place))
         self.assertEqual(self.anybody(), [*peers(10, 50, 80)])
 
     def test_unresolved(self) -> None:
         """Without the list, the lost members."""
         self.seeds = fail(Unreachable(None, "no name can be resolved"))
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         self.assertEqual(self.anybody(), [peer(50)])
 
     def test_bounded(self) -> None:
         """Only so many lost members are remembered: the last ones."""
         for place in (*range(1000, 1000 + LOST_MAX), 1000, 2000):
-            self.contact.lost(peer(place))
+            self.bootstrap.lost(peer(place))
         known = self.anybody()
         self.assertEqual(len(known), LOST_MAX)
         self.assertNotIn(peer(1001), known)

@@ -12,7 +12,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
 from chordtwist.node.ring.statements import Statements
@@ -38,11 +38,11 @@ class MergingTests(SynchronousTestCase):
         self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
-        self.contact = Contact(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
+        self.bootstrap = Bootstrap(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
         self.merging = Merging(
             self.routing,
             self.statements,
-            self.contact,
+            self.bootstrap,
             joining,
             lambda: self.is_member,
             self.tell,
@@ -86,7 +86,7 @@ class MergingTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """A lost member that is silent is no ring."""
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         self.look()
         self.assert_own_ring()
 
@@ -175,7 +175,7 @@ class MergingTests(SynchronousTestCase):
     def test_unresolved(self) -> None:
         """Without the list, lost members are looked at."""
         self.seeds = fail(Unreachable(None, "no name can be resolved"))
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         self.scene.show(*whole_ring(10, 50, 60).values())
         self.look()
         self.assertEqual(self.rejoined, [[10]])
@@ -193,7 +193,7 @@ class MergingTests(SynchronousTestCase):
 
     def test_found_again(self) -> None:
         """A lost member that answered is not looked for any more."""
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         self.scene.show(table(50, (35,), 35, whole=True))
         self.look()
         asked = len(self.asked(50))
@@ -204,7 +204,7 @@ class MergingTests(SynchronousTestCase):
         """In a large ring most looks are left to others."""
         self.routing.join(peer(34), peers(36, 37, 38), whole=False)
         self.assertGreater(self.statements.table.members_estimate(), LOOKERS * LOOKERS_SHARING_MAX)
-        self.contact.lost(peer(50))
+        self.bootstrap.lost(peer(50))
         for _ in range(10 * LOOKERS_SHARING_MAX):
             self.look()
         self.assertTrue(3 < len(self.asked(50)) < 30)

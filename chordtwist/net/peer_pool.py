@@ -101,9 +101,9 @@ class KnownPeer:
         "failure",
         "heard_at",
         "key",
-        "solver",
         "links",
         "peer",
+        "solver",
         "work_again_at",
     )
 

@@ -32,7 +32,7 @@ from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.records.replication import Replication
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
-from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
@@ -139,12 +139,12 @@ class Node:
 
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
-        contact = self.contact = Contact(me, seeds, tables, joining, ending, rng)
+        bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, ending, rng)
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
         # Its duties.
         self.merging = Merging(
-            routing, statements, contact, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
+            routing, statements, bootstrap, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
         )
         member_checks = self.member_checks = MemberChecks(
             routing, tables, admission, liveness, probing, self.merging.look_at, self._drop, ending
@@ -157,7 +157,7 @@ class Node:
             probing,
             admission,
             member_checks,
-            contact,
+            bootstrap,
             is_member,
             self._ring_changed,
             self._drop,
@@ -282,7 +282,7 @@ class Node:
 
     async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
-            old_owner = await self.contact.enter(lambda: self._running and self.standing is Standing.JOINING, through)
+            old_owner = await self.bootstrap.enter(lambda: self._running and self.standing is Standing.JOINING, through)
             if not self._running or self.standing is not Standing.JOINING:
                 return
             if old_owner is None:
@@ -319,7 +319,7 @@ class Node:
             duty.stop()
         told = self.asking.tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
         for peer in reversed(self.routing.everybody()):
-            self.contact.lost(peer)
+            self.bootstrap.lost(peer)
         told.addCallback(lambda _: self._enter(through))
 
     # Asking and answering
@@ -471,7 +471,7 @@ class Node:
         self.stabilizing.forget(peer)
         if self.routing.drop(peer):
             self._log.debug("lost {peer}", peer=str(peer))
-            self.contact.lost(peer)
+            self.bootstrap.lost(peer)
             self._ring_changed()
             if was_head or self.routing.cut_off:
                 self.stabilizing.hurry()
@@ -518,7 +518,7 @@ class Node:
             "epoch": self.epoch,
             "network": self.identity.network,
             "member": self.is_member,
-            "joining": {} if self.is_member else self.contact.obstacles(),
+            "joining": {} if self.is_member else self.bootstrap.obstacles(),
             "predecessor": None if routing.predecessor is None else str(routing.predecessor),
             "successors": [str(peer) for peer in routing.successors],
             "whole": routing.whole,

@@ -70,7 +70,7 @@ class JoinsLate(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.contact._joining.__class__ = _JoiningLate
+        self.bootstrap._joining.__class__ = _JoiningLate
 
 
 class ReadsOnce(Node):
@@ -78,7 +78,7 @@ class ReadsOnce(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.contact._joining.__class__ = _JoiningReadsOnce
+        self.bootstrap._joining.__class__ = _JoiningReadsOnce
 
 
 class IgnoresSmallRings(Node):
@@ -86,7 +86,7 @@ class IgnoresSmallRings(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.contact._joining.__class__ = _JoiningLarge
+        self.bootstrap._joining.__class__ = _JoiningLarge
 
 
 class KeepsNoTombstones(Node):

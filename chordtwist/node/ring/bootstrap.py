@@ -28,7 +28,7 @@ LOST_MAX = 64
 """Members of the ring that we remember after they were lost: they may come back as another ring."""
 
 
-class Contact:
+class Bootstrap:
     """Keeps one node in touch: with the bootstrap list, and with members that were lost."""
 
     _log = Logger()

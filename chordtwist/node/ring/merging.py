@@ -15,7 +15,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
-from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.statements import Statements
 from chordtwist.wire.peer_messages import Elsewhere, Question
@@ -42,7 +42,7 @@ class Merging:
         self,
         routing: Routing,
         statements: Statements,
-        contact: Contact,
+        bootstrap: Bootstrap,
         joining: Joining,
         is_member: Callable[[], bool],
         tell: Callable[[Iterable[Peer], Question], Deferred[None]],
@@ -56,7 +56,7 @@ class Merging:
         """
         self._routing = routing
         self._statements = statements
-        self._contact = contact
+        self._bootstrap = bootstrap
         self._joining = joining
         self._is_member = is_member
         self._tell = tell
@@ -83,7 +83,7 @@ class Merging:
         return Deferred.fromCoroutine(self._look())
 
     async def _look(self) -> None:
-        known = await self._contact.anybody()
+        known = await self._bootstrap.anybody()
         ours = {peer.packed for peer in self._statements.table.everybody()}
         strangers = [peer for peer in known if peer.packed not in ours]
         if strangers:
@@ -115,7 +115,7 @@ class Merging:
                 before = await self._joining.find_place([peer])
             except Unreachable:
                 return None
-            self._contact.found(peer)
+            self._bootstrap.found(peer)
             table = self._statements.table
             is_alone = table.whole and not table.successors
             # A ring of one is no part of a larger ring: that lists an older run of ours.

@@ -23,7 +23,7 @@ from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
-from chordtwist.node.ring.bootstrap import Contact
+from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.search import search
@@ -59,7 +59,7 @@ class Stabilizing:
         probing: Probing,
         admission: Admission,
         member_checks: MemberChecks,
-        contact: Contact,
+        bootstrap: Bootstrap,
         is_member: Callable[[], bool],
         changed: Callable[[], None],
         drop: Callable[[Peer], None],
@@ -81,7 +81,7 @@ class Stabilizing:
         self._probing = probing
         self._admission = admission
         self._member_checks = member_checks
-        self._contact = contact
+        self._bootstrap = bootstrap
         self._is_member = is_member
         self._changed = changed
         self._drop = drop
@@ -224,7 +224,7 @@ class Stabilizing:
         """
         routing = self._routing
         lookup = Lookup((routing.me.id + 1) % RING_SIZE, excluded=routing.me)
-        lookup.hear((*routing.everybody(), *await self._contact.anybody()))
+        lookup.hear((*routing.everybody(), *await self._bootstrap.anybody()))
         await search(lookup, self._tables.fetch, self._clock)
         if lookup.owner is not None:
             await self._adopt(lookup.owner, None)
