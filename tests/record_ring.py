@@ -271,7 +271,7 @@ class RecordRing:
         return [
             place
             for place, node in sorted(self.nodes.items())
-            if node.me in self.members and isinstance(node.records.holdings.get(key), Record)
+            if node.me in self.members and isinstance(node.records.local_records.get(key), Record)
         ]
 
     def replicas(self, key: bytes, copies: int = 4) -> list[int]:
@@ -280,7 +280,7 @@ class RecordRing:
 
     def value(self, place: int, key: bytes) -> bytes | None:
         """What lies there under `key`."""
-        kept = self.nodes[place].records.holdings.get(key)
+        kept = self.nodes[place].records.local_records.get(key)
         return kept.value if isinstance(kept, Record) else None
 
     def stores(self) -> int:

@@ -15,7 +15,7 @@ from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
-from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, Holdings
+from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, LocalRecords
 from chordtwist.node.records.pauses import Turns
 from chordtwist.storage.memory import MemoryRecordStore
 
@@ -31,19 +31,19 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-class HoldingsCase(SynchronousTestCase):
+class LocalRecordsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.turns = Turns(self.clock)
         self.store = MemoryRecordStore()
-        self.holdings = Holdings(self.store, self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(self.store, self.clock, self.turns, Quota())
 
     def take(self, kept: Kept) -> Deferred[None] | None:
-        return self.holdings.take(kept, self.holdings.get(kept.key), None)
+        return self.local_records.take(kept, self.local_records.get(kept.key), None)
 
     def summary(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
         """What `summary` answers, however many turns it takes."""
-        result = Deferred.fromCoroutine(self.holdings.summary(arc, above))
+        result = Deferred.fromCoroutine(self.local_records.summary(arc, above))
         while not result.called:
             self.clock.advance(0)
         return self.successResultOf(result)
@@ -57,14 +57,14 @@ class HoldingsCase(SynchronousTestCase):
         return total
 
 
-class TakeTests(HoldingsCase):
+class TakeTests(LocalRecordsCase):
     """Keeping what wins."""
 
     def test_the_newer_stays(self) -> None:
         """Whatever comes behind it."""
         self.take(record(ms=2, value=b"newer"))
         self.assertIsNone(self.take(record(ms=1)))
-        kept = self.holdings.get(KEY)
+        kept = self.local_records.get(KEY)
         assert isinstance(kept, Record)
         self.assertEqual(kept.value, b"newer")
 
@@ -72,10 +72,10 @@ class TakeTests(HoldingsCase):
         """A count under way goes on by the sizes it began with; what is counted afterwards is right."""
         for n in range(4 * ENTRIES_PER_TURN):
             self.take(record(key(n)))
-        self.holdings.refine(WHOLE)
-        counting = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 0))
+        self.local_records.refine(WHOLE)
+        counting = Deferred.fromCoroutine(self.local_records.summary(WHOLE, 0))
         self.assertNoResult(counting)
-        self.holdings.refine(Arc(0, RING_SIZE >> 5))
+        self.local_records.refine(Arc(0, RING_SIZE >> 5))
         while not counting.called:
             self.clock.advance(0)
         self.take(record(key(0), ms=2))
@@ -87,7 +87,7 @@ class TakeTests(HoldingsCase):
         self.take(record(ttl_ms=500, ms=2))
         self.patch(self.store, "put", lambda kept: fail(StoreFull("the disk is full")))
         self.clock.advance(0.6)
-        self.assertEqual([self.holdings.sweep(), self.holdings.sweep()], [1, 1])
+        self.assertEqual([self.local_records.sweep(), self.local_records.sweep()], [1, 1])
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -103,28 +103,28 @@ class TakeTests(HoldingsCase):
         self.take(record(ms=1, ttl_ms=10_000))
         self.take(record(ms=2, ttl_ms=500))
         self.clock.advance(1)
-        self.assertEqual(self.holdings.get(KEY), Tombstone(KEY, Version(2, b""), 10_000, 4))
+        self.assertEqual(self.local_records.get(KEY), Tombstone(KEY, Version(2, b""), 10_000, 4))
 
     def test_to_the_millisecond(self) -> None:
         """What has expired is gone before anybody sweeps."""
         self.take(record(ttl_ms=1_000))
         self.clock.advance(0.999)
-        self.assertIsNotNone(self.holdings.get(KEY))
+        self.assertIsNotNone(self.local_records.get(KEY))
         self.clock.advance(0.001)
-        self.assertIsNone(self.holdings.get(KEY))
+        self.assertIsNone(self.local_records.get(KEY))
         self.assertEqual(self.store.records(), 1)
-        self.assertEqual(self.holdings.sweep(), 1)
-        self.assertEqual(self.holdings.sweep(), 0)
+        self.assertEqual(self.local_records.sweep(), 1)
+        self.assertEqual(self.local_records.sweep(), 0)
         self.assertEqual(self.store.records(), 0)
 
     def test_what_is_not_there_can_be_removed(self) -> None:
         """Nothing happens."""
-        self.holdings.remove(KEY)
-        self.assertIsNone(self.holdings.get(KEY))
+        self.local_records.remove(KEY)
+        self.assertIsNone(self.local_records.get(KEY))
 
     def test_a_full_store_says_so(self) -> None:
         """And nothing is counted."""
-        self.holdings = Holdings(MemoryRecordStore(records_max=0), self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(MemoryRecordStore(records_max=0), self.clock, self.turns, Quota())
         written = self.take(record())
         assert written is not None
         self.failureResultOf(written, StoreFull)
@@ -143,29 +143,29 @@ class TakeTests(HoldingsCase):
 
         store = self.store = LateStore()
         quota = Quota(records_max=1, bytes_max=1 + RECORD_OVERHEAD_BYTES)
-        self.holdings = Holdings(store, self.clock, self.turns, quota)
-        self.holdings.refine(WHOLE)
+        self.local_records = LocalRecords(store, self.clock, self.turns, quota)
+        self.local_records.refine(WHOLE)
         self.assertEqual(self.summary(), NOTHING)
-        written = self.holdings.take(record(), None, "10.0.0.66")
-        self.assertFalse(self.holdings.has_room("10.0.0.66", record(key(2))))
+        written = self.local_records.take(record(), None, "10.0.0.66")
+        self.assertFalse(self.local_records.has_room("10.0.0.66", record(key(2))))
         assert written is not None
         self.assertEqual(self.summary().count, 1)
         MemoryRecordStore.remove(store, KEY)
         store.late.errback(StoreFull("the disk is full"))
         self.failureResultOf(written, StoreFull)
         self.assertEqual(self.summary(), NOTHING)
-        self.assertTrue(self.holdings.has_room("10.0.0.66", record(key(2))))
+        self.assertTrue(self.local_records.has_room("10.0.0.66", record(key(2))))
 
     def test_quotas_follow_what_is_kept(self) -> None:
         """Room is given back when a record expires; what we asked for ourselves is charged to nobody."""
         quota = Quota(records_max=1, bytes_max=10_000)
-        self.holdings = Holdings(self.store, self.clock, self.turns, quota)
-        self.holdings.take(record(ttl_ms=1_000), None, "10.0.0.66")
-        self.assertFalse(self.holdings.has_room("10.0.0.66", record(key(2))))
-        self.assertTrue(self.holdings.has_room(None, record(key(2))))
+        self.local_records = LocalRecords(self.store, self.clock, self.turns, quota)
+        self.local_records.take(record(ttl_ms=1_000), None, "10.0.0.66")
+        self.assertFalse(self.local_records.has_room("10.0.0.66", record(key(2))))
+        self.assertTrue(self.local_records.has_room(None, record(key(2))))
         self.clock.advance(1)
-        self.holdings.sweep()
-        self.assertTrue(self.holdings.has_room("10.0.0.66", record(key(2))))
+        self.local_records.sweep()
+        self.assertTrue(self.local_records.has_room("10.0.0.66", record(key(2))))
 
 
 changes = st.lists(
@@ -174,7 +174,7 @@ changes = st.lists(
 ends = st.integers(0, RING_SIZE - 1)
 
 
-class SummaryTests(HoldingsCase):
+class SummaryTests(LocalRecordsCase):
     """Summaries that follow every change without counting everything again."""
 
     @settings(max_examples=60, deadline=None)
@@ -187,13 +187,13 @@ class SummaryTests(HoldingsCase):
         arc = Arc(after, upto)
         for index, (number, ms, copies, is_tombstone) in enumerate(steps):
             if ms == 0:
-                self.holdings.remove(key(number))
+                self.local_records.remove(key(number))
             elif is_tombstone:
                 self.take(Tombstone(key(number), Version(ms, b""), 10_000, copies))
             else:
                 self.take(record(key(number), ms, copies=copies))
             if index % 7 == 3:
-                self.holdings.refine(Arc(after, (after + (RING_SIZE >> size)) % RING_SIZE))
+                self.local_records.refine(Arc(after, (after + (RING_SIZE >> size)) % RING_SIZE))
             if index % 5 == 2:
                 self.assertEqual(self.summary(arc, above), self.counted(arc, above))
         self.assertEqual(self.summary(arc, above), self.counted(arc, above))
@@ -203,10 +203,10 @@ class SummaryTests(HoldingsCase):
         """Thousands of records, whole and in pieces."""
         for number in range(5_000):
             self.take(record(key(number)))
-        self.holdings.refine(WHOLE)
+        self.local_records.refine(WHOLE)
         for arc in (WHOLE, Arc(5, RING_SIZE // 3), Arc(RING_SIZE // 3 * 2, RING_SIZE // 5)):
             self.assertEqual(self.summary(arc), self.counted(arc))
-        self.holdings.remove(key(7))
+        self.local_records.remove(key(7))
         self.take(record(key(8), ms=2))
         self.assertEqual(self.summary(), self.counted())
 
@@ -216,9 +216,9 @@ class SummaryTests(HoldingsCase):
             self.take(record(key(number)))
         for refine in (False, True):
             if refine:
-                self.holdings.refine(WHOLE)
+                self.local_records.refine(WHOLE)
             self.take(record(key(0), ms=2 + refine))
-            result = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 0))
+            result = Deferred.fromCoroutine(self.local_records.summary(WHOLE, 0))
             self.assertNoResult(result)
             self.clock.advance(0)
             self.assertEqual(self.successResultOf(result).count, 3 * ENTRIES_PER_TURN)
@@ -227,11 +227,11 @@ class SummaryTests(HoldingsCase):
         """A long list takes several turns; one that is long enough stops; copies are told apart."""
         for number in range(2 * ENTRIES_PER_TURN):
             self.take(record(key(number), copies=1 + number % 4))
-        all_of_it = Deferred.fromCoroutine(self.holdings.entries(WHOLE, 0))
+        all_of_it = Deferred.fromCoroutine(self.local_records.entries(WHOLE, 0))
         self.assertNoResult(all_of_it)
         self.clock.advance(0)
         self.assertEqual(len(self.successResultOf(all_of_it)), 2 * ENTRIES_PER_TURN)
-        some = self.successResultOf(Deferred.fromCoroutine(self.holdings.entries(WHOLE, 1, 3, at_most=7)))
+        some = self.successResultOf(Deferred.fromCoroutine(self.local_records.entries(WHOLE, 1, 3, at_most=7)))
         self.assertEqual(len(some), 7)
         self.assertLessEqual({entry.copies for entry in some}, {2, 3})
         self.assertEqual(some, sorted(some, key=lambda entry: entry.position))
@@ -247,10 +247,10 @@ class SummaryTests(HoldingsCase):
                 return super().scan(arc)
 
         store = self.store = CountingStore()
-        self.holdings = Holdings(store, self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(store, self.clock, self.turns, Quota())
         for number in range(2_000):
             self.take(record(key(number)))
-        self.holdings.refine(WHOLE)
+        self.local_records.refine(WHOLE)
         aligned = Arc(RING_SIZE - 1, RING_SIZE - 1)
         self.summary(aligned)
         store.scans = 0
@@ -263,9 +263,9 @@ class SummaryTests(HoldingsCase):
         for number in range(3 * ENTRIES_PER_TURN):
             self.take(record(key(number)))
         first = self.summary(WHOLE, 1)
-        self.assertIs(self.successResultOf(Deferred.fromCoroutine(self.holdings.summary(WHOLE, 1))), first)
-        under_way = Deferred.fromCoroutine(self.holdings.summary(WHOLE, 2))
-        self.holdings.remove(key(3 * ENTRIES_PER_TURN - 1))
+        self.assertIs(self.successResultOf(Deferred.fromCoroutine(self.local_records.summary(WHOLE, 1))), first)
+        under_way = Deferred.fromCoroutine(self.local_records.summary(WHOLE, 2))
+        self.local_records.remove(key(3 * ENTRIES_PER_TURN - 1))
         self.clock.advance(0)
         self.successResultOf(under_way)
         self.assertEqual(self.summary(WHOLE, 1), self.counted(WHOLE, 1))
@@ -282,7 +282,7 @@ class SummaryTests(HoldingsCase):
     def test_an_arc_of_too_many_buckets_is_scanned(self) -> None:
         """Somebody who asks for the whole ring, where we keep a thousandth of it, does not make us count a million."""
         self.take(record(key(1)))
-        self.holdings.refine(Arc(0, RING_SIZE >> 40))
+        self.local_records.refine(Arc(0, RING_SIZE >> 40))
         self.assertEqual(self.summary(), self.counted())
 
 

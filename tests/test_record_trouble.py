@@ -19,7 +19,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.core.versions import AHEAD_MS_MAX
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Turns
 from chordtwist.node.records.publishing import PUBLICATION_BYTES_MAX
 from chordtwist.node.records.record_bodies import body_of
@@ -145,7 +145,7 @@ class QuotaTests(SynchronousTestCase):
                 body = RecordBody(next(keys), b"x", 0, WALL_MS, peer(0x7777).packed, 1, 4, None, 86_400_000)
                 node.records.answer(peer(0x7777), Store(body, 0))
             ring.pass_time(1.1)
-            node.records.holdings.sweep()
+            node.records.local_records.sweep()
         self.assertLessEqual(node.store.tombstones(), 10)
         honest = RecordBody(next(keys), b"x", 0, WALL_MS, peer(0x6666).packed, 60_000, 4)
         self.assertEqual(node.records.answer(peer(0x6666), Store(honest, 0)), Stored())
@@ -156,13 +156,13 @@ class QuotaTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         worker = LaterWorker()
         store = LmdbRecordStore(folder / "records", worker, lambda: 0, lambda: WALL_MS)
-        holdings = Holdings(store, Clock(), Turns(Clock()), Quota(records_max=2))
+        local_records = LocalRecords(store, Clock(), Turns(Clock()), Quota(records_max=2))
         for key in keys_in(OWNED, 10):
-            if holdings.has_room("10.0.0.66", record(key)):
-                holdings.take(record(key), None, "10.0.0.66")
+            if local_records.has_room("10.0.0.66", record(key)):
+                local_records.take(record(key), None, "10.0.0.66")
                 worker.step()
                 worker.is_broken = True
-                written = holdings.take(record(key, WALL_MS + 1), holdings.get(key), "10.0.0.66")
+                written = local_records.take(record(key, WALL_MS + 1), local_records.get(key), "10.0.0.66")
                 worker.step()
                 worker.is_broken = False
                 assert written is not None
@@ -175,7 +175,7 @@ class RepairTests(SynchronousTestCase):
 
     def keep(self, member: Member, key: bytes) -> None:
         kept = record(key)
-        member.records.holdings.take(kept, member.records.holdings.get(key), None)
+        member.records.local_records.take(kept, member.records.local_records.get(key), None)
 
     def test_an_owner_without_room(self) -> None:
         """What its replicas lack it brings them, though it has no room for what it lacks itself."""
@@ -338,8 +338,8 @@ class UnreadableTests(SynchronousTestCase):
         file = self.stores[replica]._file
         file.change([KEY], [(KEY, b"\2" + bytes(40))], file.skew_ms)()
         file.committed(file.skew_ms)
-        holdings = self.ring.node(0x5000).records.holdings
-        self.assertIsNone(holdings.get(KEY))
+        local_records = self.ring.node(0x5000).records.local_records
+        self.assertIsNone(local_records.get(KEY))
         self.assertIsNone(self.stores[replica].entry(KEY))
         self.ring.pass_time(200)
         self.assertEqual(self.ring.holders(KEY), self.ring.replicas(KEY))
@@ -412,7 +412,7 @@ class TidyingTests(SynchronousTestCase):
         self.keys = [key_in(arc) for arc in arcs]
         for key in self.keys:
             version = Version(WALL_MS, b"")
-            self.ring.node(0x1000).records.holdings.take(
+            self.ring.node(0x1000).records.local_records.take(
                 Record(key, b"v", RecordKind.PLAIN, version, 80_000_000, 1), None, None
             )
         self.silent: set[Peer] = set()

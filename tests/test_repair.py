@@ -55,9 +55,9 @@ class RepairCase(SynchronousTestCase):
 
     def keep(self, place: int, *kept: Record | Tombstone) -> None:
         """Copies that are simply there."""
-        holdings = self.ring.node(place).records.holdings
+        local_records = self.ring.node(place).records.local_records
         for one in kept:
-            holdings.take(one, holdings.get(one.key), None)
+            local_records.take(one, local_records.get(one.key), None)
 
     def spread(self, records: Iterable[Record]) -> None:
         """Copies at all replicas."""
@@ -116,7 +116,7 @@ class RoundTests(RepairCase):
         """At whichever replica, within a round."""
         for place in (0x3000, 0x4000, 0x5000, 0x6000):
             self.spread([self.record()])
-            self.ring.node(place).records.holdings.remove(KEY)
+            self.ring.node(place).records.local_records.remove(KEY)
             self.ring.pass_time(A_ROUND_S)
             self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
 
@@ -136,7 +136,7 @@ class RoundTests(RepairCase):
             self.spread([self.record()])
             self.keep(0x5000, kept)
             self.ring.pass_time(2 * A_ROUND_S)
-            found = [self.ring.node(place).records.holdings.get(KEY) for place in self.ring.replicas(KEY)]
+            found = [self.ring.node(place).records.local_records.get(KEY) for place in self.ring.replicas(KEY)]
             self.assertEqual([one.version if one else None for one in found], [kept.version] * 4)
 
     def test_bytes_follow_the_difference(self) -> None:
@@ -145,7 +145,7 @@ class RoundTests(RepairCase):
         self.spread([self.record(key, value=bytes(100)) for key in keys])
         self.ring.pass_time(A_ROUND_S)
         for key in keys[::200]:
-            self.ring.node(0x5000).records.holdings.remove(key)
+            self.ring.node(0x5000).records.local_records.remove(key)
         self.forget()
         self.ring.pass_time(A_ROUND_S)
         self.assertEqual([self.ring.holders(key) for key in keys[::200]], [[0x3000, 0x4000, 0x5000, 0x6000]] * 5)
@@ -305,7 +305,7 @@ class JoinTests(RepairCase):
         self.ring.pass_time(2)
         mine = [record for record in records if self.ring.replicas(record.key, 1) == [0x2800]]
         self.assertGreater(len(mine), 5)
-        self.assertTrue(all(newcomer.records.holdings.get(record.key) for record in mine))
+        self.assertTrue(all(newcomer.records.local_records.get(record.key) for record in mine))
         self.ring.pass_time(5 * A_ROUND_S)
         self.assertEqual(self.wrong_places(records), [])
 
@@ -315,7 +315,7 @@ class JoinTests(RepairCase):
         self.spread([self.record(key, value=bytes(20_000)) for key in keys])
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(2)
-        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
         self.assertGreaterEqual(len(newcomer.questions(HandOver)), 60 * 20_000 // BATCH_BYTES_MAX)
 
     def test_many_small_ones_come_in_batches(self) -> None:
@@ -324,13 +324,13 @@ class JoinTests(RepairCase):
         self.keep(0x3000, *[self.record(key, value=b"v") for key in keys])
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(1)
-        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
         self.assertEqual(len(newcomer.questions(HandOver)), -(-1_100 // BATCH_RECORDS_MAX))
 
     def test_what_has_expired_is_no_end(self) -> None:
         """A batch in which everything has expired is not the last one."""
         keys = keys_in(self.arc, 1_200)
-        old_owner = self.ring.node(0x3000).records.holdings
+        old_owner = self.ring.node(0x3000).records.local_records
         in_order = sorted(keys, key=position_of)
         for key in in_order[:1_100]:
             old_owner.store.put(replace(self.record(key), expiry_ms=1))
@@ -338,7 +338,7 @@ class JoinTests(RepairCase):
             old_owner.store.put(self.record(key))
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(1)
-        self.assertEqual(sum(newcomer.records.holdings.get(key) is not None for key in keys), 100)
+        self.assertEqual(sum(newcomer.records.local_records.get(key) is not None for key in keys), 100)
 
     def test_is_readable_meanwhile(self) -> None:
         """While the newcomer pulls, its old owner and the replicas are asked."""
@@ -361,7 +361,7 @@ class JoinTests(RepairCase):
         self.ring.pass_time(1)
         self.ring.silent.clear()
         self.ring.pass_time(30)
-        found = newcomer.records.holdings.get(self.key)
+        found = newcomer.records.local_records.get(self.key)
         assert isinstance(found, Record)
         self.assertEqual(found.value, b"newer")
 
@@ -386,7 +386,7 @@ class JoinTests(RepairCase):
         self.assertTrue(newcomer.records.repair.pulling)
         self.ring.pass_time(10)
         self.assertFalse(newcomer.records.repair.pulling)
-        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
 
     def test_a_dead_old_owner_is_stood_in_for(self) -> None:
         """The ones behind it have copies."""
@@ -394,7 +394,7 @@ class JoinTests(RepairCase):
         self.ring.crash(0x3000)
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(2)
-        self.assertIsNotNone(newcomer.records.holdings.get(self.key))
+        self.assertIsNotNone(newcomer.records.local_records.get(self.key))
         self.assertFalse(newcomer.records.repair.pulling)
 
     def test_pulling_ends(self) -> None:
@@ -414,11 +414,11 @@ class JoinTests(RepairCase):
         self.spread(records)
         newcomer = self.ring.add(0x2800)
         for record in records[2:]:
-            newcomer.records.holdings.take(record, None, None)
+            newcomer.records.local_records.take(record, None, None)
         self.forget()
         newcomer.records.joined(peer(0x3000))
         self.ring.pass_time(1)
-        self.assertTrue(all(newcomer.records.holdings.get(key) for key in keys))
+        self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
         self.assertEqual(newcomer.records.reconciling.fetched, 2)
 
 
@@ -510,7 +510,7 @@ class MisplacedTests(RepairCase):
         self.spread([self.record()])
         self.ring.pass_time(A_ROUND_S)
         for place in (0x3000, 0x4000, 0x5000):
-            self.ring.node(place).records.holdings.remove(KEY)
+            self.ring.node(place).records.local_records.remove(KEY)
         self.ring.join(0x3800)
         self.ring.pass_time(2 * TIDY_S)
         self.assertEqual(self.ring.holders(KEY)[:4], [0x3000, 0x3800, 0x4000, 0x5000])

@@ -87,7 +87,7 @@ class RingCase(SynchronousTestCase):
 
     def keep(self, place: int, record: Record | Tombstone) -> None:
         """A copy that is simply there."""
-        self.ring.node(place).records.holdings.take(record, None, None)
+        self.ring.node(place).records.local_records.take(record, None, None)
 
     def record(self, ms: int = WALL_MS, value: bytes = b"value", ttl_s: float = 3600, key: bytes = KEY) -> Record:
         expiry_ms = int((self.ring.clock.seconds() + ttl_s) * 1000)
@@ -284,7 +284,7 @@ class PutTests(RingCase):
         result = self.put(OUTSIDER, key)
         self.ring.pass_time(2 * ROUND_TRIP_S + A_MOMENT_S)
         self.assertGreaterEqual(self.successResultOf(result).copies, 3)
-        self.assertIsNotNone(newcomer.records.holdings.get(key))
+        self.assertIsNotNone(newcomer.records.local_records.get(key))
 
     def test_an_unknown_way_is_searched(self) -> None:
         """One search; the next put to the same owner needs none."""
@@ -372,7 +372,7 @@ class PutTests(RingCase):
         self.put_and_wait(OUTSIDER, value=b"older")
         self.ring.node(0x1000).skew_ms = 50_000
         self.put_and_wait(0x1000, value=b"newer")
-        self.ring.node(0x3000).records.holdings.remove(KEY)
+        self.ring.node(0x3000).records.local_records.remove(KEY)
         self.ring.pass_time(LOOK_AFTER_S[0] * 1.5)
         self.assertEqual(self.value_at(0x2000), b"newer")
 
@@ -516,7 +516,7 @@ class GetTests(RingCase):
     def test_not_found_by_one_is_not_final(self) -> None:
         """A replica that lost its copy is asked, and the value is found at another."""
         for place in (0x3000, 0x4000, 0x5000):
-            self.ring.node(place).records.holdings.remove(KEY)
+            self.ring.node(place).records.local_records.remove(KEY)
         self.assertEqual(self.value_at(OUTSIDER, within_s=0.5), b"value")
 
     def test_nothing_is_said_after_a_fresh_search(self) -> None:
@@ -582,14 +582,14 @@ class GetTests(RingCase):
         self.keep(0x5000, newer)
         self.assertEqual(self.value_at(OUTSIDER), b"newer")
         self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000)], [b"newer"] * 2)
-        repaired = self.ring.node(0x3000).records.holdings.get(KEY)
+        repaired = self.ring.node(0x3000).records.local_records.get(KEY)
         assert repaired is not None
         self.assertLess(abs(repaired.expiry_ms - newer.expiry_ms), 100)
 
     def test_one_who_lacks_it_always_is_not_sent_it_by_every_read(self) -> None:
         """A hot key does not flood a replica that does not take it."""
         for _ in range(5):
-            self.ring.node(0x4000).records.holdings.remove(KEY)
+            self.ring.node(0x4000).records.local_records.remove(KEY)
             self.value_at(OUTSIDER, within_s=1)
         self.assertEqual(self.questions_of(OUTSIDER, Store), 1)
 
@@ -649,9 +649,9 @@ class ExpiryTests(RingCase):
         self.put_and_wait(OUTSIDER, key, ttl_s=5)
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(3)
-        self.assertIsNotNone(newcomer.records.holdings.get(key))
+        self.assertIsNotNone(newcomer.records.local_records.get(key))
         self.ring.pass_time(2)
-        self.assertIsNone(newcomer.records.holdings.get(key))
+        self.assertIsNone(newcomer.records.local_records.get(key))
 
     def test_a_put_of_one_copy_does_not_leave_the_older_ones(self) -> None:
         """The owner brings it wherever the older value lies; when the owner dies the older one does not come back."""
@@ -681,7 +681,7 @@ class ExpiryTests(RingCase):
         self.ring.pass_time(2)
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(5)
-        self.assertIsInstance(newcomer.records.holdings.get(key), Tombstone)
+        self.assertIsInstance(newcomer.records.local_records.get(key), Tombstone)
 
     def test_a_tombstone_repairs_a_replica_that_missed_the_end(self) -> None:
         """The owner's round tells the tombstone to those that still have the older value."""
@@ -691,7 +691,7 @@ class ExpiryTests(RingCase):
         self.ring.pass_time(3)
         self.ring.silent.clear()
         self.ring.pass_time(100)
-        self.assertIsInstance(self.ring.node(0x6000).records.holdings.get(KEY), Tombstone)
+        self.assertIsInstance(self.ring.node(0x6000).records.local_records.get(KEY), Tombstone)
 
 
 class DeleteTests(RingCase):
@@ -813,10 +813,10 @@ class PublicationTests(RingCase):
     def lost_and_found(self) -> Kept:
         """What the owner keeps some time after all replicas have lost it."""
         for place in (0x3000, 0x4000, 0x5000, 0x6000):
-            self.ring.node(place).records.holdings.remove(KEY)
+            self.ring.node(place).records.local_records.remove(KEY)
         self.ring.pass_time(100)
         self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
-        found = self.ring.node(0x3000).records.holdings.get(KEY)
+        found = self.ring.node(0x3000).records.local_records.get(KEY)
         assert found is not None
         return found
 
@@ -855,7 +855,7 @@ class PublicationTests(RingCase):
         self.put_and_wait(0x3000, ttl_s=3600)
         node = self.ring.node(0x3000)
         read: list[bytes] = []
-        store, get = node.records.holdings.store, node.records.holdings.store.get
+        store, get = node.records.local_records.store, node.records.local_records.store.get
 
         def reading(key: bytes) -> Kept | None:
             read.append(key)
@@ -913,7 +913,7 @@ class AnswerTests(RingCase):
         """Nobody stores for longer than a day here."""
         body = body_of(self.record(ttl_s=10**6), int(self.ring.clock.seconds() * 1000))
         self.ring.node(0x3000).records.answer(peer(1), Store(body, 0))
-        kept = self.ring.node(0x3000).records.holdings.get(KEY)
+        kept = self.ring.node(0x3000).records.local_records.get(KEY)
         assert kept is not None
         self.assertEqual(kept.expiry_ms, int((self.ring.clock.seconds() + 86_400) * 1000))
 
@@ -967,7 +967,7 @@ class ConvergenceTests(SynchronousTestCase):
         for place, order in ((0x3000, things), (0x4000, again)):
             for thing in order:
                 ring.node(place).records.answer(peer(1), Store(body_of(thing, 0), 1))
-        one, other = (ring.node(place).records.holdings.get(KEY) for place in (0x3000, 0x4000))
+        one, other = (ring.node(place).records.local_records.get(KEY) for place in (0x3000, 0x4000))
         assert one is not None and other is not None
         self.assertEqual((one.version, type(one)), (other.version, type(other)))
         if isinstance(one, Record) and isinstance(other, Record):

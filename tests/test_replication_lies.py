@@ -126,8 +126,8 @@ class OneLiarTests(LieCase):
         for answer in NONSENSE:
             self.begin()
             self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
-            self.ring.node(0x3000).records.holdings.take(self.record(), None, None)
-            self.ring.node(0x1000).records.holdings.take(self.record(), None, None)
+            self.ring.node(0x3000).records.local_records.take(self.record(), None, None)
+            self.ring.node(0x1000).records.local_records.take(self.record(), None, None)
             self.ring.pass_time(2 * A_ROUND_S)
             self.assertLessEqual({0x3000, 0x5000, 0x6000}, set(self.ring.holders(KEY)), answer)
             self.end()
@@ -139,7 +139,7 @@ class OneLiarTests(LieCase):
             self.begin()
             self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
             for key in keys:
-                self.ring.node(0x3000).records.holdings.take(self.record(key), None, None)
+                self.ring.node(0x3000).records.local_records.take(self.record(key), None, None)
             self.ring.pass_time(A_ROUND_S)
             self.assertLessEqual({0x3000, 0x5000, 0x6000}, set(self.ring.holders(keys[7])), answer)
             self.end()
@@ -150,19 +150,19 @@ class OneLiarTests(LieCase):
         for answer in NONSENSE:
             self.begin()
             for place in (0x3000, 0x4000, 0x5000, 0x6000):
-                self.ring.node(place).records.holdings.take(self.record(key), None, None)
+                self.ring.node(place).records.local_records.take(self.record(key), None, None)
             self.lie(0x3000, answer, Digest, Holds, HandOver, StoreAll)
             newcomer = self.ring.join(0x2800)
             self.ring.pass_time(A_ROUND_S)
             self.assertFalse(newcomer.records.repair.pulling)
-            self.assertIsNotNone(newcomer.records.holdings.get(key), answer)
+            self.assertIsNotNone(newcomer.records.local_records.get(key), answer)
             self.end()
 
     def test_leaving(self) -> None:
         """A leaver whose successor answers nonsense is done in bounded time."""
         for answer in NONSENSE:
             self.begin()
-            self.ring.node(0x3000).records.holdings.take(self.record(), None, None)
+            self.ring.node(0x3000).records.local_records.take(self.record(), None, None)
             self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
             handed = self.ring.node(0x3000).records.hand_over()
             self.ring.pass_time(30)

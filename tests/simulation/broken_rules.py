@@ -12,7 +12,7 @@ from chordtwist.core.records import Kept, Record
 from chordtwist.core.ring import Arc
 from chordtwist.core.table import Table
 from chordtwist.node.node import Node
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.stray_records import Tidying
 from chordtwist.node.ring.joining import Joining, StartOver
@@ -94,7 +94,7 @@ class KeepsNoTombstones(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.records.holdings.__class__ = _HoldingsWithoutTombstones
+        self.records.local_records.__class__ = _LocalRecordsWithoutTombstones
 
 
 class TakesWhateverComes(Node):
@@ -102,7 +102,7 @@ class TakesWhateverComes(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.records.holdings.__class__ = _HoldingsOfTheLast
+        self.records.local_records.__class__ = _LocalRecordsOfTheLast
 
 
 class AgesSlowly(Node):
@@ -110,7 +110,7 @@ class AgesSlowly(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.records.holdings.__class__ = _HoldingsThatAgeSlowly
+        self.records.local_records.__class__ = _LocalRecordsThatAgeSlowly
 
 
 class RepairsNothing(Node):
@@ -131,18 +131,18 @@ class ForgetsNothing(Node):
         return super().answer(peer, question)
 
 
-class _HoldingsWithoutTombstones(Holdings):
+class _LocalRecordsWithoutTombstones(LocalRecords):
     def get(self, key: bytes) -> Kept | None:
         kept = super().get(key)
         return kept if isinstance(kept, Record) else None
 
 
-class _HoldingsOfTheLast(Holdings):
+class _LocalRecordsOfTheLast(LocalRecords):
     def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
         return super().take(kept, None, host)
 
 
-class _HoldingsThatAgeSlowly(Holdings):
+class _LocalRecordsThatAgeSlowly(LocalRecords):
     def now_ms(self) -> int:
         return super().now_ms() * 9 // 10
 

@@ -201,13 +201,13 @@ class RecordsTests(SynchronousTestCase):
     def test_brought_back_while_it_is_read(self) -> None:
         """What nobody kept when its reading began was gone, though its writer brings it back before that ends."""
         hosts = list(self.world.live.values())
-        kept = [(host.node, record) for host in hosts if (record := host.node.records.holdings.get(self.key))]
+        kept = [(host.node, record) for host in hosts if (record := host.node.records.local_records.get(self.key))]
         for node, _ in kept:
-            node.records.holdings.remove(self.key)
+            node.records.local_records.remove(self.key)
 
         def bring_back() -> None:
             for node, record in kept:
-                node.records.holdings.take(record, None, None)
+                node.records.local_records.take(record, None, None)
 
         for host in hosts:
             host.node.get = lambda key: succeed(None).addCallback(lambda _: bring_back())  # type: ignore[method-assign]

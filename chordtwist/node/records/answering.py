@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, is_listed, mark_bytes, short_mark
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import batches
 from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire import peer_messages as wire
@@ -27,8 +27,8 @@ from chordtwist.wire.peer_messages import (
 class Answering:
     """Answers for one node."""
 
-    def __init__(self, holdings: Holdings, duties: Duties) -> None:
-        self._holdings = holdings
+    def __init__(self, local_records: LocalRecords, duties: Duties) -> None:
+        self._local_records = local_records
         self._duties = duties
 
     async def compare(self, peer: Peer, question: Digest) -> InStep | Parts:
@@ -37,15 +37,15 @@ class Answering:
         theirs = Summary(question.summary.count, int.from_bytes(question.summary.total, "big"))
         if question.duty:
             self._duties.note(peer, arc, question.above)
-            self._holdings.sweep()
-        ours = await self._holdings.summary(arc, question.above)
+            self._local_records.sweep()
+        ours = await self._local_records.summary(arc, question.above)
         if ours == theirs:
             return InStep()
         if is_listed(arc, ours.count, theirs.count):
             return Parts([wire.Summary(ours.count, mark_bytes(ours.total))])
         parts = []
         for part in cut(arc):
-            summary = await self._holdings.summary(part, question.above)
+            summary = await self._local_records.summary(part, question.above)
             parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
         return Parts(parts)
 
@@ -56,7 +56,7 @@ class Answering:
         theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
         here: set[bytes] = set()
         besides: list[wire.Held] = []
-        for entry in await self._holdings.entries(arc, question.above):
+        for entry in await self._local_records.entries(arc, question.above):
             found = short_mark(entry.key, entry.version)
             if found in theirs:
                 here.add(found)
@@ -73,7 +73,7 @@ class Answering:
             return HandedOver(batch, question.upto if more is None else more)
         after, upto = position_from_bytes(question.after), position_from_bytes(question.upto)
         while True:
-            entries = await self._holdings.entries(Arc(after, upto), question.above, at_most=BATCH_RECORDS_MAX)
+            entries = await self._local_records.entries(Arc(after, upto), question.above, at_most=BATCH_RECORDS_MAX)
             left = iter(entries)
             batch = self._next_batch(entry.key for entry in left)
             behind = next(left, None)
@@ -87,5 +87,5 @@ class Answering:
                 return HandedOver(batch, position_bytes(after))
 
     def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
-        things = (kept for key in keys if (kept := self._holdings.get(key)) is not None)
-        return next(batches(things, self._holdings.now_ms), [])
+        things = (kept for key in keys if (kept := self._local_records.get(key)) is not None)
+        return next(batches(things, self._local_records.now_ms), [])

@@ -34,7 +34,7 @@ TTL_SLACK_MS = 1_000
 its own delay, and a write for a few milliseconds is a write for nothing."""
 
 
-class Holdings:
+class LocalRecords:
     """Every change of the store goes through here."""
 
     def __init__(self, store: IRecordStore, clock: IReactorTime, turns: Turns, quota: Quota) -> None:

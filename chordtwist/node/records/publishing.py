@@ -24,7 +24,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Kept, PutResult, Record, RecordKind, Version, position_of, precedence
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Writing
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store, Stored
@@ -121,7 +121,7 @@ class Publisher:
         self,
         ring_me: Peer,
         reader: Reader,
-        holdings: Holdings,
+        local_records: LocalRecords,
         versions: VersionClock,
         clock: IReactorTime,
         rng: Random,
@@ -129,7 +129,7 @@ class Publisher:
     ) -> None:
         self._me = ring_me
         self._reader = reader
-        self._holdings = holdings
+        self._local_records = local_records
         self._versions = versions
         self._clock = clock
         self._rng = rng
@@ -167,13 +167,13 @@ class Publisher:
     def unconfirmed(self, key: bytes) -> Kept | None:
         """What was put here under `key` and is not confirmed yet, while it lives."""
         publication = self._publications.get(key)
-        if publication is None or publication.confirmed or publication.kept.expiry_ms <= self._holdings.now_ms():
+        if publication is None or publication.confirmed or publication.kept.expiry_ms <= self._local_records.now_ms():
             return None
         return publication.kept
 
     def on_their_way(self) -> list[Kept]:
         """Everything that was put here, lives, and is not confirmed yet."""
-        now_ms = self._holdings.now_ms()
+        now_ms = self._local_records.now_ms()
         return [
             publication.kept
             for publication in self._publications.values()
@@ -186,7 +186,7 @@ class Publisher:
         return (
             publication is not None
             and publication.kept.version == record.version
-            and publication.kept.expiry_ms <= self._holdings.now_ms()
+            and publication.kept.expiry_ms <= self._local_records.now_ms()
             and not _outlives(record, publication.kept)
         )
 
@@ -242,7 +242,7 @@ class Publisher:
         if self._is_over(publication):
             self._fail(publication, errors.Unreachable(None, EXPIRED))
             return
-        body = body_of(publication.kept, self._holdings.now_ms())
+        body = body_of(publication.kept, self._local_records.now_ms())
         answer = self._ask(peer, Store(body, rank, publication.expected_seq))
         version = publication.kept.version
         if isinstance(answer, Deferred):
@@ -315,15 +315,15 @@ class Publisher:
         result, publication.result = publication.result, None
         if result is not None:
             kept = publication.kept
-            ttl_ms = kept.expiry_ms - self._holdings.now_ms() if isinstance(kept, Record) else 0
+            ttl_ms = kept.expiry_ms - self._local_records.now_ms() if isinstance(kept, Record) else 0
             result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, ttl_ms)))
 
     def _refuse(self, publication: Publication, reason: str) -> None:
         if reason == "clock":
             # To our clock it was right. When theirs get there it would take the place of what was put meanwhile.
-            here = self._holdings.get(publication.kept.key)
+            here = self._local_records.get(publication.kept.key)
             if here is not None and here.version == publication.kept.version:
-                self._holdings.remove(publication.kept.key)
+                self._local_records.remove(publication.kept.key)
         if reason in ("newer", "kind", "seq", "wrong", "clock"):
             self._forget(publication)
         elif not publication.confirmed:
@@ -418,7 +418,7 @@ class Publisher:
 
     def _attend(self, publication: Publication) -> None:
         """Its time has come: to be forgotten, given up, tried again, or looked after."""
-        now_ms = self._holdings.now_ms()
+        now_ms = self._local_records.now_ms()
         if publication.give_up_s <= self._clock.seconds():
             is_in_ring = self._reader.ring.is_member
             why = "too few replicas answered" if is_in_ring else errors.IN_NO_RING
@@ -460,9 +460,11 @@ class Publisher:
     def _is_here(self, kept: Kept) -> bool:
         if _is_plain(kept):
             # Its version says it all; the value may stay where it is, on the disk.
-            entry = self._holdings.store.entry(kept.key)
-            return entry is not None and entry.version == kept.version and entry.expiry_ms > self._holdings.now_ms()
-        here = self._holdings.get(kept.key)
+            entry = self._local_records.store.entry(kept.key)
+            return (
+                entry is not None and entry.version == kept.version and entry.expiry_ms > self._local_records.now_ms()
+            )
+        here = self._local_records.get(kept.key)
         return here is not None and precedence(here) == precedence(kept)
 
     def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
@@ -485,7 +487,7 @@ class Publisher:
         return self._publications.get(publication.kept.key) is publication
 
     def _is_over(self, publication: Publication) -> bool:
-        return publication.kept.expiry_ms <= self._holdings.now_ms()
+        return publication.kept.expiry_ms <= self._local_records.now_ms()
 
     def _make_room(self, kept: Kept) -> bool:
         """Whether one more may be remembered; the oldest confirmed ones go for it."""
@@ -531,7 +533,7 @@ class Publisher:
         if self._stopped:
             return
         now_s = self._clock.seconds()
-        left_s = (publication.kept.expiry_ms - self._holdings.now_ms()) / 1000
+        left_s = (publication.kept.expiry_ms - self._local_records.now_ms()) / 1000
         if left_s > 0:
             # A little later, so that the end has come for certain in whole milliseconds.
             wait_s = min(wait_s, left_s + WAIT_S_MIN)

@@ -19,7 +19,7 @@ from chordtwist.core.routes import Routes
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import body_of, kept_from, without_ttl
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
@@ -48,7 +48,7 @@ class Reader:
     def __init__(
         self,
         ring: IRing,
-        holdings: Holdings,
+        local_records: LocalRecords,
         versions: VersionClock,
         clock: IReactorTime,
         ask: Callable[[Peer, Fetch | Store], Answer | Deferred[Answer]],
@@ -57,7 +57,7 @@ class Reader:
     ) -> None:
         """@param ask: asks a peer, or this node itself, which answers without a Deferred."""
         self.ring = ring
-        self.holdings = holdings
+        self.local_records = local_records
         self.routes = Routes()
         self.clock = clock
         self.copies = copies
@@ -110,7 +110,7 @@ class Reader:
         try:
             # Without its value a record is judged by what its tombstone would have to prove.
             whole = body if value or not is_live else without_ttl(body)
-            kept = kept_from(whole, self.holdings.now_ms(), self._ttl_ms_max)
+            kept = kept_from(whole, self.local_records.now_ms(), self._ttl_ms_max)
             kind = RecordKind(body.record_kind)
         except (Malformed, ValueError):
             return None
@@ -138,7 +138,7 @@ class Reader:
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
         now_s = self.clock.seconds()
-        if record.expiry_ms <= self.holdings.now_ms():
+        if record.expiry_ms <= self.local_records.now_ms():
             return  # it has ended while it was read
         for rank, peer in behind:
             if rank >= record.copies:
@@ -149,7 +149,7 @@ class Reader:
             if len(self._repaired) >= REPAIRS_REMEMBERED:
                 self._repaired.clear()
             self._repaired[which] = now_s
-            sent = self.ask(peer, Store(body_of(record, self.holdings.now_ms()), rank))
+            sent = self.ask(peer, Store(body_of(record, self.local_records.now_ms()), rank))
             if isinstance(sent, Deferred):
                 sent.addErrback(lambda failure: None)  # the owner's next round repairs it then
 
@@ -296,7 +296,7 @@ class _Read:
         """The best that is known when time is up: what a replica has sent, or what lies here."""
         if reading is not None and (reading.record is not None or reading.ended):
             return reading.record
-        kept = self._reader.holdings.get(self._key)
+        kept = self._reader.local_records.get(self._key)
         return kept if isinstance(kept, Record) else None
 
     def finish(self, record: Record | None) -> None:

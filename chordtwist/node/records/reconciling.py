@@ -14,7 +14,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Kept, Version
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import batches, kept_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
@@ -42,13 +42,13 @@ class Reconciling:
     def __init__(
         self,
         ring: IRing,
-        holdings: Holdings,
+        local_records: LocalRecords,
         accept: Callable[[Kept, Peer | None], Deferred[None] | None],
         ttl_ms_max: int,
     ) -> None:
         """@param accept: keeps what somebody else sent, as far as it wins."""
         self._ring = ring
-        self._holdings = holdings
+        self._local_records = local_records
         self._accept = accept
         self._ttl_ms_max = ttl_ms_max
         self.sent = self.fetched = 0
@@ -65,7 +65,7 @@ class Reconciling:
         pieces = [arc]
         while pieces:
             piece = pieces.pop()
-            mine = await self._holdings.summary(piece, above)
+            mine = await self._local_records.summary(piece, above)
             after, upto = position_bytes(piece.after), position_bytes(piece.upto)
             told = wire.Summary(mine.count, mark_bytes(mine.total))
             answer = await self._ring.ask(peer, Digest(after, upto, above, told, duty))
@@ -81,7 +81,7 @@ class Reconciling:
             if len(parts) != len(answer.parts):
                 raise Unreachable(peer, "it cuts arcs into other parts")
             for part, theirs in zip(parts, answer.parts, strict=True):
-                ours = await self._holdings.summary(part, above)
+                ours = await self._local_records.summary(part, above)
                 if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
                     continue
                 if is_listed(part, ours.count, theirs.count):
@@ -91,7 +91,7 @@ class Reconciling:
 
     async def give(self, peer: Peer, arc: Arc, copies_max: int) -> None:
         """Send what `peer` lacks of the records in `arc` with so many copies at most."""
-        held = await self._holdings.entries(arc, 0, copies_max)
+        held = await self._local_records.entries(arc, 0, copies_max)
         for start in range(0, len(held), MARKS_MAX):
             await self.send(peer, await self.lacking(peer, arc, 0, held[start : start + MARKS_MAX]))
 
@@ -102,11 +102,11 @@ class Reconciling:
 
     async def send(self, peer: Peer, keys: Iterable[bytes]) -> None:
         """Send what is kept here under `keys` when its turn comes."""
-        await self.send_all(peer, (kept for key in keys if (kept := self._holdings.get(key)) is not None))
+        await self.send_all(peer, (kept for key in keys if (kept := self._local_records.get(key)) is not None))
 
     async def send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
         """Send these, kept here or not."""
-        for batch in batches(things, self._holdings.now_ms):
+        for batch in batches(things, self._local_records.now_ms):
             answer = await self._ring.ask(peer, StoreAll(batch))
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
@@ -115,7 +115,7 @@ class Reconciling:
     async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
         """Even out a piece that is not worth cutting."""
         if not theirs:
-            await self.send(peer, [entry.key for entry in await self._holdings.entries(arc, above)])
+            await self.send(peer, [entry.key for entry in await self._local_records.entries(arc, above)])
         elif not mine:
             if both:
                 await self._fetch_arc(peer, arc, above)
@@ -123,7 +123,7 @@ class Reconciling:
             await self._level_by_list(peer, arc, above, both)
 
     async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
-        entries = await self._holdings.entries(arc, above)
+        entries = await self._local_records.entries(arc, above)
         for start in range(0, max(1, len(entries)), MARKS_MAX):
             listed = entries[start : start + MARKS_MAX]
             is_last = start + MARKS_MAX >= len(entries)
@@ -174,7 +174,7 @@ class Reconciling:
     async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
-        now_ms = self._holdings.now_ms()
+        now_ms = self._local_records.now_ms()
         waiting: list[Deferred[None]] = []
         for body in answer.records:
             try:

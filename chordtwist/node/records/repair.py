@@ -22,7 +22,7 @@ from chordtwist.core.records import Kept
 from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
-from chordtwist.node.records.local_records import COPIES_MAX, Holdings
+from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
 from chordtwist.node.records.pauses import Turns
 from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
@@ -54,7 +54,7 @@ class Repair:
     def __init__(
         self,
         ring: IRing,
-        holdings: Holdings,
+        local_records: LocalRecords,
         reader: Reader,
         reconciling: Reconciling,
         duties: Duties,
@@ -64,7 +64,7 @@ class Repair:
         copies: int,
     ) -> None:
         self._ring = ring
-        self._holdings = holdings
+        self._local_records = local_records
         self._reconciling = reconciling
         self._duties = duties
         self._clock = clock
@@ -74,7 +74,7 @@ class Repair:
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._pace = Pace(self._hold, clock, rng)
-        self.tidying = Tidying(ring.me, holdings, reader.find, reconciling, duties, self._settled, clock, rng)
+        self.tidying = Tidying(ring.me, local_records, reader.find, reconciling, duties, self._settled, clock, rng)
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
         self._counted_on: tuple[Peer, ...] = ()
@@ -163,7 +163,7 @@ class Repair:
     async def round(self) -> None:
         """Compare our arc with its replicas."""
         for _ in range(SWEEPS_MAX):
-            if not self._holdings.sweep():
+            if not self._local_records.sweep():
                 break
             await self._turns.pause()
         arc = self._settled()
@@ -171,11 +171,11 @@ class Repair:
             return
         self._round_arc = arc
         self.rounds += 1
-        self._holdings.refine(arc)
+        self._local_records.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
         outcomes: list[Deferred[bool]] = []
         for above, peer in enumerate(replicas, 1):
-            if above >= self._copies and not (await self._holdings.summary(arc, above)).count:
+            if above >= self._copies and not (await self._local_records.summary(arc, above)).count:
                 break
             outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
             outcomes.append(outcome)
@@ -236,7 +236,7 @@ class Repair:
                     arc = self.arc
                     if arc is None or not self._pace.running or this != self._pulls:
                         return
-                    self._holdings.refine(arc)
+                    self._local_records.refine(arc)
                     if peer != self._ring.me and await self._pulled(peer, arc):
                         return
                 if not self._ring.successors:

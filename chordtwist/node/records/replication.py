@@ -2,7 +2,7 @@
 
 Read in this order: `reads` (a majority of replicas), `publishing` (what this node has put), `repair` (every record at
 its replicas while members come and go) with `reconciling` (one arc, one peer), `answering` (those who do the same) and
-`tidying` (what is kept at the wrong place), `holdings` (what this node keeps).
+`tidying` (what is kept at the wrong place), `local_records` (what this node keeps).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.records.answering import Answering
-from chordtwist.node.records.local_records import Holdings
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Turns
 from chordtwist.node.records.publishing import Publisher
 from chordtwist.node.records.reads import BEAT_S, Reader
@@ -102,22 +102,30 @@ class Replication:
         self._sweeping: IDelayedCall | None = None
         self.versions = VersionClock(ring.me.packed)
         self._turns = Turns(clock)
-        self.holdings = Holdings(store, clock, self._turns, quota or Quota())
+        self.local_records = LocalRecords(store, clock, self._turns, quota or Quota())
         self.reader = Reader(
             ring,
-            self.holdings,
+            self.local_records,
             self.versions,
             clock,
             self._ask,
             parameters.replication,
             self._ttl_ms_max,
         )
-        self.publisher = Publisher(ring.me, self.reader, self.holdings, self.versions, clock, rng, self._ask)
-        self.reconciling = Reconciling(ring, self.holdings, self._accept, self._ttl_ms_max)
+        self.publisher = Publisher(ring.me, self.reader, self.local_records, self.versions, clock, rng, self._ask)
+        self.reconciling = Reconciling(ring, self.local_records, self._accept, self._ttl_ms_max)
         duties = Duties(clock)
-        self._answering = Answering(self.holdings, duties)
+        self._answering = Answering(self.local_records, duties)
         self.repair = Repair(
-            ring, self.holdings, self.reader, self.reconciling, duties, clock, self._turns, rng, parameters.replication
+            ring,
+            self.local_records,
+            self.reader,
+            self.reconciling,
+            duties,
+            clock,
+            self._turns,
+            rng,
+            parameters.replication,
         )
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Fetch: self._fetch,
@@ -165,7 +173,7 @@ class Replication:
 
     def status(self) -> dict[str, object]:
         """Plain figures, for `IDht.status`."""
-        store = self.holdings.store
+        store = self.local_records.store
         return {
             "records": store.records(),
             "bytes": store.record_bytes(),
@@ -194,7 +202,7 @@ class Replication:
             value,
             kind_of(key, value, seal),
             self.versions.next(self._ring.common_time_ms(), key),
-            self.holdings.now_ms() + ttl_ms,
+            self.local_records.now_ms() + ttl_ms,
             self._copies(copies),
             None if seal is None else replace(seal, expected_seq=None),
         )
@@ -209,7 +217,7 @@ class Replication:
             key,
             self.versions.next(self._ring.common_time_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
-            self.holdings.now_ms() + self._ttl_ms_max,
+            self.local_records.now_ms() + self._ttl_ms_max,
             self._copies(None if found is None else found.copies),
             None if seal is None else replace(seal, expected_seq=None),
             b"" if seal is None else sha256(b"").digest(),
@@ -219,14 +227,14 @@ class Replication:
     def _publish(self, kept: Kept, seal: Seal | None) -> Deferred[PutResult]:
         if seal is not None and not is_right(kept, verify_ed25519):
             return fail(errors.Refused("the key is not that of the public key and salt, or the signature is wrong"))
-        here = self.holdings.get(kept.key)
+        here = self.local_records.get(kept.key)
         if here is not None and isinstance(here, Record) and here.kind > _kind(kept):
             return fail(errors.Refused("a record that proves its key stands there: nothing else may replace it"))
         return self.publisher.publish(kept, None if seal is None else seal.expected_seq)
 
     def get(self, key: bytes) -> Deferred[Record | None]:
         """`IDht.get`: what a majority of the replicas has; without a question where this node's own word is good."""
-        here = self.holdings.get(key)
+        here = self.local_records.get(key)
         if isinstance(here, Record) and here.kind is RecordKind.CONTENT:
             return succeed(self.publisher.exact(here))
         in_step, arc = self.repair.in_step, self.repair.arc
@@ -240,7 +248,7 @@ class Replication:
         return self._with_unconfirmed(key, unconfirmed)
 
     def _living(self, record: Record | None) -> Record | None:
-        if record is None or record.expiry_ms <= self.holdings.now_ms() or self.publisher.ended(record):
+        if record is None or record.expiry_ms <= self.local_records.now_ms() or self.publisher.ended(record):
             return None
         return self.publisher.exact(record)
 
@@ -290,7 +298,7 @@ class Replication:
         is_mine = arc is None or position_of(question.key) in arc
         if question.rank == 0 and not is_mine and (before := self._ring.predecessor) is not None:
             return NotMine(before.packed)
-        kept, now_ms = self.holdings.get(question.key), self.holdings.now_ms()
+        kept, now_ms = self.local_records.get(question.key), self.local_records.now_ms()
         if isinstance(kept, Record):
             return Found(body_of(kept, now_ms) if question.value else version_body_of(kept, now_ms))
         if kept is not None:
@@ -305,19 +313,19 @@ class Replication:
             before = self._ring.predecessor
             assert before is not None  # an arc without one is the whole ring
             return NotMine(before.packed)
-        kept = kept_from(question.record, self.holdings.now_ms(), self._ttl_ms_max)
+        kept = kept_from(question.record, self.local_records.now_ms(), self._ttl_ms_max)
         if not is_right(kept, verify_ed25519):
             return Refused("wrong")
         if not self._sees(kept):
             return Refused("clock", max(0, self._ring.common_time_ms()))
-        here = self.holdings.get(kept.key)
+        here = self.local_records.get(kept.key)
         refusal = _refusal(kept, here, question.expected_seq)
         if refusal is not None:
             return refusal
         host = None if peer == self._ring.me else owner_of(peer)
-        if not self.holdings.has_room(host, kept, self._share(peer)):
+        if not self.local_records.has_room(host, kept, self._share(peer)):
             return Refused("full")
-        written = self.holdings.take(kept, here, host)
+        written = self.local_records.take(kept, here, host)
         self._sweep_later()
         if written is None:
             return Stored()
@@ -341,7 +349,7 @@ class Replication:
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
                 await self._turns.pause()
             try:
-                written = self._accept(kept_from(body, self.holdings.now_ms(), self._ttl_ms_max), peer)
+                written = self._accept(kept_from(body, self.local_records.now_ms(), self._ttl_ms_max), peer)
             except errors.Refused:
                 refused.append(index)
             else:
@@ -366,9 +374,9 @@ class Replication:
         if not self._sees(kept):
             raise errors.Refused("its version is too far ahead of our clock")
         host = None if peer is None else owner_of(peer)
-        if peer is not None and not self.holdings.has_room(host, kept, self._share(peer)):
+        if peer is not None and not self.local_records.has_room(host, kept, self._share(peer)):
             raise errors.StoreFull(f"{peer.host} has delivered as much as one address may")
-        written = self.holdings.take(kept, self.holdings.get(kept.key), host)
+        written = self.local_records.take(kept, self.local_records.get(kept.key), host)
         self._sweep_later()
         return written
 
@@ -386,9 +394,9 @@ class Replication:
 
     def _sweep(self) -> None:
         self._sweeping = None
-        if self.holdings.sweep():
+        if self.local_records.sweep():
             self._sweep_later(SWEEP_ON_S)
-        elif self.holdings.store.records():
+        elif self.local_records.store.records():
             self._sweep_later()
 
 

@@ -15,7 +15,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.chores import Chore
-from chordtwist.node.records.local_records import COPIES_MAX, Holdings
+from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire.peer_messages import MARKS_MAX
@@ -40,7 +40,7 @@ class Tidying:
     def __init__(
         self,
         me: Peer,
-        holdings: Holdings,
+        local_records: LocalRecords,
         find: Callable[[RingId], Deferred[Route]],
         reconciling: Reconciling,
         duties: Duties,
@@ -50,7 +50,7 @@ class Tidying:
     ) -> None:
         """@param find: searches for who keeps a position. @param own: what we own, once its records are here."""
         self._me = me
-        self._holdings = holdings
+        self._local_records = local_records
         self._find = find
         self._reconciling = reconciling
         self._duties = duties
@@ -92,21 +92,21 @@ class Tidying:
         own = self._own()
         if own is None or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
             return None
-        if (self._holdings.changes, own, self._duties.arcs()) == self._tidied:
+        if (self._local_records.changes, own, self._duties.arcs()) == self._tidied:
             return None
         return Deferred.fromCoroutine(self._bring_home(own))
 
     async def _bring_home(self, own: Arc) -> None:
-        looked_at = self._holdings.changes, own, self._duties.arcs()
+        looked_at = self._local_records.changes, own, self._duties.arcs()
         looked_up = 0
         surplus = self._duties.surplus(own)
         if self._next is not None:
             surplus = _from(self._next, surplus)
             self._next = None
         for arc, copies_max in surplus:
-            held = await self._holdings.summary(arc, 0)
+            held = await self._local_records.summary(arc, 0)
             if copies_max < COPIES_MAX:
-                held -= await self._holdings.summary(arc, copies_max)
+                held -= await self._local_records.summary(arc, copies_max)
             left: Arc | None = arc
             while held.count and left is not None and self._chore.running:
                 if looked_up == TIDIED_AT_ONCE:
@@ -121,7 +121,7 @@ class Tidying:
         """Bring the first records of `arc` to their owner; answers what is left of the arc behind it, also when that
         could not be done.
         """
-        first = await self._holdings.entries(arc, 0, copies_max, at_most=1)
+        first = await self._local_records.entries(arc, 0, copies_max, at_most=1)
         if not first:
             return None
         try:
@@ -133,7 +133,7 @@ class Tidying:
         is_last = distance(first[0].position, owner.id) >= distance(first[0].position, arc.upto)
         piece = Arc(arc.after, arc.upto if is_last else owner.id)
         behind_owner = None if is_last else Arc(owner.id, arc.upto)
-        held = await self._holdings.entries(piece, 0, copies_max, at_most=MARKS_MAX)
+        held = await self._local_records.entries(piece, 0, copies_max, at_most=MARKS_MAX)
         if len(held) == MARKS_MAX:
             piece, is_last = Arc(piece.after, held[-1].position), False
         try:
@@ -164,9 +164,9 @@ class Tidying:
         for entry in held:
             if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
                 continue
-            kept = self._holdings.get(entry.key)
+            kept = self._local_records.get(entry.key)
             if kept is not None and kept.version == entry.version:
-                self._holdings.remove(entry.key)
+                self._local_records.remove(entry.key)
                 self.dropped += 1
 
 
