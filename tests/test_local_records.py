@@ -58,7 +58,7 @@ class LocalRecordsCase(SynchronousTestCase):
 
 
 class TakeTests(LocalRecordsCase):
-    """Keeping what wins."""
+    """Persistence what wins."""
 
     def test_the_newer_stays(self) -> None:
         """Whatever comes behind it."""

@@ -131,7 +131,7 @@ class FingerTests(SynchronousTestCase):
         members = sorted((peer(f"9.9.9.{number}") for number in range(1, 9)), key=lambda one: one.id)
         behind = [one for one in members if one.id > state.me.id] + [one for one in members if one.id < state.me.id]
         state.join(behind[-1], behind, True)
-        self.assertEqual(tuple(behind), state.keepers(behind[0].id)[:8])
+        self.assertEqual(tuple(behind), state.replicas(behind[0].id)[:8])
 
     def test_ourselves_again(self) -> None:
         """That we are our own finger is no news."""

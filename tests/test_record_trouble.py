@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.keeping import Keeping
+from chordtwist.app.persistence import Persistence
 from chordtwist.core.errors import Malformed, Refused, StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
@@ -259,14 +259,14 @@ class ClosingTests(SynchronousTestCase):
         folder = folder_in_memory()
         self.addCleanup(shutil.rmtree, folder)
         clock = Clock()
-        keeping = Keeping(folder, clock, lambda: WALL_MS)
-        assert keeping.directory is not None
-        self.addCleanup(keeping.directory.close)
-        self.assertNoResult(keeping.store.put(make_record(b"k")))
-        closed = keeping.close()  # waits for the turn in which the commit begins
+        persistence = Persistence(folder, clock, lambda: WALL_MS)
+        assert persistence.directory is not None
+        self.addCleanup(persistence.directory.close)
+        self.assertNoResult(persistence.store.put(make_record(b"k")))
+        closed = persistence.close()  # waits for the turn in which the commit begins
         closed.cancel()
         self.failureResultOf(closed, CancelledError)
-        self.assertRaises(StateUnusable, Keeping, folder, clock, lambda: WALL_MS)
+        self.assertRaises(StateUnusable, Persistence, folder, clock, lambda: WALL_MS)
 
 
 class ClockTests(SynchronousTestCase):

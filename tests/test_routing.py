@@ -25,7 +25,7 @@ class SayingTests(SynchronousTestCase):
         state = routing(10)
         self.assertEqual((state.head, state.alone, state.everybody()), (None, False, []))
         self.assertFalse(state.owns(at(10)))
-        self.assertEqual(state.keepers(at(10)), ())
+        self.assertEqual(state.replicas(at(10)), ())
 
     def test_alone(self) -> None:
         """A ring of one is whole and owns the whole circle."""
@@ -34,7 +34,7 @@ class SayingTests(SynchronousTestCase):
         self.assertTrue(state.alone)
         self.assertFalse(state.cut_off)
         self.assertTrue(all(state.owns(at(place)) for place in (9, 10, 11)))
-        self.assertEqual(state.keepers(at(9)), peers(10))
+        self.assertEqual(state.replicas(at(9)), peers(10))
 
     def test_head(self) -> None:
         """The head is the first successor."""
@@ -65,32 +65,32 @@ class SayingTests(SynchronousTestCase):
 
 
 class KeepersTests(SynchronousTestCase):
-    """`keepers`: who keeps a position, as far as one's own list tells."""
+    """`replicas`: who keeps a position, as far as one's own list tells."""
 
     def test_own(self) -> None:
         """What we own is kept by us and our successors."""
         state = routing(10, (20, 30), predecessor=5)
-        self.assertEqual(places(state.keepers(at(7))), [10, 20, 30])
+        self.assertEqual(places(state.replicas(at(7))), [10, 20, 30])
 
     def test_within_the_list(self) -> None:
         """Between two entries the second one owns, and the rest of the list stands behind it."""
         state = routing(10, (20, 30, 40), predecessor=5)
-        self.assertEqual(places(state.keepers(at(11))), [20, 30, 40])
-        self.assertEqual(places(state.keepers(at(30))), [30, 40])
+        self.assertEqual(places(state.replicas(at(11))), [20, 30, 40])
+        self.assertEqual(places(state.replicas(at(30))), [30, 40])
 
     def test_beyond_the_list(self) -> None:
         """Behind the last entry an ordinary list does not tell."""
-        self.assertEqual(routing(10, (20, 30), predecessor=5).keepers(at(31)), ())
+        self.assertEqual(routing(10, (20, 30), predecessor=5).replicas(at(31)), ())
 
     def test_whole(self) -> None:
         """A whole list tells of every position: from the owner once around, ourselves included."""
         state = routing(10, (20, 30), predecessor=30, whole=True)
-        self.assertEqual(places(state.keepers(at(25))), [30, 10, 20])
+        self.assertEqual(places(state.replicas(at(25))), [30, 10, 20])
 
     def test_whole_without_predecessor(self) -> None:
         """So it does while the predecessor is not known: behind the last entry come we."""
         state = routing(10, (20, 30), whole=True)
-        self.assertEqual(places(state.keepers(at(31))), [10, 20, 30])
+        self.assertEqual(places(state.replicas(at(31))), [10, 20, 30])
 
 
 class NearTests(SynchronousTestCase):
@@ -497,16 +497,16 @@ class UnfinishedNewcomerTests(SynchronousTestCase):
         state.begin()
         state.take_in(peer(30))
         self.assertTrue(state.owns(at(20)))
-        self.assertEqual(places(state.keepers(at(20))), [10])
+        self.assertEqual(places(state.replicas(at(20))), [10])
         state.gone_live(peer(30))
         self.assertFalse(state.owns(at(20)))
-        self.assertEqual(places(state.keepers(at(20))), [30, 10])
+        self.assertEqual(places(state.replicas(at(20))), [30, 10])
 
     def test_between_members(self) -> None:
         """So it is among several members: the member behind the newcomer owns what will be the newcomer's."""
         state = routing(10, (20, 40), predecessor=40, whole=True)
         state.take_in(peer(30))
-        self.assertEqual(places(state.keepers(at(25))), [40, 10, 20])
+        self.assertEqual(places(state.replicas(at(25))), [40, 10, 20])
 
     def test_withdrawn(self) -> None:
         """One that withdrew and comes again is a newcomer again."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
-from chordtwist.app.keeping import Keeping
+from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
 from chordtwist.core.errors import ChordtwistError, StateUnusable
@@ -72,7 +72,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     parameters = parameters_of(config)
     me = own_peer(config, identity)
     try:
-        keeping = Keeping(
+        persistence = Persistence(
             config.dht.state_dir,
             reactor,
             wall_ms,
@@ -82,17 +82,17 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         )
     except StateUnusable as error:
         raise StartError(f"[dht] state_dir {error}") from None
-    signer = Ed25519Signer(keeping.seed)
+    signer = Ed25519Signer(persistence.seed)
     try:
-        tls = tls_of(config, me.host, reactor, keeping.directory)
+        tls = tls_of(config, me.host, reactor, persistence.directory)
     except ValueError as error:
-        keeping.close()
+        persistence.close()
         raise StartError(f"[tls] {error}") from None
     secret = config.tls.secret.encode()
     try:
-        epoch = keeping.next_epoch()
+        epoch = persistence.next_epoch()
     except StateUnusable as error:
-        keeping.close()
+        persistence.close()
         raise StartError(f"[dht] state_dir {error}") from None
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.puzzle_bits)
@@ -107,8 +107,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         me,
         Names(resolver, identity, bootstrap, reactor).peers,
         not bootstrap,
-        keeping.remembered_peers(identity),
-        keeping.remember_peers,
+        persistence.remembered_peers(identity),
+        persistence.remember_peers,
     )
     # Asking the system for each pause anew took a busy node a twentieth of its time.
     rng = Random(SystemRandom().getrandbits(256))
@@ -117,13 +117,13 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         identity,
         parameters,
         pool,
-        keeping.store,
+        persistence.store,
         reactor,
         wall_ms,
         rng,
         signer,
         verify_ed25519,
-        keeping.next_epoch,
+        persistence.next_epoch,
         seed_list.seeds,
         config.dht.stabilize_interval,
         config.dht.default_store_duration,
@@ -146,7 +146,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
 
     whole = NodeService(reactor, dht)
     for part in (
-        Part("store", stop=keeping.close),
+        Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
         Part("links", start=lambda: pool.start(node), stop=pool.stop),
         Part("announcement", start=lambda: _announce(me, config)),

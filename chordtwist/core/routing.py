@@ -84,7 +84,7 @@ class Routing:
         span = distance(self.me.id, self.successors[-1].id)
         return min(distance(self.me.id, peer.id), distance(peer.id, self.me.id)) <= span
 
-    def keepers(self, position: RingId) -> Successors:
+    def replicas(self, position: RingId) -> Successors:
         """The owner of a position and the members behind it, where our own list already tells: empty when it does not.
 
         Never more than there are members.

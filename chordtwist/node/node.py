@@ -479,7 +479,7 @@ class Node:
     # Lookups
 
     def known_route(self, position: RingId) -> Route | None:
-        replicas = self.routing.keepers(position)[: self.routing.entries_max]
+        replicas = self.routing.replicas(position)[: self.routing.entries_max]
         return Route(position, replicas) if replicas else None
 
     def find(self, position: RingId) -> Deferred[Route]:

@@ -481,7 +481,7 @@ class Publisher:
             elif said.precedence > ours:
                 self._forget(publication)
 
-    # Keeping count
+    # Persistence count
 
     def _is_current(self, publication: Publication) -> bool:
         return self._publications.get(publication.kept.key) is publication

@@ -1,4 +1,4 @@
-"""Keeping every record at its replicas while members come and go.
+"""Persistence every record at its replicas while members come and go.
 
 The owner of an arc compares what it keeps with each of its replicas and sends what is missing there, both ways. A
 newcomer compares its arc with the old owner in the same way, and a leaver with its successor. How two compare stands in

@@ -17,7 +17,7 @@ from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import KEY_BYTES, StateDirectory
 
 
-class Keeping:
+class Persistence:
     """Everything that is to outlive a run of the node, or, without a state directory, nothing that does.
 
     @ivar store: its records.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from chordtwist.app.keeping import Keeping
+from chordtwist.app.persistence import Persistence
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Policy
 
 
-class KeepingTests(TestCase):
+class PersistenceTests(TestCase):
     """A node with and without a state directory, over its runs; the store on disk commits in a thread."""
 
     def setUp(self) -> None:
@@ -20,23 +20,23 @@ class KeepingTests(TestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory())) / "state"
         self.now_ms = 5000
 
-    def keeping(self, state_dir: Path | None) -> Keeping:
+    def persistence(self, state_dir: Path | None) -> Persistence:
         """One run."""
         from twisted.internet import reactor
 
-        return Keeping(state_dir, reactor, lambda: self.now_ms)
+        return Persistence(state_dir, reactor, lambda: self.now_ms)
 
     async def test_on_disk(self) -> None:
         """Key and peers are there again in the next run, whose numbers are above the last one's by any clock."""
         identity = Identity("test", Policy.IP)
         peers = [identity.peer("127.0.0.2", 6401), identity.peer("::1", 6401)]
-        first = self.keeping(self.folder)
+        first = self.persistence(self.folder)
         self.assertEqual([], first.remembered_peers(identity))
         self.assertEqual([5000, 5001], [first.next_epoch(), first.next_epoch()])
         first.remember_peers(peers)
         await first.close()
         self.now_ms = 3000
-        second = self.keeping(self.folder)
+        second = self.persistence(self.folder)
         self.assertEqual(first.seed, second.seed)
         self.assertEqual(peers, second.remembered_peers(identity))
         self.assertEqual(5002, second.next_epoch())
@@ -44,7 +44,7 @@ class KeepingTests(TestCase):
 
     async def test_in_memory(self) -> None:
         """Without a directory every run is another node; its numbers still grow, also when the clock goes back."""
-        first, second = self.keeping(None), self.keeping(None)
+        first, second = self.persistence(None), self.persistence(None)
         self.assertNotEqual(first.seed, second.seed)
         epochs = [first.next_epoch()]
         self.now_ms = 3000
@@ -54,8 +54,8 @@ class KeepingTests(TestCase):
 
     async def test_in_use(self) -> None:
         """A directory that another process uses fails the start, and is left to that process."""
-        first = self.keeping(self.folder)
-        error = self.assertRaises(StateUnusable, self.keeping, self.folder)
+        first = self.persistence(self.folder)
+        error = self.assertRaises(StateUnusable, self.persistence, self.folder)
         self.assertIn("in use by process", str(error))
         await first.close()
-        await self.keeping(self.folder).close()
+        await self.persistence(self.folder).close()
