@@ -30,7 +30,7 @@ NOTICED_S = 30.0
 MINUTES_MAX = 15
 
 
-class Kept:
+class Versioned:
     """A settled ring with records in it."""
 
     def __init__(self, nodes: int, replication: int, records: int, value_bytes: int, seed: int) -> None:
@@ -126,10 +126,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began_s = time.monotonic()
-    kept = Kept(options.nodes, options.replication, options.records, options.value_bytes, options.seed)
-    print(json.dumps(kept.quiet()), flush=True)
-    print(json.dumps({**kept.replaced(), "wall_s": round(time.monotonic() - began_s, 1)}), flush=True)
-    kept.world.close()
+    versioned = Versioned(options.nodes, options.replication, options.records, options.value_bytes, options.seed)
+    print(json.dumps(versioned.quiet()), flush=True)
+    print(json.dumps({**versioned.replaced(), "wall_s": round(time.monotonic() - began_s, 1)}), flush=True)
+    versioned.world.close()
 
 
 if __name__ == "__main__":

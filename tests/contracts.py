@@ -20,13 +20,13 @@ from chordtwist.core.errors import Malformed, Refused, StoreFull, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import (
     Entry,
-    Kept,
     PutResult,
     Record,
     RecordKind,
     Seal,
     Tombstone,
     Version,
+    Versioned,
     position_of,
     signed_key,
 )
@@ -350,9 +350,9 @@ class RecordStoreContract(SynchronousTestCase):
         """An empty store."""
         self.store = self.make_store()
 
-    def put(self, *kept: Kept) -> None:
+    def put(self, *versioned: Versioned) -> None:
         """Put, and be sure that it is safe."""
-        for one in kept:
+        for one in versioned:
             self.successResultOf(self.store.put(one))
 
     def test_interface(self) -> None:
@@ -369,7 +369,7 @@ class RecordStoreContract(SynchronousTestCase):
         tombstones.
         """
         seal = Seal(b"p" * 32, b"salt", 2**64 - 1, b"s" * 64)
-        for kept in (
+        for versioned in (
             make_record(b"plain", value=b"value", expiry_ms=-5),
             make_record(b"content", kind=RecordKind.CONTENT, value=b""),
             make_record(b"signed", kind=RecordKind.SIGNED, seal=seal, value=b"value", tombstone_until_ms=90_000),
@@ -379,43 +379,45 @@ class RecordStoreContract(SynchronousTestCase):
             make_tombstone(b"tombstone"),
             make_tombstone(b"signed tombstone", seal=seal, digest=b"d" * 32),
         ):
-            self.put(kept)
-            self.assertEqual(self.store.get(kept.key), kept)
-            self.assertEqual(self.store.entry(kept.key), entry_of(kept))
-            self.assertIsNone(self.store.under_way(kept.key))
+            self.put(versioned)
+            self.assertEqual(self.store.get(versioned.key), versioned)
+            self.assertEqual(self.store.entry(versioned.key), entry_of(versioned))
+            self.assertIsNone(self.store.under_way(versioned.key))
 
     def test_replace(self) -> None:
         """What is put takes the place of what was there, a tombstone that of a record and a record that of a
         tombstone.
         """
-        for kept in (
+        for versioned in (
             make_record(b"k", value=b"old"),
             make_record(b"k"),
             make_tombstone(b"k"),
             make_record(b"k", copies=2),
         ):
-            self.put(kept)
-            self.assertEqual(self.store.get(kept.key), kept)
+            self.put(versioned)
+            self.assertEqual(self.store.get(versioned.key), versioned)
             self.assertEqual(len(list(self.store.scan(Arc(0, 0)))), 1)
 
     def test_remove(self) -> None:
         """What is removed is gone, and can be put again; to remove what is not there does nothing."""
-        kept = make_record(b"k")
-        self.put(kept)
+        versioned = make_record(b"k")
+        self.put(versioned)
         for _ in range(2):
-            self.store.remove(kept.key)
-            self.assertIsNone(self.store.get(kept.key))
+            self.store.remove(versioned.key)
+            self.assertIsNone(self.store.get(versioned.key))
             self.assertEqual(list(self.store.scan(Arc(0, 0))), [])
-        self.put(kept)
-        self.assertEqual(self.store.get(kept.key), kept)
+        self.put(versioned)
+        self.assertEqual(self.store.get(versioned.key), versioned)
 
     def test_scan(self) -> None:
         """A scan gives the entries of an arc in the order of positions, beginning after its beginning, also where the
         arc goes over the end of the circle, and where it is the whole circle.
         """
-        kept = [make_record(b"%d" % n) for n in range(700)] + [make_tombstone(b"tombstone %d" % n) for n in range(20)]
-        self.put(*kept)
-        entries = sorted((entry_of(one) for one in kept), key=attrgetter("position"))
+        versioned = [make_record(b"%d" % n) for n in range(700)] + [
+            make_tombstone(b"tombstone %d" % n) for n in range(20)
+        ]
+        self.put(*versioned)
+        entries = sorted((entry_of(one) for one in versioned), key=attrgetter("position"))
         first, last = entries[10].position, entries[600].position
         for arc, expected in (
             (Arc(first, last), entries[11:601]),
@@ -431,28 +433,28 @@ class RecordStoreContract(SynchronousTestCase):
 
     def test_scan_while_changed(self) -> None:
         """A scan under way sees what is put and what is removed ahead of it, and is not disturbed by what is behind."""
-        kept = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
-        late, removed = kept[400], kept[500]
-        self.put(*(record for record in kept if record is not late))
+        versioned = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
+        late, removed = versioned[400], versioned[500]
+        self.put(*(record for record in versioned if record is not late))
         scan = self.store.scan(Arc(0, 0))
         seen = [next(scan).key for _ in range(5)]
         self.put(late)
         self.store.remove(removed.key)
-        self.store.remove(kept[0].key)
+        self.store.remove(versioned[0].key)
         self.put(make_record(b"3", value=b"other"))
         seen += [entry.key for entry in scan]
-        self.assertEqual(seen, [record.key for record in kept if record is not removed])
+        self.assertEqual(seen, [record.key for record in versioned if record is not removed])
 
     def test_scan_while_most_is_removed(self) -> None:
         """What is removed ahead of a scan is not seen, also when so much is that the order is made anew."""
-        kept = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
-        self.put(*kept)
+        versioned = sorted((make_record(b"%d" % n) for n in range(600)), key=lambda record: position_of(record.key))
+        self.put(*versioned)
         scan = self.store.scan(Arc(0, 0))
         seen = [next(scan).key]
-        for record in kept[1:500]:
+        for record in versioned[1:500]:
             self.store.remove(record.key)
         seen += [entry.key for entry in scan]
-        self.assertEqual(seen, [record.key for record in (kept[0], *kept[500:])])
+        self.assertEqual(seen, [record.key for record in (versioned[0], *versioned[500:])])
 
     def test_expired(self) -> None:
         """At its expiry something is expired, not a millisecond before; soonest first; until it is dealt with."""
@@ -484,9 +486,9 @@ class RecordStoreContract(SynchronousTestCase):
         expiries: list[int] = []
         while batch := self.store.expired(649):
             self.assertLess(len(batch), 400)
-            for kept in batch:
-                self.store.remove(kept.key)
-            expiries += [kept.expiry_ms for kept in batch]
+            for versioned in batch:
+                self.store.remove(versioned.key)
+            expiries += [versioned.expiry_ms for versioned in batch]
         self.assertEqual(expiries, list(range(650)))
 
     def test_counts(self) -> None:
@@ -510,9 +512,9 @@ class RecordStoreContract(SynchronousTestCase):
         """
         self.store = self.make_store(records_max=3)
         self.put(make_record(b"a"), make_record(b"b"), make_tombstone(b"c"))
-        for kept in (make_record(b"d"), make_tombstone(b"d")):
-            self.failureResultOf(self.store.put(kept), StoreFull)
-            self.assertIsNone(self.store.get(kept.key))
+        for versioned in (make_record(b"d"), make_tombstone(b"d")):
+            self.failureResultOf(self.store.put(versioned), StoreFull)
+            self.assertIsNone(self.store.get(versioned.key))
         self.put(make_tombstone(b"a"), make_record(b"c"))
         self.store.remove(make_record(b"b").key)
         self.put(make_record(b"d"))
@@ -522,8 +524,8 @@ class RecordStoreContract(SynchronousTestCase):
         self.store = self.make_store(bytes_max=100)
         old = make_record(b"a", value=bytes(60))
         self.put(old, make_record(b"b", value=bytes(40)))
-        for kept in (make_record(b"a", value=bytes(61)), make_record(b"c", value=b"1")):
-            self.failureResultOf(self.store.put(kept), StoreFull)
+        for versioned in (make_record(b"a", value=bytes(61)), make_record(b"c", value=b"1")):
+            self.failureResultOf(self.store.put(versioned), StoreFull)
         self.assertEqual(self.store.get(old.key), old)
         self.put(make_record(b"c", value=b""), make_record(b"a", value=bytes(50)), make_record(b"c", value=bytes(10)))
         self.assertEqual(self.store.record_bytes(), 100)
@@ -557,7 +559,15 @@ def make_tombstone(name: bytes, expiry_ms: int = 60_000, *, seal: Seal | None = 
     return Tombstone(sha256(name).digest(), NEW, expiry_ms, 4, seal, digest)
 
 
-def entry_of(kept: Kept) -> Entry:
+def entry_of(versioned: Versioned) -> Entry:
     """The entry that a scan gives for something kept."""
-    is_tombstone, size = (False, len(kept.value)) if isinstance(kept, Record) else (True, 0)
-    return Entry(position_of(kept.key), kept.key, kept.version, kept.expiry_ms, kept.copies, is_tombstone, size)
+    is_tombstone, size = (False, len(versioned.value)) if isinstance(versioned, Record) else (True, 0)
+    return Entry(
+        position_of(versioned.key),
+        versioned.key,
+        versioned.version,
+        versioned.expiry_ms,
+        versioned.copies,
+        is_tombstone,
+        size,
+    )

@@ -281,23 +281,27 @@ def check(folder: Path, promised: dict[bytes, Confirmed], slack_ms: int) -> None
     store = LmdbRecordStore(state.records, InlineWorker(), wall_ms, wall_ms)
     now_ms = wall_ms()
     for key, confirmed in promised.items():
-        kept = store.get(key)
-        if kept is None:
+        versioned = store.get(key)
+        if versioned is None:
             if confirmed.expiry_ms + slack_ms > now_ms:
                 raise Lost(f"{key.hex()} is gone: {confirmed}")
-        elif kept.version < confirmed.version:
-            raise Lost(f"{key.hex()} is back at {kept.version}: {confirmed}")
-        elif kept.version == confirmed.version and isinstance(kept, Record):
-            if kept.value[:8] != confirmed.number:
+        elif versioned.version < confirmed.version:
+            raise Lost(f"{key.hex()} is back at {versioned.version}: {confirmed}")
+        elif versioned.version == confirmed.version and isinstance(versioned, Record):
+            if versioned.value[:8] != confirmed.number:
                 raise Lost(f"{key.hex()} has another value under its version: {confirmed}")
-            if abs(kept.expiry_ms - confirmed.expiry_ms) > slack_ms:
-                raise Lost(f"{key.hex()} ends {kept.expiry_ms - confirmed.expiry_ms} ms late: {confirmed}")
+            if abs(versioned.expiry_ms - confirmed.expiry_ms) > slack_ms:
+                raise Lost(f"{key.hex()} ends {versioned.expiry_ms - confirmed.expiry_ms} ms late: {confirmed}")
     for entry in store.scan(Arc(0, 0)):
-        kept = store.get(entry.key)
-        if kept is None:
+        versioned = store.get(entry.key)
+        if versioned is None:
             raise Lost(f"{entry.key.hex()} cannot be read")
-        if isinstance(kept, Record) and entry.key in KEYS and kept.value != value_of(entry.key, kept.value[:8]):
-            raise Lost(f"{entry.key.hex()} is only half there: {len(kept.value)} bytes")
+        if (
+            isinstance(versioned, Record)
+            and entry.key in KEYS
+            and versioned.value != value_of(entry.key, versioned.value[:8])
+        ):
+            raise Lost(f"{entry.key.hex()} is only half there: {len(versioned.value)} bytes")
     store.close()
     state.close()
 

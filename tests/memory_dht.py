@@ -12,7 +12,18 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from chordtwist.core.errors import Refused
-from chordtwist.core.records import Kept, PutResult, Record, Seal, Tombstone, Version, is_right, kind_of, present, wins
+from chordtwist.core.records import (
+    PutResult,
+    Record,
+    Seal,
+    Tombstone,
+    Version,
+    Versioned,
+    is_right,
+    kind_of,
+    present,
+    wins,
+)
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.node.interfaces import IDht
 
@@ -29,7 +40,7 @@ class MemoryDht:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._kept: dict[bytes, Kept] = {}
+        self._versioned: dict[bytes, Versioned] = {}
         self._writes = 0
         self.held: list[Callable[[], None]] | None = None
         self.left = 0
@@ -51,11 +62,11 @@ class MemoryDht:
         return self._keep(Record(key, value, kind, self._version(), self._now_ms() + ttl_ms, wanted, seal), seal)
 
     def get(self, key: bytes) -> Deferred[Record | None]:
-        kept = present(self._kept.get(key), self._now_ms())
-        return self._answer(kept if isinstance(kept, Record) else None)
+        versioned = present(self._versioned.get(key), self._now_ms())
+        return self._answer(versioned if isinstance(versioned, Record) else None)
 
     def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
-        old = present(self._kept.get(key), self._now_ms())
+        old = present(self._versioned.get(key), self._now_ms())
         until_ms = self._now_ms() + int(MAX_TTL_S * 1000) if old is None else old.expiry_ms
         digest = b"" if seal is None else sha256(b"").digest()
         return self._keep(Tombstone(key, self._version(), until_ms, COPIES, seal, digest), seal)
@@ -73,19 +84,19 @@ class MemoryDht:
         for give in held:
             give()
 
-    def _keep(self, kept: Kept, seal: Seal | None) -> Deferred[PutResult]:
-        old = present(self._kept.get(kept.key), self._now_ms())
+    def _keep(self, versioned: Versioned, seal: Seal | None) -> Deferred[PutResult]:
+        old = present(self._versioned.get(versioned.key), self._now_ms())
         if seal is not None and seal.expected_seq is not None:
             standing = old.seal.seq if old is not None and old.seal is not None else 0
             if standing != seal.expected_seq:
                 return fail(Refused(f"seq {standing} stands there"))
-        if not is_right(kept, verify_ed25519):
+        if not is_right(versioned, verify_ed25519):
             return fail(Refused("the seal does not hold"))
-        if old is not None and not wins(kept, old):
+        if old is not None and not wins(versioned, old):
             return fail(Refused("a better record stands there"))
-        self._kept[kept.key] = kept
-        ttl_ms = 0 if isinstance(kept, Tombstone) else kept.expiry_ms - self._now_ms()
-        return self._answer(PutResult(kept.copies, kept.copies, kept.version, ttl_ms))
+        self._versioned[versioned.key] = versioned
+        ttl_ms = 0 if isinstance(versioned, Tombstone) else versioned.expiry_ms - self._now_ms()
+        return self._answer(PutResult(versioned.copies, versioned.copies, versioned.version, ttl_ms))
 
     def _answer(self, answer: T) -> Deferred[T]:
         if self.held is None:

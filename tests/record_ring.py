@@ -280,8 +280,8 @@ class RecordRing:
 
     def value(self, place: int, key: bytes) -> bytes | None:
         """What lies there under `key`."""
-        kept = self.nodes[place].records.local_records.get(key)
-        return kept.value if isinstance(kept, Record) else None
+        versioned = self.nodes[place].records.local_records.get(key)
+        return versioned.value if isinstance(versioned, Record) else None
 
     def stores(self) -> int:
         """How many `Store` questions have been put by anybody."""

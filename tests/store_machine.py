@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
-from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of, present
+from chordtwist.core.records import Record, RecordKind, Tombstone, Version, Versioned, position_of, present
 from chordtwist.core.ring import ID_BITS, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.lmdb import LmdbRecordStore
@@ -34,7 +34,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now_ms = 1_000
-        self.model: dict[bytes, Kept] = {}
+        self.model: dict[bytes, Versioned] = {}
 
     @initialize()
     def begin(self) -> None:
@@ -57,14 +57,14 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         until_ms = 0 if tombstone_ms is None else self.now_ms + tombstone_ms
         expiry_ms = self.now_ms + ttl_ms
-        kept = Record(key, value, RecordKind.PLAIN, version, expiry_ms, copies, tombstone_until_ms=until_ms)
-        self.model[key] = kept
-        self.changed(self.store.put(kept))
+        versioned = Record(key, value, RecordKind.PLAIN, version, expiry_ms, copies, tombstone_until_ms=until_ms)
+        self.model[key] = versioned
+        self.changed(self.store.put(versioned))
 
     @rule(key=keys, version=versions, ttl_ms=lives)
     def put_tombstone(self, key: bytes, version: Version, ttl_ms: int) -> None:
-        self.model[key] = kept = Tombstone(key, version, self.now_ms + ttl_ms, 4)
-        self.changed(self.store.put(kept))
+        self.model[key] = versioned = Tombstone(key, version, self.now_ms + ttl_ms, 4)
+        self.changed(self.store.put(versioned))
 
     @rule(key=keys)
     def remove(self, key: bytes) -> None:
@@ -79,26 +79,26 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(after=positions, upto=positions)
     def scan(self, after: int, upto: int) -> None:
         arc = Arc(after, upto)
-        inside = [kept for kept in self.model.values() if position_of(kept.key) in arc]
-        inside.sort(key=lambda kept: Arc(after, position_of(kept.key)).length)
-        assert list(self.store.scan(arc)) == [entry_of(kept) for kept in inside]
+        inside = [versioned for versioned in self.model.values() if position_of(versioned.key) in arc]
+        inside.sort(key=lambda versioned: Arc(after, position_of(versioned.key)).length)
+        assert list(self.store.scan(arc)) == [entry_of(versioned) for versioned in inside]
 
     @rule()
     def sweep(self) -> None:
-        expected = {kept.key for kept in self.model.values() if kept.expiry_ms <= self.now_ms}
+        expected = {versioned.key for versioned in self.model.values() if versioned.expiry_ms <= self.now_ms}
         found = self.store.expired(self.now_ms)
-        assert {kept.key for kept in found} == expected
-        assert [kept.expiry_ms for kept in found] == sorted(kept.expiry_ms for kept in found)
+        assert {versioned.key for versioned in found} == expected
+        assert [versioned.expiry_ms for versioned in found] == sorted(versioned.expiry_ms for versioned in found)
 
     @invariant()
     def says_what_the_dictionary_says(self) -> None:
         if not hasattr(self, "store"):
             return
         for key in KEYS:
-            kept = self.model.get(key)
-            assert self.store.get(key) == kept
-            assert self.store.entry(key) == (None if kept is None else entry_of(kept))
-        records = [kept for kept in self.model.values() if isinstance(kept, Record)]
+            versioned = self.model.get(key)
+            assert self.store.get(key) == versioned
+            assert self.store.entry(key) == (None if versioned is None else entry_of(versioned))
+        records = [versioned for versioned in self.model.values() if isinstance(versioned, Record)]
         assert self.store.records() == len(records)
         assert self.store.record_bytes() == sum(len(record.value) for record in records)
 
@@ -118,7 +118,7 @@ class LmdbStoreMachine(StoreMachine):
         self.directory = self.root / "0"
         self.wall_ms = 1_700_000_000_000
         self.began_ms = self.now_ms
-        self.possible: list[dict[bytes, Kept]] = [{}]
+        self.possible: list[dict[bytes, Versioned]] = [{}]
         self.open()
 
     def open(self) -> None:
@@ -168,22 +168,22 @@ class LmdbStoreMachine(StoreMachine):
             self.now_ms, self.began_ms, self.wall_ms = before_ms, began_ms, wall_ms
             candidates.append(self.begun_again(model, down_ms, now_ms))
         self.open()
-        found = {key: kept for key in KEYS if (kept := self.store.get(key)) is not None}
+        found = {key: versioned for key in KEYS if (versioned := self.store.get(key)) is not None}
         assert found in candidates, (found, candidates)
         self.model = found
         self.possible = [dict(found)]
 
-    def begun_again(self, model: dict[bytes, Kept], down_ms: int, now_ms: int) -> dict[bytes, Kept]:
+    def begun_again(self, model: dict[bytes, Versioned], down_ms: int, now_ms: int) -> dict[bytes, Versioned]:
         """What is left after a while, on the clock of another process."""
         self.wall_ms += self.now_ms - self.began_ms + down_ms
         shift_ms = now_ms - down_ms - self.now_ms
         self.now_ms = self.began_ms = now_ms
         left = {}
-        for key, kept in model.items():
-            kept = replace(kept, expiry_ms=kept.expiry_ms + shift_ms)
-            if isinstance(kept, Record) and kept.tombstone_until_ms:
-                kept = replace(kept, tombstone_until_ms=kept.tombstone_until_ms + shift_ms)
-            one = present(kept, now_ms)
+        for key, versioned in model.items():
+            versioned = replace(versioned, expiry_ms=versioned.expiry_ms + shift_ms)
+            if isinstance(versioned, Record) and versioned.tombstone_until_ms:
+                versioned = replace(versioned, tombstone_until_ms=versioned.tombstone_until_ms + shift_ms)
+            one = present(versioned, now_ms)
             if one is not None:
                 left[key] = one
         self.possible = [dict(left)]

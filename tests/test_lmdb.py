@@ -137,14 +137,14 @@ class CommitTests(DiskTests):
 
     def test_fires_after_its_commit(self) -> None:
         """A put is confirmed when its commit is over, not before; it is read at once."""
-        run, kept = self.run_store(), make_record(b"k")
-        done = run.store.put(kept)
-        self.assertEqual(run.store.get(kept.key), kept)
+        run, versioned = self.run_store(), make_record(b"k")
+        done = run.store.put(versioned)
+        self.assertEqual(run.store.get(versioned.key), versioned)
         self.assertNoResult(done)
-        self.assertIsNone(self.run_store(directory=self.killed()).store.get(kept.key))
+        self.assertIsNone(self.run_store(directory=self.killed()).store.get(versioned.key))
         run.settle()
         self.successResultOf(done)
-        self.assertEqual(self.run_store(directory=self.killed()).store.get(kept.key), kept)
+        self.assertEqual(self.run_store(directory=self.killed()).store.get(versioned.key), versioned)
 
     def test_group_commit(self) -> None:
         """What is put while a commit is under way shares the next one."""
@@ -240,10 +240,10 @@ class CommitTests(DiskTests):
         run.settle()
         named: set[bytes] = set()
         while due := run.store.expired(10):
-            self.assertLessEqual(sum(kept.value_bytes for kept in due), EXPIRED_BYTES_MAX + 60_000)
-            for kept in due:
-                named.add(kept.key)
-                run.store.remove(kept.key)
+            self.assertLessEqual(sum(versioned.value_bytes for versioned in due), EXPIRED_BYTES_MAX + 60_000)
+            for versioned in due:
+                named.add(versioned.key)
+                run.store.remove(versioned.key)
         self.assertEqual(len(named), 40)
 
     def test_slow_disk(self) -> None:
@@ -278,8 +278,8 @@ class CommitTests(DiskTests):
 
     def test_close_waits(self) -> None:
         """Closing waits for every commit; then the worker has been stopped."""
-        run, kept = Run(self.directory), make_record(b"k")
-        done = [run.store.put(kept), run.store.put(make_tombstone(b"other"))]
+        run, versioned = Run(self.directory), make_record(b"k")
+        done = [run.store.put(versioned), run.store.put(make_tombstone(b"other"))]
         closed = run.store.close()
         self.assertNoResult(closed)
         run.settle()
@@ -287,7 +287,7 @@ class CommitTests(DiskTests):
         for one in done:
             self.successResultOf(one)
         self.assertTrue(run.worker.has_stopped)
-        self.assertEqual(self.run_store().store.get(kept.key), kept)
+        self.assertEqual(self.run_store().store.get(versioned.key), versioned)
 
 
 class ClockTests(DiskTests):
@@ -311,14 +311,14 @@ class ClockTests(DiskTests):
         """
         run = self.run_store()
         gone, left = make_record(b"gone", expiry_ms=10), make_record(b"left", expiry_ms=10, tombstone_until_ms=50)
-        for kept in (
+        for versioned in (
             gone,
             left,
             make_tombstone(b"old tombstone", 20),
             make_tombstone(b"tombstone", 21),
             make_record(b"alive", 21),
         ):
-            run.store.put(kept)
+            run.store.put(versioned)
         run.wait(5)
         self.end(run)
         run = self.run_store(now_ms=0, wall_ms=run.wall_ms + 15)
@@ -377,8 +377,8 @@ class ClockTests(DiskTests):
         records = [make_record(b"%d" % n, ttl_ms) for n, ttl_ms in enumerate(lives_ms)]
         records.append(make_record(b"remembered", expiry_ms=60_000, tombstone_until_ms=70_000))
         run = self.run_store(wall_ms=WALL_MS)
-        for kept in records:
-            run.store.put(kept)
+        for versioned in records:
+            run.store.put(versioned)
         self.end(run)
         run = self.run_store(wall_ms=30_000)
         self.assert_end(run, records, TTL_MS_MAX)
@@ -394,26 +394,26 @@ class ClockTests(DiskTests):
     def assert_end(self, run: Run, records: list[Record], end_ms: int) -> None:
         """All of them end then, and so does what is remembered of them."""
         for record in records:
-            kept = run.store.get(record.key)
-            assert isinstance(kept, Record)
-            self.assertEqual(kept.expiry_ms, end_ms)
-            self.assertLessEqual(kept.tombstone_until_ms, end_ms)
+            versioned = run.store.get(record.key)
+            assert isinstance(versioned, Record)
+            self.assertEqual(versioned.expiry_ms, end_ms)
+            self.assertLessEqual(versioned.tombstone_until_ms, end_ms)
 
     def test_wall_clock_a_little_behind_at_the_start(self) -> None:
         """For a record whose life stays within the longest, what is remembered of it is cut all the same."""
-        kept = make_record(b"k", expiry_ms=60_000, tombstone_until_ms=TTL_MS_MAX)
+        versioned = make_record(b"k", expiry_ms=60_000, tombstone_until_ms=TTL_MS_MAX)
         run = self.run_store()
-        run.store.put(kept)
+        run.store.put(versioned)
         self.end(run)
         run = self.run_store(wall_ms=WALL_MS - 5_000)
         cut = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=TTL_MS_MAX)
-        self.assertEqual(run.store.get(kept.key), cut)
+        self.assertEqual(run.store.get(versioned.key), cut)
         run.wait(1_000)
         later = make_record(b"k", expiry_ms=65_000, tombstone_until_ms=TTL_MS_MAX + 1_000)
         run.settle()
         run.store.put(later)
         run.settle()
-        self.assertEqual(run.store.get(kept.key), later)
+        self.assertEqual(run.store.get(versioned.key), later)
 
 
 class FullTests(DiskTests):
@@ -593,38 +593,40 @@ class BrokenDiskTests(DiskTests):
         self.worker = BrokenWorker()
         self.wall_ms = WALL_MS
         self.store = LmdbRecordStore(self.directory, self.worker, lambda: 0, lambda: self.wall_ms)
-        self.kept = [make_record(b"%d" % n) for n in range(100)]
-        for kept in self.kept:
-            self.store.put(kept)
+        self.versioned = [make_record(b"%d" % n) for n in range(100)]
+        for versioned in self.versioned:
+            self.store.put(versioned)
         self.worker.is_broken = True
 
     def test_refuses(self) -> None:
         """Records and tombstones are refused, what was there is read, and a line in the log says so once."""
-        for kept in (make_record(b"new"), make_record(b"0", value=b"other"), make_tombstone(b"1")):
-            self.failureResultOf(self.store.put(kept), StoreFull)
-        for kept in self.kept:
-            self.assertEqual(self.store.get(kept.key), kept)
+        for versioned in (make_record(b"new"), make_record(b"0", value=b"other"), make_tombstone(b"1")):
+            self.failureResultOf(self.store.put(versioned), StoreFull)
+        for versioned in self.versioned:
+            self.assertEqual(self.store.get(versioned.key), versioned)
         self.assertEqual(self.store.records(), 100)
         self.assertEqual(len([line for line in self.messages() if "the records cannot be written" in line]), 1)
         self.successResultOf(self.store.close())
 
     def test_removes_later(self) -> None:
         """What is removed is seen no more, and is taken from the disk as soon as the disk is well again."""
-        for kept in self.kept[:99]:
-            self.store.remove(kept.key)
+        for versioned in self.versioned[:99]:
+            self.store.remove(versioned.key)
         self.failureResultOf(self.store.put(make_record(b"0", value=b"other")), StoreFull)
-        self.assertIsNone(self.store.get(self.kept[0].key))
+        self.assertIsNone(self.store.get(self.versioned[0].key))
         self.assertEqual(self.store.records(), 1)
         self.worker.is_broken = False
         self.successResultOf(self.store.put(make_record(b"1", value=b"other")))
         self.successResultOf(self.store.close())
         again = self.run_store(wall_ms=self.wall_ms).store
-        self.assertEqual({entry.key for entry in again.scan(Arc(0, 0))}, {self.kept[1].key, self.kept[99].key})
+        self.assertEqual(
+            {entry.key for entry in again.scan(Arc(0, 0))}, {self.versioned[1].key, self.versioned[99].key}
+        )
 
     def test_closes(self) -> None:
         """Closing comes to its end, also when something should still have been written."""
         self.wall_ms += 60_000
-        self.store.remove(self.kept[0].key)
+        self.store.remove(self.versioned[0].key)
         self.successResultOf(self.store.close())
         self.assertIn("its end is not written", self.messages()[-1])
         self.assertEqual(self.run_store(wall_ms=self.wall_ms).store.records(), 0)
@@ -719,7 +721,9 @@ class CorruptTests(DiskTests):
         run.store._file.change([record.key], [(record.key, b"\2" + bytes(40))], 0)()
         run.store._file.committed(0)
         due = run.store.expired(60_000)
-        self.assertEqual({kept.key: present(kept, 60_000) for kept in due}, {record.key: None, beside.key: None})
+        self.assertEqual(
+            {versioned.key: present(versioned, 60_000) for versioned in due}, {record.key: None, beside.key: None}
+        )
 
     def test_newer_format(self) -> None:
         """Records of a newer format are left alone, and one line says what wrote them."""

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
-from chordtwist.core.records import Kept, Record, RecordKind, Tombstone, Version, position_of
+from chordtwist.core.records import Record, RecordKind, Tombstone, Version, Versioned, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, LocalRecords
 from chordtwist.node.records.pauses import Turns
@@ -38,8 +38,8 @@ class LocalRecordsCase(SynchronousTestCase):
         self.store = MemoryRecordStore()
         self.local_records = LocalRecords(self.store, self.clock, self.turns, Quota())
 
-    def take(self, kept: Kept) -> Deferred[None] | None:
-        return self.local_records.take(kept, self.local_records.get(kept.key), None)
+    def take(self, versioned: Versioned) -> Deferred[None] | None:
+        return self.local_records.take(versioned, self.local_records.get(versioned.key), None)
 
     def summary(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
         """What `summary` answers, however many turns it takes."""
@@ -64,9 +64,9 @@ class TakeTests(LocalRecordsCase):
         """Whatever comes behind it."""
         self.take(record(ms=2, value=b"newer"))
         self.assertIsNone(self.take(record(ms=1)))
-        kept = self.local_records.get(KEY)
-        assert isinstance(kept, Record)
-        self.assertEqual(kept.value, b"newer")
+        versioned = self.local_records.get(KEY)
+        assert isinstance(versioned, Record)
+        self.assertEqual(versioned.value, b"newer")
 
     def test_sized_anew_while_it_counts(self) -> None:
         """A count under way goes on by the sizes it began with; what is counted afterwards is right."""
@@ -85,7 +85,7 @@ class TakeTests(LocalRecordsCase):
         """A store that takes no tombstone keeps what has expired, for the next time, and nothing is left unhandled."""
         self.take(record(ttl_ms=1000, ms=1))
         self.take(record(ttl_ms=500, ms=2))
-        self.patch(self.store, "put", lambda kept: fail(StoreFull("the disk is full")))
+        self.patch(self.store, "put", lambda versioned: fail(StoreFull("the disk is full")))
         self.clock.advance(0.6)
         self.assertEqual([self.local_records.sweep(), self.local_records.sweep()], [1, 1])
         gc.collect()
@@ -136,8 +136,8 @@ class TakeTests(LocalRecordsCase):
         class LateStore(MemoryRecordStore):
             late: Deferred[None]
 
-            def put(self, kept: Kept) -> Deferred[None]:
-                super().put(kept)
+            def put(self, versioned: Versioned) -> Deferred[None]:
+                super().put(versioned)
                 self.late = Deferred()
                 return self.late
 

@@ -80,8 +80,8 @@ class ExpiriesTests(SynchronousTestCase):
         """A key whose expiry changes a thousand times is remembered about once."""
         expiries = Expiries()
         for n in range(100_000):
-            kept = make_record(b"k", expiry_ms=n)
-            expiries.add(n, kept.key, {kept.key: kept})
+            versioned = make_record(b"k", expiry_ms=n)
+            expiries.add(n, versioned.key, {versioned.key: versioned})
         self.assertLess(len(expiries._heap), 2 * EXPIRED_MAX)
-        self.assertEqual(expiries.due(99_998, {kept.key: kept}), [])
-        self.assertEqual(expiries.due(99_999, {kept.key: kept}), [kept.key])
+        self.assertEqual(expiries.due(99_998, {versioned.key: versioned}), [])
+        self.assertEqual(expiries.due(99_999, {versioned.key: versioned}), [versioned.key])

@@ -174,8 +174,8 @@ class RepairTests(SynchronousTestCase):
     """Repair goes on, and says no more than it knows."""
 
     def keep(self, member: Member, key: bytes) -> None:
-        kept = record(key)
-        member.records.local_records.take(kept, member.records.local_records.get(key), None)
+        versioned = record(key)
+        member.records.local_records.take(versioned, member.records.local_records.get(key), None)
 
     def test_an_owner_without_room(self) -> None:
         """What its replicas lack it brings them, though it has no room for what it lacks itself."""

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.records import (
-    Kept,
     Record,
     RecordKind,
     Seal,
     Tombstone,
     Version,
+    Versioned,
     is_right,
     kind_of,
     merge,
@@ -76,7 +76,7 @@ class KindTests(SynchronousTestCase):
 
     def test_right_ones_are_right(self) -> None:
         """Each kind, and what it leaves."""
-        for kept in (
+        for versioned in (
             plain(),
             content(),
             signed(3),
@@ -84,7 +84,7 @@ class KindTests(SynchronousTestCase):
             signed_tombstone(3),
             signed_tombstone(3, b"what it was"),
         ):
-            self.assertTrue(is_right(kept, verify_ed25519), kept)
+            self.assertTrue(is_right(versioned, verify_ed25519), versioned)
 
     def test_a_kind_must_be_the_true_one(self) -> None:
         """Content that calls itself plain could be replaced by anything; plain that calls itself content is a lie."""
@@ -164,7 +164,7 @@ class PresentTests(SynchronousTestCase):
 class WinsTests(SynchronousTestCase):
     """Which of two is served."""
 
-    def assertWins(self, new: Kept, old: Kept) -> None:
+    def assertWins(self, new: Versioned, old: Versioned) -> None:
         self.assertTrue(wins(new, old))
         self.assertFalse(wins(old, new))
 
@@ -175,8 +175,8 @@ class WinsTests(SynchronousTestCase):
 
     def test_nothing_wins_over_itself(self) -> None:
         """The order is strict."""
-        for kept in (plain(), content(), signed(1), tombstone(), signed_tombstone(1)):
-            self.assertFalse(wins(kept, kept))
+        for versioned in (plain(), content(), signed(1), tombstone(), signed_tombstone(1)):
+            self.assertFalse(wins(versioned, versioned))
 
     def test_content_beats_plain_and_signed_beats_both(self) -> None:
         """Whatever their versions: else anybody could take away what proves itself."""
@@ -246,9 +246,9 @@ class MergeTests(SynchronousTestCase):
         """In whatever order a short-lived newer value and a long-lived older one arrive, and expire."""
         older, newer = plain(ms=1, expiry_ms=9_000), plain(ms=2, expiry_ms=500)
         for first, second in permutations((older, newer)):
-            kept = present(merge(second, first), 600)
-            assert kept is not None
-            self.assertIsInstance(present(merge(older, kept), 700), Tombstone)
+            versioned = present(merge(second, first), 600)
+            assert versioned is not None
+            self.assertIsInstance(present(merge(older, versioned), 700), Tombstone)
 
 
 versions = st.builds(Version, st.integers(1, 3), st.sampled_from([A, B]))
@@ -302,43 +302,43 @@ signed_tombstones = st.builds(
     some_copies,
 )
 records = st.builds(remembering, plains | contents | signeds, st.sampled_from([0, 50, 150]))
-kept_things = records | tombstones | signed_tombstones
+versioned_things = records | tombstones | signed_tombstones
 
 
 class LatticeTests(SynchronousTestCase):
     """The laws that make replicas converge."""
 
-    @given(kept_things, kept_things)
-    def test_merge_is_commutative(self, one: Kept, other: Kept) -> None:
+    @given(versioned_things, versioned_things)
+    def test_merge_is_commutative(self, one: Versioned, other: Versioned) -> None:
         """Who was heard of first does not matter."""
         self.assertEqual(merge(one, other), merge(other, one))
 
-    @given(kept_things, kept_things, kept_things)
-    def test_merge_is_associative(self, a: Kept, b: Kept, c: Kept) -> None:
+    @given(versioned_things, versioned_things, versioned_things)
+    def test_merge_is_associative(self, a: Versioned, b: Versioned, c: Versioned) -> None:
         """What was merged elsewhere before does not matter."""
         self.assertEqual(merge(merge(a, b), c), merge(a, merge(b, c)))
 
-    @given(kept_things)
-    def test_merge_is_idempotent(self, one: Kept) -> None:
+    @given(versioned_things)
+    def test_merge_is_idempotent(self, one: Versioned) -> None:
         """Hearing the same thing again does not matter."""
         self.assertEqual(merge(one, one), one)
 
-    @given(st.lists(kept_things, min_size=1, max_size=6), st.randoms(use_true_random=False))
-    def test_replicas_converge(self, told: list[Kept], chance: object) -> None:
+    @given(st.lists(versioned_things, min_size=1, max_size=6), st.randoms(use_true_random=False))
+    def test_replicas_converge(self, told: list[Versioned], chance: object) -> None:
         """Replicas told the same things in other orders, some of them twice, keep the same thing."""
         again = told + told[:2]
         chance.shuffle(again)  # type: ignore[attr-defined]
         self.assertEqual(reduce(merge, told), reduce(merge, again))
 
-    @given(kept_things, kept_things, kept_things)
-    def test_wins_is_an_order(self, a: Kept, b: Kept, c: Kept) -> None:
+    @given(versioned_things, versioned_things, versioned_things)
+    def test_wins_is_an_order(self, a: Versioned, b: Versioned, c: Versioned) -> None:
         """Strict and transitive: no three things beat one another in a circle."""
         self.assertFalse(wins(a, b) and wins(b, a))
         if wins(a, b) and wins(b, c):
             self.assertTrue(wins(a, c))
 
-    @given(kept_things, kept_things)
-    def test_what_wins_is_kept(self, one: Kept, other: Kept) -> None:
+    @given(versioned_things, versioned_things)
+    def test_what_wins_is_kept(self, one: Versioned, other: Versioned) -> None:
         """The merged thing takes precedence over both, or equals them in it."""
         merged = precedence(merge(one, other))
         self.assertGreaterEqual(merged, precedence(one))

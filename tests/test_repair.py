@@ -53,10 +53,10 @@ class RepairCase(SynchronousTestCase):
         expiry_ms = int((self.ring.clock.seconds() + 3600) * 1000)
         return Record(key, value, RecordKind.PLAIN, Version(ms, b""), expiry_ms, copies)
 
-    def keep(self, place: int, *kept: Record | Tombstone) -> None:
+    def keep(self, place: int, *versioned: Record | Tombstone) -> None:
         """Copies that are simply there."""
         local_records = self.ring.node(place).records.local_records
-        for one in kept:
+        for one in versioned:
             local_records.take(one, local_records.get(one.key), None)
 
     def spread(self, records: Iterable[Record]) -> None:
@@ -132,12 +132,12 @@ class RoundTests(RepairCase):
             self.record(ms=WALL_MS + 1, value=b"newer"),
             Tombstone(KEY, Version(WALL_MS + 2, b""), 3_600_000, 4),
         ]
-        for kept in newer:
+        for versioned in newer:
             self.spread([self.record()])
-            self.keep(0x5000, kept)
+            self.keep(0x5000, versioned)
             self.ring.pass_time(2 * A_ROUND_S)
             found = [self.ring.node(place).records.local_records.get(KEY) for place in self.ring.replicas(KEY)]
-            self.assertEqual([one.version if one else None for one in found], [kept.version] * 4)
+            self.assertEqual([one.version if one else None for one in found], [versioned.version] * 4)
 
     def test_bytes_follow_the_difference(self) -> None:
         """Five records lost of a thousand in an arc cost some kilobytes, not a list of a thousand."""

@@ -15,13 +15,13 @@ from zope.interface.verify import verifyObject
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import (
-    Kept,
     PutResult,
     Record,
     RecordKind,
     Seal,
     Tombstone,
     Version,
+    Versioned,
     position_of,
     signed_key,
 )
@@ -810,7 +810,7 @@ class KindTests(RingCase):
 class PublicationTests(RingCase):
     """The node that took a put looks after it."""
 
-    def lost_and_found(self) -> Kept:
+    def lost_and_found(self) -> Versioned:
         """What the owner keeps some time after all replicas have lost it."""
         for place in (0x3000, 0x4000, 0x5000, 0x6000):
             self.ring.node(place).records.local_records.remove(KEY)
@@ -857,7 +857,7 @@ class PublicationTests(RingCase):
         read: list[bytes] = []
         store, get = node.records.local_records.store, node.records.local_records.store.get
 
-        def reading(key: bytes) -> Kept | None:
+        def reading(key: bytes) -> Versioned | None:
             read.append(key)
             return get(key)
 
@@ -878,8 +878,10 @@ class PublicationTests(RingCase):
         self.assertEqual(len(publisher), 1)
         gc.collect()
         found = [thing for thing in gc.get_objects() if isinstance(thing, Publication)]
-        kept = [thing for thing in found if id(thing) not in earlier]
-        self.assertEqual([thing.kept.value for thing in kept if isinstance(thing.kept, Record)], [b"number 99"])
+        versioned = [thing for thing in found if id(thing) not in earlier]
+        self.assertEqual(
+            [thing.versioned.value for thing in versioned if isinstance(thing.versioned, Record)], [b"number 99"]
+        )
 
     def test_ends_with_its_life(self) -> None:
         """After a grace of some seconds nothing of it is left."""
@@ -913,9 +915,9 @@ class AnswerTests(RingCase):
         """Nobody stores for longer than a day here."""
         body = body_of(self.record(ttl_s=10**6), int(self.ring.clock.seconds() * 1000))
         self.ring.node(0x3000).records.answer(peer(1), Store(body, 0))
-        kept = self.ring.node(0x3000).records.local_records.get(KEY)
-        assert kept is not None
-        self.assertEqual(kept.expiry_ms, int((self.ring.clock.seconds() + 86_400) * 1000))
+        versioned = self.ring.node(0x3000).records.local_records.get(KEY)
+        assert versioned is not None
+        self.assertEqual(versioned.expiry_ms, int((self.ring.clock.seconds() + 86_400) * 1000))
 
     def test_one_address_does_not_fill_everything(self) -> None:
         """Beyond its quota it is refused; others are not, and what it had before stays."""

@@ -99,7 +99,7 @@ class Tombstone(Struct, frozen=True, gc=False):
         return 0
 
 
-Kept = Record | Tombstone
+Versioned = Record | Tombstone
 """What a store keeps under one key."""
 
 
@@ -116,13 +116,21 @@ class Entry(Struct, frozen=True, gc=False):
     """Of a tombstone 0."""
 
 
-def entry_of(kept: Kept, position: RingId) -> Entry:
+def entry_of(versioned: Versioned, position: RingId) -> Entry:
     """What a store notes of something kept; `position` is that of its key."""
-    is_tombstone = isinstance(kept, Tombstone)
-    return Entry(position, kept.key, kept.version, kept.expiry_ms, kept.copies, is_tombstone, kept.value_bytes)
+    is_tombstone = isinstance(versioned, Tombstone)
+    return Entry(
+        position,
+        versioned.key,
+        versioned.version,
+        versioned.expiry_ms,
+        versioned.copies,
+        is_tombstone,
+        versioned.value_bytes,
+    )
 
 
-Some = TypeVar("Some", Record, Tombstone, Kept, Entry)
+Some = TypeVar("Some", Record, Tombstone, Versioned, Entry)
 
 
 def cut(some: Some, end_ms: int) -> Some:
@@ -159,17 +167,17 @@ def signed_key(public_key: bytes, salt: bytes) -> bytes:
     return sha256(public_key + salt).digest()
 
 
-def is_right(kept: Kept, verify: Verify) -> bool:
+def is_right(versioned: Versioned, verify: Verify) -> bool:
     """Whether it is what its kind demands: the key that follows from value or seal, and a signature that holds.
 
     A plain record whose key is the SHA-256 of its value is wrong: it must call itself a content record, or it could be
     replaced by anything.
     """
-    if isinstance(kept, Tombstone):
-        return kept.seal is None or _is_sealed(kept.key, kept.seal, kept.digest, verify)
-    if kind_of(kept.key, kept.value, kept.seal) is not kept.kind:
+    if isinstance(versioned, Tombstone):
+        return versioned.seal is None or _is_sealed(versioned.key, versioned.seal, versioned.digest, verify)
+    if kind_of(versioned.key, versioned.value, versioned.seal) is not versioned.kind:
         return False
-    return kept.seal is None or _is_sealed(kept.key, kept.seal, sha256(kept.value).digest(), verify)
+    return versioned.seal is None or _is_sealed(versioned.key, versioned.seal, sha256(versioned.value).digest(), verify)
 
 
 def _is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
@@ -180,7 +188,7 @@ def _is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
     )
 
 
-def wins(new: Kept, old: Kept) -> bool:
+def wins(new: Versioned, old: Versioned) -> bool:
     """Whether `new` is served where both were heard of: a strict order of everything that can stand under one key.
 
     Signed beats content beats plain. Signed: the higher seq; of one seq the greater digest, since both replicas must
@@ -204,15 +212,15 @@ def precedence_of(kind: RecordKind, version: Version, seal: Seal | None, digest:
     return (0, version)
 
 
-def precedence(kept: Kept) -> Precedence:
+def precedence(versioned: Versioned) -> Precedence:
     """Equal for copies of one thing, whatever their lives; the versions of content and signed records do not count."""
-    if isinstance(kept, Tombstone):
-        return precedence_of(RecordKind.PLAIN, kept.version, kept.seal, kept.digest)
-    digest = b"" if kept.seal is None else sha256(kept.value).digest()
-    return precedence_of(kept.kind, kept.version, kept.seal, digest)
+    if isinstance(versioned, Tombstone):
+        return precedence_of(RecordKind.PLAIN, versioned.version, versioned.seal, versioned.digest)
+    digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
+    return precedence_of(versioned.kind, versioned.version, versioned.seal, digest)
 
 
-def merge(one: Kept, other: Kept) -> Kept:
+def merge(one: Versioned, other: Versioned) -> Versioned:
     """What a replica that heard of both keeps: the one that wins, with the latest expiry of both as the least time for
     which its version is remembered, and of equals (the same content, the same signed value) the newest version.
 
@@ -235,31 +243,33 @@ def merge(one: Kept, other: Kept) -> Kept:
     return replace(winner, version=version, copies=copies, tombstone_until_ms=until_ms)
 
 
-def present(kept: Kept | None, now_ms: int) -> Kept | None:
+def present(versioned: Versioned | None, now_ms: int) -> Versioned | None:
     """What is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing.
 
     A content record leaves a plain tombstone: nobody can prove which content once stood there, and what it beat by its
     kind alone is not older than its version says.
     """
-    if kept is None or kept.expiry_ms > now_ms:
-        return kept
-    if isinstance(kept, Tombstone) or kept.tombstone_until_ms <= now_ms:
+    if versioned is None or versioned.expiry_ms > now_ms:
+        return versioned
+    if isinstance(versioned, Tombstone) or versioned.tombstone_until_ms <= now_ms:
         return None
-    digest = b"" if kept.seal is None else sha256(kept.value).digest()
-    return Tombstone(kept.key, kept.version, kept.tombstone_until_ms, kept.copies, kept.seal, digest)
+    digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
+    return Tombstone(
+        versioned.key, versioned.version, versioned.tombstone_until_ms, versioned.copies, versioned.seal, digest
+    )
 
 
-def _tombstone_until_ms(kept: Kept) -> int:
-    return kept.tombstone_until_ms if isinstance(kept, Record) else 0
+def _tombstone_until_ms(versioned: Versioned) -> int:
+    return versioned.tombstone_until_ms if isinstance(versioned, Record) else 0
 
 
-def _rank(kept: Kept) -> Precedence:
+def _rank(versioned: Versioned) -> Precedence:
     """Greater wins; equal only where nothing but copies of one thing, remembered for different times, is compared."""
-    first = precedence(kept)
-    is_tombstone = isinstance(kept, Tombstone)
-    value = kept.value if isinstance(kept, Record) else b""
+    first = precedence(versioned)
+    is_tombstone = isinstance(versioned, Tombstone)
+    value = versioned.value if isinstance(versioned, Record) else b""
     if first[0]:
         # A tombstone's expiry says for how long it is remembered, not when the record ended: that is the past.
-        ttl_ms = 0 if is_tombstone else kept.expiry_ms
-        return (*first, not is_tombstone, ttl_ms, b"" if kept.seal is None else kept.seal.signature)
-    return (*first, is_tombstone, 0 if is_tombstone else -kept.expiry_ms, value)
+        ttl_ms = 0 if is_tombstone else versioned.expiry_ms
+        return (*first, not is_tombstone, ttl_ms, b"" if versioned.seal is None else versioned.seal.signature)
+    return (*first, is_tombstone, 0 if is_tombstone else -versioned.expiry_ms, value)

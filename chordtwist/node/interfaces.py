@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chordtwist.core.lookup import Route
-    from chordtwist.core.records import Entry, Kept, PutResult, Record, Seal
+    from chordtwist.core.records import Entry, PutResult, Record, Seal, Versioned
     from chordtwist.core.ring import Arc, RingId
 
 
@@ -78,7 +78,7 @@ class IRing(Interface):
 class IRecordStore(Interface):
     """Where one node keeps its copies. Reads answer at once, and see what was put a moment ago."""
 
-    def put(kept: Kept) -> Deferred[None]:
+    def put(versioned: Versioned) -> Deferred[None]:
         """Keep a record or a tombstone in place of whatever is kept under its key; the caller has decided that it wins.
 
         The Deferred fires when it is safe (on disk, where there is one) and fails with `StoreFull`.
@@ -87,7 +87,7 @@ class IRecordStore(Interface):
     def under_way(key: bytes) -> Deferred[None] | None:
         """While what is kept under `key` is not safe yet: fires, or fails, as its put does. None when it is."""
 
-    def get(key: bytes) -> Kept | None:
+    def get(key: bytes) -> Versioned | None:
         """What is kept under `key`: a record, a tombstone, or nothing. May be past its expiry: the caller looks.
 
         None also where something is kept that cannot be read any more: `entry` has it until the caller removes it.
@@ -102,7 +102,7 @@ class IRecordStore(Interface):
     def scan(arc: Arc) -> Iterator[Entry]:
         """What is kept in `arc`, in the order of positions, without values. Stays right while the store is changed."""
 
-    def expired(now_ms: int) -> list[Kept]:
+    def expired(now_ms: int) -> list[Versioned]:
         """What is past its expiry at `now_ms`, at most a batch of it."""
 
     def records() -> int:

@@ -227,7 +227,9 @@ class Records:
         return [
             str(peer)
             for peer, host in self.world.live.items()
-            if isinstance(kept := host.store.get(key), kind) and kept is not None and kept.version >= put.version
+            if isinstance(versioned := host.store.get(key), kind)
+            and versioned is not None
+            and versioned.version >= put.version
         ]
 
     def _was_there(self, key: bytes, put: Put, began_us: int) -> bool:
@@ -236,8 +238,8 @@ class Records:
         """
         newer = [other.version for other in self._puts[key].values() if other.confirmed_us < began_us]
         versions = {version for version in newer if version >= put.version}
-        kept = (host.store.get(key) for host in self.world.live.values())
-        return any(one is not None and one.version in versions for one in kept)
+        versioned = (host.store.get(key) for host in self.world.live.values())
+        return any(one is not None and one.version in versions for one in versioned)
 
     def _violate(self, what: str) -> None:
         self.violated += 1

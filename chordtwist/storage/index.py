@@ -136,21 +136,21 @@ class Expiries:
     def __init__(self) -> None:
         self._heap: list[tuple[int, bytes]] = []
 
-    def add(self, expiry_ms: int, key: bytes, kept: Mapping[bytes, HasExpiry]) -> None:
-        """Note that `key` now expires then. `kept` says what is true."""
+    def add(self, expiry_ms: int, key: bytes, versioned: Mapping[bytes, HasExpiry]) -> None:
+        """Note that `key` now expires then. `versioned` says what is true."""
         heappush(self._heap, (expiry_ms, key))
         # A key that is overwritten again and again would leave its old expiries in the heap until they come up.
-        if len(self._heap) > 2 * len(kept) + EXPIRED_MAX:
-            self._heap = [(current.expiry_ms, key) for key, current in kept.items()]
+        if len(self._heap) > 2 * len(versioned) + EXPIRED_MAX:
+            self._heap = [(current.expiry_ms, key) for key, current in versioned.items()]
             heapify(self._heap)
 
-    def due(self, now_ms: int, kept: Mapping[bytes, HasExpiry]) -> list[bytes]:
-        """Keys past their expiry, soonest first, at most `EXPIRED_MAX`; `kept` says what is true."""
+    def due(self, now_ms: int, versioned: Mapping[bytes, HasExpiry]) -> list[bytes]:
+        """Keys past their expiry, soonest first, at most `EXPIRED_MAX`; `versioned` says what is true."""
         heap = self._heap
         due: dict[bytes, int] = {}
         while heap and heap[0][0] <= now_ms and len(due) < EXPIRED_MAX:
             expiry_ms, key = heappop(heap)
-            current = kept.get(key)
+            current = versioned.get(key)
             if current is not None and current.expiry_ms == expiry_ms:
                 due[key] = expiry_ms
         # They stay due until the caller has replaced or removed them.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from struct import Struct, error
 
-from chordtwist.core.records import Entry, Kept, Record, RecordKind, Seal, Tombstone, Version, position_of
+from chordtwist.core.records import Entry, Record, RecordKind, Seal, Tombstone, Version, Versioned, position_of
 
 _HEAD = Struct(">BBBHQqq")
 _SEAL = Struct(">QB64s32s")
@@ -20,26 +20,30 @@ _TOMBSTONE = 1
 _SEALED = 2
 
 
-def pack(kept: Kept, offset_ms: int) -> bytes:
-    """What is written for `kept`. A seal's `expected_seq` is left out: it is a question of a put, answered by now."""
-    version, seal = kept.version, kept.seal
+def pack(versioned: Versioned, offset_ms: int) -> bytes:
+    """What is written for `versioned`. A seal's `expected_seq` is left out: it is a question of a put, answered by
+    now.
+    """
+    version, seal = versioned.version, versioned.seal
     flags, kind, until_ms = _TOMBSTONE, 0, 0
-    if isinstance(kept, Record):
-        flags, kind, rest = 0, int(kept.kind), kept.value
-        if kept.tombstone_until_ms:
-            until_ms = kept.tombstone_until_ms + offset_ms
+    if isinstance(versioned, Record):
+        flags, kind, rest = 0, int(versioned.kind), versioned.value
+        if versioned.tombstone_until_ms:
+            until_ms = versioned.tombstone_until_ms + offset_ms
     else:
-        rest = kept.digest
+        rest = versioned.digest
     sealed = b""
     if seal is not None:
         flags |= _SEALED
         sealed = _SEAL.pack(seal.seq, len(seal.salt), seal.signature, seal.public_key) + seal.salt
     publisher = version.publisher
-    head = _HEAD.pack(flags, kind, len(publisher), kept.copies, version.ms, kept.expiry_ms + offset_ms, until_ms)
+    head = _HEAD.pack(
+        flags, kind, len(publisher), versioned.copies, version.ms, versioned.expiry_ms + offset_ms, until_ms
+    )
     return b"".join((head, publisher, sealed, rest))
 
 
-def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Kept:
+def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Versioned:
     """What was packed, of which `glance` gave `entry`: a read takes half the time when it need not build that again.
 
     @raise ValueError: that was never packed.

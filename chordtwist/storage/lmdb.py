@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Kept, Tombstone, cut, entry_of, position_of, present
+from chordtwist.core.records import Entry, Tombstone, Versioned, cut, entry_of, position_of, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX, Expiries, Places, Room
@@ -153,10 +153,10 @@ class LmdbRecordStore:
             self._file.close()
             raise Corrupt(str(error)) from error
 
-    def put(self, kept: Kept) -> Deferred[None]:
+    def put(self, versioned: Versioned) -> Deferred[None]:
         """Keep it; fires after its commit. When that fails, what was on disk before is kept again."""
-        key = kept.key
-        entry = entry_of(kept, position_of(key))
+        key = versioned.key
+        entry = entry_of(versioned, position_of(key))
         size = entry.value_bytes
         before = self._entries.get(key)
         growth = size if before is None else size - before.value_bytes
@@ -169,7 +169,7 @@ class LmdbRecordStore:
         self._cut.pop(key, None)
         done: Deferred[None] = Deferred()
         batch = self._open_batch()
-        batch.put[key] = kept
+        batch.put[key] = versioned
         batch.bytes += size
         self._waiting_bytes += size
         batch.waiting.append((key, done))
@@ -185,23 +185,23 @@ class LmdbRecordStore:
                 return done
         return None
 
-    def get(self, key: bytes) -> Kept | None:
+    def get(self, key: bytes) -> Versioned | None:
         """What is kept under `key`; None, with a line in the log, when it cannot be read."""
         entry = self._entries.get(key)
         if entry is None:
             return None
         for batch in reversed(self._batches):
-            kept = batch.put.get(key)
-            if kept is not None:
-                return kept
+            versioned = batch.put.get(key)
+            if versioned is not None:
+                return versioned
         try:
-            kept = self._file.read(key, lambda raw: unpack(entry, raw, self._offset_ms))
-            if kept is None:
+            versioned = self._file.read(key, lambda raw: unpack(entry, raw, self._offset_ms))
+            if versioned is None:
                 raise Corrupt(f"{self._file.path}: {key.hex()} vanished")
         except Corrupt as error:
             self.log.error("a record cannot be read and is forgotten: {error}", error=error)
             return None
-        return cut(kept, self._cut[key]) if key in self._cut else kept
+        return cut(versioned, self._cut[key]) if key in self._cut else versioned
 
     def entry(self, key: bytes) -> Entry | None:
         """The same without its value."""
@@ -223,14 +223,14 @@ class LmdbRecordStore:
             if entry is not None:
                 yield entry
 
-    def expired(self, now_ms: int) -> list[Kept]:
+    def expired(self, now_ms: int) -> list[Versioned]:
         """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
-        found: list[Kept] = []
+        found: list[Versioned] = []
         value_bytes = 0
         for key in self._expiries.due(now_ms, self._entries):
-            kept = self.get(key) or self._ended(key)
-            found.append(kept)
-            value_bytes += kept.value_bytes
+            versioned = self.get(key) or self._ended(key)
+            found.append(versioned)
+            value_bytes += versioned.value_bytes
             if value_bytes >= EXPIRED_BYTES_MAX:
                 break
         return found
@@ -306,10 +306,10 @@ class LmdbRecordStore:
         """What expired while no process ran leaves its tombstone, or nothing, before anybody can read it."""
         now_ms = self._now_ms()
         while due := self.expired(now_ms):
-            for kept in due:
-                left = present(kept, now_ms)
+            for versioned in due:
+                left = present(versioned, now_ms)
                 if left is None:
-                    self.remove(kept.key)
+                    self.remove(versioned.key)
                 else:
                     self.put(left).addErrback(lambda failure: failure.trap(StoreFull))
 
@@ -320,9 +320,9 @@ class LmdbRecordStore:
         keys = list(self._cut)
         for begin in range(0, len(keys), CUT_AT_ONCE):
             waiting = [
-                self.put(kept)
+                self.put(versioned)
                 for key in keys[begin : begin + CUT_AT_ONCE]
-                if key in self._cut and (kept := self.get(key)) is not None
+                if key in self._cut and (versioned := self.get(key)) is not None
             ]
             outcomes = await DeferredList(waiting, consumeErrors=True)
             if self._idle or not all(is_safe for is_safe, _ in outcomes):
@@ -413,10 +413,10 @@ class LmdbRecordStore:
                 self.log.warn("{path}: no more records are taken: {reason}", path=self._file.path, reason=reason)
             return reason, refused
 
-    async def _shrink(self, put: dict[bytes, Kept]) -> set[bytes]:
+    async def _shrink(self, put: dict[bytes, Versioned]) -> set[bytes]:
         """Commits what is to be removed and tombstones, in small steps; returns the keys of what was not put."""
         changes: list[tuple[bytes, Tombstone | None]] = [(key, None) for key in self._undone]
-        changes += [(key, kept) for key, kept in put.items() if isinstance(kept, Tombstone)]
+        changes += [(key, versioned) for key, versioned in put.items() if isinstance(versioned, Tombstone)]
         refused = set(put)
         try:
             for begin in range(0, len(changes), SHRINK_CHANGES_MAX):
@@ -430,9 +430,9 @@ class LmdbRecordStore:
             self.log.debug("{path}: nothing can be removed: {error}", path=self._file.path, error=error)
         return refused
 
-    async def _write(self, removed: Iterable[bytes], put: Iterable[Kept]) -> None:
+    async def _write(self, removed: Iterable[bytes], put: Iterable[Versioned]) -> None:
         skew_ms = self._skew_ms()
-        packed = [(kept.key, pack(kept, self._offset_ms)) for kept in put]
+        packed = [(versioned.key, pack(versioned, self._offset_ms)) for versioned in put]
         commit = self._file.change(removed, packed, skew_ms)
         await self._worker.run(commit)
         self._file.committed(skew_ms)
@@ -471,7 +471,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.removed: set[bytes] = set()
-        self.put: dict[bytes, Kept] = {}
+        self.put: dict[bytes, Versioned] = {}
         self.bytes = 0
         self.is_open = True
         """Whether more may come."""

@@ -42,7 +42,7 @@ from chordtwist.core.table import Table
 from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.tls import Credentials, Tls, words_for
-from chordtwist.node.records.record_bodies import body_of, kept_from
+from chordtwist.node.records.record_bodies import body_of, versioned_from
 from chordtwist.storage.layout import glance, pack, unpack
 from chordtwist.storage.state import _number, _peers, _seed
 from chordtwist.wire import api_messages as api
@@ -171,13 +171,15 @@ def _meet(hello: wire.Hello) -> None:
 
 def _keep(body: wire.RecordBody) -> None:
     try:
-        kept = kept_from(body, NOW_MS, TTL_MS_MAX)
+        versioned = versioned_from(body, NOW_MS, TTL_MS_MAX)
     except Malformed:
         return
-    is_right(kept, lambda public, signature, signed: True)
-    assert NOW_MS <= kept.expiry_ms <= NOW_MS + TTL_MS_MAX, "it lives longer than anything may"
-    again = kept_from(body_of(kept, NOW_MS), NOW_MS, TTL_MS_MAX)
-    assert merge(kept, again) == merge(again, kept) == kept, "what is kept and passed on is something else"
+    is_right(versioned, lambda public, signature, signed: True)
+    assert NOW_MS <= versioned.expiry_ms <= NOW_MS + TTL_MS_MAX, "it lives longer than anything may"
+    again = versioned_from(body_of(versioned, NOW_MS), NOW_MS, TTL_MS_MAX)
+    assert merge(versioned, again) == merge(again, versioned) == versioned, (
+        "what is kept and passed on is something else"
+    )
 
 
 def feed_tables(raw: bytes) -> None:
@@ -264,12 +266,12 @@ def feed_records_on_disk(raw: bytes) -> None:
     key, view = bytes(32), memoryview(raw)
     try:
         entry, _ = glance(key, view, NOW_MS)
-        kept = unpack(entry, view, NOW_MS)
+        versioned = unpack(entry, view, NOW_MS)
     except ValueError:
         return
     assert entry.value_bytes <= len(raw), "a value longer than all of it"
-    written = memoryview(pack(kept, NOW_MS))
-    assert unpack(glance(key, written, NOW_MS)[0], written, NOW_MS) == kept, "written, it reads otherwise"
+    written = memoryview(pack(versioned, NOW_MS))
+    assert unpack(glance(key, written, NOW_MS)[0], written, NOW_MS) == versioned, "written, it reads otherwise"
 
 
 # Where the search begins
@@ -395,9 +397,11 @@ def state_file_seeds() -> list[bytes]:
 
 def record_on_disk_seeds() -> list[bytes]:
     """A record of each kind, and a tombstone of each."""
-    kept = [kept_from(body, NOW_MS, TTL_MS_MAX) for body in (_RECORD, _SIGNED)]
-    tombstones = [kept_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, TTL_MS_MAX)]
-    return [pack(one, NOW_MS) for one in (*kept, *tombstones)]
+    versioned = [versioned_from(body, NOW_MS, TTL_MS_MAX) for body in (_RECORD, _SIGNED)]
+    tombstones = [
+        versioned_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, TTL_MS_MAX)
+    ]
+    return [pack(one, NOW_MS) for one in (*versioned, *tombstones)]
 
 
 _RECORD = wire.RecordBody(bytes(32), b"value", 0, 1, OTHER.packed, 1000, 4)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Kept, Record
+from chordtwist.core.records import Record, Versioned
 from chordtwist.core.ring import Arc
 from chordtwist.core.table import Table
 from chordtwist.node.node import Node
@@ -132,14 +132,14 @@ class ForgetsNothing(Node):
 
 
 class _LocalRecordsWithoutTombstones(LocalRecords):
-    def get(self, key: bytes) -> Kept | None:
-        kept = super().get(key)
-        return kept if isinstance(kept, Record) else None
+    def get(self, key: bytes) -> Versioned | None:
+        versioned = super().get(key)
+        return versioned if isinstance(versioned, Record) else None
 
 
 class _LocalRecordsOfTheLast(LocalRecords):
-    def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
-        return super().take(kept, None, host)
+    def take(self, versioned: Versioned, here: Versioned | None, host: str | None) -> Deferred[None] | None:
+        return super().take(versioned, None, host)
 
 
 class _LocalRecordsThatAgeSlowly(LocalRecords):

@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.repair import Kept
+from benchmarks.repair import Versioned
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.records import Record
 from chordtwist.simulation.world import World
@@ -113,11 +113,11 @@ class CostTests(SynchronousTestCase):
         """A quiet round costs less than 200 bytes per neighbour; one replaced node of 40 less than 1.5 times the bytes
         of the records that had to move. Afterwards every copy lies where it belongs.
         """
-        kept = Kept(nodes=40, replication=4, records=600, value_bytes=500, seed=1)
-        self.addCleanup(kept.world.close)
-        self.assertEqual(kept.misplaced(), 0)
-        quiet = kept.quiet()
-        replaced = kept.replaced()
+        versioned = Versioned(nodes=40, replication=4, records=600, value_bytes=500, seed=1)
+        self.addCleanup(versioned.world.close)
+        self.assertEqual(versioned.misplaced(), 0)
+        quiet = versioned.quiet()
+        replaced = versioned.replaced()
         self.assertLess(float(quiet["bytes_per_neighbour"]), 200)
         self.assertGreater(float(replaced["copies_moved"]), 50)
         self.assertLess(float(replaced["ratio"]), 1.5)

@@ -201,15 +201,15 @@ class RecordsTests(SynchronousTestCase):
     def test_brought_back_while_it_is_read(self) -> None:
         """What nobody kept when its reading began was gone, though its writer brings it back before that ends."""
         hosts = list(self.world.live.values())
-        kept = [(host.node, record) for host in hosts if (record := host.node.records.local_records.get(self.key))]
-        for node, _ in kept:
+        versioned = [(host.node, record) for host in hosts if (record := host.node.records.local_records.get(self.key))]
+        for node, _ in versioned:
             node.records.local_records.remove(self.key)
 
         def bring_back() -> None:
-            for node, record in kept:
+            for node, record in versioned:
                 node.records.local_records.take(record, None, None)
 
         for host in hosts:
             host.node.get = lambda key: succeed(None).addCallback(lambda _: bring_back())  # type: ignore[method-assign]
         self.assertEqual(self.records.read_everything(), (1, 0, 1))
-        self.assertEqual((self.records.violations, bool(kept)), ([], True))
+        self.assertEqual((self.records.violations, bool(versioned)), ([], True))

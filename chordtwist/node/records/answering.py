@@ -87,5 +87,5 @@ class Answering:
                 return HandedOver(batch, position_bytes(after))
 
     def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
-        things = (kept for key in keys if (kept := self._local_records.get(key)) is not None)
+        things = (versioned for key in keys if (versioned := self._local_records.get(key)) is not None)
         return next(batches(things, self._local_records.now_ms), [])

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
-from chordtwist.core.records import Entry, Kept, Record, Tombstone, merge, position_of, present
+from chordtwist.core.records import Entry, Record, Tombstone, Versioned, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.node.records.pauses import Turns
@@ -53,44 +53,44 @@ class LocalRecords:
         """The steady clock that expiries are counted on."""
         return int(self._clock.seconds() * 1000)
 
-    def get(self, key: bytes) -> Kept | None:
+    def get(self, key: bytes) -> Versioned | None:
         """What is there now, to the millisecond: a live record, a tombstone, or nothing."""
-        kept = self.store.get(key)
-        if kept is None:
+        versioned = self.store.get(key)
+        if versioned is None:
             if self.store.entry(key) is not None:
                 self.remove(key)  # what cannot be read: while it is counted, replicas do not bring it back
             return None
-        if kept.expiry_ms > (now_ms := self.now_ms()):
-            return kept
-        return present(kept, now_ms)
+        if versioned.expiry_ms > (now_ms := self.now_ms()):
+            return versioned
+        return present(versioned, now_ms)
 
-    def has_room(self, host: str | None, kept: Kept, share: float = 1.0) -> bool:
+    def has_room(self, host: str | None, versioned: Versioned, share: float = 1.0) -> bool:
         """Whether an address may deliver this, which may use so much of its quota; None is ourselves, and what we asked
         for.
         """
-        return host is None or self._ledger.has_room(host, kept.key, kept.value_bytes, share)
+        return host is None or self._ledger.has_room(host, versioned.key, versioned.value_bytes, share)
 
-    def take(self, kept: Kept, here: Kept | None, host: str | None) -> Deferred[None] | None:
-        """Keep `kept` beside `here`, which `get` has just answered, as `merge` says; None when that changes nothing and
-        what is here is safe.
+    def take(self, versioned: Versioned, here: Versioned | None, host: str | None) -> Deferred[None] | None:
+        """Keep `versioned` beside `here`, which `get` has just answered, as `merge` says; None when that changes
+        nothing and what is here is safe.
 
         The Deferred fires when it is safe, and fails with `StoreFull`.
         """
         if here is not None:
-            kept = merge(kept, here)
-            if not _differs(kept, here):
-                return self.store.under_way(kept.key)
-        return self._put(kept, host)
+            versioned = merge(versioned, here)
+            if not _differs(versioned, here):
+                return self.store.under_way(versioned.key)
+        return self._put(versioned, host)
 
-    def _put(self, kept: Kept, host: str | None) -> Deferred[None]:
-        before = self.store.entry(kept.key)
-        written = self.store.put(kept)
+    def _put(self, versioned: Versioned, host: str | None) -> Deferred[None]:
+        before = self.store.entry(versioned.key)
+        written = self.store.put(versioned)
         if written.called and isinstance(written.result, Failure):
             return written  # there was no room
-        self._count(before, kept)
-        payer = self._ledger.payer(kept.key)
-        self._ledger.charge(host, kept.key, kept.value_bytes)
-        return written.addErrback(self._not_written, kept.key, payer)
+        self._count(before, versioned)
+        payer = self._ledger.payer(versioned.key)
+        self._ledger.charge(host, versioned.key, versioned.value_bytes)
+        return written.addErrback(self._not_written, versioned.key, payer)
 
     def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
         """The disk said no later: what was counted is counted again when somebody asks, and `payer` pays for what is
@@ -118,13 +118,13 @@ class LocalRecords:
         """Turn a batch of what has expired into tombstones, or into nothing. Answers how many there were."""
         now_ms = self.now_ms()
         gone = self.store.expired(now_ms)
-        for kept in gone:
-            left = present(kept, now_ms)
+        for versioned in gone:
+            left = present(versioned, now_ms)
             if left is None:
-                self.remove(kept.key)
+                self.remove(versioned.key)
             else:
                 # Who delivered the record pays for its tombstone: else one address fills a node with tombstones.
-                payer = self._ledger.payer(kept.key)
+                payer = self._ledger.payer(versioned.key)
                 self._put(left, payer).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
 
@@ -229,34 +229,38 @@ class LocalRecords:
         self.changes += 1
         self._summaries.clear()
 
-    def _count(self, before: Entry | None, kept: Kept | None) -> None:
+    def _count(self, before: Entry | None, versioned: Versioned | None) -> None:
         self._changed()
         if not self._buckets:
             return
-        some = before or kept
+        some = before or versioned
         assert some is not None
         bucket = self._buckets.get(position_of(some.key) >> self._shift)
         if bucket is None:
             return
         if before is not None:
             bucket[before.copies] -= Summary(1, mark(before.key, before.version))
-        if kept is not None:
-            bucket[kept.copies] = bucket.get(kept.copies, NOTHING) + Summary(1, mark(kept.key, kept.version))
+        if versioned is not None:
+            bucket[versioned.copies] = bucket.get(versioned.copies, NOTHING) + Summary(
+                1, mark(versioned.key, versioned.version)
+            )
 
 
-def _differs(kept: Kept, here: Kept) -> bool:
-    """Whether `kept`, merged from `here` and something else, is worth a write."""
+def _differs(versioned: Versioned, here: Versioned) -> bool:
+    """Whether `versioned`, merged from `here` and something else, is worth a write."""
     return (
-        kept.version != here.version
-        or kept.copies != here.copies
-        or isinstance(kept, Tombstone) != isinstance(here, Tombstone)
-        or kept.value_bytes != here.value_bytes
-        or abs(kept.expiry_ms - here.expiry_ms) > TTL_SLACK_MS
-        or _until_ms(kept) > _until_ms(here) + TTL_SLACK_MS
-        or (isinstance(kept, Record) and isinstance(here, Record) and kept.value != here.value)
+        versioned.version != here.version
+        or versioned.copies != here.copies
+        or isinstance(versioned, Tombstone) != isinstance(here, Tombstone)
+        or versioned.value_bytes != here.value_bytes
+        or abs(versioned.expiry_ms - here.expiry_ms) > TTL_SLACK_MS
+        or _until_ms(versioned) > _until_ms(here) + TTL_SLACK_MS
+        or (isinstance(versioned, Record) and isinstance(here, Record) and versioned.value != here.value)
     )
 
 
-def _until_ms(kept: Kept) -> int:
+def _until_ms(versioned: Versioned) -> int:
     """Until when its version is remembered at least."""
-    return max(kept.expiry_ms, kept.tombstone_until_ms) if isinstance(kept, Record) else kept.expiry_ms
+    return (
+        max(versioned.expiry_ms, versioned.tombstone_until_ms) if isinstance(versioned, Record) else versioned.expiry_ms
+    )

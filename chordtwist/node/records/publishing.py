@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from chordtwist.core import errors
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Kept, PutResult, Record, RecordKind, Version, position_of, precedence
+from chordtwist.core.records import PutResult, Record, RecordKind, Version, Versioned, position_of, precedence
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Writing
 from chordtwist.node.records.local_records import LocalRecords
@@ -86,17 +86,19 @@ class Publication:
         "expected_seq",
         "fresh_until_s",
         "give_up_s",
-        "kept",
         "looks",
         "overtaken",
         "result",
         "retries",
         "stamped_again",
+        "versioned",
         "writing",
     )
 
-    def __init__(self, kept: Kept, expected_seq: int | None, began_s: float, result: Deferred[PutResult]) -> None:
-        self.kept = kept
+    def __init__(
+        self, versioned: Versioned, expected_seq: int | None, began_s: float, result: Deferred[PutResult]
+    ) -> None:
+        self.versioned = versioned
         self.give_up_s = began_s + PUT_WITHIN_S
         self.fresh_until_s = began_s + STAMPED_AGAIN_WITHIN_S
         self.due = 0
@@ -149,35 +151,39 @@ class Publisher:
 
     # What the node asks
 
-    def publish(self, kept: Kept, expected_seq: int | None) -> Deferred[PutResult]:
+    def publish(self, versioned: Versioned, expected_seq: int | None) -> Deferred[PutResult]:
         """Bring it to its replicas. Fires with a `PutResult` when it is confirmed; fails with `Refused` or
         `Unreachable`.
         """
         if self._stopped:
             return fail(errors.Unreachable(None, STOPPED))
-        if not self._make_room(kept):
+        if not self._make_room(versioned):
             return fail(errors.Refused(CROWDED))
         result: Deferred[PutResult] = Deferred()
-        publication = Publication(kept, expected_seq, self._clock.seconds(), result)
+        publication = Publication(versioned, expected_seq, self._clock.seconds(), result)
         self._remember(publication)
         self._schedule(PUT_WITHIN_S, publication)
-        self._write(publication, self._reader.route(position_of(kept.key), kept.copies))
+        self._write(publication, self._reader.route(position_of(versioned.key), versioned.copies))
         return result
 
-    def unconfirmed(self, key: bytes) -> Kept | None:
+    def unconfirmed(self, key: bytes) -> Versioned | None:
         """What was put here under `key` and is not confirmed yet, while it lives."""
         publication = self._publications.get(key)
-        if publication is None or publication.confirmed or publication.kept.expiry_ms <= self._local_records.now_ms():
+        if (
+            publication is None
+            or publication.confirmed
+            or publication.versioned.expiry_ms <= self._local_records.now_ms()
+        ):
             return None
-        return publication.kept
+        return publication.versioned
 
-    def on_their_way(self) -> list[Kept]:
+    def on_their_way(self) -> list[Versioned]:
         """Everything that was put here, lives, and is not confirmed yet."""
         now_ms = self._local_records.now_ms()
         return [
-            publication.kept
+            publication.versioned
             for publication in self._publications.values()
-            if not publication.confirmed and publication.kept.expiry_ms > now_ms
+            if not publication.confirmed and publication.versioned.expiry_ms > now_ms
         ]
 
     def ended(self, record: Record) -> bool:
@@ -185,18 +191,18 @@ class Publisher:
         publication = self._publications.get(record.key)
         return (
             publication is not None
-            and publication.kept.version == record.version
-            and publication.kept.expiry_ms <= self._local_records.now_ms()
-            and not _outlives(record, publication.kept)
+            and publication.versioned.version == record.version
+            and publication.versioned.expiry_ms <= self._local_records.now_ms()
+            and not _outlives(record, publication.versioned)
         )
 
     def exact(self, record: Record) -> Record:
         """The record with the exact end of its life, where it was put here."""
         publication = self._publications.get(record.key)
-        if publication is None or publication.kept.version != record.version:
+        if publication is None or publication.versioned.version != record.version:
             return record
-        exact_ms = publication.kept.expiry_ms
-        if record.expiry_ms <= exact_ms or _outlives(record, publication.kept):
+        exact_ms = publication.versioned.expiry_ms
+        if record.expiry_ms <= exact_ms or _outlives(record, publication.versioned):
             return record
         return replace(record, expiry_ms=exact_ms)
 
@@ -218,7 +224,7 @@ class Publisher:
 
     def _write(self, publication: Publication, route: Route | None) -> None:
         if route is None:
-            self._reader.find(position_of(publication.kept.key)).addCallbacks(
+            self._reader.find(position_of(publication.versioned.key)).addCallbacks(
                 lambda found: self._write(publication, found),
                 self._not_found,
                 errbackArgs=(publication,),
@@ -229,7 +235,7 @@ class Publisher:
             return
         if self._is_over(publication):
             return
-        writing = publication.writing = Writing(route.replicas, publication.kept.copies)
+        writing = publication.writing = Writing(route.replicas, publication.versioned.copies)
         for peer, rank in writing.begin():
             self._store(publication, writing, peer, rank)
 
@@ -242,9 +248,9 @@ class Publisher:
         if self._is_over(publication):
             self._fail(publication, errors.Unreachable(None, EXPIRED))
             return
-        body = body_of(publication.kept, self._local_records.now_ms())
+        body = body_of(publication.versioned, self._local_records.now_ms())
         answer = self._ask(peer, Store(body, rank, publication.expected_seq))
-        version = publication.kept.version
+        version = publication.versioned.version
         if isinstance(answer, Deferred):
             answer.addCallbacks(
                 self._answered,
@@ -314,21 +320,21 @@ class Publisher:
                 self._look_later(publication)
         result, publication.result = publication.result, None
         if result is not None:
-            kept = publication.kept
-            ttl_ms = kept.expiry_ms - self._local_records.now_ms() if isinstance(kept, Record) else 0
-            result.callback(PutResult(len(writing.stored_at), kept.copies, kept.version, max(0, ttl_ms)))
+            versioned = publication.versioned
+            ttl_ms = versioned.expiry_ms - self._local_records.now_ms() if isinstance(versioned, Record) else 0
+            result.callback(PutResult(len(writing.stored_at), versioned.copies, versioned.version, max(0, ttl_ms)))
 
     def _refuse(self, publication: Publication, reason: str) -> None:
         if reason == "clock":
             # To our clock it was right. When theirs get there it would take the place of what was put meanwhile.
-            here = self._local_records.get(publication.kept.key)
-            if here is not None and here.version == publication.kept.version:
-                self._local_records.remove(publication.kept.key)
+            here = self._local_records.get(publication.versioned.key)
+            if here is not None and here.version == publication.versioned.version:
+                self._local_records.remove(publication.versioned.key)
         if reason in ("newer", "kind", "seq", "wrong", "clock"):
             self._forget(publication)
         elif not publication.confirmed:
             self._retry(publication)
-        if reason == "newer" and publication.kept.seal is not None:
+        if reason == "newer" and publication.versioned.seal is not None:
             reason = "higher seq"
         self._fail(publication, errors.Refused(_REASONS.get(reason, reason)))
 
@@ -336,7 +342,7 @@ class Publisher:
         """Whether the newer version that stands there came after this put: another put of this node, or one that
         somebody else took while this one was on its way. Then this one was stored for a moment, as it were.
         """
-        if not _is_plain(publication.kept):
+        if not _is_plain(publication.versioned):
             return False
         there = Version(answer.version_ms, answer.publisher)
         if there <= version:
@@ -352,13 +358,13 @@ class Publisher:
         """A version stands there that our clock has not reached: it is slow, or that of its publisher is fast. The put
         came later all the same, so it is stamped again, behind that version, once.
         """
-        kept = publication.kept
+        versioned = publication.versioned
         if publication.stamped_again or not self._is_current(publication) or publication.writing is not writing:
             return False
-        if not _is_plain(kept) or self._clock.seconds() > publication.fresh_until_s:
+        if not _is_plain(versioned) or self._clock.seconds() > publication.fresh_until_s:
             return False
         there, now_ms = Version(answer.version_ms, answer.publisher), self._now_ms()
-        if there <= kept.version:
+        if there <= versioned.version:
             return False  # the tombstone of this very put, which has ended there
         if is_ahead(there, now_ms):
             # Not on the word of one: a liar could claim the far future, and all others would refuse what follows it.
@@ -366,8 +372,8 @@ class Publisher:
                 return False
             version = self._versions.after(there)
         else:
-            self._versions.see(there, now_ms, kept.key)
-            version = self._versions.next(now_ms, kept.key)
+            self._versions.see(there, now_ms, versioned.key)
+            version = self._versions.next(now_ms, versioned.key)
         if self._clock.seconds() >= self._skew_again_s:
             self._skew_again_s = self._clock.seconds() + SKEW_REPORTED_EVERY_S
             self._log.info(
@@ -377,8 +383,8 @@ class Publisher:
             )
         publication.stamped_again = True
         publication.confirmed = False
-        publication.kept = replace(kept, version=version)
-        self._write(publication, self._reader.route(position_of(kept.key), kept.copies))
+        publication.versioned = replace(versioned, version=version)
+        self._write(publication, self._reader.route(position_of(versioned.key), versioned.copies))
         return True
 
     def _named(self, publisher: bytes) -> str:
@@ -423,15 +429,15 @@ class Publisher:
             is_in_ring = self._reader.ring.is_member
             why = "too few replicas answered" if is_in_ring else errors.IN_NO_RING
             self._fail(publication, errors.Unreachable(None, why))
-        if publication.kept.expiry_ms <= now_ms:
+        if publication.versioned.expiry_ms <= now_ms:
             self._fail(publication, errors.Unreachable(None, EXPIRED))
-            grace_ms = publication.kept.expiry_ms + GRACE_MS - now_ms
+            grace_ms = publication.versioned.expiry_ms + GRACE_MS - now_ms
             if grace_ms > 0:
                 self._schedule(grace_ms / 1000, publication)
             else:
                 self._forget(publication)
         elif publication.confirmed:
-            self._look(publication, self._reader.route(position_of(publication.kept.key), 1))
+            self._look(publication, self._reader.route(position_of(publication.versioned.key), 1))
         else:
             self._schedule(RETRY_SLOWEST_S, publication)
             if publication.writing is None:
@@ -440,7 +446,7 @@ class Publisher:
     def _look(self, publication: Publication, route: Route | None) -> None:
         self._look_later(publication)
         if route is None:
-            self._reader.find(position_of(publication.kept.key)).addCallbacks(
+            self._reader.find(position_of(publication.versioned.key)).addCallbacks(
                 lambda found: self._ask_owner(publication, found), lambda failure: None
             )
         else:
@@ -449,23 +455,25 @@ class Publisher:
     def _ask_owner(self, publication: Publication, route: Route) -> None:
         if not self._is_current(publication) or self._is_over(publication):
             return
-        if route.owner == self._me and self._is_here(publication.kept):
+        if route.owner == self._me and self._is_here(publication.versioned):
             return
-        answer = self._ask(route.owner, Fetch(publication.kept.key, 0, False))
+        answer = self._ask(route.owner, Fetch(publication.versioned.key, 0, False))
         if isinstance(answer, Deferred):
             answer.addCallbacks(self._owner_said, lambda failure: None, callbackArgs=(publication, route))
         else:
             self._owner_said(answer, publication, route)
 
-    def _is_here(self, kept: Kept) -> bool:
-        if _is_plain(kept):
+    def _is_here(self, versioned: Versioned) -> bool:
+        if _is_plain(versioned):
             # Its version says it all; the value may stay where it is, on the disk.
-            entry = self._local_records.store.entry(kept.key)
+            entry = self._local_records.store.entry(versioned.key)
             return (
-                entry is not None and entry.version == kept.version and entry.expiry_ms > self._local_records.now_ms()
+                entry is not None
+                and entry.version == versioned.version
+                and entry.expiry_ms > self._local_records.now_ms()
             )
-        here = self._local_records.get(kept.key)
-        return here is not None and precedence(here) == precedence(kept)
+        here = self._local_records.get(versioned.key)
+        return here is not None and precedence(here) == precedence(versioned)
 
     def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
         if not self._is_current(publication) or self._is_over(publication):
@@ -474,8 +482,8 @@ class Publisher:
             self._reader.routes.forget(route)
             self._write(publication, None)
         elif isinstance(answer, (Found, NotFound)):
-            said = self._reader.judged(publication.kept.key, answer, value=False)
-            ours = precedence(publication.kept)
+            said = self._reader.judged(publication.versioned.key, answer, value=False)
+            ours = precedence(publication.versioned)
             if said is None or said.precedence is None or said.precedence < ours:
                 self._write(publication, route)
             elif said.precedence > ours:
@@ -484,17 +492,17 @@ class Publisher:
     # Persistence count
 
     def _is_current(self, publication: Publication) -> bool:
-        return self._publications.get(publication.kept.key) is publication
+        return self._publications.get(publication.versioned.key) is publication
 
     def _is_over(self, publication: Publication) -> bool:
-        return publication.kept.expiry_ms <= self._local_records.now_ms()
+        return publication.versioned.expiry_ms <= self._local_records.now_ms()
 
-    def _make_room(self, kept: Kept) -> bool:
+    def _make_room(self, versioned: Versioned) -> bool:
         """Whether one more may be remembered; the oldest confirmed ones go for it."""
         publications, passed_over = self._publications, 0
         while (
-            self._bytes + kept.value_bytes > PUBLICATION_BYTES_MAX or len(publications) >= PUBLICATIONS_MAX
-        ) and not self._replaces(kept):
+            self._bytes + versioned.value_bytes > PUBLICATION_BYTES_MAX or len(publications) >= PUBLICATIONS_MAX
+        ) and not self._replaces(versioned):
             oldest = next(iter(publications.values()))
             if oldest.confirmed:
                 self._forget(oldest)
@@ -502,27 +510,27 @@ class Publisher:
                 return False
             else:
                 passed_over += 1
-                publications.move_to_end(oldest.kept.key)
+                publications.move_to_end(oldest.versioned.key)
         return True
 
-    def _replaces(self, kept: Kept) -> bool:
+    def _replaces(self, versioned: Versioned) -> bool:
         """Whether it takes no more room than what it overwrites."""
-        before = self._publications.get(kept.key)
-        return before is not None and before.kept.value_bytes >= kept.value_bytes
+        before = self._publications.get(versioned.key)
+        return before is not None and before.versioned.value_bytes >= versioned.value_bytes
 
     def _remember(self, publication: Publication) -> None:
-        before = self._publications.pop(publication.kept.key, None)
+        before = self._publications.pop(publication.versioned.key, None)
         if before is not None:
-            self._bytes -= before.kept.value_bytes
+            self._bytes -= before.versioned.value_bytes
             if before.writing is None:
                 self._fail(before, errors.Refused(OVERWRITTEN))
-        self._publications[publication.kept.key] = publication
-        self._bytes += publication.kept.value_bytes
+        self._publications[publication.versioned.key] = publication
+        self._bytes += publication.versioned.value_bytes
 
     def _forget(self, publication: Publication) -> None:
         if self._is_current(publication):
-            del self._publications[publication.kept.key]
-            self._bytes -= publication.kept.value_bytes
+            del self._publications[publication.versioned.key]
+            self._bytes -= publication.versioned.value_bytes
 
     def _fail(self, publication: Publication, error: errors.ChordtwistError) -> None:
         result, publication.result = publication.result, None
@@ -533,7 +541,7 @@ class Publisher:
         if self._stopped:
             return
         now_s = self._clock.seconds()
-        left_s = (publication.kept.expiry_ms - self._local_records.now_ms()) / 1000
+        left_s = (publication.versioned.expiry_ms - self._local_records.now_ms()) / 1000
         if left_s > 0:
             # A little later, so that the end has come for certain in whole milliseconds.
             wait_s = min(wait_s, left_s + WAIT_S_MIN)
@@ -544,7 +552,7 @@ class Publisher:
         due_s = max(due_s, now_s + WAIT_S_MIN)
         self._serial += 1
         publication.due = self._serial
-        heappush(self._due, (due_s, self._serial, publication.kept.key))
+        heappush(self._due, (due_s, self._serial, publication.versioned.key))
         if self._due[0][1] == self._serial:
             self._set_timer()
 
@@ -582,11 +590,11 @@ _REASONS = {
 }
 
 
-def _is_plain(kept: Kept) -> bool:
-    return kept.seal is None and not (isinstance(kept, Record) and kept.kind is RecordKind.CONTENT)
+def _is_plain(versioned: Versioned) -> bool:
+    return versioned.seal is None and not (isinstance(versioned, Record) and versioned.kind is RecordKind.CONTENT)
 
 
-def _outlives(record: Record, put: Kept) -> bool:
+def _outlives(record: Record, put: Versioned) -> bool:
     """Whether a replica rightly has `record` for longer than it was put for here: of content and signed records the
     longest life wins, which an earlier put has given it. What the way adds to a life is less than the grace.
     """

@@ -20,7 +20,7 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import body_of, kept_from, without_ttl
+from chordtwist.node.records.record_bodies import body_of, versioned_from, without_ttl
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
 BEAT_S = 0.25
@@ -110,19 +110,19 @@ class Reader:
         try:
             # Without its value a record is judged by what its tombstone would have to prove.
             whole = body if value or not is_live else without_ttl(body)
-            kept = kept_from(whole, self.local_records.now_ms(), self._ttl_ms_max)
+            versioned = versioned_from(whole, self.local_records.now_ms(), self._ttl_ms_max)
             kind = RecordKind(body.record_kind)
         except (Malformed, ValueError):
             return None
-        if not is_right(kept, verify_ed25519):
+        if not is_right(versioned, verify_ed25519):
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
-        self._versions.see(kept.version, self.ring.common_time_ms(), key)
-        if isinstance(kept, Record):
-            return Said(precedence(kept), kept)
+        self._versions.see(versioned.version, self.ring.common_time_ms(), key)
+        if isinstance(versioned, Record):
+            return Said(precedence(versioned), versioned)
         if not is_live:
-            return Said(precedence(kept), ended=True)
-        return Said(precedence_of(kind, kept.version, kept.seal, kept.digest))
+            return Said(precedence(versioned), ended=True)
+        return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest))
 
     def kept_waiting_by(self, peer: Peer) -> None:
         """It did not answer within a beat."""
@@ -296,8 +296,8 @@ class _Read:
         """The best that is known when time is up: what a replica has sent, or what lies here."""
         if reading is not None and (reading.record is not None or reading.ended):
             return reading.record
-        kept = self._reader.local_records.get(self._key)
-        return kept if isinstance(kept, Record) else None
+        versioned = self._reader.local_records.get(self._key)
+        return versioned if isinstance(versioned, Record) else None
 
     def finish(self, record: Record | None) -> None:
         """This is the outcome, if there was none before."""

@@ -11,11 +11,11 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import Summary, cut, is_listed, mark_bytes, short_mark
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Entry, Kept, Version
+from chordtwist.core.records import Entry, Version, Versioned
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import batches, kept_from
+from chordtwist.node.records.record_bodies import batches, versioned_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -43,7 +43,7 @@ class Reconciling:
         self,
         ring: IRing,
         local_records: LocalRecords,
-        accept: Callable[[Kept, Peer | None], Deferred[None] | None],
+        accept: Callable[[Versioned, Peer | None], Deferred[None] | None],
         ttl_ms_max: int,
     ) -> None:
         """@param accept: keeps what somebody else sent, as far as it wins."""
@@ -102,9 +102,11 @@ class Reconciling:
 
     async def send(self, peer: Peer, keys: Iterable[bytes]) -> None:
         """Send what is kept here under `keys` when its turn comes."""
-        await self.send_all(peer, (kept for key in keys if (kept := self._local_records.get(key)) is not None))
+        await self.send_all(
+            peer, (versioned for key in keys if (versioned := self._local_records.get(key)) is not None)
+        )
 
-    async def send_all(self, peer: Peer, things: Iterable[Kept]) -> None:
+    async def send_all(self, peer: Peer, things: Iterable[Versioned]) -> None:
         """Send these, kept here or not."""
         for batch in batches(things, self._local_records.now_ms):
             answer = await self._ring.ask(peer, StoreAll(batch))
@@ -179,7 +181,7 @@ class Reconciling:
         for body in answer.records:
             try:
                 # What we asked for is charged to nobody.
-                written = self._accept(kept_from(body, now_ms, self._ttl_ms_max), None)
+                written = self._accept(versioned_from(body, now_ms, self._ttl_ms_max), None)
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
                 self.refused += 1

@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import Kept, Record, RecordKind, Seal, Tombstone, Version
+from chordtwist.core.records import Record, RecordKind, Seal, Tombstone, Version, Versioned
 from chordtwist.wire import peer_messages as wire
 
 HEAD_BYTES = 100
 """What a record takes in a batch besides its value."""
 
 
-def body_of(kept: Kept, now_ms: int) -> wire.RecordBody:
+def body_of(versioned: Versioned, now_ms: int) -> wire.RecordBody:
     """What travels of something that is alive, or remembered, at `now_ms`."""
-    if isinstance(kept, Tombstone):
-        return _tombstone_body(kept, now_ms)
+    if isinstance(versioned, Tombstone):
+        return _tombstone_body(versioned, now_ms)
     return wire.RecordBody(
-        kept.key,
-        kept.value,
-        kept.kind,
-        kept.version.ms,
-        kept.version.publisher,
-        kept.expiry_ms - now_ms,
-        kept.copies,
-        None if kept.seal is None else _sealed(kept.seal),
-        max(0, kept.tombstone_until_ms - now_ms),
+        versioned.key,
+        versioned.value,
+        versioned.kind,
+        versioned.version.ms,
+        versioned.version.publisher,
+        versioned.expiry_ms - now_ms,
+        versioned.copies,
+        None if versioned.seal is None else _sealed(versioned.seal),
+        max(0, versioned.tombstone_until_ms - now_ms),
     )
 
 
@@ -67,7 +67,7 @@ def without_ttl(body: wire.RecordBody) -> wire.RecordBody:
     )
 
 
-def kept_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Kept:
+def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Versioned:
     """What a body brings, counted from `now_ms`, a life cut to `ttl_ms_max`.
 
     @raise Malformed: its kind is unknown.
@@ -88,15 +88,15 @@ def kept_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Kept:
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 
 
-def batches(things: Iterable[Kept], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:
+def batches(things: Iterable[Versioned], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:
     """What travels of many, as they are when their turn comes, in batches that fit into a message."""
     batch: list[wire.RecordBody] = []
     size = 0
-    for kept in things:
-        if kept.expiry_ms <= (at_ms := now_ms()):
+    for versioned in things:
+        if versioned.expiry_ms <= (at_ms := now_ms()):
             continue  # it has ended since it was found
-        batch.append(body_of(kept, at_ms))
-        size += HEAD_BYTES + kept.value_bytes
+        batch.append(body_of(versioned, at_ms))
+        size += HEAD_BYTES + versioned.value_bytes
         if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
             yield batch
             batch, size = [], 0

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import mark_bytes
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Kept
+from chordtwist.core.records import Versioned
 from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
@@ -258,7 +258,7 @@ class Repair:
             return False
         return True
 
-    async def hand_over(self, on_their_way: Callable[[], list[Kept]]) -> None:
+    async def hand_over(self, on_their_way: Callable[[], list[Versioned]]) -> None:
         """Before we leave: the successor gets everything of our arc that it lacks, what nobody counts on us for, and
         what has been put here and has not reached its replicas in `ON_THEIR_WAY_S`.
         """

@@ -23,12 +23,12 @@ from chordtwist.core.prefixes import owner_of
 from chordtwist.core.quotas import STRANGERS_SHARE, Quota
 from chordtwist.core.records import (
     KEY_BYTES,
-    Kept,
     PutResult,
     Record,
     RecordKind,
     Seal,
     Tombstone,
+    Versioned,
     is_right,
     kind_of,
     position_of,
@@ -43,7 +43,7 @@ from chordtwist.node.records.pauses import Turns
 from chordtwist.node.records.publishing import Publisher
 from chordtwist.node.records.reads import BEAT_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
-from chordtwist.node.records.record_bodies import body_of, kept_from, version_body_of
+from chordtwist.node.records.record_bodies import body_of, version_body_of, versioned_from
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.served_arcs import Duties
 from chordtwist.wire.peer_messages import (
@@ -224,13 +224,13 @@ class Replication:
         )
         return self._publish(tombstone, seal)
 
-    def _publish(self, kept: Kept, seal: Seal | None) -> Deferred[PutResult]:
-        if seal is not None and not is_right(kept, verify_ed25519):
+    def _publish(self, versioned: Versioned, seal: Seal | None) -> Deferred[PutResult]:
+        if seal is not None and not is_right(versioned, verify_ed25519):
             return fail(errors.Refused("the key is not that of the public key and salt, or the signature is wrong"))
-        here = self.local_records.get(kept.key)
-        if here is not None and isinstance(here, Record) and here.kind > _kind(kept):
+        here = self.local_records.get(versioned.key)
+        if here is not None and isinstance(here, Record) and here.kind > _kind(versioned):
             return fail(errors.Refused("a record that proves its key stands there: nothing else may replace it"))
-        return self.publisher.publish(kept, None if seal is None else seal.expected_seq)
+        return self.publisher.publish(versioned, None if seal is None else seal.expected_seq)
 
     def get(self, key: bytes) -> Deferred[Record | None]:
         """`IDht.get`: what a majority of the replicas has; without a question where this node's own word is good."""
@@ -252,7 +252,7 @@ class Replication:
             return None
         return self.publisher.exact(record)
 
-    def _with_unconfirmed(self, key: bytes, kept: Kept) -> Deferred[Record | None]:
+    def _with_unconfirmed(self, key: bytes, versioned: Versioned) -> Deferred[Record | None]:
         """What was put here a moment ago, unless the replicas turn out to keep a record that beats it by its kind."""
         result: Deferred[Record | None] = Deferred(lambda _: end())
         read = self.reader.read(key)
@@ -266,8 +266,8 @@ class Replication:
         def fire(found: Record | None) -> None:
             if not result.called:
                 end()
-                ours = kept if isinstance(kept, Record) else None
-                result.callback(self._living(found if found is not None and found.kind > _kind(kept) else ours))
+                ours = versioned if isinstance(versioned, Record) else None
+                result.callback(self._living(found if found is not None and found.kind > _kind(versioned) else ours))
 
         read.addCallback(fire)
         return result
@@ -298,11 +298,11 @@ class Replication:
         is_mine = arc is None or position_of(question.key) in arc
         if question.rank == 0 and not is_mine and (before := self._ring.predecessor) is not None:
             return NotMine(before.packed)
-        kept, now_ms = self.local_records.get(question.key), self.local_records.now_ms()
-        if isinstance(kept, Record):
-            return Found(body_of(kept, now_ms) if question.value else version_body_of(kept, now_ms))
-        if kept is not None:
-            return NotFound(body_of(kept, now_ms))
+        versioned, now_ms = self.local_records.get(question.key), self.local_records.now_ms()
+        if isinstance(versioned, Record):
+            return Found(body_of(versioned, now_ms) if question.value else version_body_of(versioned, now_ms))
+        if versioned is not None:
+            return NotFound(body_of(versioned, now_ms))
         return Pulling() if self.repair.pulling and is_mine else NotFound()
 
     def _store(self, peer: Peer, question: Store) -> Answer | Deferred[Answer]:
@@ -313,19 +313,19 @@ class Replication:
             before = self._ring.predecessor
             assert before is not None  # an arc without one is the whole ring
             return NotMine(before.packed)
-        kept = kept_from(question.record, self.local_records.now_ms(), self._ttl_ms_max)
-        if not is_right(kept, verify_ed25519):
+        versioned = versioned_from(question.record, self.local_records.now_ms(), self._ttl_ms_max)
+        if not is_right(versioned, verify_ed25519):
             return Refused("wrong")
-        if not self._sees(kept):
+        if not self._sees(versioned):
             return Refused("clock", max(0, self._ring.common_time_ms()))
-        here = self.local_records.get(kept.key)
-        refusal = _refusal(kept, here, question.expected_seq)
+        here = self.local_records.get(versioned.key)
+        refusal = _refusal(versioned, here, question.expected_seq)
         if refusal is not None:
             return refusal
         host = None if peer == self._ring.me else owner_of(peer)
-        if not self.local_records.has_room(host, kept, self._share(peer)):
+        if not self.local_records.has_room(host, versioned, self._share(peer)):
             return Refused("full")
-        written = self.local_records.take(kept, here, host)
+        written = self.local_records.take(versioned, here, host)
         self._sweep_later()
         if written is None:
             return Stored()
@@ -349,7 +349,7 @@ class Replication:
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
                 await self._turns.pause()
             try:
-                written = self._accept(kept_from(body, self.local_records.now_ms(), self._ttl_ms_max), peer)
+                written = self._accept(versioned_from(body, self.local_records.now_ms(), self._ttl_ms_max), peer)
             except errors.Refused:
                 refused.append(index)
             else:
@@ -364,27 +364,27 @@ class Replication:
     def _share(self, peer: Peer) -> float:
         return 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE
 
-    def _accept(self, kept: Kept, peer: Peer | None) -> Deferred[None] | None:
+    def _accept(self, versioned: Versioned, peer: Peer | None) -> Deferred[None] | None:
         """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
 
         @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
         """
-        if not is_right(kept, verify_ed25519):
+        if not is_right(versioned, verify_ed25519):
             raise errors.Refused("it is not what its kind demands")
-        if not self._sees(kept):
+        if not self._sees(versioned):
             raise errors.Refused("its version is too far ahead of our clock")
         host = None if peer is None else owner_of(peer)
-        if peer is not None and not self.local_records.has_room(host, kept, self._share(peer)):
+        if peer is not None and not self.local_records.has_room(host, versioned, self._share(peer)):
             raise errors.StoreFull(f"{peer.host} has delivered as much as one address may")
-        written = self.local_records.take(kept, self.local_records.get(kept.key), host)
+        written = self.local_records.take(versioned, self.local_records.get(versioned.key), host)
         self._sweep_later()
         return written
 
-    def _sees(self, kept: Kept) -> bool:
+    def _sees(self, versioned: Versioned) -> bool:
         """Whether its version is not too far ahead of the time that most neighbours have. By our own clock, should that
         be wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
-        return self.versions.see(kept.version, self._ring.common_time_ms(), kept.key)
+        return self.versions.see(versioned.version, self._ring.common_time_ms(), versioned.key)
 
     # Giving room back
 
@@ -400,25 +400,27 @@ class Replication:
             self._sweep_later()
 
 
-def _kind(kept: Kept) -> RecordKind:
-    if isinstance(kept, Record):
-        return kept.kind
-    return RecordKind.PLAIN if kept.seal is None else RecordKind.SIGNED
+def _kind(versioned: Versioned) -> RecordKind:
+    if isinstance(versioned, Record):
+        return versioned.kind
+    return RecordKind.PLAIN if versioned.seal is None else RecordKind.SIGNED
 
 
-def _refusal(kept: Kept, here: Kept | None, expected_seq: int | None) -> Refused | None:
-    """Why `kept` is not taken where `here` stands; None when it is, also when it is there already."""
+def _refusal(versioned: Versioned, here: Versioned | None, expected_seq: int | None) -> Refused | None:
+    """Why `versioned` is not taken where `here` stands; None when it is, also when it is there already."""
     if expected_seq is not None:
         stands = 0 if here is None or here.seal is None else here.seal.seq
-        is_there = here is not None and precedence(here) == precedence(kept)
+        is_there = here is not None and precedence(here) == precedence(versioned)
         if stands != expected_seq and not is_there:
             return Refused("seq")
     if here is None:
         return None
-    ours, theirs = precedence(here), precedence(kept)
-    has_ended = ours == theirs and isinstance(here, Tombstone) and isinstance(kept, Record) and kept.seal is None
+    ours, theirs = precedence(here), precedence(versioned)
+    has_ended = (
+        ours == theirs and isinstance(here, Tombstone) and isinstance(versioned, Record) and versioned.seal is None
+    )
     if ours > theirs or has_ended:
-        reason = "kind" if _kind(here) > _kind(kept) else "newer"
+        reason = "kind" if _kind(here) > _kind(versioned) else "newer"
         return Refused(reason, here.version.ms, here.version.publisher)
     return None
 

@@ -164,8 +164,8 @@ class Tidying:
         for entry in held:
             if entry.copies > min(my_rank, len(replicas)) or entry.key in missing_somewhere:
                 continue
-            kept = self._local_records.get(entry.key)
-            if kept is not None and kept.version == entry.version:
+            versioned = self._local_records.get(entry.key)
+            if versioned is not None and versioned.version == entry.version:
                 self._local_records.remove(entry.key)
                 self.dropped += 1
 
