@@ -28,7 +28,7 @@ from chordtwist.storage.lmdb import LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
     Answer,
-    Holds,
+    HaveList,
     Question,
     RecordBody,
     Store,
@@ -416,7 +416,7 @@ class TidyingTests(SynchronousTestCase):
                 Record(key, b"v", RecordKind.PLAIN, version, 80_000_000, 1), None, None
             )
         self.silent: set[Peer] = set()
-        self.ring.lose = lambda asker, asked, question: asked in self.silent and isinstance(question, Holds)
+        self.ring.lose = lambda asker, asked, question: asked in self.silent and isinstance(question, HaveList)
 
     def test_one_owner_gives_no_answer(self) -> None:
         """What belongs to others is brought home all the same."""

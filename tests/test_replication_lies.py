@@ -17,7 +17,7 @@ from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc, position_bytes
 from chordtwist.node.records.stray_records import TIDY_AFTER_S
 from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import Answer, Digest, Fetch, HandOver, Holds, Question, Store, StoreAll
+from chordtwist.wire.peer_messages import Answer, Digest, Fetch, HandOver, HaveList, Question, Store, StoreAll
 from tests.builders import at, peer
 from tests.record_ring import WALL_MS, RecordRing, key_in, keys_in
 
@@ -125,7 +125,7 @@ class OneLiarTests(LieCase):
         """Whatever a replica answers to those who compare: the others get their copies, the rounds go on."""
         for answer in NONSENSE:
             self.begin()
-            self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
+            self.lie(0x4000, answer, Digest, HaveList, HandOver, StoreAll)
             self.ring.node(0x3000).records.local_records.take(self.record(), None, None)
             self.ring.node(0x1000).records.local_records.take(self.record(), None, None)
             self.ring.pass_time(2 * A_ROUND_S)
@@ -137,7 +137,7 @@ class OneLiarTests(LieCase):
         keys = keys_in(OWNED, 150)
         for answer in NONSENSE:
             self.begin()
-            self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
+            self.lie(0x4000, answer, Digest, HaveList, HandOver, StoreAll)
             for key in keys:
                 self.ring.node(0x3000).records.local_records.take(self.record(key), None, None)
             self.ring.pass_time(A_ROUND_S)
@@ -151,7 +151,7 @@ class OneLiarTests(LieCase):
             self.begin()
             for place in (0x3000, 0x4000, 0x5000, 0x6000):
                 self.ring.node(place).records.local_records.take(self.record(key), None, None)
-            self.lie(0x3000, answer, Digest, Holds, HandOver, StoreAll)
+            self.lie(0x3000, answer, Digest, HaveList, HandOver, StoreAll)
             newcomer = self.ring.join(0x2800)
             self.ring.pass_time(A_ROUND_S)
             self.assertFalse(newcomer.records.repair.pulling)
@@ -163,7 +163,7 @@ class OneLiarTests(LieCase):
         for answer in NONSENSE:
             self.begin()
             self.ring.node(0x3000).records.local_records.take(self.record(), None, None)
-            self.lie(0x4000, answer, Digest, Holds, HandOver, StoreAll)
+            self.lie(0x4000, answer, Digest, HaveList, HandOver, StoreAll)
             handed = self.ring.node(0x3000).records.hand_over()
             self.ring.pass_time(30)
             self.successResultOf(handed)

@@ -413,7 +413,7 @@ class Parts(Answer, frozen=True):
     parts: Annotated[list[Summary], msgspec.Meta(min_length=1, max_length=PARTS_MAX)]
 
 
-class Holds(Question, frozen=True):
+class HaveList(Question, frozen=True):
     """Lists what the sender keeps in an arc: the first 8 bytes of each record's mark, one behind another.
 
     Answered with `Missing`. `both`: name also what the receiver keeps there and the sender does not.
@@ -431,7 +431,7 @@ class Holds(Question, frozen=True):
 
 
 class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One thing the receiver of a `Holds` keeps."""
+    """One thing the receiver of a `HaveList` keeps."""
 
     key: Key
     version_ms: U64
@@ -550,7 +550,7 @@ MESSAGES: tuple[type[Message], ...] = (
     Digest,
     InStep,
     Parts,
-    Holds,
+    HaveList,
     Missing,
     HandOver,
     HandedOver,

@@ -441,7 +441,7 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.NotMine(OTHER.packed),
         wire.Digest(bytes(32), bytes(32), 1, summary, True),
         wire.Parts([summary, summary]),
-        wire.Holds(bytes(32), bytes(32), 1, bytes(16), True),
+        wire.HaveList(bytes(32), bytes(32), 1, bytes(16), True),
         wire.Missing([0, 1], [wire.Held(bytes(32), 1, OTHER.packed)]),
         wire.HandOver(bytes(32), bytes(32), 0, [bytes(32)]),
         wire.HandedOver([_RECORD, _SIGNED], bytes(32)),

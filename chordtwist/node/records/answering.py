@@ -16,7 +16,7 @@ from chordtwist.wire.peer_messages import (
     Digest,
     HandedOver,
     HandOver,
-    Holds,
+    HaveList,
     InStep,
     Missing,
     Parts,
@@ -49,7 +49,7 @@ class Answering:
             parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
         return Parts(parts)
 
-    async def list_missing(self, question: Holds) -> Missing:
+    async def list_missing(self, question: HaveList) -> Missing:
         """Which of the listed records are not here, and which here are not listed."""
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
         size = SHORT_MARK_BYTES

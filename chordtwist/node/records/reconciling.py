@@ -23,7 +23,7 @@ from chordtwist.wire.peer_messages import (
     Digest,
     HandedOver,
     HandOver,
-    Holds,
+    HaveList,
     InStep,
     Missing,
     Parts,
@@ -145,7 +145,7 @@ class Reconciling:
 
     async def _missing(self, peer: Peer, arc: Arc, above: int, entries: list[Entry], both: bool) -> Missing:
         marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
-        question = Holds(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
+        question = HaveList(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
         answer = await self._ring.ask(peer, question)
         if not isinstance(answer, Missing):
             raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")

@@ -53,7 +53,7 @@ from chordtwist.wire.peer_messages import (
     Fetch,
     Found,
     HandOver,
-    Holds,
+    HaveList,
     NotFound,
     NotMine,
     Pulling,
@@ -132,7 +132,7 @@ class Replication:
             Store: self._store,
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question)),
             Digest: lambda peer, question: Deferred.fromCoroutine(self._answering.compare(peer, question)),
-            Holds: self._list_missing,
+            HaveList: self._list_missing,
             HandOver: lambda peer, question: Deferred.fromCoroutine(self._answering.hand_out(question)),
         }
 
@@ -334,7 +334,7 @@ class Replication:
             return answered.result
         return answered
 
-    def _list_missing(self, peer: Peer, question: Holds) -> Answer | Deferred[Answer]:
+    def _list_missing(self, peer: Peer, question: HaveList) -> Answer | Deferred[Answer]:
         if self._leaving and not question.both:
             # Whoever asks wants to drop what is here: it may be the one that was just handed it.
             return Refused("leaving")
