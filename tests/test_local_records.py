@@ -41,18 +41,18 @@ class LocalRecordsCase(SynchronousTestCase):
     def take(self, versioned: Versioned) -> Deferred[None] | None:
         return self.local_records.take(versioned, self.local_records.get(versioned.key), None)
 
-    def summary(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
+    def summary(self, arc: Arc = WHOLE, copies_above: int = 0) -> Summary:
         """What `summary` answers, however many turns it takes."""
-        result = Deferred.fromCoroutine(self.local_records.summary(arc, above))
+        result = Deferred.fromCoroutine(self.local_records.summary(arc, copies_above))
         while not result.called:
             self.clock.advance(0)
         return self.successResultOf(result)
 
-    def counted(self, arc: Arc = WHOLE, above: int = 0) -> Summary:
+    def counted(self, arc: Arc = WHOLE, copies_above: int = 0) -> Summary:
         """What it should answer."""
         total = NOTHING
         for entry in self.store.scan(WHOLE):
-            if position_of(entry.key) in arc and entry.copies > above:
+            if position_of(entry.key) in arc and entry.copies > copies_above:
                 total += Summary(1, mark(entry.key, entry.version))
         return total
 
@@ -180,7 +180,7 @@ class SummaryTests(LocalRecordsCase):
     @settings(max_examples=60, deadline=None)
     @given(changes, ends, ends, st.integers(0, 4), st.integers(1, 5))
     def test_is_what_counting_says(
-        self, steps: list[tuple[int, int, int, bool]], after: int, upto: int, above: int, size: int
+        self, steps: list[tuple[int, int, int, bool]], after: int, upto: int, copies_above: int, size: int
     ) -> None:
         """For every arc and number of copies, in the midst of changes, however the ring was cut into buckets."""
         self.setUp()
@@ -195,8 +195,8 @@ class SummaryTests(LocalRecordsCase):
             if index % 7 == 3:
                 self.local_records.refine(Arc(after, (after + (RING_SIZE >> size)) % RING_SIZE))
             if index % 5 == 2:
-                self.assertEqual(self.summary(arc, above), self.counted(arc, above))
-        self.assertEqual(self.summary(arc, above), self.counted(arc, above))
+                self.assertEqual(self.summary(arc, copies_above), self.counted(arc, copies_above))
+        self.assertEqual(self.summary(arc, copies_above), self.counted(arc, copies_above))
         self.assertEqual(self.summary(), self.counted())
 
     def test_many_buckets(self) -> None:

@@ -59,8 +59,8 @@ SIGNED: dict[Any, bytes] = {
 def values_of(kind: inspect.Type) -> st.SearchStrategy[Any]:
     """All values of a field's type."""
     match kind:
-        case inspect.IntType(ge=least, le=most, lt=above):
-            return st.integers(least, most if most is not None else None if above is None else above - 1)
+        case inspect.IntType(ge=least, le=most, lt=copies_above):
+            return st.integers(least, most if most is not None else None if copies_above is None else copies_above - 1)
         case inspect.BytesType(min_length=least, max_length=most):
             return st.binary(min_size=least or 0, max_size=min(most or 40, (least or 0) + 40))
         case inspect.StrType(min_length=least, max_length=most):
@@ -85,8 +85,8 @@ def messages_of(cls: type[Message]) -> st.SearchStrategy[Message]:
 def longest(kind: inspect.Type) -> Any:
     """The value of a field's type that takes most bytes."""
     match kind:
-        case inspect.IntType(le=most, lt=above):
-            return most if most is not None else (1 << 64) - 1 if above is None else above - 1
+        case inspect.IntType(le=most, lt=copies_above):
+            return most if most is not None else (1 << 64) - 1 if copies_above is None else copies_above - 1
         case inspect.BytesType(max_length=most):
             assert most is not None, "bytes without a bound"
             return bytes(most)

@@ -383,9 +383,10 @@ class Summary(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Digest(Question, frozen=True):
-    """Compares what both keep in an arc of the ring, of records with more than `above` copies: `InStep` or `Parts`.
+    """Compares what both keep in an arc of the ring, of records with more than `copies_above` copies: `InStep` or
+    `Parts`.
 
-    `duty`: the sender owns the arc and counts the receiver as its replica at distance `above`.
+    `as_owner`: the sender owns the arc and counts the receiver as its replica at distance `copies_above`.
     """
 
     kind: ClassVar[int] = 50
@@ -393,9 +394,9 @@ class Digest(Question, frozen=True):
 
     after: Key
     upto: Key
-    above: U8
+    copies_above: U8
     summary: Summary
-    duty: bool = False
+    as_owner: bool = False
 
 
 class InStep(Answer, frozen=True):
@@ -425,7 +426,7 @@ class HaveList(Question, frozen=True):
 
     after: Key
     upto: Key
-    above: U8
+    copies_above: U8
     marks: Annotated[bytes, msgspec.Meta(max_length=8 * MARKS_MAX)]
     both: bool
 
@@ -449,8 +450,8 @@ class Missing(Answer, frozen=True):
 
 
 class HandOver(Question, frozen=True):
-    """Asks for the records of an arc with more than `above` copies, in the order of positions; where `keys` are named,
-    for those instead. Answered with `HandedOver`, a batch at a time.
+    """Asks for the records of an arc with more than `copies_above` copies, in the order of positions; where `keys` are
+    named, for those instead. Answered with `HandedOver`, a batch at a time.
     """
 
     kind: ClassVar[int] = 55
@@ -459,7 +460,7 @@ class HandOver(Question, frozen=True):
 
     after: Key
     upto: Key
-    above: U8
+    copies_above: U8
     keys: Annotated[list[Key], msgspec.Meta(max_length=BATCH_RECORDS_MAX)] = []
 
 

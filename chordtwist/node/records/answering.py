@@ -9,7 +9,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import batches
-from chordtwist.node.records.served_arcs import Duties
+from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -27,25 +27,25 @@ from chordtwist.wire.peer_messages import (
 class Answering:
     """Answers for one node."""
 
-    def __init__(self, local_records: LocalRecords, duties: Duties) -> None:
+    def __init__(self, local_records: LocalRecords, served_arcs: ServedArcs) -> None:
         self._local_records = local_records
-        self._duties = duties
+        self._served_arcs = served_arcs
 
     async def compare(self, peer: Peer, question: Digest) -> InStep | Parts:
         """How an arc here differs from what the asker has in it."""
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
         theirs = Summary(question.summary.count, int.from_bytes(question.summary.total, "big"))
-        if question.duty:
-            self._duties.note(peer, arc, question.above)
+        if question.as_owner:
+            self._served_arcs.note(peer, arc, question.copies_above)
             self._local_records.sweep()
-        ours = await self._local_records.summary(arc, question.above)
+        ours = await self._local_records.summary(arc, question.copies_above)
         if ours == theirs:
             return InStep()
         if is_listed(arc, ours.count, theirs.count):
             return Parts([wire.Summary(ours.count, mark_bytes(ours.total))])
         parts = []
         for part in cut(arc):
-            summary = await self._local_records.summary(part, question.above)
+            summary = await self._local_records.summary(part, question.copies_above)
             parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
         return Parts(parts)
 
@@ -56,7 +56,7 @@ class Answering:
         theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
         here: set[bytes] = set()
         besides: list[wire.Held] = []
-        for entry in await self._local_records.entries(arc, question.above):
+        for entry in await self._local_records.entries(arc, question.copies_above):
             found = short_mark(entry.key, entry.version)
             if found in theirs:
                 here.add(found)
@@ -73,7 +73,9 @@ class Answering:
             return HandedOver(batch, question.upto if more is None else more)
         after, upto = position_from_bytes(question.after), position_from_bytes(question.upto)
         while True:
-            entries = await self._local_records.entries(Arc(after, upto), question.above, at_most=BATCH_RECORDS_MAX)
+            entries = await self._local_records.entries(
+                Arc(after, upto), question.copies_above, at_most=BATCH_RECORDS_MAX
+            )
             left = iter(entries)
             batch = self._next_batch(entry.key for entry in left)
             behind = next(left, None)

@@ -139,28 +139,28 @@ class LocalRecords:
             self._shift = shift
             self._buckets = {}  # a count under way goes on in the old ones
 
-    async def summary(self, arc: Arc, above: int) -> Summary:
-        """Of everything kept in `arc` with more than `above` copies, tombstones included. Gives way to others on its
-        way.
+    async def summary(self, arc: Arc, copies_above: int) -> Summary:
+        """Of everything kept in `arc` with more than `copies_above` copies, tombstones included. Gives way to others on
+        its way.
         """
         # In a ring at rest the same is asked for again and again, by ourselves and by the owners we keep copies for.
-        known = self._summaries.get((arc, above))
+        known = self._summaries.get((arc, copies_above))
         if known is not None:
             return known
         changes = self.changes
-        total = await self._total(arc, above)
+        total = await self._total(arc, copies_above)
         if changes == self.changes:
             if len(self._summaries) >= SUMMARIES_MAX:
                 self._summaries.clear()
-            self._summaries[arc, above] = total
+            self._summaries[arc, copies_above] = total
         return total
 
-    async def _total(self, arc: Arc, above: int) -> Summary:
+    async def _total(self, arc: Arc, copies_above: int) -> Summary:
         total, looked, buckets = NOTHING, 0, self._buckets
         for piece, index in self._pieces(arc):
             if index is None:
                 for entry in self.store.scan(piece):
-                    if entry.copies > above:
+                    if entry.copies > copies_above:
                         total += Summary(1, mark(entry.key, entry.version))
                     looked += 1
                     if looked >= ENTRIES_PER_TURN:
@@ -172,7 +172,7 @@ class LocalRecords:
                 bucket = buckets[index] = self._counted(piece)
                 looked += sum(level.count for level in bucket.values())
             for copies, level in bucket.items():
-                if copies > above:
+                if copies > copies_above:
                     total += level
             looked += 1
             if looked >= ENTRIES_PER_TURN:
@@ -181,14 +181,14 @@ class LocalRecords:
         return total
 
     async def entries(
-        self, arc: Arc, above: int, copies_max: int = COPIES_MAX, at_most: int | None = None
+        self, arc: Arc, copies_above: int, copies_max: int = COPIES_MAX, at_most: int | None = None
     ) -> list[Entry]:
-        """What is kept in `arc` with more than `above` copies and no more than `copies_max`, in the order of positions;
-        the first `at_most` of it. Gives way to others on its way.
+        """What is kept in `arc` with more than `copies_above` copies and no more than `copies_max`, in the order of
+        positions; the first `at_most` of it. Gives way to others on its way.
         """
         found: list[Entry] = []
         for looked, entry in enumerate(self.store.scan(arc), 1):
-            if above < entry.copies <= copies_max:
+            if copies_above < entry.copies <= copies_max:
                 found.append(entry)
                 if len(found) == at_most:
                     break

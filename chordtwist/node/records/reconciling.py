@@ -56,36 +56,38 @@ class Reconciling:
         self.refused = 0
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
 
-    async def reconcile(self, peer: Peer, arc: Arc, above: int, duty: bool = False, both: bool = True) -> None:
-        """Until both keep the same records of `arc` with more than `above` copies: send what is missing there and,
-        where `both`, fetch what is missing here.
+    async def reconcile(
+        self, peer: Peer, arc: Arc, copies_above: int, as_owner: bool = False, both: bool = True
+    ) -> None:
+        """Until both keep the same records of `arc` with more than `copies_above` copies: send what is missing there
+        and, where `both`, fetch what is missing here.
 
         @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
         """
         pieces = [arc]
         while pieces:
             piece = pieces.pop()
-            mine = await self._local_records.summary(piece, above)
+            mine = await self._local_records.summary(piece, copies_above)
             after, upto = position_bytes(piece.after), position_bytes(piece.upto)
             told = wire.Summary(mine.count, mark_bytes(mine.total))
-            answer = await self._ring.ask(peer, Digest(after, upto, above, told, duty))
-            duty = False
+            answer = await self._ring.ask(peer, Digest(after, upto, copies_above, told, as_owner))
+            as_owner = False
             if isinstance(answer, InStep):
                 continue
             if not isinstance(answer, Parts):
                 raise Unreachable(peer, f"it answered a digest with {type(answer).__name__}")
             if len(answer.parts) == 1:
-                await self._level(peer, piece, above, mine.count, answer.parts[0].count, both)
+                await self._level(peer, piece, copies_above, mine.count, answer.parts[0].count, both)
                 continue
             parts = cut(piece)
             if len(parts) != len(answer.parts):
                 raise Unreachable(peer, "it cuts arcs into other parts")
             for part, theirs in zip(parts, answer.parts, strict=True):
-                ours = await self._local_records.summary(part, above)
+                ours = await self._local_records.summary(part, copies_above)
                 if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
                     continue
                 if is_listed(part, ours.count, theirs.count):
-                    await self._level(peer, part, above, ours.count, theirs.count, both)
+                    await self._level(peer, part, copies_above, ours.count, theirs.count, both)
                 else:
                     pieces.append(part)
 
@@ -95,9 +97,11 @@ class Reconciling:
         for start in range(0, len(held), MARKS_MAX):
             await self.send(peer, await self.lacking(peer, arc, 0, held[start : start + MARKS_MAX]))
 
-    async def lacking(self, peer: Peer, arc: Arc, above: int, entries: list[Entry]) -> list[bytes]:
-        """The keys of those among `entries`, in `arc` with more than `above` copies, that `peer` has not confirmed."""
-        answer = await self._missing(peer, arc, above, entries, both=False)
+    async def lacking(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry]) -> list[bytes]:
+        """The keys of those among `entries`, in `arc` with more than `copies_above` copies, that `peer` has not
+        confirmed.
+        """
+        answer = await self._missing(peer, arc, copies_above, entries, both=False)
         return [entries[index].key for index in answer.lacks if index < len(entries)]
 
     async def send(self, peer: Peer, keys: Iterable[bytes]) -> None:
@@ -114,24 +118,24 @@ class Reconciling:
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
 
-    async def _level(self, peer: Peer, arc: Arc, above: int, mine: int, theirs: int, both: bool) -> None:
+    async def _level(self, peer: Peer, arc: Arc, copies_above: int, mine: int, theirs: int, both: bool) -> None:
         """Even out a piece that is not worth cutting."""
         if not theirs:
-            await self.send(peer, [entry.key for entry in await self._local_records.entries(arc, above)])
+            await self.send(peer, [entry.key for entry in await self._local_records.entries(arc, copies_above)])
         elif not mine:
             if both:
-                await self._fetch_arc(peer, arc, above)
+                await self._fetch_arc(peer, arc, copies_above)
         else:
-            await self._level_by_list(peer, arc, above, both)
+            await self._level_by_list(peer, arc, copies_above, both)
 
-    async def _level_by_list(self, peer: Peer, arc: Arc, above: int, both: bool) -> None:
-        entries = await self._local_records.entries(arc, above)
+    async def _level_by_list(self, peer: Peer, arc: Arc, copies_above: int, both: bool) -> None:
+        entries = await self._local_records.entries(arc, copies_above)
         for start in range(0, max(1, len(entries)), MARKS_MAX):
             listed = entries[start : start + MARKS_MAX]
             is_last = start + MARKS_MAX >= len(entries)
             after = arc.after if not start else entries[start - 1].position
             piece = Arc(after, arc.upto if is_last else listed[-1].position)
-            missing = await self._missing(peer, piece, above, listed, both)
+            missing = await self._missing(peer, piece, copies_above, listed, both)
             besides = {held.key: Version(held.version_ms, held.publisher) for held in missing.besides}
             lacking = [listed[index] for index in missing.lacks if index < len(listed)]
             # Of what both have the newer goes to the other side: ours unless theirs is, and the other way round.
@@ -143,18 +147,18 @@ class Reconciling:
             if wanted:
                 await self._fetch_keys(peer, wanted)
 
-    async def _missing(self, peer: Peer, arc: Arc, above: int, entries: list[Entry], both: bool) -> Missing:
+    async def _missing(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry], both: bool) -> Missing:
         marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
-        question = HaveList(position_bytes(arc.after), position_bytes(arc.upto), above, marks, both)
+        question = HaveList(position_bytes(arc.after), position_bytes(arc.upto), copies_above, marks, both)
         answer = await self._ring.ask(peer, question)
         if not isinstance(answer, Missing):
             raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
         return answer
 
-    async def _fetch_arc(self, peer: Peer, arc: Arc, above: int) -> None:
+    async def _fetch_arc(self, peer: Peer, arc: Arc, copies_above: int) -> None:
         after, upto = position_bytes(arc.after), position_bytes(arc.upto)
         while True:
-            answer = await self._ring.ask(peer, HandOver(after, upto, above))
+            answer = await self._ring.ask(peer, HandOver(after, upto, copies_above))
             reached = await self._take(peer, answer)
             if reached.reached == upto:
                 return

@@ -26,7 +26,7 @@ from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
 from chordtwist.node.records.pauses import Turns
 from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
-from chordtwist.node.records.served_arcs import Duties
+from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.node.records.stray_records import Tidying
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Digest
@@ -57,7 +57,7 @@ class Repair:
         local_records: LocalRecords,
         reader: Reader,
         reconciling: Reconciling,
-        duties: Duties,
+        served_arcs: ServedArcs,
         clock: IReactorTime,
         turns: Turns,
         rng: Random,
@@ -66,7 +66,7 @@ class Repair:
         self._ring = ring
         self._local_records = local_records
         self._reconciling = reconciling
-        self._duties = duties
+        self._served_arcs = served_arcs
         self._clock = clock
         self._turns = turns
         self._copies = copies
@@ -74,7 +74,7 @@ class Repair:
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._pace = Pace(self._hold, clock, rng)
-        self.tidying = Tidying(ring.me, local_records, reader.find, reconciling, duties, self._settled, clock, rng)
+        self.tidying = Tidying(ring.me, local_records, reader.find, reconciling, served_arcs, self._settled, clock, rng)
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
         self._counted_on: tuple[Peer, ...] = ()
@@ -110,7 +110,7 @@ class Repair:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
         self.tidying.joined()
         self.arc = self._owned()
-        self._duties.clear()
+        self._served_arcs.clear()
         self.in_step = None
         if old_owner is None:
             self.soon()
@@ -174,10 +174,10 @@ class Repair:
         self._local_records.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
         outcomes: list[Deferred[bool]] = []
-        for above, peer in enumerate(replicas, 1):
-            if above >= self._copies and not (await self._local_records.summary(arc, above)).count:
+        for copies_above, peer in enumerate(replicas, 1):
+            if copies_above >= self._copies and not (await self._local_records.summary(arc, copies_above)).count:
                 break
-            outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, above))
+            outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, copies_above))
             outcomes.append(outcome)
         self._let_go(arc, tuple(self._comparing))
         limit = self._clock.callLater(COMPARED_WITHIN_S, self._stop_comparing)
@@ -203,18 +203,18 @@ class Repair:
         nothing = wire.Summary(0, mark_bytes(0))
         for peer in former:
             if distance(me, peer.id) > last:
-                told = Digest(position_bytes(arc.after), position_bytes(arc.upto), COPIES_MAX, nothing, duty=True)
+                told = Digest(position_bytes(arc.after), position_bytes(arc.upto), COPIES_MAX, nothing, as_owner=True)
                 self._ring.ask(peer, told).addErrback(lambda failure: None)
 
     def _stop_comparing(self) -> None:
         for comparing in list(self._comparing.values()):
             comparing.cancel()
 
-    async def _compared(self, peer: Peer, arc: Arc, above: int) -> bool:
+    async def _compared(self, peer: Peer, arc: Arc, copies_above: int) -> bool:
         """Whether we keep what `peer` keeps of our arc now."""
         refused = self._reconciling.refused
         try:
-            await self._reconciling.reconcile(peer, arc, above, duty=True)
+            await self._reconciling.reconcile(peer, arc, copies_above, as_owner=True)
         except (ChordtwistError, CancelledError) as error:
             self._log.debug("{peer} was not compared with: {error}", peer=str(peer), error=error)
             return False
@@ -269,7 +269,7 @@ class Repair:
             try:
                 await self._reconciling.reconcile(peer, arc, 0, both=False)
                 # Perhaps our predecessor is leaving too, and has just handed us its part: nobody else has that.
-                for piece, copies_max in self._duties.surplus(arc):
+                for piece, copies_max in self._served_arcs.surplus(arc):
                     await self._reconciling.give(peer, piece, copies_max)
                 for _ in range(ON_THEIR_WAY_TRIES):
                     if not on_their_way():

@@ -45,7 +45,7 @@ from chordtwist.node.records.reads import BEAT_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.record_bodies import body_of, version_body_of, versioned_from
 from chordtwist.node.records.repair import Repair
-from chordtwist.node.records.served_arcs import Duties
+from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire.peer_messages import (
     VALUE_BYTES_MAX,
     Answer,
@@ -114,14 +114,14 @@ class Replication:
         )
         self.publisher = Publisher(ring.me, self.reader, self.local_records, self.versions, clock, rng, self._ask)
         self.reconciling = Reconciling(ring, self.local_records, self._accept, self._ttl_ms_max)
-        duties = Duties(clock)
-        self._answering = Answering(self.local_records, duties)
+        served_arcs = ServedArcs(clock)
+        self._answering = Answering(self.local_records, served_arcs)
         self.repair = Repair(
             ring,
             self.local_records,
             self.reader,
             self.reconciling,
-            duties,
+            served_arcs,
             clock,
             self._turns,
             rng,

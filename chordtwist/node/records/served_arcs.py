@@ -17,43 +17,43 @@ DUTIES_MAX = 256
 """Owners that are believed to count on us: more than any replication needs, few enough to look through."""
 
 
-class Duties:
+class ServedArcs:
     """What one node knows of them."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._duties: dict[bytes, tuple[Arc, int, float]] = {}
+        self._served_arcs: dict[bytes, tuple[Arc, int, float]] = {}
         """By owner: its arc, our distance from it, when it last compared."""
 
-    def note(self, peer: Peer, arc: Arc, above: int) -> None:
-        """An owner compares its arc with us now: the records with more than `above` copies."""
-        known = self._duties.get(peer.packed)
-        if known is not None and known[:2] == (arc, above):
-            self._duties[peer.packed] = (arc, above, self._clock.seconds())
+    def note(self, peer: Peer, arc: Arc, copies_above: int) -> None:
+        """An owner compares its arc with us now: the records with more than `copies_above` copies."""
+        known = self._served_arcs.get(peer.packed)
+        if known is not None and known[:2] == (arc, copies_above):
+            self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
             return
         # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
-        self._duties = {
+        self._served_arcs = {
             packed: duty
-            for packed, duty in self._duties.items()
+            for packed, duty in self._served_arcs.items()
             if packed != peer.packed and arc.upto not in duty[0] and duty[0].upto not in arc
         }
-        if len(self._duties) >= DUTIES_MAX:
-            del self._duties[next(iter(self._duties))]
-        self._duties[peer.packed] = (arc, above, self._clock.seconds())
+        if len(self._served_arcs) >= DUTIES_MAX:
+            del self._served_arcs[next(iter(self._served_arcs))]
+        self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
 
     def clear(self) -> None:
         """Nobody counts on us yet: we have just joined."""
-        self._duties.clear()
+        self._served_arcs.clear()
 
     def arcs(self) -> list[tuple[Arc, int]]:
         """The arcs whose owners count on us, and our distance from each."""
         since_s = self._clock.seconds() - DUTY_S
-        self._duties = {packed: duty for packed, duty in self._duties.items() if duty[2] >= since_s}
-        return [(arc, above) for arc, above, _ in self._duties.values()]
+        self._served_arcs = {packed: duty for packed, duty in self._served_arcs.items() if duty[2] >= since_s}
+        return [(arc, copies_above) for arc, copies_above, _ in self._served_arcs.values()]
 
     def surplus(self, own: Arc) -> list[tuple[Arc, int]]:
         """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
-        duties = self.arcs()
-        everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in duties)])]
+        served_arcs = self.arcs()
+        everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in served_arcs)])]
         # A record of fewer copies than our distance is not what its owner compares with us.
-        return everything + [(arc, above) for arc, above in duties if arc != own]
+        return everything + [(arc, copies_above) for arc, copies_above in served_arcs if arc != own]

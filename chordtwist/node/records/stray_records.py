@@ -17,7 +17,7 @@ from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.chores import Chore
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
 from chordtwist.node.records.reconciling import Reconciling
-from chordtwist.node.records.served_arcs import Duties
+from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire.peer_messages import MARKS_MAX
 
 TIDY_S = 20.0
@@ -43,7 +43,7 @@ class Tidying:
         local_records: LocalRecords,
         find: Callable[[RingId], Deferred[Route]],
         reconciling: Reconciling,
-        duties: Duties,
+        served_arcs: ServedArcs,
         own: Callable[[], Arc | None],
         clock: IReactorTime,
         rng: Random,
@@ -53,7 +53,7 @@ class Tidying:
         self._local_records = local_records
         self._find = find
         self._reconciling = reconciling
-        self._duties = duties
+        self._served_arcs = served_arcs
         self._own = own
         self._clock = clock
         self._chore = Chore("tidy", self._tidy, clock, rng, TIDY_S)
@@ -92,14 +92,14 @@ class Tidying:
         own = self._own()
         if own is None or self._clock.seconds() - self._joined_s < TIDY_AFTER_S:
             return None
-        if (self._local_records.changes, own, self._duties.arcs()) == self._tidied:
+        if (self._local_records.changes, own, self._served_arcs.arcs()) == self._tidied:
             return None
         return Deferred.fromCoroutine(self._bring_home(own))
 
     async def _bring_home(self, own: Arc) -> None:
-        looked_at = self._local_records.changes, own, self._duties.arcs()
+        looked_at = self._local_records.changes, own, self._served_arcs.arcs()
         looked_up = 0
-        surplus = self._duties.surplus(own)
+        surplus = self._served_arcs.surplus(own)
         if self._next is not None:
             surplus = _from(self._next, surplus)
             self._next = None
