@@ -36,7 +36,7 @@ from chordtwist.core.ring import Arc
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.state import StateDirectory
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Outcome, PutConfirmed, Standing, Success
-from tests.workers import InlineWorker, Turns
+from tests.workers import InlineWorker, ReactorTurns
 
 ROOT = Path(__file__).parent.parent
 """Where to start this."""
@@ -93,7 +93,7 @@ def put_for_ever(folder: Path, seed: int, writing: int) -> NoReturn:
         # Each process has a steady clock of its own.
         return int((time.monotonic() - begun_s) * 1000) + seed % 1_000_000
 
-    turns = Turns()
+    turns = ReactorTurns()
     state = StateDirectory(folder)
     store = LmdbRecordStore(state.records, CommitThread(turns), now_ms, wall_ms)
     under_way = 0

@@ -33,7 +33,7 @@ from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import contracts
 from tests.contracts import make_record, make_tombstone
 from tests.store_machine import LmdbStoreMachine
-from tests.workers import InlineWorker, SteppedWorker, Turns, folder_in_memory
+from tests.workers import InlineWorker, ReactorTurns, SteppedWorker, folder_in_memory
 
 T = TypeVar("T")
 
@@ -775,7 +775,7 @@ class CommitThreadTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A thread."""
-        self.turns = Turns()
+        self.turns = ReactorTurns()
         self.thread = CommitThread(self.turns)
 
     def test_runs_elsewhere(self) -> None:

@@ -16,7 +16,7 @@ from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import Record, RecordKind, Tombstone, Version, Versioned, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, LocalRecords
-from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.storage.memory import MemoryRecordStore
 
 WHOLE = Arc(0, 0)
@@ -34,7 +34,7 @@ def key(number: int) -> bytes:
 class LocalRecordsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.turns = Turns(self.clock)
+        self.turns = Pauses(self.clock)
         self.store = MemoryRecordStore()
         self.local_records = LocalRecords(self.store, self.clock, self.turns, Quota())
 
@@ -286,13 +286,13 @@ class SummaryTests(LocalRecordsCase):
         self.assertEqual(self.summary(), self.counted())
 
 
-class TurnsTests(SynchronousTestCase):
+class PausesTests(SynchronousTestCase):
     """Pauses that end with the node."""
 
     def test_a_pause_takes_a_turn(self) -> None:
         """Or as long as it should."""
         clock = Clock()
-        turns = Turns(clock)
+        turns = Pauses(clock)
         soon, later = turns.pause(), turns.pause(2)
         self.assertNoResult(soon)
         clock.advance(0)
@@ -304,7 +304,7 @@ class TurnsTests(SynchronousTestCase):
     def test_stop_ends_all(self) -> None:
         """Who pauses is told, and no timer is left."""
         clock = Clock()
-        turns = Turns(clock)
+        turns = Pauses(clock)
         pauses = [turns.pause(5), turns.pause(7)]
         turns.stop()
         for paused in pauses:

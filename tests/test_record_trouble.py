@@ -20,7 +20,7 @@ from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.core.versions import AHEAD_MS_MAX
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import PUBLICATION_BYTES_MAX
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.node.records.stray_records import TIDIED_AT_ONCE, TIDY_S
@@ -156,7 +156,7 @@ class QuotaTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         worker = LaterWorker()
         store = LmdbRecordStore(folder / "records", worker, lambda: 0, lambda: WALL_MS)
-        local_records = LocalRecords(store, Clock(), Turns(Clock()), Quota(records_max=2))
+        local_records = LocalRecords(store, Clock(), Pauses(Clock()), Quota(records_max=2))
         for key in keys_in(OWNED, 10):
             if local_records.has_room("10.0.0.66", record(key)):
                 local_records.take(record(key), None, "10.0.0.66")

@@ -77,7 +77,7 @@ class SteppedWorker:
         self.has_stopped = True
 
 
-class Turns:
+class ReactorTurns:
     """A reactor of which nothing is left but its turns: what a thread wants called is called when the test is ready."""
 
     def __init__(self) -> None:

@@ -489,7 +489,7 @@ class Batch:
         return self.is_open and len(self.put) + len(self.removed) < COMMIT_CHANGES_MAX and self.bytes < COMMIT_BYTES_MAX
 
 
-class Turns(Protocol):
+class ReactorTurns(Protocol):
     """What is needed of a reactor."""
 
     def callFromThread(self, callable: Callable[..., Any], *args: Any) -> None:
@@ -509,7 +509,7 @@ class CommitThread:
     So the reactor stands still until the call has begun, some 70 microseconds, and then works on beside it.
     """
 
-    def __init__(self, reactor: Turns) -> None:
+    def __init__(self, reactor: ReactorTurns) -> None:
         self._reactor = reactor
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._begun = Lock()

@@ -14,7 +14,7 @@ from chordtwist.core.quotas import Ledger, Quota
 from chordtwist.core.records import Entry, Record, Tombstone, Versioned, merge, position_of, present
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.pauses import Pauses
 
 ENTRIES_PER_TURN = 1_000
 """Entries looked at before others get the reactor: about 5 ms."""
@@ -37,10 +37,10 @@ its own delay, and a write for a few milliseconds is a write for nothing."""
 class LocalRecords:
     """Every change of the store goes through here."""
 
-    def __init__(self, store: IRecordStore, clock: IReactorTime, turns: Turns, quota: Quota) -> None:
+    def __init__(self, store: IRecordStore, clock: IReactorTime, pauses: Pauses, quota: Quota) -> None:
         self.store = store
         self._clock = clock
-        self._turns = turns
+        self._pauses = pauses
         self._ledger = Ledger(quota)
         self.changes = 0
         """How often something was put, or removed."""
@@ -165,7 +165,7 @@ class LocalRecords:
                     looked += 1
                     if looked >= ENTRIES_PER_TURN:
                         looked = 0
-                        await self._turns.pause()
+                        await self._pauses.pause()
                 continue
             bucket = buckets.get(index)
             if bucket is None:
@@ -177,7 +177,7 @@ class LocalRecords:
             looked += 1
             if looked >= ENTRIES_PER_TURN:
                 looked = 0
-                await self._turns.pause()
+                await self._pauses.pause()
         return total
 
     async def entries(
@@ -193,7 +193,7 @@ class LocalRecords:
                 if len(found) == at_most:
                     break
             if looked % ENTRIES_PER_TURN == 0:
-                await self._turns.pause()
+                await self._pauses.pause()
         return found
 
     def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
-class Turns:
+class Pauses:
     """The pauses under way in one node."""
 
     def __init__(self, clock: IReactorTime) -> None:

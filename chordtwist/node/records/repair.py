@@ -23,7 +23,7 @@ from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
-from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import ServedArcs
@@ -59,7 +59,7 @@ class Repair:
         reconciling: Reconciling,
         served_arcs: ServedArcs,
         clock: IReactorTime,
-        turns: Turns,
+        pauses: Pauses,
         rng: Random,
         copies: int,
     ) -> None:
@@ -68,7 +68,7 @@ class Repair:
         self._reconciling = reconciling
         self._served_arcs = served_arcs
         self._clock = clock
-        self._turns = turns
+        self._pauses = pauses
         self._copies = copies
         self._pulls = 0
         self._pull: Deferred[None] | None = None
@@ -165,7 +165,7 @@ class Repair:
         for _ in range(SWEEPS_MAX):
             if not self._local_records.sweep():
                 break
-            await self._turns.pause()
+            await self._pauses.pause()
         arc = self._settled()
         if arc is None:
             return
@@ -241,7 +241,7 @@ class Repair:
                         return
                 if not self._ring.successors:
                     return
-                await self._turns.pause(PULL_AGAIN_S)
+                await self._pauses.pause(PULL_AGAIN_S)
             self._log.warn("nobody handed our part of the ring over; copies elsewhere will be found")
         finally:
             if this == self._pulls:
@@ -274,7 +274,7 @@ class Repair:
                 for _ in range(ON_THEIR_WAY_TRIES):
                     if not on_their_way():
                         return
-                    await self._turns.pause(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
+                    await self._pauses.pause(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
                 await self._reconciling.send_all(peer, on_their_way())
                 return
             except ChordtwistError as error:

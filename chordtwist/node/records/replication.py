@@ -39,7 +39,7 @@ from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.records.answering import Answering
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.pauses import Turns
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import Publisher
 from chordtwist.node.records.reads import BEAT_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
@@ -101,8 +101,8 @@ class Replication:
         self._running = False
         self._sweeping: IDelayedCall | None = None
         self.versions = VersionClock(ring.me.packed)
-        self._turns = Turns(clock)
-        self.local_records = LocalRecords(store, clock, self._turns, quota or Quota())
+        self._pauses = Pauses(clock)
+        self.local_records = LocalRecords(store, clock, self._pauses, quota or Quota())
         self.reader = Reader(
             ring,
             self.local_records,
@@ -123,7 +123,7 @@ class Replication:
             self.reconciling,
             served_arcs,
             clock,
-            self._turns,
+            self._pauses,
             rng,
             parameters.replication,
         )
@@ -150,7 +150,7 @@ class Replication:
         self.repair.stop()
         self.publisher.stop()
         self.reader.stop()
-        self._turns.stop()
+        self._pauses.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -347,7 +347,7 @@ class Replication:
         waiting: list[tuple[int, Deferred[None]]] = []
         for index, body in enumerate(question.records):
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
-                await self._turns.pause()
+                await self._pauses.pause()
             try:
                 written = self._accept(versioned_from(body, self.local_records.now_ms(), self._ttl_ms_max), peer)
             except errors.Refused:
