@@ -400,7 +400,7 @@ class PublishingTests(SynchronousTestCase):
         self.successResultOf(again)
 
 
-class TidyingTests(SynchronousTestCase):
+class StrayRecordsTests(SynchronousTestCase):
     """A node that keeps records of others, whose owners do not all answer."""
 
     def begin(self, *members: int) -> None:

@@ -14,7 +14,7 @@ from chordtwist.core.table import Table
 from chordtwist.node.node import Node
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.repair import Repair
-from chordtwist.node.records.stray_records import Tidying
+from chordtwist.node.records.stray_records import StrayRecords
 from chordtwist.node.ring.joining import Joining, StartOver
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
@@ -119,7 +119,7 @@ class RepairsNothing(Node):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.records.repair.__class__ = _NoRepair
-        self.records.repair.tidying.__class__ = _NoTidying
+        self.records.repair.stray_records.__class__ = _NoTidying
 
 
 class ForgetsNothing(Node):
@@ -155,7 +155,7 @@ class _NoRepair(Repair):
         pass
 
 
-class _NoTidying(Tidying):
+class _NoTidying(StrayRecords):
     async def _bring_home(self, own: Arc) -> None:
         pass
 

@@ -2,7 +2,7 @@
 
 The owner of an arc compares what it keeps with each of its replicas and sends what is missing there, both ways. A
 newcomer compares its arc with the old owner in the same way, and a leaver with its successor. How two compare stands in
-`reconciling`, what becomes of records that nobody is responsible for in `tidying`.
+`reconciling`, what becomes of records that nobody is responsible for in `stray_records`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import ServedArcs
-from chordtwist.node.records.stray_records import Tidying
+from chordtwist.node.records.stray_records import StrayRecords
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Digest
 
@@ -74,7 +74,9 @@ class Repair:
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._pace = Pace(self._hold, clock, rng)
-        self.tidying = Tidying(ring.me, local_records, reader.find, reconciling, served_arcs, self._settled, clock, rng)
+        self.stray_records = StrayRecords(
+            ring.me, local_records, reader.find, reconciling, served_arcs, self._settled, clock, rng
+        )
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""
         self._counted_on: tuple[Peer, ...] = ()
@@ -95,20 +97,20 @@ class Repair:
 
     def start(self) -> None:
         """Do rounds until `stop`."""
-        self.tidying.start()
+        self.stray_records.start()
         self._pace.start()
 
     def stop(self) -> None:
         """End every timer and what is under way."""
         self._pace.stop()
-        self.tidying.stop()
+        self.stray_records.stop()
         self._stop_comparing()
         if self._pull is not None:
             self._pull.cancel()
 
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
-        self.tidying.joined()
+        self.stray_records.joined()
         self.arc = self._owned()
         self._served_arcs.clear()
         self.in_step = None
@@ -247,7 +249,7 @@ class Repair:
             if this == self._pulls:
                 self.pulling = False
                 self.soon()
-                self.tidying.hurry()
+                self.stray_records.hurry()
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 Read in this order: `reads` (a majority of replicas), `publishing` (what this node has put), `repair` (every record at
 its replicas while members come and go) with `reconciling` (one arc, one peer), `answering` (those who do the same) and
-`tidying` (what is kept at the wrong place), `local_records` (what this node keeps).
+`stray_records` (what is kept at the wrong place), `local_records` (what this node keeps).
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Replication:
                 "rounds": self.repair.rounds,
                 "sent": self.reconciling.sent,
                 "fetched": self.reconciling.fetched,
-                "dropped": self.repair.tidying.dropped,
+                "dropped": self.repair.stray_records.dropped,
             },
         }
 

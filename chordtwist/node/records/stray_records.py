@@ -32,7 +32,7 @@ TIDIED_AT_ONCE = 8
 """Owners looked up at a time for what nobody is responsible for here."""
 
 
-class Tidying:
+class StrayRecords:
     """Tidies one node's store."""
 
     _log = Logger()
