@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.forked import Forked
 from benchmarks.limits import OneValue
 from chordtwist.net.api import ApiFactory
-from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, Standing, Success
+from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, ResultCode, Success
 from tests.live.fleet import API_PORT, Fleet
 
 PREFIX = "127.77.0."
@@ -146,7 +146,7 @@ def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
         return key, PutConfirmed(1, 3600, 0, key, value_of(key, given.value_bytes)).pack()
 
     def is_stored(key: bytes, answer: object) -> bool:
-        is_right = isinstance(answer, Outcome) and answer.standing is Standing.DONE
+        is_right = isinstance(answer, Outcome) and answer.code is ResultCode.DONE
         if is_right:
             keys.append(key)
         return is_right

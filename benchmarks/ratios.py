@@ -29,7 +29,7 @@ from statistics import median
 from tempfile import NamedTemporaryFile
 
 from benchmarks.api import Load, cpu_s, run_load, value_of
-from chordtwist.wire.api_messages import Get, Outcome, PutConfirmed, Standing, Success
+from chordtwist.wire.api_messages import Get, Outcome, PutConfirmed, ResultCode, Success
 from tests.live.fleet import Fleet
 
 KINDS = {"tls": ("plain", "tls"), "disk": ("memory", "disk")}
@@ -65,7 +65,7 @@ class Ring:
         return key, PutConfirmed(1, 3600, 0, key, value_of(key, self._value_bytes)).pack()
 
     def _is_stored(self, key: bytes, answer: object) -> bool:
-        is_right = isinstance(answer, Outcome) and answer.standing is Standing.DONE
+        is_right = isinstance(answer, Outcome) and answer.code is ResultCode.DONE
         if is_right:
             self._keys.append(key)
         return is_right

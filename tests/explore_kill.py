@@ -35,7 +35,7 @@ from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.state import StateDirectory
-from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Outcome, PutConfirmed, Standing, Success
+from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Outcome, PutConfirmed, ResultCode, Success
 from tests.workers import InlineWorker, ReactorTurns
 
 ROOT = Path(__file__).parent.parent
@@ -253,7 +253,7 @@ class NodeRounds:
             while (outcome := reader.take()) is not None:
                 assert isinstance(outcome, Outcome), outcome
                 key, number = asked.pop(outcome.request_id)
-                if outcome.standing is Standing.DONE:
+                if outcome.code is ResultCode.DONE:
                     confirmed.append((key, outcome, number, wall_ms()))
 
 

@@ -87,9 +87,9 @@ class MemoryDht:
     def _keep(self, versioned: Versioned, seal: Seal | None) -> Deferred[PutResult]:
         old = present(self._versioned.get(versioned.key), self._now_ms())
         if seal is not None and seal.expected_seq is not None:
-            standing = old.seal.seq if old is not None and old.seal is not None else 0
-            if standing != seal.expected_seq:
-                return fail(Refused(f"seq {standing} stands there"))
+            code = old.seal.seq if old is not None and old.seal is not None else 0
+            if code != seal.expected_seq:
+                return fail(Refused(f"seq {code} stands there"))
         if not is_right(versioned, verify_ed25519):
             return fail(Refused("the seal does not hold"))
         if old is not None and not wins(versioned, old):

@@ -40,12 +40,12 @@ from chordtwist.wire.api_messages import (
     Delete,
     Failure,
     Get,
+    GetStatus,
     Outcome,
     Put,
     PutConfirmed,
+    ResultCode,
     Shutdown,
-    Standing,
-    Status,
     StatusPiece,
     Success,
 )
@@ -241,10 +241,10 @@ class AnswerTests(ApiTestCase):
         client.send(PutConfirmed(7, 90, 3, KEY, b"value").pack(), Get(KEY).pack(), Delete(8, KEY).pack())
         put, got, deleted = client.answers
         assert isinstance(put, Outcome) and isinstance(deleted, Outcome)
-        self.assertEqual((put.request_id, put.standing), (7, Standing.DONE))
+        self.assertEqual((put.request_id, put.code), (7, ResultCode.DONE))
         self.assertEqual((put.result.copies, put.result.wanted, put.result.ttl_ms), (3, 3, 90_000))
         self.assertEqual(got, Success(KEY, b"value"))
-        self.assertEqual((deleted.request_id, deleted.standing), (8, Standing.DONE))
+        self.assertEqual((deleted.request_id, deleted.code), (8, ResultCode.DONE))
         self.assertEqual(deleted.result.wanted, COPIES)
 
     def test_not_confirmed(self) -> None:
@@ -254,9 +254,9 @@ class AnswerTests(ApiTestCase):
             self.dht.put = lambda *arguments, error=error: fail(error)  # type: ignore[method-assign]
             client.send(PutConfirmed(1, 0, 0, KEY, b"value").pack())
         expected = [
-            Outcome(1, Standing.REFUSED, NOTHING_STORED, "a better one stands there"),
-            Outcome(1, Standing.FAILED, NOTHING_STORED, "nobody is there"),
-            Outcome(1, Standing.FAILED, NOTHING_STORED, "an error of the node; see its log"),
+            Outcome(1, ResultCode.REFUSED, NOTHING_STORED, "a better one stands there"),
+            Outcome(1, ResultCode.FAILED, NOTHING_STORED, "nobody is there"),
+            Outcome(1, ResultCode.FAILED, NOTHING_STORED, "an error of the node; see its log"),
         ]
         self.assertEqual(client.answers, expected)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -264,7 +264,7 @@ class AnswerTests(ApiTestCase):
     def test_status(self) -> None:
         """STATUS is answered with the node's state as JSON."""
         client = self.client()
-        client.send(Status(3).pack())
+        client.send(GetStatus(3).pack())
         self.assertEqual(client.answers, [StatusPiece(3, True, b'{"member":true,"records":0}')])
 
     def test_impossible_answer(self) -> None:
@@ -286,7 +286,7 @@ class SplittingTests(ApiTestCase):
         """A recorded conversation: every message, values of many lengths, keys written twice."""
         rng = random.Random(7)
         keys = [rng.randbytes(32) for _ in range(5)]
-        sent = [Get(keys[0]).pack(), Status(1).pack()]
+        sent = [Get(keys[0]).pack(), GetStatus(1).pack()]
         for number in range(12):
             key = keys[number % len(keys)]
             value = rng.randbytes(rng.choice((1, 3, 40, 200)))

@@ -20,14 +20,14 @@ from chordtwist.wire.api_messages import (
     Delete,
     Failure,
     Get,
+    GetStatus,
     Outcome,
     Put,
     PutConfirmed,
     Question,
     QuestionReader,
+    ResultCode,
     Shutdown,
-    Standing,
-    Status,
     StatusPiece,
     Success,
     pack_found,
@@ -58,13 +58,13 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(Shutdown),
     st.builds(PutConfirmed, u32, u32, u8, keys, values, st.none() | seals),
     st.builds(Delete, u32, keys, st.none() | seals),
-    st.builds(Status, u32),
+    st.builds(GetStatus, u32),
 )
 results = st.builds(PutResult, u8, u8, st.builds(Version, u64, st.binary(max_size=18)), u64)
 answers: st.SearchStrategy[Answer] = st.one_of(
     st.builds(Success, keys, values),
     st.builds(Failure, keys),
-    st.builds(Outcome, u32, st.sampled_from(Standing), results, st.text(max_size=90)),
+    st.builds(Outcome, u32, st.sampled_from(ResultCode), results, st.text(max_size=90)),
     st.builds(StatusPiece, u32, st.booleans(), st.binary(max_size=50)),
 )
 
@@ -120,8 +120,8 @@ class LayoutTests(SynchronousTestCase):
             PutConfirmed(9, 86_400, 3, KEY, b"hi").pack(),
             PutConfirmed(9, 86_400, 3, KEY, b"hi", seal).pack(),
             Delete(9, KEY).pack(),
-            Outcome(9, Standing.DONE, PutResult(3, 4, Version(5, b"ab"), 600)).pack(),
-            Status(9).pack(),
+            Outcome(9, ResultCode.DONE, PutResult(3, 4, Version(5, b"ab"), 600)).pack(),
+            GetStatus(9).pack(),
             StatusPiece(9, True, b"{}").pack(),
         ]
         self.assertEqual(made, expected)
@@ -163,8 +163,8 @@ class LayoutTests(SynchronousTestCase):
 
     def test_long_reason(self) -> None:
         """A reason too long for its place is cut between characters; counts too high for it become the highest."""
-        outcome = Outcome(1, Standing.REFUSED, PutResult(300, 300, Version(0, b""), 0), "ä" * REASON_BYTES_MAX)
-        cut = Outcome(1, Standing.REFUSED, PutResult(255, 255, Version(0, b""), 0), "ä" * (REASON_BYTES_MAX // 2))
+        outcome = Outcome(1, ResultCode.REFUSED, PutResult(300, 300, Version(0, b""), 0), "ä" * REASON_BYTES_MAX)
+        cut = Outcome(1, ResultCode.REFUSED, PutResult(255, 255, Version(0, b""), 0), "ä" * (REASON_BYTES_MAX // 2))
         self.assertEqual(read_all(AnswerReader(), [outcome.pack()]), [cut])
 
 
@@ -311,7 +311,7 @@ class ViolationTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """Nonsense from the node is refused in the same way."""
-        outcome = Outcome(1, Standing.DONE, PutResult(1, 1, Version(1, b"a"), 1), "r").pack()
+        outcome = Outcome(1, ResultCode.DONE, PutResult(1, 1, Version(1, b"a"), 1), "r").pack()
         for raw, expected in (
             (_message(36, 651), "GET from the node"),
             (_message(36, 700), "a message of the unknown type 700"),

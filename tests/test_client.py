@@ -29,8 +29,8 @@ from chordtwist.wire.api_messages import (
     Outcome,
     Put,
     QuestionReader,
+    ResultCode,
     Shutdown,
-    Standing,
     StatusPiece,
     Success,
 )
@@ -214,7 +214,7 @@ class ClientTests(SynchronousTestCase):
         """A put that too few nodes confirmed fails with the node's reason."""
         put = self.client.put_confirmed(KEY, b"value")
         nothing = PutResult(0, 0, Version(0, b""), 0)
-        self.client.dataReceived(Outcome(1, Standing.FAILED, nothing, "nobody is there").pack())
+        self.client.dataReceived(Outcome(1, ResultCode.FAILED, nothing, "nobody is there").pack())
         self.assertEqual(str(self.failureResultOf(put, Unreachable).value), "nobody is there")
 
     def test_lost(self) -> None:
@@ -256,7 +256,7 @@ class ClientTests(SynchronousTestCase):
             (b"\x00" * 4, "the node sent a message of size 0; its header alone has 4 bytes"),
             (Failure(OTHER).pack(), f"the node sent an answer to a GET of {OTHER.hex()} that nobody asked"),
             (
-                Outcome(9, Standing.DONE, PutResult(1, 1, Version(1, b""), 1)).pack(),
+                Outcome(9, ResultCode.DONE, PutResult(1, 1, Version(1, b""), 1)).pack(),
                 "the node sent an answer under the number 9, which nobody asked",
             ),
             (StatusPiece(9, False, b"{").pack(), "the node sent an answer under the number 9, which nobody asked"),

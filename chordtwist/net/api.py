@@ -33,13 +33,13 @@ from chordtwist.wire.api_messages import (
     NOTHING_STORED,
     Delete,
     Get,
+    GetStatus,
     Outcome,
     Put,
     PutConfirmed,
     Question,
     QuestionReader,
-    Standing,
-    Status,
+    ResultCode,
     pack_found,
     pack_status,
 )
@@ -356,7 +356,7 @@ class ApiProtocol(Protocol):
             self._put_confirmed(question)
         elif isinstance(question, Delete):
             self._delete(question)
-        elif isinstance(question, Status):
+        elif isinstance(question, GetStatus):
             self._answer(pack_status(question.request_id, self._dht.status()))
         else:
             self._shutdown()
@@ -401,19 +401,19 @@ class ApiProtocol(Protocol):
 
     def _answer_outcome(self, request_id: int, result: PutResult | Failure) -> None:
         if not isinstance(result, Failure):
-            self._answer(Outcome(request_id, Standing.DONE, result).pack())
+            self._answer(Outcome(request_id, ResultCode.DONE, result).pack())
         elif result.check(Refused):
             self._refuse(request_id, str(result.value))
         elif result.check(ChordtwistError):
-            self._answer(Outcome(request_id, Standing.FAILED, NOTHING_STORED, str(result.value)).pack())
+            self._answer(Outcome(request_id, ResultCode.FAILED, NOTHING_STORED, str(result.value)).pack())
         else:
             self._log.failure("a confirmed put or delete failed", result)
             self._answer(
-                Outcome(request_id, Standing.FAILED, NOTHING_STORED, "an error of the node; see its log").pack()
+                Outcome(request_id, ResultCode.FAILED, NOTHING_STORED, "an error of the node; see its log").pack()
             )
 
     def _refuse(self, request_id: int, reason: str) -> None:
-        self._answer(Outcome(request_id, Standing.REFUSED, NOTHING_STORED, reason).pack())
+        self._answer(Outcome(request_id, ResultCode.REFUSED, NOTHING_STORED, reason).pack())
 
     def _shutdown(self) -> None:
         if not self._door.shutdown_beyond_loopback and not self._is_local():

@@ -51,12 +51,12 @@ from chordtwist.wire.api_messages import (
     Delete,
     Failure,
     Get,
+    GetStatus,
     Outcome,
     Put,
     PutConfirmed,
+    ResultCode,
     Shutdown,
-    Standing,
-    Status,
     StatusPiece,
     Success,
     unpack_status,
@@ -167,7 +167,7 @@ class DhtClient(Protocol):
     def status(self) -> Deferred[dict[str, Any]]:
         """The node's state; the fields of ``chordtwist status --json``."""
         request_id = self._request_id()
-        return self._ask(Status(request_id).pack(), self._describing, request_id)
+        return self._ask(GetStatus(request_id).pack(), self._describing, request_id)
 
     def shutdown(self) -> Deferred[None]:
         """Ask the node to leave its ring and end; fires when it has ended the connection.
@@ -257,9 +257,9 @@ class DhtClient(Protocol):
         changed = self._changing.pop(outcome.request_id, None)
         if changed is None:
             raise Malformed(f"an answer under the number {outcome.request_id}, which nobody asked")
-        if outcome.standing is Standing.DONE:
+        if outcome.code is ResultCode.DONE:
             changed.callback(outcome.result)
-        elif outcome.standing is Standing.REFUSED:
+        elif outcome.code is ResultCode.REFUSED:
             changed.errback(Refused(outcome.reason))
         else:
             changed.errback(Unreachable(None, outcome.reason))

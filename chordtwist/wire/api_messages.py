@@ -64,7 +64,7 @@ _STATUS_PIECE = Struct(">HHI?")
 _PIECE_BYTES_MAX = MESSAGE_BYTES_MAX - _STATUS_PIECE.size
 
 
-class Standing(IntEnum):
+class ResultCode(IntEnum):
     """What became of a confirmed put or delete."""
 
     DONE = 0
@@ -133,7 +133,7 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
         return _DELETE.pack(_DELETE.size + len(seal), DELETE, self.request_id, self.key) + seal
 
 
-class Status(msgspec.Struct, frozen=True, gc=False):
+class GetStatus(msgspec.Struct, frozen=True, gc=False):
     """Ask for the node's state."""
 
     request_id: int
@@ -142,7 +142,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
         return _REQUEST.pack(_REQUEST.size, STATUS, self.request_id)
 
 
-Question: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | Status
+Question: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | GetStatus
 
 
 # From the node
@@ -171,7 +171,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of a confirmed put or delete; `reason` says why it was refused or failed."""
 
     request_id: int
-    standing: Standing
+    code: ResultCode
     result: PutResult
     reason: str = ""
 
@@ -184,7 +184,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             size,
             OUTCOME,
             self.request_id,
-            self.standing,
+            self.code,
             min(result.copies, 255),
             min(result.wanted, 255),
             result.version.ms,
@@ -374,8 +374,8 @@ class QuestionReader(_MessageReader[Question]):
         _, _, request_id, key = _DELETE.unpack_from(buffer, at)
         return Delete(request_id, key, _unpack_seal("DELETE", buffer[at + _DELETE.size : end]))
 
-    def _status(self, buffer: bytes, at: int, end: int) -> Status:
-        return Status(_REQUEST.unpack_from(buffer, at)[2])
+    def _status(self, buffer: bytes, at: int, end: int) -> GetStatus:
+        return GetStatus(_REQUEST.unpack_from(buffer, at)[2])
 
 
 class AnswerReader(_MessageReader[Answer]):
@@ -397,16 +397,16 @@ class AnswerReader(_MessageReader[Answer]):
         return Failure(buffer[at + HEADER_BYTES : end])
 
     def _outcome(self, buffer: bytes, at: int, end: int) -> Outcome:
-        _, _, request_id, standing, copies, wanted, version_ms, ttl_ms, length = _OUTCOME.unpack_from(buffer, at)
+        _, _, request_id, code, copies, wanted, version_ms, ttl_ms, length = _OUTCOME.unpack_from(buffer, at)
         start = at + _OUTCOME.size + length
         publisher = buffer[at + _OUTCOME.size : start]
         if start > end:
             raise Malformed("OUTCOME whose publisher does not fit it")
         try:
-            standing, reason = Standing(standing), buffer[start:end].decode()
+            code, reason = ResultCode(code), buffer[start:end].decode()
         except ValueError as error:
             raise Malformed(f"OUTCOME that cannot be read: {error}") from None
-        return Outcome(request_id, standing, PutResult(copies, wanted, Version(version_ms, publisher), ttl_ms), reason)
+        return Outcome(request_id, code, PutResult(copies, wanted, Version(version_ms, publisher), ttl_ms), reason)
 
     def _status_piece(self, buffer: bytes, at: int, end: int) -> StatusPiece:
         _, _, request_id, is_last = _STATUS_PIECE.unpack_from(buffer, at)

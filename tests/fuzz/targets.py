@@ -330,7 +330,7 @@ def question_seeds() -> list[bytes]:
         api.PutConfirmed(2, 0, 0, key, b"v", seal).pack(),
         api.Delete(3, key).pack(),
         api.Delete(4, key, seal).pack(),
-        api.Status(5).pack(),
+        api.GetStatus(5).pack(),
     ]
     odd = [size.to_bytes(2, "big") + kind.to_bytes(2, "big") + bytes(40) for size in (0, 3, 5, 35) for kind in _TYPES]
     return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed), *odd])]
@@ -342,8 +342,8 @@ def answer_seeds() -> list[bytes]:
     packed = [
         api.Success(key, b"value").pack(),
         api.Failure(key).pack(),
-        api.Outcome(1, api.Standing.DONE, result).pack(),
-        api.Outcome(2, api.Standing.REFUSED, api.NOTHING_STORED, "because é").pack(),
+        api.Outcome(1, api.ResultCode.DONE, result).pack(),
+        api.Outcome(2, api.ResultCode.REFUSED, api.NOTHING_STORED, "because é").pack(),
         api.pack_status(3, {"member": True, "successors": ["192.0.2.2:6401"]}),
     ]
     return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed)])]
