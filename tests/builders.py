@@ -12,7 +12,7 @@ from twisted.logger import LogEvent
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import ID_BITS, RingId
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Signer, Stamp, Standing, fingerprint, pack_standing, pack_table
+from chordtwist.core.signed import Signer, Stamp, Status, fingerprint, pack_status, pack_table
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.simulation.chance import constant
 from chordtwist.simulation.clock import HeapClock
@@ -143,10 +143,10 @@ def signed(table: Table, by: Signer | None = None) -> TableIs:
 
 
 def not_member(
-    place: int, standing: Standing = Standing.JOINING, epoch: int = 1, seq: int = 1, by: Signer | None = None
+    place: int, status: Status = Status.JOINING, epoch: int = 1, seq: int = 1, by: Signer | None = None
 ) -> NotMember:
     """The signed word of the peer at a place that it is no member."""
-    body = pack_standing(IDENTITY, Stamp(peer(place), epoch, seq, 0), standing)
+    body = pack_status(IDENTITY, Stamp(peer(place), epoch, seq, 0), status)
     return NotMember(body, (by or signer(peer(place))).sign(body))
 
 

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.core.signed import Standing, unpack_acknowledged, unpack_standing, unpack_table
+from chordtwist.core.signed import Status, unpack_acknowledged, unpack_status, unpack_table
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
 from chordtwist.node.ring.admission import COMING, LIVE, WITHDRAWN
@@ -226,8 +226,8 @@ class JoiningAnswersTests(OneNodeTestCase):
         for question in (GetTable(0, 0), Notify(1), JoinRequest(1), Announce(1, 0), Fetch(bytes(32), 0, True)):
             said = self.asked_by(10, question)
             assert isinstance(said, NotMember), (question, said)
-            stamp, standing = unpack_standing(IDENTITY, said.body)
-            self.assertEqual((stamp.epoch, standing), (1, Standing.JOINING))
+            stamp, standing = unpack_status(IDENTITY, said.body)
+            self.assertEqual((stamp.epoch, standing), (1, Status.JOINING))
 
     def test_ping(self) -> None:
         """It lives all the same, and pings for others."""
@@ -339,7 +339,7 @@ class StabilizeTests(OneNodeTestCase):
 
     def test_head_leaves(self) -> None:
         """A head that says goodbye is dropped at once."""
-        word = not_member(60, Standing.LEAVING, seq=9)
+        word = not_member(60, Status.LEAVING, seq=9)
         self.scene.reply(60, word)
         self.assertEqual(self.asked_by(60, Leave(word.body, word.signature)), Noted())
         self.scene.advance(1)
@@ -347,7 +347,7 @@ class StabilizeTests(OneNodeTestCase):
 
     def test_leave_in_anothers_name(self) -> None:
         """Nobody leaves in another's name: nobody is dropped, and the link ends."""
-        word = not_member(60, Standing.LEAVING, seq=9)
+        word = not_member(60, Status.LEAVING, seq=9)
         self.assert_breach(10, Leave(word.body, word.signature), "10.0.0.10:6401 shows a standing of 10.0.0.60:6401")
         self.assertEqual(self.state(), (40, [60, 70, 80]))
 
@@ -357,7 +357,7 @@ class StabilizeTests(OneNodeTestCase):
 
     def test_leave_of_yesterday(self) -> None:
         """A Leave of an earlier epoch, played again by whoever kept it, is old: nobody is dropped."""
-        word = not_member(60, Standing.LEAVING, epoch=0, seq=99)
+        word = not_member(60, Status.LEAVING, epoch=0, seq=99)
         self.assertEqual(self.asked_by(60, Leave(word.body, word.signature)), Noted())
         self.scene.advance(10)
         self.assertEqual(self.state(), (40, [60, 70, 80]))
@@ -445,7 +445,7 @@ class RectifyTests(OneNodeTestCase):
 
     def test_predecessor_that_restarted(self) -> None:
         """It said that it joins afresh, and is a member again: who notifies from farther away does not replace it."""
-        said = not_member(40, Standing.JOINING, epoch=2, seq=1)
+        said = not_member(40, Status.JOINING, epoch=2, seq=1)
         self.asked_by(40, Leave(said.body, said.signature))
         self.scene.show(table(40, (50, 60, 70), 20, epoch=2, seq=5))
         self.asked_by(40, Notify(2))
@@ -482,7 +482,7 @@ class RectifyTests(OneNodeTestCase):
 
     def test_predecessor_left(self) -> None:
         """Or at once, when it is no member any more by its own word."""
-        self.scene.reply(40, not_member(40, Standing.LEAVING, seq=9))
+        self.scene.reply(40, not_member(40, Status.LEAVING, seq=9))
         self.notify(20)
         self.assertEqual(self.node.predecessor, peer(20))
 

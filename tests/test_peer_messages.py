@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Stamp, Standing, pack_acknowledged, pack_standing, pack_table
+from chordtwist.core.signed import Stamp, Status, pack_acknowledged, pack_status, pack_table
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.wire import peer_messages
 from chordtwist.wire.peer_messages import (
@@ -48,8 +48,8 @@ NETWORK = Identity("x" * 255, Policy.ADDRESS)
 WE = NETWORK.peer("2001:db8::1", 65_535)
 STAMP = Stamp(WE, *([(1 << 64) - 1] * 3))
 SIGNED: dict[Any, bytes] = {
-    NotMember: pack_standing(NETWORK, STAMP, Standing.LEAVING),
-    Leave: pack_standing(NETWORK, STAMP, Standing.LEAVING),
+    NotMember: pack_status(NETWORK, STAMP, Status.LEAVING),
+    Leave: pack_status(NETWORK, STAMP, Status.LEAVING),
     Notified: pack_acknowledged(NETWORK, STAMP, WE, bytes(32)),
     TableIs: pack_table(NETWORK, Table(WE, 0, 0, 0, bytes(32), True, WE, (WE,) * 255, (WE,) * 255, (UNPROVED,) * 256)),
 }

@@ -24,19 +24,19 @@ class RefusalsTests(TestCase):
 
     def test_for_a_while(self) -> None:
         """A refused address is refused with its reason, then no more."""
-        self.assertIsNone(self.refusals.standing("127.0.0.9"))
+        self.assertIsNone(self.refusals.status("127.0.0.9"))
         self.refusals.refuse("127.0.0.9", "it broke the protocol")
         self.clock.advance(REFUSE_FOR_S - 1)
-        self.assertEqual(self.refusals.standing("127.0.0.9"), "it broke the protocol")
+        self.assertEqual(self.refusals.status("127.0.0.9"), "it broke the protocol")
         self.clock.advance(1)
-        self.assertIsNone(self.refusals.standing("127.0.0.9"))
+        self.assertIsNone(self.refusals.status("127.0.0.9"))
 
     def test_bounded(self) -> None:
         """However many addresses there are, the oldest are forgotten."""
         for number in range(KEPT_MAX + 1):
             self.refusals.refuse(str(number), "")
-        self.assertIsNone(self.refusals.standing("0"))
-        self.assertEqual(self.refusals.standing(str(KEPT_MAX)), "")
+        self.assertIsNone(self.refusals.status("0"))
+        self.assertEqual(self.refusals.status(str(KEPT_MAX)), "")
 
     def test_line(self) -> None:
         """A refusal is one line with address and reason."""

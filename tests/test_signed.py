@@ -14,15 +14,15 @@ from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import (
     Ed25519Signer,
     Stamp,
-    Standing,
+    Status,
     fingerprint,
     pack_acknowledged,
     pack_hello,
     pack_record,
-    pack_standing,
+    pack_status,
     pack_table,
     unpack_acknowledged,
-    unpack_standing,
+    unpack_status,
     unpack_table,
     verify_ed25519,
 )
@@ -87,7 +87,7 @@ class LayoutTests(SynchronousTestCase):
     def test_standing(self) -> None:
         """Opening, standing."""
         opening = self.opening.replace(b"chordtwist\1", b"chordtwist\2")
-        self.assertEqual(pack_standing(IDENTITY, self.stamp(), Standing.LEAVING), opening + b"\2")
+        self.assertEqual(pack_status(IDENTITY, self.stamp(), Status.LEAVING), opening + b"\2")
 
     def test_acknowledged(self) -> None:
         """Opening, neighbour, fingerprint of its key."""
@@ -118,10 +118,10 @@ class RoundTripTests(SynchronousTestCase):
         """A table is read as it was written."""
         self.assertEqual(unpack_table(IDENTITY, pack_table(IDENTITY, table)), table)
 
-    @given(stamps, st.sampled_from(Standing))
-    def test_standing(self, stamp: Stamp, standing: Standing) -> None:
+    @given(stamps, st.sampled_from(Status))
+    def test_standing(self, stamp: Stamp, status: Status) -> None:
         """So is a standing."""
-        self.assertEqual(unpack_standing(IDENTITY, pack_standing(IDENTITY, stamp, standing)), (stamp, standing))
+        self.assertEqual(unpack_status(IDENTITY, pack_status(IDENTITY, stamp, status)), (stamp, status))
 
     @given(stamps, peers, st.none() | st.binary(min_size=32, max_size=32))
     def test_acknowledged(self, stamp: Stamp, neighbour: Peer, key: bytes | None) -> None:
@@ -141,7 +141,7 @@ class BrokenTests(SynchronousTestCase):
         self.table = pack_table(IDENTITY, Table(US, 1, 2, 3, KEY, True, after, (after,), (after,), (UNPROVED,) * 2))
         self.good = (
             (unpack_table, self.table),
-            (unpack_standing, pack_standing(IDENTITY, stamp, Standing.JOINING)),
+            (unpack_status, pack_status(IDENTITY, stamp, Status.JOINING)),
             (unpack_acknowledged, pack_acknowledged(IDENTITY, stamp, after, KEY)),
         )
 
@@ -184,8 +184,8 @@ class BrokenTests(SynchronousTestCase):
 
     def test_unknown_standing(self) -> None:
         """So is a standing that is none."""
-        body = pack_standing(IDENTITY, Stamp(US, 1, 2, 3), Standing.JOINING)
-        self.assertRaises(Malformed, unpack_standing, IDENTITY, body[:-1] + b"\7")
+        body = pack_status(IDENTITY, Stamp(US, 1, 2, 3), Status.JOINING)
+        self.assertRaises(Malformed, unpack_status, IDENTITY, body[:-1] + b"\7")
 
     def test_impossible_peer(self) -> None:
         """So is an address that is none."""

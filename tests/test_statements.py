@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Standing, fingerprint, unpack_acknowledged, unpack_standing, unpack_table
+from chordtwist.core.signed import Status, fingerprint, unpack_acknowledged, unpack_status, unpack_table
 from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
 from chordtwist.node.ring.statements import TABLE_FRESH_MS, Statements
 from chordtwist.simulation.signer import verify_simulated
@@ -124,24 +124,24 @@ class StatementsTests(SynchronousTestCase):
     def test_every_statement_has_its_seq(self) -> None:
         """Each signature has a seq of its own: two different statements never share one (that would be evidence)."""
         seqs = [self.shown().seq]
-        seqs.append(unpack_standing(IDENTITY, self.statements.not_member(Standing.JOINING).body)[0].seq)
+        seqs.append(unpack_status(IDENTITY, self.statements.not_member(Status.JOINING).body)[0].seq)
         seqs.append(unpack_acknowledged(IDENTITY, self.statements.notified(peer(5)).body)[0].seq)
-        seqs.append(unpack_standing(IDENTITY, self.statements.leave(Standing.LEAVING).body)[0].seq)
+        seqs.append(unpack_status(IDENTITY, self.statements.leave(Status.LEAVING).body)[0].seq)
         self.change(7)
         seqs.append(self.shown().seq)
         self.assertEqual(seqs, sorted(set(seqs)))
 
     def test_not_member(self) -> None:
         """The answer of a non-member says who, in which epoch, and why."""
-        said = self.statements.not_member(Standing.JOINING)
-        stamp, standing = unpack_standing(IDENTITY, said.body)
-        self.assertEqual((stamp.peer, stamp.epoch, stamp.time_ms, standing), (peer(10), 7, NOW_MS, Standing.JOINING))
+        said = self.statements.not_member(Status.JOINING)
+        stamp, status = unpack_status(IDENTITY, said.body)
+        self.assertEqual((stamp.peer, stamp.epoch, stamp.time_ms, status), (peer(10), 7, NOW_MS, Status.JOINING))
         self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
 
     def test_leave(self) -> None:
         """`Leave` is the same, unasked."""
-        said = self.statements.leave(Standing.LEAVING)
-        self.assertEqual(unpack_standing(IDENTITY, said.body)[1], Standing.LEAVING)
+        said = self.statements.leave(Status.LEAVING)
+        self.assertEqual(unpack_status(IDENTITY, said.body)[1], Status.LEAVING)
         self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
 
     def test_notified(self) -> None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Standing, pack_table
+from chordtwist.core.signed import Status, pack_table
 from chordtwist.core.table import Table
 from chordtwist.node.ring.tables import STANDINGS_MAX, TABLES_MAX, NoMember, Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -197,9 +197,9 @@ class TablesTests(SynchronousTestCase):
 
     def test_no_member(self) -> None:
         """Who joins or leaves has no table, and says so: with `NoMember`, its standing and its epoch."""
-        error = self.fetch_in_vain(not_member(20, Standing.LEAVING, epoch=4))
+        error = self.fetch_in_vain(not_member(20, Status.LEAVING, epoch=4))
         assert isinstance(error, NoMember)
-        self.assertEqual((error.standing, error.epoch, error.reason), (Standing.LEAVING, 4, "leaving"))
+        self.assertEqual((error.status, error.epoch, error.reason), (Status.LEAVING, 4, "leaving"))
 
     def test_forged_no_member(self) -> None:
         """A word about not being a member that the peer did not sign, or that is another's, or nonsense, is none."""
@@ -239,7 +239,7 @@ class TablesTests(SynchronousTestCase):
 
 
 class StandingTests(SynchronousTestCase):
-    """`standing_said`: a peer says unasked that it is no member, or in an answer to another question."""
+    """`status_said`: a peer says unasked that it is no member, or in an answer to another question."""
 
     def setUp(self) -> None:
         """The peer at 20 is proved, and was a member in epoch 5."""
@@ -253,27 +253,27 @@ class StandingTests(SynchronousTestCase):
 
     def said(
         self,
-        standing: Standing = Standing.JOINING,
+        status: Status = Status.JOINING,
         epoch: int = 6,
         seq: int = 1,
         made: Callable[..., NotMember] = not_member,
-    ) -> tuple[int, Standing] | None:
-        word = made(20, standing, epoch, seq)
-        return self.tables.standing_said(self.peer, Leave(word.body, word.signature))
+    ) -> tuple[int, Status] | None:
+        word = made(20, status, epoch, seq)
+        return self.tables.status_said(self.peer, Leave(word.body, word.signature))
 
     def test_restarted(self) -> None:
         """A later epoch that joins ends the member we knew."""
-        self.assertEqual(self.said(), (6, Standing.JOINING))
+        self.assertEqual(self.said(), (6, Status.JOINING))
         self.assertIsNone(self.tables.epoch_of(self.peer))
 
     def test_leaves(self) -> None:
         """So does leaving in the same epoch."""
-        self.assertEqual(self.said(Standing.LEAVING, 5, 8), (5, Standing.LEAVING))
+        self.assertEqual(self.said(Status.LEAVING, 5, 8), (5, Status.LEAVING))
         self.assertIsNone(self.tables.epoch_of(self.peer))
 
     def test_older(self) -> None:
         """What it said before it showed its table is no news."""
-        self.assertIsNone(self.said(Standing.LEAVING, 5, 6))
+        self.assertIsNone(self.said(Status.LEAVING, 5, 6))
         self.assertIsNone(self.said(epoch=4, seq=99))
         self.assertEqual(self.tables.epoch_of(self.peer), 5)
 
@@ -291,31 +291,31 @@ class StandingTests(SynchronousTestCase):
     def test_stranger(self) -> None:
         """A peer whose table we do not hold may say so as well."""
         self.tables.forget(self.peer)
-        self.assertEqual(self.said(epoch=1), (1, Standing.JOINING))
+        self.assertEqual(self.said(epoch=1), (1, Status.JOINING))
 
     def test_anothers(self) -> None:
         """Nobody speaks for another: the statement is refused, with both names."""
         word = not_member(30, epoch=9)
-        error = self.assertRaises(Untruthful, self.tables.standing_said, self.peer, Leave(word.body, word.signature))
+        error = self.assertRaises(Untruthful, self.tables.status_said, self.peer, Leave(word.body, word.signature))
         self.assertEqual(str(error), "10.0.0.20:6401 shows a standing of 10.0.0.30:6401")
 
     def test_wrong_signature(self) -> None:
         """Nor does a signature of another's key end anybody's membership."""
-        self.assertIsNone(self.tables.standing_said(self.peer, not_member(20, epoch=9, by=signer(peer(30)))))
+        self.assertIsNone(self.tables.status_said(self.peer, not_member(20, epoch=9, by=signer(peer(30)))))
         self.assertEqual(self.tables.epoch_of(self.peer), 5)
 
     def test_unproved(self) -> None:
         """Whoever was never proved cannot be believed yet."""
-        self.assertIsNone(self.tables.standing_said(peer(30), not_member(30)))
+        self.assertIsNone(self.tables.status_said(peer(30), not_member(30)))
 
     def test_nonsense(self) -> None:
         """Bytes that are no such statement break the protocol."""
-        self.assertRaises(Malformed, self.tables.standing_said, self.peer, Leave(b"x", bytes(64)))
+        self.assertRaises(Malformed, self.tables.status_said, self.peer, Leave(b"x", bytes(64)))
 
     def test_bounded(self) -> None:
         """Only so many words are remembered; the oldest go first."""
         for place in range(1000, 1001 + STANDINGS_MAX):
             self.scene.link.keys[peer(place).packed] = signer(peer(place)).public
-            self.tables.standing_said(peer(place), not_member(place, epoch=3, seq=3))
-        self.assertIsNotNone(self.tables.standing_said(peer(1000), not_member(1000, epoch=2)))
-        self.assertIsNone(self.tables.standing_said(peer(1002), not_member(1002, epoch=2)))
+            self.tables.status_said(peer(place), not_member(place, epoch=3, seq=3))
+        self.assertIsNotNone(self.tables.status_said(peer(1000), not_member(1000, epoch=2)))
+        self.assertIsNone(self.tables.status_said(peer(1002), not_member(1002, epoch=2)))

@@ -43,7 +43,7 @@ class Layout(IntEnum):
     RECORD = 5
 
 
-class Standing(IntEnum):
+class Status(IntEnum):
     """Why a node is not a member of the ring."""
 
     JOINING = 1
@@ -155,12 +155,12 @@ def _unpack_content(
     return key, bool(flags & 1), predecessor, tuple(neighbours), fingers, tuple(known)
 
 
-def pack_standing(identity: Identity, stamp: Stamp, standing: Standing) -> bytes:
+def pack_status(identity: Identity, stamp: Stamp, status: Status) -> bytes:
     """The bytes of "I am not a member": the common opening, standing u8."""
-    return _opening(identity, Layout.STANDING, stamp) + bytes((standing,))
+    return _opening(identity, Layout.STANDING, stamp) + bytes((status,))
 
 
-def unpack_standing(identity: Identity, body: bytes) -> tuple[Stamp, Standing]:
+def unpack_status(identity: Identity, body: bytes) -> tuple[Stamp, Status]:
     """Who is not a member, and why.
 
     @raise Malformed: it is no such statement of this network.
@@ -169,7 +169,7 @@ def unpack_standing(identity: Identity, body: bytes) -> tuple[Stamp, Standing]:
     raw = reader.u8()
     reader.close()
     try:
-        return stamp, Standing(raw)
+        return stamp, Status(raw)
     except ValueError:
         raise Malformed(f"{stamp.peer} states the unknown standing {raw}") from None
 

@@ -293,7 +293,7 @@ class PeerPool:
             return "its address cannot be reached from the network of this node's"
         if known.dial is not None:
             return None if len(known.dial.waiting) < WAITING_MAX else f"{WAITING_MAX} questions to it wait already"
-        refused = self.refusals.standing(str(known.peer))
+        refused = self.refusals.status(str(known.peer))
         if refused is not None:
             return f"refused for a while: {refused}"
         if self._clock.seconds() < known.dial_again_at:
@@ -336,7 +336,7 @@ class PeerPool:
     def _why_not_accept(self, host: str) -> str | None:
         if self._stopped is not None:
             return "this node is leaving"
-        refused = self.refusals.standing(host)
+        refused = self.refusals.status(host)
         if refused is not None:
             return f"refused for a while: {refused}"
         reason = self._bounds.why_not_accept(host)
@@ -355,7 +355,7 @@ class PeerPool:
         self._no_longer_unmet(link)
         known = self._known_peer(met.peer)
         if link.dialled is None:
-            refused = self.refusals.standing(str(met.peer))
+            refused = self.refusals.status(str(met.peer))
             if refused is not None:
                 raise Refused(f"refused for a while: {refused}")
         else:

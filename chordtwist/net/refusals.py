@@ -45,7 +45,7 @@ class Refusals:
         if len(self._until) > KEPT_MAX:
             self._until.popitem(last=False)
 
-    def standing(self, address: str) -> str | None:
+    def status(self, address: str) -> str | None:
         """Why an address is refused at present; None when it is not."""
         refused = self._until.get(address)
         if refused is None:

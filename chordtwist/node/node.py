@@ -25,7 +25,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Signer, Standing, Verify
+from chordtwist.core.signed import Signer, Status, Verify
 from chordtwist.core.small_ring import Successors
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.lifetime import EndingClock
@@ -110,7 +110,7 @@ class Node:
         """
         self.me = me
         self.identity = identity
-        self.standing: Standing | None = Standing.JOINING
+        self.standing: Status | None = Status.JOINING
         self.changed: list[Callable[[], None]] = []
         """Called after every change of a ring pointer or of membership."""
         self._next_epoch = next_epoch
@@ -130,7 +130,7 @@ class Node:
         statements = self.statements = Statements(identity, routing, signer, wall_ms, link.key_of, next_epoch())
 
         # What it asks.
-        asking = self.asking = Asking(link, liveness, self._hear_standing, clock.seconds)
+        asking = self.asking = Asking(link, liveness, self._hear_status, clock.seconds)
         tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
         self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
         self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
@@ -247,7 +247,7 @@ class Node:
             for left in waiting:
                 left.callback(None)
 
-        if self.standing is Standing.LEAVING and not self._leaving:
+        if self.standing is Status.LEAVING and not self._leaving:
             return succeed(None)
         left: Deferred[None] = Deferred()
         self._leaving.append(left)
@@ -262,10 +262,10 @@ class Node:
             except TimeoutError:
                 self._log.warn("left before every record was handed over")
             neighbours = self.routing.neighbours()
-            self._set_standing(Standing.LEAVING)
-            await self.asking.tell(neighbours, self.statements.leave(Standing.LEAVING))
+            self._set_status(Status.LEAVING)
+            await self.asking.tell(neighbours, self.statements.leave(Status.LEAVING))
         else:
-            self._set_standing(Standing.LEAVING)
+            self._set_status(Status.LEAVING)
 
     def _enter(self, through: Iterable[Peer] = ()) -> None:
         if self._entering:
@@ -282,15 +282,15 @@ class Node:
 
     async def _go_live(self, through: Iterable[Peer]) -> None:
         try:
-            old_owner = await self.bootstrap.enter(lambda: self._running and self.standing is Standing.JOINING, through)
-            if not self._running or self.standing is not Standing.JOINING:
+            old_owner = await self.bootstrap.enter(lambda: self._running and self.standing is Status.JOINING, through)
+            if not self._running or self.standing is not Status.JOINING:
                 return
             if old_owner is None:
                 self.routing.begin()
         finally:
             self._entering = False
         self._served = True
-        self._set_standing(None)
+        self._set_status(None)
         self.records.joined(old_owner)
         if self.routing.head is not None:
             # Not only after a round: until it knows us, our head answers for our arc.
@@ -314,10 +314,10 @@ class Node:
             return
         through = list(contacts)
         self.statements.begin_epoch(self._next_epoch())
-        self._set_standing(Standing.JOINING)
+        self._set_status(Status.JOINING)
         for duty in (self.stabilizing, self.fingers, self.merging):
             duty.stop()
-        told = self.asking.tell(self.routing.everybody(), self.statements.leave(Standing.JOINING))
+        told = self.asking.tell(self.routing.everybody(), self.statements.leave(Status.JOINING))
         for peer in reversed(self.routing.everybody()):
             self.bootstrap.lost(peer)
         told.addCallback(lambda _: self._enter(through))
@@ -424,25 +424,25 @@ class Node:
                 self._ring_changed()
 
     def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
-        self._hear_standing(peer, question)
+        self._hear_status(peer, question)
         if peer == self.routing.head:
             # Not believed: signed with another key than we know, or of an earlier epoch. Its own table will tell.
             self.stabilizing.hurry()
         return Noted()
 
-    def _hear_standing(self, peer: Peer, said: NotMember | Leave) -> None:
+    def _hear_status(self, peer: Peer, said: NotMember | Leave) -> None:
         """A peer says that it is no member: that ends its older incarnation here, as a death would."""
         known = self.tables.epoch_of(peer)
-        news = self.tables.standing_said(peer, said)
+        news = self.tables.status_said(peer, said)
         if news is None:
             return
         epoch, standing = news
-        if standing is Standing.JOINING and self.admission.awaits(peer, epoch):
+        if standing is Status.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone(peer)
-        self.rectifying.standing_said(peer, standing)
+        self.rectifying.status_said(peer, standing)
         # Never a member as far as we know: it was only named, and a list without it is as whole as before.
-        if known is None and standing is Standing.JOINING and self.routing.take_back(peer):
+        if known is None and standing is Status.JOINING and self.routing.take_back(peer):
             self._ring_changed()
         self._drop(peer)
 
@@ -487,7 +487,7 @@ class Node:
 
     # Small things
 
-    def _set_standing(self, standing: Standing | None) -> None:
+    def _set_status(self, standing: Status | None) -> None:
         self.standing = standing
         self._ring_changed()
 

@@ -30,14 +30,14 @@ from chordtwist.core.signed import (
     Ed25519Signer,
     Stamp,
     pack_acknowledged,
-    pack_standing,
+    pack_status,
     pack_table,
     unpack_acknowledged,
-    unpack_standing,
+    unpack_status,
     unpack_table,
     verify_ed25519,
 )
-from chordtwist.core.signed import Standing as NodeStanding
+from chordtwist.core.signed import Status as NodeStanding
 from chordtwist.core.table import Table
 from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
 from chordtwist.net.introduction import Introduction
@@ -194,8 +194,8 @@ def feed_tables(raw: bytes) -> None:
 def feed_statements(raw: bytes) -> None:
     """The signed bytes of the shorter statements."""
     try:
-        stamp, standing = unpack_standing(IDENTITY, raw)
-        assert pack_standing(IDENTITY, stamp, standing) == raw, "one standing has two forms"
+        stamp, status = unpack_status(IDENTITY, raw)
+        assert pack_status(IDENTITY, stamp, status) == raw, "one standing has two forms"
     except Malformed:
         pass
     try:
@@ -312,8 +312,8 @@ def statement_seeds() -> list[bytes]:
     """One of each."""
     stamp = Stamp(OTHER, 1, 2, 3)
     return [
-        pack_standing(IDENTITY, stamp, NodeStanding.LEAVING),
-        pack_standing(IDENTITY, stamp, NodeStanding.JOINING),
+        pack_status(IDENTITY, stamp, NodeStanding.LEAVING),
+        pack_status(IDENTITY, stamp, NodeStanding.JOINING),
         pack_acknowledged(IDENTITY, stamp, THIRD, SIGNER.public),
         pack_acknowledged(IDENTITY, stamp, ME, None),
     ]

@@ -15,7 +15,7 @@ from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Standing
+from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import COMING, KNOCKING, LIVE, WITHDRAWN
@@ -216,7 +216,7 @@ class Joining:
 
     async def _tell_older(self, predecessor: Peer) -> None:
         try:
-            await self._ask(predecessor, self._statements.leave(Standing.JOINING))
+            await self._ask(predecessor, self._statements.leave(Status.JOINING))
         except Unreachable:
             raise StartOver from None
 

@@ -14,7 +14,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Standing
+from chordtwist.core.signed import Status
 from chordtwist.node.ring.admission import Admission
 from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.tables import Tables
@@ -55,11 +55,11 @@ class Rectifying:
         self._left: Peer | None = None
         """The predecessor, once it has said that it is no member any more."""
 
-    def standing_said(self, peer: Peer, standing: Standing) -> None:
+    def status_said(self, peer: Peer, status: Status) -> None:
         """A peer is no member any more, by its own word."""
         if peer == self._routing.predecessor:
             # Who joins afresh answers for itself, as a member before long.
-            self._left = peer if standing is Standing.LEAVING else None
+            self._left = peer if status is Status.LEAVING else None
 
     def notified(self, notifier: Peer) -> None:
         """Of those that notify while one is being looked at remember the closest.

@@ -9,10 +9,10 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import (
     Signer,
     Stamp,
-    Standing,
+    Status,
     fingerprint,
     pack_acknowledged,
-    pack_standing,
+    pack_status,
     table_content,
     table_opening,
 )
@@ -80,14 +80,14 @@ class Statements:
             self._signed = TableIs(body, self._signer.sign(body))
         return self._signed
 
-    def not_member(self, standing: Standing) -> NotMember:
+    def not_member(self, status: Status) -> NotMember:
         """The answer to every ring question of a node that is no member."""
-        body = pack_standing(self._identity, self._stamp(), standing)
+        body = pack_status(self._identity, self._stamp(), status)
         return NotMember(body, self._signer.sign(body))
 
-    def leave(self, standing: Standing) -> Leave:
+    def leave(self, status: Status) -> Leave:
         """The same, to be told without being asked."""
-        said = self.not_member(standing)
+        said = self.not_member(status)
         return Leave(said.body, said.signature)
 
     def notified(self, notifier: Peer) -> Notified:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Stamp, Standing, Verify, unpack_standing, unpack_table
+from chordtwist.core.signed import Stamp, Status, Verify, unpack_status, unpack_table
 from chordtwist.core.table import Table
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Question, Same, TableIs
 
@@ -31,9 +31,9 @@ not."""
 class NoMember(Unreachable):
     """The peer answered, but it is not a member of the ring: it joins or leaves."""
 
-    def __init__(self, peer: Peer, standing: Standing, epoch: int) -> None:
-        super().__init__(peer, standing.name.lower())
-        self.standing = standing
+    def __init__(self, peer: Peer, status: Status, epoch: int) -> None:
+        super().__init__(peer, status.name.lower())
+        self.status = status
         self.epoch = epoch
 
 
@@ -109,18 +109,18 @@ class Tables:
         """It died, left, or is another incarnation."""
         self._known.pop(peer, None)
 
-    def standing_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Standing] | None:
+    def status_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Status] | None:
         """What `peer` says of itself, with its epoch; None when that is not newer than what we know of it, or signed
         with another key than it was proved with.
 
         @raise Untruthful: the statement is another's. @raise Malformed: it is none.
         """
-        stamp, standing = self._standing(peer, said)
+        stamp, status = self._status(peer, said)
         order = (stamp.epoch, stamp.seq)
         known = self._known.get(peer)
         if known is not None and order <= (known.table.epoch, known.table.seq):
             return None
-        if known is not None and standing is Standing.JOINING and stamp.epoch == known.table.epoch:
+        if known is not None and status is Status.JOINING and stamp.epoch == known.table.epoch:
             return None  # said before it went live in that epoch, and overtaken
         if order < self._standings.get(peer, order):
             return None
@@ -134,7 +134,7 @@ class Tables:
             del self._standings[next(iter(self._standings))]
         if known is not None and stamp.epoch >= known.table.epoch:
             self.forget(peer)
-        return stamp.epoch, standing
+        return stamp.epoch, status
 
     def _take(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
         if isinstance(answer, Same):
@@ -164,9 +164,9 @@ class Tables:
 
     def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
         if isinstance(answer, NotMember):
-            stamp, standing = self._standing(peer, answer)
+            stamp, status = self._status(peer, answer)
             self._verified(peer, answer.signature, answer.body)
-            raise NoMember(peer, standing, stamp.epoch)
+            raise NoMember(peer, status, stamp.epoch)
         if not isinstance(answer, TableIs):
             raise Unreachable(peer, f"it answered GetTable with {type(answer).__name__}")
         table = unpack_table(self._identity, answer.body)
@@ -179,11 +179,11 @@ class Tables:
         self._verified(peer, answer.signature, answer.body)
         return table
 
-    def _standing(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Standing]:
-        stamp, standing = unpack_standing(self._identity, said.body)
+    def _status(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Status]:
+        stamp, status = unpack_status(self._identity, said.body)
         if stamp.peer != peer:
             raise Untruthful(f"{peer} shows a standing of {stamp.peer}")
-        return stamp, standing
+        return stamp, status
 
     def _verified(self, peer: Peer, signature: bytes, body: bytes) -> None:
         key = self._key_of(peer)
