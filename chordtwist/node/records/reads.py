@@ -23,19 +23,19 @@ from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import body_of, versioned_from, without_ttl
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
-BEAT_S = 0.25
+HEDGE_AFTER_S = 0.25
 """After so long without enough answers the next replica is asked as well: a slow one, or one that died a moment ago and
 is not known to be dead, holds nothing up (Dean and Barroso, "The Tail at Scale": a hedge beyond the usual latency)."""
 
-BEATS_MAX = 20
+HEDGES_MAX = 20
 """5 s in all: longer than a death takes to be noticed, no longer than a person waits. Clients of the course API have no
 limit of their own."""
 
-LATE_FOR_S = 5.0
+SLOW_FOR_S = 5.0
 """Whoever kept a read waiting for a beat has the next replica asked along with it for so long: a peer that is silent on
 purpose costs its readers one beat, not one with each read."""
 
-LATE_REMEMBERED = 256
+SLOW_REMEMBERED = 256
 
 REPAIRS_REMEMBERED = 1_024
 REPAIR_AGAIN_S = 10.0
@@ -65,13 +65,13 @@ class Reader:
         self._versions = versions
         self._ttl_ms_max = ttl_ms_max
         self._repaired: dict[tuple[bytes, bytes], float] = {}
-        self._late: dict[Peer, float] = {}
+        self._slow: dict[Peer, float] = {}
         self.open: dict[_Read, None] = {}
         """Reads under way that have a timer."""
 
     def read(self, key: bytes) -> Deferred[Record | None]:
         """The live record under `key` as a majority of its replicas has it; None when there is none, or when none could
-        be had in `BEATS_MAX` beats. Never fails.
+        be had in `HEDGES_MAX` hedges. Never fails.
         """
         return _Read(self, key).begin()
 
@@ -126,14 +126,14 @@ class Reader:
 
     def kept_waiting_by(self, peer: Peer) -> None:
         """It did not answer within a beat."""
-        self._late.pop(peer, None)
-        self._late[peer] = self.clock.seconds()
-        if len(self._late) > LATE_REMEMBERED:
-            del self._late[next(iter(self._late))]
+        self._slow.pop(peer, None)
+        self._slow[peer] = self.clock.seconds()
+        if len(self._slow) > SLOW_REMEMBERED:
+            del self._slow[next(iter(self._slow))]
 
-    def is_late(self, peer: Peer) -> bool:
+    def is_slow(self, peer: Peer) -> bool:
         """Whether it kept a read waiting a moment ago."""
-        return bool(self._late) and self.clock.seconds() - self._late.get(peer, -LATE_FOR_S) < LATE_FOR_S
+        return bool(self._slow) and self.clock.seconds() - self._slow.get(peer, -SLOW_FOR_S) < SLOW_FOR_S
 
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
@@ -160,8 +160,8 @@ class _Read:
     _log = Logger()
 
     __slots__ = (
-        "_beats",
         "_fresh",
+        "_hedges",
         "_key",
         "_position",
         "_reader",
@@ -180,7 +180,7 @@ class _Read:
         self._reading: Reading | None = None
         self._fresh = False
         self._searching = False
-        self._beats = 0
+        self._hedges = 0
         self._timer: IDelayedCall | None = None
         self._result: Deferred[Record | None] | None = None
         """None again when it has fired."""
@@ -194,7 +194,7 @@ class _Read:
         else:
             self._follow(route)
         if self._result is not None:
-            self._timer = self._reader.clock.callLater(BEAT_S, self._beat)
+            self._timer = self._reader.clock.callLater(HEDGE_AFTER_S, self._hedge)
             self._reader.open[self] = None
         return result
 
@@ -203,9 +203,9 @@ class _Read:
         if self._reading is None:
             self._reading = Reading(route.replicas, self._reader.copies, self._reader.ring.me)
             asks = self._reading.begin()
-            late = sum(self._reader.is_late(ask.peer) for ask in asks)
+            slow = sum(self._reader.is_slow(ask.peer) for ask in asks)
             self._put(self._reading, asks)
-            for _ in range(late):
+            for _ in range(slow):
                 self._put(self._reading, self._reading.hedge())
         else:
             self._put(self._reading, self._reading.renew(route.replicas))
@@ -278,13 +278,13 @@ class _Read:
         if not failure.check(Unreachable):
             self._log.failure("a search failed", failure)
 
-    def _beat(self) -> None:
-        self._beats += 1
+    def _hedge(self) -> None:
+        self._hedges += 1
         reading = self._reading
-        if self._beats >= BEATS_MAX:
+        if self._hedges >= HEDGES_MAX:
             self.finish(self._at_last(reading))
             return
-        self._timer = self._reader.clock.callLater(BEAT_S, self._beat)
+        self._timer = self._reader.clock.callLater(HEDGE_AFTER_S, self._hedge)
         if reading is not None and not reading.done:
             for peer in reading.awaited:
                 self._reader.kept_waiting_by(peer)

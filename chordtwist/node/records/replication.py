@@ -41,7 +41,7 @@ from chordtwist.node.records.answering import Answering
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import Publisher
-from chordtwist.node.records.reads import BEAT_S, Reader
+from chordtwist.node.records.reads import HEDGE_AFTER_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.record_bodies import body_of, version_body_of, versioned_from
 from chordtwist.node.records.repair import Repair
@@ -256,7 +256,7 @@ class Replication:
         """What was put here a moment ago, unless the replicas turn out to keep a record that beats it by its kind."""
         result: Deferred[Record | None] = Deferred(lambda _: end())
         read = self.reader.read(key)
-        timer = self._clock.callLater(BEAT_S, lambda: fire(None))
+        timer = self._clock.callLater(HEDGE_AFTER_S, lambda: fire(None))
 
         def end() -> None:
             if timer.active():
