@@ -18,7 +18,7 @@ from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
-from chordtwist.wire.peer_messages import Elsewhere, GetTable, Question
+from chordtwist.wire.peer_messages import GetTable, OtherRing, Question
 from tests.builders import IDENTITY, Neighbourhood, large_ring, peer, peers, places, signer, table, whole_ring
 
 
@@ -101,7 +101,7 @@ class MergingTests(SynchronousTestCase):
         self.assertNoResult(looked)
         self.scene.advance(2)
         self.successResultOf(looked)
-        self.assertEqual(self.told, [([80], Elsewhere(peer(10).packed))])
+        self.assertEqual(self.told, [([80], OtherRing(peer(10).packed))])
         self.assertEqual(self.rejoined, [[10]])
 
     def test_nobody_but_its_word(self) -> None:
@@ -119,7 +119,7 @@ class MergingTests(SynchronousTestCase):
         self.listed(50)
         self.scene.show(*whole_ring(50).values())
         self.look()
-        self.assertEqual((self.told, self.rejoined), ([([50], Elsewhere(peer(35).packed))], []))
+        self.assertEqual((self.told, self.rejoined), ([([50], OtherRing(peer(35).packed))], []))
 
     def test_no_member_any_more(self) -> None:
         """Nothing comes of a look that ends when we are no member, and none begins then."""

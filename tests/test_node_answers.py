@@ -27,7 +27,6 @@ from chordtwist.wire.peer_messages import (
     Announced,
     Answer,
     Changed,
-    Elsewhere,
     Fetch,
     GetTable,
     JoinRequest,
@@ -36,6 +35,7 @@ from chordtwist.wire.peer_messages import (
     Notified,
     Notify,
     NotMember,
+    OtherRing,
     Ping,
     PingFor,
     Pong,
@@ -156,7 +156,7 @@ class AnswersTests(OneNodeTestCase):
         self.scene.silence(90)
         self.assertEqual(self.asked_by(10, PingFor(peer(90).packed), 1.5), Silent())
 
-    def use_up(self, make: type[PingFor | Elsewhere]) -> None:
+    def use_up(self, make: type[PingFor | OtherRing]) -> None:
         """10 names so many strangers that no more are looked at on its word."""
         for place in range(100, 101 + PER_TELLER_PER_MIN):
             self.scene.links[10].ask(self.scene.me, make(peer(place).packed)).addErrback(lambda failure: None)
@@ -173,10 +173,10 @@ class AnswersTests(OneNodeTestCase):
 
     def test_elsewhere_names_strangers(self) -> None:
         """Nor does it look for other rings wherever it is told."""
-        self.use_up(Elsewhere)
-        self.assertEqual(self.asked_by(10, Elsewhere(peer(45).packed), 2), Noted())
+        self.use_up(OtherRing)
+        self.assertEqual(self.asked_by(10, OtherRing(peer(45).packed), 2), Noted())
         self.assertEqual(self.scene.asked(45), [])
-        self.assertEqual(self.asked_by(20, Elsewhere(peer(45).packed), 2), Noted())
+        self.assertEqual(self.asked_by(20, OtherRing(peer(45).packed), 2), Noted())
         self.assertNotEqual(self.scene.asked(45), [])
 
     def test_ping_for_itself(self) -> None:
@@ -190,7 +190,7 @@ class AnswersTests(OneNodeTestCase):
     def test_impossible_member(self) -> None:
         """So does a hint at one."""
         self.assert_breach(
-            10, Elsewhere(bytes(7)), "a question names an impossible peer: a packed address has 6 or 18 bytes, not 7"
+            10, OtherRing(bytes(7)), "a question names an impossible peer: a packed address has 6 or 18 bytes, not 7"
         )
 
     def test_find(self) -> None:
@@ -237,7 +237,7 @@ class JoiningAnswersTests(OneNodeTestCase):
     def test_hints(self) -> None:
         """Hints are taken note of, and do nothing."""
         self.assertEqual(self.asked_by(10, Changed()), Noted())
-        self.assertEqual(self.asked_by(10, Elsewhere(peer(20).packed)), Noted())
+        self.assertEqual(self.asked_by(10, OtherRing(peer(20).packed)), Noted())
         self.assertEqual(self.scene.asked(20), [])
 
     def test_find(self) -> None:

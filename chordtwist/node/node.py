@@ -49,13 +49,13 @@ from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
     Changed,
-    Elsewhere,
     GetTable,
     JoinRequest,
     Leave,
     Noted,
     Notify,
     NotMember,
+    OtherRing,
     Ping,
     PingFor,
     Pong,
@@ -195,7 +195,7 @@ class Node:
             Announce: self._take_in,
             Changed: self._hear_changed,
             Leave: self._hear_leave,
-            Elsewhere: self._hear_elsewhere,
+            OtherRing: self._hear_other_ring,
         }
 
     # What it is
@@ -446,7 +446,7 @@ class Node:
             self._ring_changed()
         self._drop(peer)
 
-    def _hear_elsewhere(self, peer: Peer, question: Elsewhere) -> Answer:
+    def _hear_other_ring(self, peer: Peer, question: OtherRing) -> Answer:
         member = self._named(question.member)
         if self.is_member and self.dial_limits.may_look(peer, member):
             self.merging.look_at(member)

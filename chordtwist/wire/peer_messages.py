@@ -191,7 +191,7 @@ class Noted(Answer, frozen=True):
     kind: ClassVar[int] = 27
 
 
-class Elsewhere(Question, frozen=True):
+class OtherRing(Question, frozen=True):
     """A hint: `member` belongs to a larger ring of the same network. The receiver looks for itself; `Noted`."""
 
     kind: ClassVar[int] = 28
@@ -533,7 +533,7 @@ MESSAGES: tuple[type[Message], ...] = (
     NotMember,
     Leave,
     Noted,
-    Elsewhere,
+    OtherRing,
     GetTable,
     TableIs,
     Same,

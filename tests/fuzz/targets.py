@@ -426,7 +426,7 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.Announced([ME.packed, THIRD.packed]),
         wire.NotMember(b"body", bytes(64)),
         wire.Leave(b"body", bytes(64)),
-        wire.Elsewhere(THIRD.packed),
+        wire.OtherRing(THIRD.packed),
         wire.GetTable(1, 2),
         wire.TableIs(b"body", bytes(64)),
         wire.Notify(1),

@@ -18,7 +18,7 @@ from chordtwist.node.chores import Chore
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.statements import Statements
-from chordtwist.wire.peer_messages import Elsewhere, Question
+from chordtwist.wire.peer_messages import OtherRing, Question
 
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 """How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
@@ -134,11 +134,11 @@ class Merging:
         if other is None or not self._is_member():
             return
         if not gives_way(self._statements.table, other):
-            self._tell((other.peer,), Elsewhere(self._routing.me.packed))
+            self._tell((other.peer,), OtherRing(self._routing.me.packed))
             return
         self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
         neighbours = self._routing.everybody()
-        self._tell(neighbours, Elsewhere(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
+        self._tell(neighbours, OtherRing(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
 
 
 def gives_way(ours: Table, theirs: Table) -> bool:
