@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, search
+from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, solve
 from chordtwist.net.bounds import AT_ONCE_S, Limits
 from chordtwist.net.client_puzzles import (
     BUSY_S,
@@ -50,7 +50,7 @@ def peer(number: int, port: int = 6401) -> Peer:
 
 def worked(work: Puzzle) -> Solution:
     """The puzzle's solution."""
-    number = search(work.puzzle, work.bits, 0, 1 << 20)
+    number = solve(work.puzzle, work.bits, 0, 1 << 20)
     assert number is not None
     return Solution(work.puzzle, number)
 
@@ -134,7 +134,7 @@ class PuzzleChallengerTests(SynchronousTestCase):
         """What is no solution, and puzzles that were never set, are answered with one that is."""
         self.be_busy()
         work = self.work_of(peer(1))
-        wrong = next(n for n in range(1000) if search(work.puzzle, BITS, n, 1) is None)
+        wrong = next(n for n in range(1000) if solve(work.puzzle, BITS, n, 1) is None)
         for claimed in (Solution(work.puzzle, wrong), worked(Puzzle(BITS, bytes(20))), Solution(b"\xff" * 20, 0)):
             self.assertEqual(work, self.challenger.paid(peer(1), claimed))
         self.assertIsNotNone(self.challenger.due(peer(1), JOIN))

@@ -15,12 +15,12 @@ from chordtwist.core.digests import (
     PART_POSITIONS_MIN,
     PARTS,
     Summary,
-    cut,
     gaps,
     is_listed,
     mark,
     mark_bytes,
     short_mark,
+    split_arc,
 )
 from chordtwist.core.records import Version
 from chordtwist.core.ring import RING_SIZE, Arc
@@ -55,7 +55,7 @@ class CutTests(SynchronousTestCase):
     def test_parts_are_the_arc(self, after: int, upto: int) -> None:
         """They begin and end with it, follow one another, and together are as long as it."""
         arc = Arc(after, upto)
-        parts = cut(arc)
+        parts = split_arc(arc)
         self.assertEqual(len(parts), PARTS)
         self.assertEqual((parts[0].after, parts[-1].upto), (after, upto))
         self.assertTrue(all(part.upto == behind.after for part, behind in pairwise(parts)))

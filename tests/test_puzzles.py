@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.puzzles import PUZZLE_BYTES, WINDOW_S, good_until, puzzle, search, solves
+from chordtwist.core.puzzles import PUZZLE_BYTES, WINDOW_S, good_until, puzzle, solve, solves
 from chordtwist.core.ring import RING_SIZE
 
 SECRET = b"s" * 32
@@ -48,18 +48,17 @@ class PuzzleTests(SynchronousTestCase):
     @given(st.binary(min_size=PUZZLE_BYTES, max_size=PUZZLE_BYTES), st.integers(0, 8))
     def test_solution(self, raw: bytes, bits: int) -> None:
         """A search finds the first number that solves it, and none where there is none."""
-        found = search(raw, bits, 0, 1 << 14)
+        found = solve(raw, bits, 0, 1 << 14)
         assert found is not None
         self.assertTrue(solves(raw, bits, found))
         self.assertFalse(any(solves(raw, bits, number) for number in range(found)))
-        self.assertIsNone(search(raw, bits, 0, found))
-        self.assertEqual(found, search(raw, bits, found, 1))
+        self.assertIsNone(solve(raw, bits, 0, found))
+        self.assertEqual(found, solve(raw, bits, found, 1))
 
     def test_harder(self) -> None:
         """Each bit more takes about twice as many tries."""
         tries = [
-            sum(search(puzzle(SECRET, place, 0.0), bits, 0, 1 << 14) or 0 for place in range(60)) / 60
-            for bits in (4, 8)
+            sum(solve(puzzle(SECRET, place, 0.0), bits, 0, 1 << 14) or 0 for place in range(60)) / 60 for bits in (4, 8)
         ]
         self.assertLess(tries[0], 32)
         self.assertGreater(tries[1], 128)

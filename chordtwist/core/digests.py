@@ -76,7 +76,7 @@ def is_listed(arc: Arc, mine: int, theirs: int) -> bool:
     return not mine or not theirs or max(mine, theirs) <= LISTED_AT_ONCE or arc.length < PART_POSITIONS_MIN
 
 
-def cut(arc: Arc) -> list[Arc]:
+def split_arc(arc: Arc) -> list[Arc]:
     """The equal parts of an arc of at least `PART_POSITIONS_MIN`, clockwise."""
     ends = [(arc.after + arc.length * k // PARTS) % RING_SIZE for k in range(PARTS)] + [arc.upto]
     return [Arc(after, upto) for after, upto in pairwise(ends)]

@@ -52,7 +52,7 @@ def solves(set_before: bytes, bits: int, number: int) -> bool:
     return int.from_bytes(sha256(_HEAD + set_before + _NUMBER.pack(number)).digest()) >> (256 - bits) == 0
 
 
-def search(set_before: bytes, bits: int, first: int, tries: int) -> int | None:
+def solve(set_before: bytes, bits: int, first: int, tries: int) -> int | None:
     """The first solution among so many numbers from `first` on, or None. Takes about a microsecond for each."""
     opening = sha256(_HEAD + set_before)
     pack, below = _NUMBER.pack, 1 << (256 - bits)

@@ -133,7 +133,7 @@ def entry_of(versioned: Versioned, position: RingId) -> Entry:
 Some = TypeVar("Some", Record, Tombstone, Versioned, Entry)
 
 
-def cut(some: Some, end_ms: int) -> Some:
+def shorten(some: Some, end_ms: int) -> Some:
     """The same, but gone, and no longer remembered, from `end_ms` on."""
     if isinstance(some, Record) and some.tombstone_until_ms > end_ms:
         return replace(some, expiry_ms=min(some.expiry_ms, end_ms), tombstone_until_ms=end_ms)

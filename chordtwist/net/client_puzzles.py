@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chordtwist.core.allowance import Allowance
 from chordtwist.core.peer import Peer
-from chordtwist.core.puzzles import WINDOW_S, good_until, puzzle, search, solves
+from chordtwist.core.puzzles import WINDOW_S, good_until, puzzle, solve, solves
 from chordtwist.core.ring import RingId
 from chordtwist.net.bounds import AT_ONCE_S
 from chordtwist.net.peer_protocol import COSTS
@@ -112,7 +112,7 @@ class PuzzleSolver:
 
     def _go_on(self) -> None:
         work, done = self._waiting[0]
-        found = search(work.puzzle, work.bits, self._next, SLICE_TRIES)
+        found = solve(work.puzzle, work.bits, self._next, SLICE_TRIES)
         self._next += SLICE_TRIES
         is_over = found is not None or self._next > TRIES_PER_SOLUTION << work.bits
         if is_over:

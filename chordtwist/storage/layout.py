@@ -44,7 +44,8 @@ def pack(versioned: Versioned, offset_ms: int) -> bytes:
 
 
 def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Versioned:
-    """What was packed, of which `glance` gave `entry`: a read takes half the time when it need not build that again.
+    """What was packed, of which `unpack_entry` gave `entry`: a read takes half the time when it need not build that
+    again.
 
     @raise ValueError: that was never packed.
     """
@@ -67,7 +68,7 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Versioned:
         raise ValueError(f"{len(raw)} bytes that are no record") from None
 
 
-def glance(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
+def unpack_entry(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
     """The entry of what was packed, without touching its value: it may be on other pages. And when the last of it ends,
     the record or what is remembered of it, in milliseconds.
 

@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Tombstone, Versioned, cut, entry_of, position_of, present
+from chordtwist.core.records import Entry, Tombstone, Versioned, entry_of, position_of, present, shorten
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX, Expiries, Places, Room
-from chordtwist.storage.layout import glance, pack, unpack
+from chordtwist.storage.layout import pack, unpack, unpack_entry
 from chordtwist.storage.record_file import SHRINK_CHANGES_MAX, Corrupt, RecordFile
 from chordtwist.storage.state import set_aside
 
@@ -148,7 +148,7 @@ class LmdbRecordStore:
         end_ms = self._now_ms() + self._ttl_ms_max
         try:
             for key, raw in self._file.rows():
-                self._note(self._glance(key, raw, end_ms), None)
+                self._note(self._unpack_entry(key, raw, end_ms), None)
         except (Corrupt, ValueError) as error:
             self._file.close()
             raise Corrupt(str(error)) from error
@@ -201,7 +201,7 @@ class LmdbRecordStore:
         except Corrupt as error:
             self.log.error("a record cannot be read and is forgotten: {error}", error=error)
             return None
-        return cut(versioned, self._cut[key]) if key in self._cut else versioned
+        return shorten(versioned, self._cut[key]) if key in self._cut else versioned
 
     def entry(self, key: bytes) -> Entry | None:
         """The same without its value."""
@@ -272,12 +272,12 @@ class LmdbRecordStore:
 
     # What is kept, without values
 
-    def _glance(self, key: bytes, raw: memoryview, end_ms: int) -> Entry:
+    def _unpack_entry(self, key: bytes, raw: memoryview, end_ms: int) -> Entry:
         """What is on the disk under `key`; neither it nor what is remembered of it outlives `end_ms`."""
-        entry, latest_ms = glance(key, raw, self._offset_ms)
+        entry, latest_ms = unpack_entry(key, raw, self._offset_ms)
         if latest_ms > end_ms:
             self._cut[key] = end_ms
-            return cut(entry, end_ms)
+            return shorten(entry, end_ms)
         return entry
 
     def _note(self, entry: Entry, before: Entry | None) -> None:
@@ -441,7 +441,7 @@ class LmdbRecordStore:
         """After a refused put, what is on disk is what is kept."""
         end_ms = self._now_ms() + self._ttl_ms_max
         try:
-            found = self._file.read(key, lambda raw: self._glance(key, raw, end_ms))
+            found = self._file.read(key, lambda raw: self._unpack_entry(key, raw, end_ms))
         except Corrupt:
             found = None
         if found is not None and key not in self._undone:

@@ -43,7 +43,7 @@ from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_a
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.tls import Credentials, Tls, words_for
 from chordtwist.node.records.record_bodies import body_of, versioned_from
-from chordtwist.storage.layout import glance, pack, unpack
+from chordtwist.storage.layout import pack, unpack, unpack_entry
 from chordtwist.storage.state import _number, _peers, _seed
 from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
@@ -265,13 +265,13 @@ def feed_records_on_disk(raw: bytes) -> None:
     """A record as the store keeps it."""
     key, view = bytes(32), memoryview(raw)
     try:
-        entry, _ = glance(key, view, NOW_MS)
+        entry, _ = unpack_entry(key, view, NOW_MS)
         versioned = unpack(entry, view, NOW_MS)
     except ValueError:
         return
     assert entry.value_bytes <= len(raw), "a value longer than all of it"
     written = memoryview(pack(versioned, NOW_MS))
-    assert unpack(glance(key, written, NOW_MS)[0], written, NOW_MS) == versioned, "written, it reads otherwise"
+    assert unpack(unpack_entry(key, written, NOW_MS)[0], written, NOW_MS) == versioned, "written, it reads otherwise"
 
 
 # Where the search begins

@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.puzzles import search
+from chordtwist.core.puzzles import solve
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import (
     Announce,
@@ -394,7 +394,7 @@ class WorkTests(HostileTestCase):
             peer.ask_all(stored)
         work, others_work = one.ask(stored[0]), other.ask(stored[0])
         assert isinstance(work, Puzzle) and isinstance(others_work, Puzzle)
-        solution = search(work.puzzle, work.bits, 0, 1 << 20)
+        solution = solve(work.puzzle, work.bits, 0, 1 << 20)
         assert solution is not None
         worked = Solution(work.puzzle, solution)
         self.assertEqual(others_work, other.ask(worked))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, cut, is_listed, mark_bytes, short_mark
+from chordtwist.core.digests import SHORT_MARK_BYTES, Summary, is_listed, mark_bytes, short_mark, split_arc
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
 from chordtwist.node.records.local_records import LocalRecords
@@ -44,7 +44,7 @@ class Answering:
         if is_listed(arc, ours.count, theirs.count):
             return Parts([wire.Summary(ours.count, mark_bytes(ours.total))])
         parts = []
-        for part in cut(arc):
+        for part in split_arc(arc):
             summary = await self._local_records.summary(part, question.copies_above)
             parts.append(wire.Summary(summary.count, mark_bytes(summary.total)))
         return Parts(parts)

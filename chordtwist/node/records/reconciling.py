@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chordtwist.core.digests import Summary, cut, is_listed, mark_bytes, short_mark
+from chordtwist.core.digests import Summary, is_listed, mark_bytes, short_mark, split_arc
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Version, Versioned
@@ -79,7 +79,7 @@ class Reconciling:
             if len(answer.parts) == 1:
                 await self._level(peer, piece, copies_above, mine.count, answer.parts[0].count, both)
                 continue
-            parts = cut(piece)
+            parts = split_arc(piece)
             if len(parts) != len(answer.parts):
                 raise Unreachable(peer, "it cuts arcs into other parts")
             for part, theirs in zip(parts, answer.parts, strict=True):
