@@ -115,7 +115,7 @@ class Member:
         self.ring.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, self.ring.members)))
         return found
 
-    def common_time_ms(self) -> int:
+    def neighbours_time_ms(self) -> int:
         return self.skew_ms + self.ring.wall_ms()
 
     def questions(self, kind: type[Question]) -> list[tuple[Peer, Question]]:

@@ -98,15 +98,15 @@ def is_ours(found: object) -> bool:
     return type(found).__module__.startswith("chordtwist.") and hasattr(found, "__dict__")
 
 
-class CommonTimeTests(RingTestCase):
-    """`common_time_ms`: what most clocks show."""
+class NeighboursTimeTests(RingTestCase):
+    """`neighbours_time_ms`: what most clocks show."""
 
     def test_own_clock_is_wrong(self) -> None:
         """A node whose wall clock is an hour behind knows the time from its neighbours' tables, to some seconds."""
         wrong = self.ring(5)[0]
         right_ms = self.world.hosts[wrong].wall_ms()
         self.world.hosts[wrong].skew_ms = -3_600_000
-        self.assertLess(abs(self.node(wrong).common_time_ms() - right_ms), 15_000)
+        self.assertLess(abs(self.node(wrong).neighbours_time_ms() - right_ms), 15_000)
 
     def test_a_neighbours_clock_is_wrong(self) -> None:
         """It follows no single neighbour."""
@@ -114,22 +114,22 @@ class CommonTimeTests(RingTestCase):
         for peer in self.ring(5):
             host = self.world.hosts[peer]
             if not host.skew_ms:
-                self.assertLess(abs(host.node.common_time_ms() - host.wall_ms()), 15_000)
+                self.assertLess(abs(host.node.neighbours_time_ms() - host.wall_ms()), 15_000)
 
     def test_all_clocks_are_set(self) -> None:
         """Where all machines had the wrong time, or were suspended, nobody keeps to what the others had before."""
         ring = self.ring(5)
         for peer in ring:
             self.world.hosts[peer].skew_ms = 3_600_000
-            self.node(peer).common_time_ms()
+            self.node(peer).neighbours_time_ms()
         self.world.run(2)
         for peer in ring:
-            self.assertLess(abs(self.node(peer).common_time_ms() - self.world.hosts[peer].wall_ms()), 15_000)
+            self.assertLess(abs(self.node(peer).neighbours_time_ms() - self.world.hosts[peer].wall_ms()), 15_000)
 
     def test_a_right_clock_is_its_own(self) -> None:
         """What the neighbours' tables tell is a second or two off: two puts would be stamped in the wrong order."""
         for peer in self.ring(5):
-            self.assertEqual(self.node(peer).common_time_ms(), self.world.hosts[peer].wall_ms())
+            self.assertEqual(self.node(peer).neighbours_time_ms(), self.world.hosts[peer].wall_ms())
 
     def test_puts_by_wrong_clocks(self) -> None:
         """A node whose wall clock is minutes fast or slow stamps and judges puts by the time of its neighbours: it
@@ -156,7 +156,7 @@ class CommonTimeTests(RingTestCase):
         self.world.hosts[wrong].skew_ms = 240_000
         for _ in range(3):
             self.world.run(10)
-            self.node(wrong).common_time_ms()
+            self.node(wrong).neighbours_time_ms()
         told = [formatEvent(event) for event in self.observer if "wrong_s" in event]
         self.assertEqual(
             told, ["this machine's clock is 240 s ahead of those of its neighbours: versions go by theirs"]
@@ -166,7 +166,7 @@ class CommonTimeTests(RingTestCase):
         """Who is alone has its own clock only."""
         (only,) = self.ring(1)
         self.world.hosts[only].skew_ms = 60_000
-        self.assertEqual(self.node(only).common_time_ms(), self.world.hosts[only].wall_ms())
+        self.assertEqual(self.node(only).neighbours_time_ms(), self.world.hosts[only].wall_ms())
 
 
 class FirstNodeTests(RingTestCase):

@@ -279,7 +279,7 @@ class ClockTests(SynchronousTestCase):
         self.writer.skew_ms = 20_000
         self.key = key_in(Arc(at(0x7000), at(OUTSIDER)))
         stranger = peer(0x7777)
-        ahead_ms = self.writer.common_time_ms() + AHEAD_MS_MAX
+        ahead_ms = self.writer.neighbours_time_ms() + AHEAD_MS_MAX
         body = RecordBody(self.key, b"theirs", 0, ahead_ms, stranger.packed, 80_000_000, 1)
         self.assertEqual(self.writer.records.answer(stranger, Store(body, 0)), Stored())
 

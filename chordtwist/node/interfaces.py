@@ -71,7 +71,7 @@ class IRing(Interface):
     def find(position: RingId) -> Deferred[Route]:
         """Search the ring afresh for who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
 
-    def common_time_ms() -> int:
+    def neighbours_time_ms() -> int:
         """Our wall time, or that of most neighbours where ours is wrong by more than half a minute."""
 
 

@@ -38,7 +38,7 @@ from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.merging import Merging
-from chordtwist.node.ring.neighbours_time import CommonTime
+from chordtwist.node.ring.neighbours_time import NeighboursTime
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.search import Searches
@@ -132,7 +132,9 @@ class Node:
         # What it asks.
         asking = self.asking = Asking(link, liveness, self._hear_status, clock.seconds)
         tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
-        self._time = CommonTime(routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms)
+        self._time = NeighboursTime(
+            routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
+        )
         self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
         self.searches = Searches(routing, statements, tables, is_member, ending)
@@ -217,7 +219,7 @@ class Node:
         """This run of the node on the ring."""
         return self.statements.epoch
 
-    def common_time_ms(self) -> int:
+    def neighbours_time_ms(self) -> int:
         return self._time.now_ms()
 
     # Its life

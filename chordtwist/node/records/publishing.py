@@ -136,7 +136,7 @@ class Publisher:
         self._clock = clock
         self._rng = rng
         self._ask = ask
-        self._now_ms = reader.ring.common_time_ms
+        self._now_ms = reader.ring.neighbours_time_ms
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
         self._bytes = 0

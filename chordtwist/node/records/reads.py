@@ -117,7 +117,7 @@ class Reader:
         if not is_right(versioned, verify_ed25519):
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
-        self._versions.see(versioned.version, self.ring.common_time_ms(), key)
+        self._versions.see(versioned.version, self.ring.neighbours_time_ms(), key)
         if isinstance(versioned, Record):
             return Said(precedence(versioned), versioned)
         if not is_live:

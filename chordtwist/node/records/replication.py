@@ -201,7 +201,7 @@ class Replication:
             key,
             value,
             kind_of(key, value, seal),
-            self.versions.next(self._ring.common_time_ms(), key),
+            self.versions.next(self._ring.neighbours_time_ms(), key),
             self.local_records.now_ms() + ttl_ms,
             self._copies(copies),
             None if seal is None else replace(seal, expected_seq=None),
@@ -215,7 +215,7 @@ class Replication:
     def _delete(self, found: Record | None, key: bytes, seal: Seal | None) -> Deferred[PutResult]:
         tombstone = Tombstone(
             key,
-            self.versions.next(self._ring.common_time_ms(), key),
+            self.versions.next(self._ring.neighbours_time_ms(), key),
             # Whatever it ends may have longer copies that nobody knows of now; none outlives the maximum.
             self.local_records.now_ms() + self._ttl_ms_max,
             self._copies(None if found is None else found.copies),
@@ -317,7 +317,7 @@ class Replication:
         if not is_right(versioned, verify_ed25519):
             return Refused("wrong")
         if not self._sees(versioned):
-            return Refused("clock", max(0, self._ring.common_time_ms()))
+            return Refused("clock", max(0, self._ring.neighbours_time_ms()))
         here = self.local_records.get(versioned.key)
         refusal = _refusal(versioned, here, question.expected_seq)
         if refusal is not None:
@@ -384,7 +384,7 @@ class Replication:
         """Whether its version is not too far ahead of the time that most neighbours have. By our own clock, should that
         be wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
-        return self.versions.see(versioned.version, self._ring.common_time_ms(), versioned.key)
+        return self.versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key)
 
     # Giving room back
 

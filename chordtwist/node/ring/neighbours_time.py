@@ -28,7 +28,7 @@ TOLD_AGAIN_MS = 3_600_000
 """Between two lines in the log that say that our clock is wrong."""
 
 
-class CommonTime:
+class NeighboursTime:
     """Our wall time, unless it is wrong by more than `TRUSTED_MS`: then what most of our neighbours and ourselves have.
     Liars would have to be half of them to move it.
     """
