@@ -48,9 +48,9 @@ class MeetTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """Address, key, run and version of a good Hello, whoever dialled."""
-        met = self.meet(self.hello(OURS))
-        self.assertEqual((met.peer, met.epoch, met.version), (THEIRS, 7, PROTOCOL_VERSION_MAX))
-        self.assertEqual(met, self.meet(self.hello(), THEIRS))
+        handshaken = self.meet(self.hello(OURS))
+        self.assertEqual((handshaken.peer, handshaken.epoch, handshaken.version), (THEIRS, 7, PROTOCOL_VERSION_MAX))
+        self.assertEqual(handshaken, self.meet(self.hello(), THEIRS))
 
     def test_each_signature_is_new(self) -> None:
         """No two Hellos carry the same seq."""

@@ -264,8 +264,12 @@ class PoolLimitTests(PoolTestCase):
         self.meet(ours, friend)
         self.meet(stranger, ours)
         pool = ours.pool
-        friends = next(link for link in pool._links if link.met is not None and link.met.peer == friend.peer)
-        strangers = next(link for link in pool._links if link.met is not None and link.met.peer == stranger.peer)
+        friends = next(
+            link for link in pool._links if link.handshaken is not None and link.handshaken.peer == friend.peer
+        )
+        strangers = next(
+            link for link in pool._links if link.handshaken is not None and link.handshaken.peer == stranger.peer
+        )
         friends.held_bytes, strangers.held_bytes = ALL_HELD_BYTES_MAX - 1000, 2000
         pool.holding(ALL_HELD_BYTES_MAX - 1000)
         self.assertTrue(strangers.is_open)

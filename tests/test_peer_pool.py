@@ -39,7 +39,7 @@ from chordtwist.net.peer_pool import (
     WAITING_MAX,
     PeerPool,
 )
-from chordtwist.net.peer_protocol import MEET_WITHIN_S
+from chordtwist.net.peer_protocol import HELLO_WITHIN_S
 from chordtwist.net.refusals import REFUSE_FOR_S
 from chordtwist.node.interfaces import IPeerLink
 from chordtwist.wire.frames import pack_frame
@@ -545,7 +545,7 @@ class BoundTests(PoolTestCase):
         strangers = [self.stranger("127.0.0.9", one) for _ in range(UNMET_PER_ADDRESS_MAX + 3)]
         self.assertEqual(sum(end.is_up for end in strangers), UNMET_PER_ADDRESS_MAX)
         self.meet(other, one)
-        self.network.pass_time(MEET_WITHIN_S + 1)
+        self.network.pass_time(HELLO_WITHIN_S + 1)
         self.assertEqual(sum(end.is_up for end in strangers), 0)
         self.assertTrue(self.stranger("127.0.0.9", one).is_up)
 

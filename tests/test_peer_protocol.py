@@ -24,7 +24,7 @@ from chordtwist.net.peer_protocol import (
     BLOCKED_BYTES_MAX,
     CLOSE_WITHIN_S,
     HELD_BYTES_MAX,
-    MEET_WITHIN_S,
+    HELLO_WITHIN_S,
     OWED_MAX,
     STALLED_S,
     End,
@@ -94,7 +94,7 @@ class Owner:
     def accepts(self, link: PeerProtocol, host: str) -> bool:
         return self.accepting
 
-    def met(self, link: PeerProtocol) -> None:
+    def handshaken(self, link: PeerProtocol) -> None:
         if self.unwanted:
             raise Refused(self.unwanted)
         self.links.append(link)
@@ -171,15 +171,15 @@ class GreetingTests(LinkTestCase):
     def test_hello_at_once(self) -> None:
         """Both sides say Hello without waiting for the other's."""
         ((_, hello),) = self.said()
-        met = self.them.meet(hello, OURS.host, OURS, b"")  # type: ignore[arg-type]
-        self.assertEqual(met.peer, OURS)
+        handshaken = self.them.meet(hello, OURS.host, OURS, b"")  # type: ignore[arg-type]
+        self.assertEqual(handshaken.peer, OURS)
 
     def test_met(self) -> None:
         """After a good Hello the owner is told who it is, by address, key and epoch."""
         self.meet()
         self.assertEqual(self.owner.links, [self.link])
-        assert self.link.met is not None
-        self.assertEqual((self.link.met.peer, self.link.met.epoch), (THEIRS, 1))
+        assert self.link.handshaken is not None
+        self.assertEqual((self.link.handshaken.peer, self.link.handshaken.epoch), (THEIRS, 1))
         self.assertTrue(self.link.is_open)
 
     def test_nothing_before_hello(self) -> None:
@@ -198,8 +198,8 @@ class GreetingTests(LinkTestCase):
 
     def test_no_hello(self) -> None:
         """Who does not say Hello in time is let go."""
-        self.clock.advance(MEET_WITHIN_S)
-        self.assertEqual(self.owner.ends, [(End.LOST, f"no Hello within {MEET_WITHIN_S:g} s")])
+        self.clock.advance(HELLO_WITHIN_S)
+        self.assertEqual(self.owner.ends, [(End.LOST, f"no Hello within {HELLO_WITHIN_S:g} s")])
         self.assertTrue(self.transport.disconnecting)
 
     def test_slow_hello(self) -> None:
@@ -207,7 +207,7 @@ class GreetingTests(LinkTestCase):
         hello = self.them.hello(OURS, b"")
         raw = pack_frame(hello.kind, 0, encode(hello))
         for byte in raw[:-1]:
-            self.clock.advance(MEET_WITHIN_S / (len(raw) - 2))
+            self.clock.advance(HELLO_WITHIN_S / (len(raw) - 2))
             self.link.dataReceived(bytes([byte]))
         self.assertEqual([end for end, _ in self.owner.ends], [End.LOST])
 

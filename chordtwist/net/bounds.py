@@ -72,7 +72,7 @@ class Bounds:
     """
 
     def __init__(self, policy: Policy, limits: Limits, clock: IReactorTime) -> None:
-        self.unmet = 0
+        self.pending = 0
         self._policy = policy
         self._limits = limits
         self._clock = clock
@@ -93,7 +93,7 @@ class Bounds:
             return str(error)
         if self._policy is Policy.IP and self._from[address] >= ACCEPTED_PER_ADDRESS_MAX:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
-        if self.unmet >= UNMET_MAX:
+        if self.pending >= UNMET_MAX:
             return f"more than {UNMET_MAX} connections without a Hello"
         if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
             return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
@@ -107,14 +107,14 @@ class Bounds:
 
     def accepted(self, host: str) -> None:
         """A connection from `host` is there."""
-        self.unmet += 1
+        self.pending += 1
         groups = self._groups(host)
         self._unmet_from.update(groups)
         self._from[groups[0]] += 1
 
     def no_longer_unmet(self, host: str) -> None:
         """It has said Hello, or has ended without one."""
-        self.unmet -= 1
+        self.pending -= 1
         self._unmet_from -= Counter(self._groups(host))
 
     def closed(self, host: str) -> None:

@@ -122,7 +122,7 @@ class KnownPeer:
         self.work_again_at = 0.0
 
     def proved_links(self) -> list[PeerProtocol]:
-        return [link for link in self.links if cast(Met, link.met).key == self.key]
+        return [link for link in self.links if cast(Met, link.handshaken).key == self.key]
 
 
 class _Dial(ClientFactory):
@@ -242,7 +242,7 @@ class PeerPool:
         """The state of the links, as plain values."""
         return {
             "open": sum(link.is_open for link in self._links),
-            "unmet": self._bounds.unmet,
+            "pending": self._bounds.pending,
             "proved": sum(known.key is not None for known in self._known_peers.values()),
             "dialled": self.counts.dialled,
             "dials_failed": self.counts.dials_failed,
@@ -346,20 +346,20 @@ class PeerPool:
 
     # What links tell (LinkOwner)
 
-    def met(self, link: PeerProtocol) -> None:
+    def handshaken(self, link: PeerProtocol) -> None:
         """The other side has said a good Hello.
 
         @raise Refused: it shows another key than the one its address was proved with, or broke the protocol before.
         """
-        met = cast(Met, link.met)
+        handshaken = cast(Met, link.handshaken)
         self._no_longer_unmet(link)
-        known = self._known_peer(met.peer)
+        known = self._known_peer(handshaken.peer)
         if link.dialled is None:
-            refused = self.refusals.status(str(met.peer))
+            refused = self.refusals.status(str(handshaken.peer))
             if refused is not None:
                 raise Refused(f"refused for a while: {refused}")
         else:
-            self._prove(known, met)
+            self._prove(known, handshaken)
         known.dial_again_at = 0.0
         known.links.append(link)
         self._choose(known)
@@ -373,7 +373,7 @@ class PeerPool:
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """The node's answer; or what a stranger has to do first."""
-        peer = cast(Met, link.met).peer
+        peer = cast(Met, link.handshaken).peer
         if type(question) is Solution:
             return Noted() if self._challenger is None else self._challenger.paid(peer, question)
         if self._challenger is not None and not self._is_proved(link):
@@ -385,7 +385,7 @@ class PeerPool:
 
     def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
         """A peer that we ask wants work of us first: work, and ask it again."""
-        peer = cast(Met, link.met).peer
+        peer = cast(Met, link.handshaken).peer
         known = self._known_peer(peer)
         now = self._clock.seconds()
         is_too_much = work.bits > BITS_MAX or (known.solver is None and now < known.work_again_at)
@@ -412,7 +412,7 @@ class PeerPool:
 
     def wait_s(self, link: PeerProtocol) -> float:
         """How long the node at the other end has to wait, since it asked too much."""
-        peer = cast(Met, link.met).peer
+        peer = cast(Met, link.handshaken).peer
         wait_s = self._bounds.wait_s(peer.id, self._is_proved(link))
         if wait_s > 0 and not self._dials_back(peer):
             self.refusals.tell(str(peer), "it asks more than it may, and waits", who=str(peer.id))
@@ -429,12 +429,12 @@ class PeerPool:
 
     def spent(self, link: PeerProtocol, cost: float) -> None:
         """What it asked cost something."""
-        self._bounds.spend(cast(Met, link.met).peer.id, self._is_proved(link), cost)
+        self._bounds.spend(cast(Met, link.handshaken).peer.id, self._is_proved(link), cost)
 
     def _is_proved(self, link: PeerProtocol) -> bool:
-        met = link.met
-        known = None if met is None else self._known_peers.get(met.peer.packed)
-        return known is not None and met is not None and known.key == met.key
+        handshaken = link.handshaken
+        known = None if handshaken is None else self._known_peers.get(handshaken.peer.packed)
+        return known is not None and handshaken is not None and known.key == handshaken.key
 
     def holding(self, more_bytes: int) -> None:
         """The links hold so many bytes more, or less."""
@@ -444,7 +444,7 @@ class PeerPool:
             if not most.held_bytes:
                 most = max(self._links, key=lambda link: link.held_bytes)
             reason = "it makes this node hold more than any other, and all together are beyond the bound"
-            self.refusals.tell(str(most.came_from if most.met is None else most.met.peer), reason)
+            self.refusals.tell(str(most.came_from if most.handshaken is None else most.handshaken.peer), reason)
             most.give_up(reason)
 
     def flush_later(self, link: PeerProtocol) -> None:
@@ -464,7 +464,7 @@ class PeerPool:
         """Nothing comes or goes over a link any more."""
         self._no_longer_unmet(link)
         why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
-        peer = link.dialled if link.met is None else link.met.peer
+        peer = link.dialled if link.handshaken is None else link.handshaken.peer
         known = None if peer is None else self._known_peers.get(peer.packed)
         was_proved = known is not None and self._part(known, link)
         if end is End.REFUSED or (end is End.LOST and link.connected and peer is None):
@@ -515,16 +515,16 @@ class PeerPool:
             known = self._known_peers[peer.packed] = KnownPeer(peer)
         return known
 
-    def _prove(self, known: KnownPeer, met: Met) -> None:
+    def _prove(self, known: KnownPeer, handshaken: Met) -> None:
         # Our own dial to the peer's address has met this key. Another key than before is believed once the link to the
         # process with the old one is gone and this is a later run, or that process was silent for as long as makes a
         # peer dead: restarts without a state directory are ordinary, but nobody takes a live peer's place.
-        if known.key is not None and known.key != met.key:
+        if known.key is not None and known.key != handshaken.key:
             silent_s = self._clock.seconds() - known.heard_at
-            is_later = met.epoch > known.epoch or silent_s >= self._dead_after_s
+            is_later = handshaken.epoch > known.epoch or silent_s >= self._dead_after_s
             if known.proved_links() or not is_later:
                 raise Refused(f"another key than that of the node heard there {silent_s:.1f} s ago")
-        known.key, known.epoch = met.key, met.epoch
+        known.key, known.epoch = handshaken.key, handshaken.epoch
 
     def _choose(self, known: KnownPeer) -> None:
         # Both sides keep the link that the lower id dialled, so they agree without a word; the newest, where the other
@@ -539,7 +539,7 @@ class PeerPool:
         if link not in known.links:
             return False
         known.links.remove(link)
-        was_proved = cast(Met, link.met).key == known.key
+        was_proved = cast(Met, link.handshaken).key == known.key
         if was_proved:
             known.heard_at = max(known.heard_at, link.heard_at)
         if link.heard_at - link.made_at > DIAL_AGAIN_LAST_S:
@@ -569,7 +569,7 @@ class PeerPool:
 
     def _is_home_of_proved(self, host: str) -> bool:
         ip = str(canonical_ip(host))
-        peers = (link.met.peer for link in self._links if link.is_open and link.met is not None)
+        peers = (link.handshaken.peer for link in self._links if link.is_open and link.handshaken is not None)
         return any(peer.host == ip and self._known_peers[peer.packed].asking is not None for peer in peers)
 
     # Bounds
@@ -612,9 +612,9 @@ class PeerPool:
 
     def _is_surplus(self, link: PeerProtocol) -> bool:
         # Its dialler ends it: the other side cannot know what for it was dialled.
-        met = cast(Met, link.met)
-        known = self._known_peers[met.peer.packed]
-        return link.dialled is not None and known.asking not in (None, link) and met.key == known.key
+        handshaken = cast(Met, link.handshaken)
+        known = self._known_peers[handshaken.peer.packed]
+        return link.dialled is not None and known.asking not in (None, link) and handshaken.key == known.key
 
     def _forget_strangers(self, now: float) -> None:
         spare = [known for known in self._known_peers.values() if not known.links and known.dial is None]

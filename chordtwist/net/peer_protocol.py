@@ -53,7 +53,7 @@ from chordtwist.wire.peer_messages import (
     encode,
 )
 
-MEET_WITHIN_S = 5.0
+HELLO_WITHIN_S = 5.0
 """From the connection to the other side's Hello, TLS handshake included: fifty nodes that start at once on two cores
 need about two seconds; one that dawdles on purpose holds a descriptor no longer than this."""
 
@@ -136,7 +136,7 @@ class LinkOwner(Shape):
     def accepts(self, link: PeerProtocol, host: str) -> bool:
         """Whether a connection that came from an IP address may become this link."""
 
-    def met(self, link: PeerProtocol) -> None:
+    def handshaken(self, link: PeerProtocol) -> None:
         """The other side has said a good Hello. @raise Refused: it is not wanted all the same."""
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
@@ -217,7 +217,7 @@ class PeerProtocol(Protocol):
         self, owner: LinkOwner, introduction: Introduction, tls: Tls | None, clock: IReactorTime, dialled: Peer | None
     ) -> None:
         self.dialled = dialled
-        self.met: Met | None = None
+        self.handshaken: Met | None = None
         self.came_from = ""
         self.is_open = False
         self.made_at = self.heard_at = self.used_at = clock.seconds()
@@ -267,7 +267,7 @@ class PeerProtocol(Protocol):
         """Put a question to the peer whose time is running already."""
         outstanding = self._outstanding
         if len(outstanding) >= ASKED_MAX or self._blocked_bytes >= BLOCKED_BYTES_MAX:
-            error = Unreachable(cast(Met, self.met).peer, "too many questions to it wait already")
+            error = Unreachable(cast(Met, self.handshaken).peer, "too many questions to it wait already")
             self._clock.callLater(0, asked[2].errback, error)
             return
         question = asked[1]
@@ -305,7 +305,7 @@ class PeerProtocol(Protocol):
         """The transport stands; with TLS, its handshake is still to come."""
         transport = cast(Any, self.transport)
         self.came_from = transport.getPeer().host
-        self._set_limit(MEET_WITHIN_S, self._met_nobody)
+        self._set_limit(HELLO_WITHIN_S, self._met_nobody)
         no_delay = getattr(transport, "setTcpNoDelay", None)
         if no_delay is not None:
             no_delay(True)
@@ -403,14 +403,14 @@ class PeerProtocol(Protocol):
 
     def _meet(self, hello: Hello) -> None:
         try:
-            self.met = self._introduction.meet(hello, self.came_from, self.dialled, self._channel)
-            self._outstanding = Outstanding(self.met.peer, self._clock, self._gave_up)
+            self.handshaken = self._introduction.meet(hello, self.came_from, self.dialled, self._channel)
+            self._outstanding = Outstanding(self.handshaken.peer, self._clock, self._gave_up)
             self._clear_limit()
             self.is_open = True
             cast(Any, self.transport).registerProducer(self, True)
             if self._tls is not None and self.dialled is not None:
                 self._tls.remember(cast(Any, self.transport).getHandle(), (self.dialled.host, self.dialled.port))
-            self._owner.met(self)
+            self._owner.handshaken(self)
         except Refused as error:
             self._end(End.REFUSED, str(error))
 
@@ -574,7 +574,7 @@ class PeerProtocol(Protocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        unanswered = [] if self.met is None else self._outstanding.take_all()
+        unanswered = [] if self.handshaken is None else self._outstanding.take_all()
         if self.connected:
             if self._can_speak and end is not End.HEARD:
                 self._writes.append(pack_frame(_GOODBYE, 0, encode(Goodbye(reason[:REASON_MAX]))))
@@ -607,7 +607,7 @@ class PeerProtocol(Protocol):
         over()
 
     def _met_nobody(self) -> None:
-        self.give_up(f"no Hello within {MEET_WITHIN_S:g} s")
+        self.give_up(f"no Hello within {HELLO_WITHIN_S:g} s")
 
     def _stalled(self) -> None:
         self.give_up(f"it took nothing for {STALLED_S:g} s")

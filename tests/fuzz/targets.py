@@ -163,10 +163,12 @@ def _meet(hello: wire.Hello) -> None:
     introduction = Introduction(ME, IDENTITY, PARAMETERS, SIGNER, verify_ed25519, 1, lambda: 1)
     for dialled in (None, OTHER):
         try:
-            met = introduction.meet(hello, OTHER.host, dialled, CHANNEL)
+            handshaken = introduction.meet(hello, OTHER.host, dialled, CHANNEL)
         except (Malformed, Refused):
             continue
-        assert met.peer == OTHER and met.key == THEIR_SIGNER.public, "somebody else was taken for the other side"
+        assert handshaken.peer == OTHER and handshaken.key == THEIR_SIGNER.public, (
+            "somebody else was taken for the other side"
+        )
 
 
 def _keep(body: wire.RecordBody) -> None:
