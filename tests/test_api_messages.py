@@ -317,7 +317,7 @@ class ViolationTests(SynchronousTestCase):
             (_message(36, 700), "a message of the unknown type 700"),
             (_message(36, 652), "SUCCESS of size 36; it has 37 to 65535"),
             (outcome[:27] + b"\x09" + outcome[28:], "OUTCOME whose publisher does not fit it"),
-            (outcome[:8] + b"\x07" + outcome[9:], "OUTCOME that cannot be read: 7 is not a valid Standing"),
+            (outcome[:8] + b"\x07" + outcome[9:], "OUTCOME that cannot be read: 7 is not a valid ResultCode"),
             (
                 outcome[:-1] + b"\xff",
                 "OUTCOME that cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",

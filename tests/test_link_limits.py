@@ -226,7 +226,7 @@ class PoolLimitTests(PoolTestCase):
             host = f"2606:4700:1:2::{number:x}"
             if bounds.why_not_accept(host) is None:
                 bounds.accepted(host)
-                bounds.no_longer_unmet(host)
+                bounds.no_longer_pending(host)
                 bounds.closed(host)
                 taken += 1
         self.assertEqual(2 * AT_ONCE_S + 1, taken)
@@ -244,7 +244,7 @@ class PoolLimitTests(PoolTestCase):
             host = f"2606:4700:1:2::{number:x}"
             self.assertIsNone(bounds.why_not_accept(host))
             bounds.accepted(host)
-            bounds.no_longer_unmet(host)
+            bounds.no_longer_pending(host)
         self.assertIn("connections from one address", bounds.why_not_accept("2606:4700:1:2:ffff::1") or "")
         bounds.closed("2606:4700:1:2::1")
         self.assertIsNone(bounds.why_not_accept("2606:4700:1:2:ffff::1"))

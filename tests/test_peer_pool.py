@@ -20,8 +20,8 @@ from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.bounds import (
     ACCEPTED_PER_ADDRESS_MAX,
     UNMET_MAX,
-    UNMET_PER_ADDRESS_MAX,
-    UNMET_PER_PREFIX_MAX,
+    PENDING_PER_ADDRESS_MAX,
+    PENDING_PER_PREFIX_MAX,
     Limits,
     links_bound,
 )
@@ -542,8 +542,8 @@ class BoundTests(PoolTestCase):
     def test_unmet_per_address(self) -> None:
         """One address may have so many connections without a Hello; another is accepted all the same."""
         one, other = self.host(1), self.host(2)
-        strangers = [self.stranger("127.0.0.9", one) for _ in range(UNMET_PER_ADDRESS_MAX + 3)]
-        self.assertEqual(sum(end.is_up for end in strangers), UNMET_PER_ADDRESS_MAX)
+        strangers = [self.stranger("127.0.0.9", one) for _ in range(PENDING_PER_ADDRESS_MAX + 3)]
+        self.assertEqual(sum(end.is_up for end in strangers), PENDING_PER_ADDRESS_MAX)
         self.meet(other, one)
         self.network.pass_time(HELLO_WITHIN_S + 1)
         self.assertEqual(sum(end.is_up for end in strangers), 0)
@@ -552,15 +552,17 @@ class BoundTests(PoolTestCase):
     def test_unmet_per_prefix(self) -> None:
         """So may the addresses of one public prefix together."""
         one = self.host(1, links_max=1000)
-        strangers = [self.stranger(f"8.8.8.{number}", one) for number in range(UNMET_PER_PREFIX_MAX + 3)]
-        self.assertEqual(sum(end.is_up for end in strangers), UNMET_PER_PREFIX_MAX)
+        strangers = [self.stranger(f"8.8.8.{number}", one) for number in range(PENDING_PER_PREFIX_MAX + 3)]
+        self.assertEqual(sum(end.is_up for end in strangers), PENDING_PER_PREFIX_MAX)
         self.assertTrue(self.stranger("8.8.9.1", one).is_up)
 
     def test_unmet_per_ipv6_prefix(self) -> None:
         """IPv6 addresses are counted by their /48."""
         one = self.host(1, links_max=1000)
-        strangers = [self.stranger(f"2a00:1450:4001:{number:x}::1", one) for number in range(UNMET_PER_PREFIX_MAX + 3)]
-        self.assertEqual(sum(end.is_up for end in strangers), UNMET_PER_PREFIX_MAX)
+        strangers = [
+            self.stranger(f"2a00:1450:4001:{number:x}::1", one) for number in range(PENDING_PER_PREFIX_MAX + 3)
+        ]
+        self.assertEqual(sum(end.is_up for end in strangers), PENDING_PER_PREFIX_MAX)
         self.assertTrue(self.stranger("2a00:1450:4002::1", one).is_up)
 
     def test_unmet_in_all(self) -> None:

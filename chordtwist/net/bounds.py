@@ -16,10 +16,10 @@ from chordtwist.core.prefixes import one_owner, prefix_group
 UNMET_MAX = 256
 """Accepted connections without a Hello yet, in all."""
 
-UNMET_PER_ADDRESS_MAX = 16
+PENDING_PER_ADDRESS_MAX = 16
 """The same from one IP address; a node needs one, two when both dial at once."""
 
-UNMET_PER_PREFIX_MAX = 64
+PENDING_PER_PREFIX_MAX = 64
 """The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
 
 ACCEPTED_PER_ADDRESS_MAX = 64
@@ -68,7 +68,7 @@ class Limits:
 class Bounds:
     """Keeps count for one node: of connections that others made, by IP address, and of what they ask, by place.
 
-    @ivar unmet: accepted connections whose other side has not said Hello.
+    @ivar pending: accepted connections whose other side has not said Hello.
     """
 
     def __init__(self, policy: Policy, limits: Limits, clock: IReactorTime) -> None:
@@ -77,7 +77,7 @@ class Bounds:
         self._limits = limits
         self._clock = clock
         self._from: Counter[str] = Counter()
-        self._unmet_from: Counter[str] = Counter()  # IP addresses, and their prefixes
+        self._pending_from: Counter[str] = Counter()  # IP addresses, and their prefixes
         self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S)
         self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
         proved_per_s = limits.questions_per_s * PROVED_FACTOR
@@ -95,10 +95,10 @@ class Bounds:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
         if self.pending >= UNMET_MAX:
             return f"more than {UNMET_MAX} connections without a Hello"
-        if self._unmet_from[address] >= UNMET_PER_ADDRESS_MAX:
-            return f"more than {UNMET_PER_ADDRESS_MAX} connections without a Hello from one address"
-        if any(self._unmet_from[group] >= UNMET_PER_PREFIX_MAX for group in prefix):
-            return f"more than {UNMET_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
+        if self._pending_from[address] >= PENDING_PER_ADDRESS_MAX:
+            return f"more than {PENDING_PER_ADDRESS_MAX} connections without a Hello from one address"
+        if any(self._pending_from[group] >= PENDING_PER_PREFIX_MAX for group in prefix):
+            return f"more than {PENDING_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
         if self._policy is Policy.IP:
             if self._new.wait_s(address, self._clock.seconds()) > 0:
                 return f"more than {self._limits.connections_per_s:g} connections a second from one address"
@@ -109,13 +109,13 @@ class Bounds:
         """A connection from `host` is there."""
         self.pending += 1
         groups = self._groups(host)
-        self._unmet_from.update(groups)
+        self._pending_from.update(groups)
         self._from[groups[0]] += 1
 
-    def no_longer_unmet(self, host: str) -> None:
+    def no_longer_pending(self, host: str) -> None:
         """It has said Hello, or has ended without one."""
         self.pending -= 1
-        self._unmet_from -= Counter(self._groups(host))
+        self._pending_from -= Counter(self._groups(host))
 
     def closed(self, host: str) -> None:
         """It is gone."""

@@ -188,7 +188,7 @@ class PeerPool:
         self._node: IAnswer | None = None
         self._known_peers: dict[bytes, KnownPeer] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
-        self._unmet: set[PeerProtocol] = set()  # those accepted that have not said Hello
+        self._pending: set[PeerProtocol] = set()  # those accepted that have not said Hello
         limits = limits or Limits()
         self._bounds = Bounds(self._policy, limits, reactor)
         self._challenger = (
@@ -328,7 +328,7 @@ class PeerPool:
                 self._connection_filter.refused(host)
             return False
         self._links[link] = host
-        self._unmet.add(link)
+        self._pending.add(link)
         self._bounds.accepted(host)
         self.counts.accepted += 1
         return True
@@ -352,7 +352,7 @@ class PeerPool:
         @raise Refused: it shows another key than the one its address was proved with, or broke the protocol before.
         """
         handshaken = cast(Met, link.handshaken)
-        self._no_longer_unmet(link)
+        self._no_longer_pending(link)
         known = self._known_peer(handshaken.peer)
         if link.dialled is None:
             refused = self.refusals.status(str(handshaken.peer))
@@ -462,7 +462,7 @@ class PeerPool:
 
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
         """Nothing comes or goes over a link any more."""
-        self._no_longer_unmet(link)
+        self._no_longer_pending(link)
         why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
         peer = link.dialled if link.handshaken is None else link.handshaken.peer
         known = None if peer is None else self._known_peers.get(peer.packed)
@@ -491,10 +491,10 @@ class PeerPool:
         if end is End.LOST and was_proved and known.asking is None and self._stopped is None:
             cast(IAnswer, self._node).link_lost(peer, reason)
 
-    def _no_longer_unmet(self, link: PeerProtocol) -> None:
-        if link in self._unmet:
-            self._unmet.remove(link)
-            self._bounds.no_longer_unmet(self._links[link])
+    def _no_longer_pending(self, link: PeerProtocol) -> None:
+        if link in self._pending:
+            self._pending.remove(link)
+            self._bounds.no_longer_pending(self._links[link])
 
     def closed(self, link: PeerProtocol) -> None:
         """A link's descriptor is free."""
