@@ -19,7 +19,7 @@ from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.bounds import (
     ACCEPTED_PER_ADDRESS_MAX,
-    UNMET_MAX,
+    PENDING_MAX,
     PENDING_PER_ADDRESS_MAX,
     PENDING_PER_PREFIX_MAX,
     Limits,
@@ -568,8 +568,8 @@ class BoundTests(PoolTestCase):
     def test_unmet_in_all(self) -> None:
         """So may all together."""
         one = self.host(1, links_max=1000)
-        strangers = [self.stranger(f"127.1.{number >> 8}.{number & 255}", one) for number in range(UNMET_MAX + 3)]
-        self.assertEqual(sum(end.is_up for end in strangers), UNMET_MAX)
+        strangers = [self.stranger(f"127.1.{number >> 8}.{number & 255}", one) for number in range(PENDING_MAX + 3)]
+        self.assertEqual(sum(end.is_up for end in strangers), PENDING_MAX)
 
     def test_accepted_per_address(self) -> None:
         """Under policy ip one address has one node, and so many links."""

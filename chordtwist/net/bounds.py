@@ -13,7 +13,7 @@ from chordtwist.core.allowance import Allowance
 from chordtwist.core.peer import Policy, canonical_ip
 from chordtwist.core.prefixes import one_owner, prefix_group
 
-UNMET_MAX = 256
+PENDING_MAX = 256
 """Accepted connections without a Hello yet, in all."""
 
 PENDING_PER_ADDRESS_MAX = 16
@@ -93,8 +93,8 @@ class Bounds:
             return str(error)
         if self._policy is Policy.IP and self._from[address] >= ACCEPTED_PER_ADDRESS_MAX:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
-        if self.pending >= UNMET_MAX:
-            return f"more than {UNMET_MAX} connections without a Hello"
+        if self.pending >= PENDING_MAX:
+            return f"more than {PENDING_MAX} connections without a Hello"
         if self._pending_from[address] >= PENDING_PER_ADDRESS_MAX:
             return f"more than {PENDING_PER_ADDRESS_MAX} connections without a Hello from one address"
         if any(self._pending_from[group] >= PENDING_PER_PREFIX_MAX for group in prefix):
