@@ -34,7 +34,7 @@ docs: $(VENV)/.docs  ## build the documents into docs/_build/html
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 for longer
-	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	@$(BIN)/python -m tools.fuzz --seconds $(FUZZ_SECONDS)
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*

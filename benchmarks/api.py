@@ -30,7 +30,7 @@ from benchmarks.forked import Forked
 from benchmarks.limits import OneValue
 from chordtwist.net.api import ApiFactory
 from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, ResultCode, Success
-from tests.live.fleet import API_PORT, Fleet
+from tests.fleet import API_PORT, Fleet
 
 PREFIX = "127.77.0."
 """Nodes have the addresses 1 to N of it, away from those of the tests."""

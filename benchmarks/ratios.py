@@ -30,7 +30,7 @@ from tempfile import NamedTemporaryFile
 
 from benchmarks.api import Load, cpu_s, run_load, value_of
 from chordtwist.wire.api_messages import Get, Outcome, PutConfirmed, ResultCode, Success
-from tests.live.fleet import Fleet
+from tests.fleet import Fleet
 
 KINDS = {"tls": ("plain", "tls"), "disk": ("memory", "disk")}
 """Names of the cheaper and of the dearer ring."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.wire import peer_messages as wire
-from tests.fuzz.targets import TARGETS, messages_of_peers
+from tests.fuzz_targets import FOUND, TARGETS, messages_of_peers
 
-FOUND = Path(__file__).parent / "fuzz" / "found"
 names = st.sampled_from(sorted(TARGETS))
 
 

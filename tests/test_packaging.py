@@ -50,6 +50,14 @@ class CheckoutTests(SynchronousTestCase):
         """No __init__.py in our `twisted`: it would hide the real Twisted, or our plugin."""
         self.assertEqual([], list((CHECKOUT / "twisted").rglob("__init__.py")))
 
+    def test_tools(self) -> None:
+        """Every tool says in one line what it is for, as ``python -m tools`` shows it."""
+        from tools.__main__ import purposes
+
+        shown = purposes()
+        self.assertIn("acceptance", shown)
+        self.assertEqual([], [name for name, purpose in shown.items() if not purpose.endswith(".")])
+
     def test_wheel(self) -> None:
         """The wheel holds every module of ours, the plugin file, the mark of types, and nothing else."""
         if find_spec("hatchling") is None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import main
-from tests.live.fleet import Fleet, value_of
+from tests.fleet import Fleet, value_of
 
 WITHIN_S = 30.0
 

@@ -35,10 +35,9 @@ from chordtwist.wire.peer_messages import (
     TableIs,
     encode,
 )
-from tests.live.fleet import API_PORT, Fleet, value_of
-from tests.live.flood import ATTACKER, Flood, Honest, Watch, descriptors
-from tests.live.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
-from tests.live.idle import connected, still_open
+from tests.fleet import API_PORT, Fleet, value_of
+from tests.flooding import Flood, Honest, Watch, connected, descriptors, still_open
+from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
 PREFIX = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}."
 """Addresses of this process: tests run in several at once."""
@@ -289,7 +288,8 @@ class CostTests(HostileTestCase):
         honest.read(0.5, self.pid())
         before = descriptors(self.pid())
         watch = self.watch()
-        flood = Flood(self.node, ATTACKER, tls=self.tls != "off")
+        attacker = self.fleet.host(200)
+        flood = Flood(self.node, attacker, tls=self.tls != "off")
         flood.start(3.0)
         phase = honest.read(2.5, self.pid())
         flood.join()
@@ -299,7 +299,7 @@ class CostTests(HostileTestCase):
         self.assertLess(max(watch.rss_mib), RSS_MIB_MAX)
         self.wait_until(lambda: descriptors(self.pid()) <= before + 4)
         self.assertEqual(0, honest.read(0.5, self.pid()).wrong)
-        lines = [line for line in self.fleet.log(1).splitlines() if ATTACKER in line]
+        lines = [line for line in self.fleet.log(1).splitlines() if attacker in line]
         self.assertLess(len(lines), 20, lines)
         self.assert_untouched()
 

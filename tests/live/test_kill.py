@@ -1,4 +1,4 @@
-"""Nothing that was confirmed is lost by kill -9: twenty rounds of what `tests.explore_kill` does for ever."""
+"""Nothing that was confirmed is lost by kill -9: twenty rounds of what `tools.explore_kill` does for ever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import explore_kill
+from tools import explore_kill
 
 ROUNDS = 20
 

@@ -13,8 +13,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.net.certificates import issue, make_authority, make_key, self_signed
-from tests.live.fleet import Fleet
-from tests.live.hostile import P2P_PORT, Ended, HostilePeer, Papers
+from tests.fleet import Fleet
+from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers
 
 PREFIX = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}."
 """Addresses of this process: tests run in several at once."""

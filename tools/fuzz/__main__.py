@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: searches all targets, or those named, for inputs that break them; one JSON object each.
+"""``python -m tools.fuzz``: searches all targets, or those named, for inputs that break them; one JSON object each.
 
 First the seeds and every input that once broke a target, then growing inputs, whose time per byte must not grow, then
 atheris for its share of the time. Exit status 1 when anything was found; the input is kept and named.
@@ -15,10 +15,7 @@ import tempfile
 from pathlib import Path
 from time import monotonic, thread_time
 
-from tests.fuzz.targets import TARGETS, Target
-
-FOUND = Path(__file__).parent / "found"
-"""Inputs that once broke a target, in a folder of its name; they are replayed by every run and by the tests."""
+from tests.fuzz_targets import FOUND, TARGETS, Target
 
 BROKE = Path("var/fuzz")
 """Where a search leaves what breaks a target now."""
@@ -91,7 +88,7 @@ def searched(target: Target, seconds: float, inputs: int, folder: Path) -> dict[
         *([f"-runs={inputs}"] if inputs else []),
     ]
     search = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.search", target.name, *options, str(corpus)],
+        [sys.executable, "-m", "tools.fuzz.search", target.name, *options, str(corpus)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
@@ -115,7 +112,7 @@ def _last(pattern: str, text: str) -> str:
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together (default 60)")
     parser.add_argument("--inputs", type=int, default=0, help="for each target at most (default: as many as fit)")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="default: all")

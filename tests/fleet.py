@@ -20,7 +20,7 @@ from pathlib import Path
 API_PORT, P2P_PORT = 7401, 6401
 PUT, GET, SUCCESS, FAILURE, SHUTDOWN, STATUS, STATUS_PIECE = 650, 651, 652, 653, 654, 659, 660
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 Key = bytes
 
@@ -134,7 +134,7 @@ class Fleet:
             }
             config = self._config(number, options)
             this = [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
-            upcoming = [sys.executable, "-m", "tests.live.next_build", "run", "-c", str(config)]
+            upcoming = [sys.executable, "-m", "tests.next_build", "run", "-c", str(config)]
             self.processes[number] = self._run(number, upcoming if next_build else this)
 
     def _config(self, number: int, options: Mapping[str, object]) -> Path:

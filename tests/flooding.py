@@ -1,25 +1,16 @@
-"""``python -m tests.live.flood --seconds 60``: everything hostile at once from one address, an honest client beside it.
-
-Starts a ring, floods one of its nodes from one address for the time given, and prints one JSON object: gets per second
-of a client of that node before, during and after, how many were wrong, and the node's memory and open descriptors.
-
-The attacker takes processor time of the same machine, which one elsewhere would not; ``--nice 19`` gives it what is
-left over. ``flood_cpu`` is the share of one processor that the flood cost the node, all that the client's gets cost
-taken off: on a machine that is busy with other things, that says more than gets per second.
+"""Everything hostile at once from one address, and what can be seen of a node meanwhile: what ``tools.flood`` does for
+minutes and the live tests for seconds.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
-import subprocess
-import sys
+import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,13 +19,9 @@ from threading import Thread
 from OpenSSL import SSL
 
 from chordtwist.wire.peer_messages import Announce, GetTable, JoinRequest, Notify, Question, RecordBody, Store
-from tests.live.fleet import Client, Fleet, value_of
-from tests.live.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
+from tests.fleet import API_PORT, Client, value_of
+from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
-PREFIX = "127.66.1."
-ATTACKING_NODE = 200
-ATTACKER = f"{PREFIX}{ATTACKING_NODE}"
-NODE = 1
 KEYS = 200
 SAMPLE_EVERY_S = 0.25
 LINKS_FIRST_S = 1.0
@@ -42,6 +29,9 @@ LINKS_FIRST_S = 1.0
 
 AT_ONCE = 500
 """Questions that are asked before the first answer is read."""
+
+PORTS_PER_ADDRESS = 5_000
+"""Connections from one loopback address; the next one follows, since ports per address are few."""
 
 
 Attack = tuple[str, int, Callable[[], None]]
@@ -277,96 +267,24 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-@contextmanager
-def flooding(node: str, seconds: float, tls: bool, key: str, nice: int) -> Iterator[subprocess.Popen[str]]:
-    """An attacker in a process of its own; its last line says what it did."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.live.flood",
-        "--attack",
-        node,
-        "--seconds",
-        str(seconds),
-        "--nice",
-        str(nice),
-    ]
-    command += ["--key", key.strip()]
-    process = subprocess.Popen([*command, *(["--tls"] if tls else [])], stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def connected(host: str, connections: int) -> list[socket.socket]:
+    """So many connections to the API of a node, or as many as it takes."""
+    sockets = []
+    for number in range(connections):
+        address = f"127.67.{number // PORTS_PER_ADDRESS}.1"
+        try:
+            sockets.append(socket.create_connection((host, API_PORT), 10, (address, 0)))
+        except OSError:
+            break
+    return sockets
 
 
-def measured(seconds: float, nodes: int, tls: bool, member: bool, nice: int) -> dict[str, object]:
-    """The whole run."""
-    with Fleet({"state_dir": True}, tls="open" if tls else "off", prefix=PREFIX) as fleet:
-        fleet.start(range(1, nodes + 1))
-        if member:
-            fleet.start([ATTACKING_NODE])
-        fleet.wait_for_ring(60)
-        key = (fleet.folder / f"state-{ATTACKING_NODE}" / "node-key").read_text() if member else ""
-        pid = fleet.processes[NODE].pid
-        honest = Honest(fleet.client(NODE))
-        honest.write()
-        honest.read(2, pid)
-        quiet_s = min(10.0, seconds)
-        figures: dict[str, object] = {"seconds": seconds, "nodes": nodes, "tls": tls, "member": member, "nice": nice}
-        before = honest.read(quiet_s, pid)
-        figures.update(rss_before_mib=round(rss_mib(pid)), descriptors_before=descriptors(pid))
-        watch = Watch(pid)
-        watch.start()
-        with flooding(fleet.host(NODE), seconds, tls, key, nice) as attacker:
-            time.sleep(1)
-            during = honest.read(seconds - 1, pid)
-            assert attacker.stdout is not None
-            done = json.loads(attacker.stdout.readline())
-        watch.stop()
-        time.sleep(6)
-        after = honest.read(quiet_s, pid)
-        figures.update(
-            gets_per_s_before=round(before.gets_per_s),
-            gets_per_s_during=round(during.gets_per_s),
-            gets_per_s_after=round(after.gets_per_s),
-            kept=round(during.gets_per_s / before.gets_per_s, 2),
-            flood_cpu=round(during.cpu_beside(before), 2),
-            cpu_ms_per_get=round(before.cpu_s / before.gets * 1000, 3),
-            load=os.getloadavg()[0],
-            wrong=before.wrong + during.wrong + after.wrong,
-            rss_most_mib=round(max(watch.rss_mib)),
-            descriptors_most=max(watch.descriptors),
-            rss_after_mib=round(rss_mib(pid)),
-            descriptors_after=descriptors(pid),
-            is_one_ring=fleet.is_one_ring(),
-            log_lines=len(fleet.log(NODE).splitlines()),
-            tracebacks=fleet.log(NODE).count("Traceback"),
-            attacks=done,
-        )
-        return figures
-
-
-def main() -> None:
-    """Measure, or attack on behalf of the process that measures."""
-    parser = argparse.ArgumentParser(prog="python -m tests.live.flood", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--nodes", type=int, default=5)
-    parser.add_argument("--tls", action="store_true", help="links with TLS")
-    parser.add_argument("--member", action="store_true", help="the attacker is a member of the ring")
-    parser.add_argument("--nice", type=int, default=0, help="how much the attacker gives way to others, 0 to 19")
-    parser.add_argument("--key", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--attack", metavar="NODE", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.attack:
-        os.nice(asked.nice)
-        flood = Flood(asked.attack, ATTACKER, asked.tls, bytes.fromhex(asked.key))
-        flood.start(asked.seconds)
-        flood.join()
-        print(json.dumps(dict(sorted(flood.done.items()))), flush=True)
-        os._exit(0)
-    print(json.dumps(measured(asked.seconds, asked.nodes, asked.tls, asked.member, asked.nice)))
-
-
-if __name__ == "__main__":
-    main()
+def still_open(sockets: list[socket.socket]) -> int:
+    """How many of them the node has not ended."""
+    open_ones = 0
+    for one in sockets:
+        one.setblocking(False)
+        with suppress(BlockingIOError):
+            open_ones -= one.recv(1) == b""
+        open_ones += 1
+    return open_ones

@@ -1,7 +1,7 @@
-"""``python -m tests.live.idle --connections 10000``: many clients that connect to the API and say nothing.
+"""Connect many clients to the API of a node that say nothing.
 
-Prints one JSON object: how many are connected, what each costs the node in memory, and how many gets per second another
-client has meanwhile.
+``python -m tools.idle --connections 10000`` prints one JSON object: how many are connected, what each costs the node in
+memory, and how many gets per second another client has meanwhile.
 """
 
 from __future__ import annotations
@@ -9,42 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import socket
 import time
-from contextlib import suppress
 
-from tests.live.fleet import API_PORT, Fleet
-from tests.live.flood import Honest, descriptors, rss_mib
+from tests.fleet import Fleet
+from tests.flooding import Honest, connected, descriptors, rss_mib, still_open
 
 PREFIX = "127.66.2."
 NODE = 1
-PORTS_PER_ADDRESS = 5_000
-"""Connections from one loopback address; the next one follows, since ports per address are few."""
-
 QUIET_S = 5.0
-
-
-def connected(host: str, connections: int) -> list[socket.socket]:
-    """So many connections to the API of a node, or as many as it takes."""
-    sockets = []
-    for number in range(connections):
-        address = f"127.67.{number // PORTS_PER_ADDRESS}.1"
-        try:
-            sockets.append(socket.create_connection((host, API_PORT), 10, (address, 0)))
-        except OSError:
-            break
-    return sockets
-
-
-def still_open(sockets: list[socket.socket]) -> int:
-    """How many of them the node has not ended."""
-    open_ones = 0
-    for one in sockets:
-        one.setblocking(False)
-        with suppress(BlockingIOError):
-            open_ones -= one.recv(1) == b""
-        open_ones += 1
-    return open_ones
 
 
 def measured(connections: int) -> dict[str, object]:
@@ -90,7 +62,7 @@ def measured(connections: int) -> dict[str, object]:
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(prog="python -m tests.live.idle", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.idle", description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000)
     print(json.dumps(measured(parser.parse_args().connections)))
 

@@ -1,4 +1,4 @@
-"""One target in a process of its own: ``python -m tests.fuzz.search TARGET`` with libFuzzer's options behind it.
+"""One target in a process of its own: ``python -m tools.fuzz.search TARGET`` with libFuzzer's options behind it.
 
 Reads whatever atheris makes of the seeds until its time is over. A process of its own, since libFuzzer never returns.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["chordtwist"]):
-    from tests.fuzz.targets import TARGETS
+    from tests.fuzz_targets import TARGETS
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""The next build of a node, as far as others can see it: ``python -m tests.live.next_build run -c FILE``.
+"""The next build of a node, as far as others can see it: ``python -m tests.next_build run -c FILE``.
 
 It speaks one protocol version more, and appends a field to every message, which those that run now have to ignore.
 """

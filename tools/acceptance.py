@@ -1,6 +1,6 @@
-"""Whole rings of processes under the failures that users meet; each scenario prints one JSON object.
+"""Put whole rings of processes through the failures that users meet, and print a JSON object for each.
 
-``python -m tests.live.acceptance [--tls MODE] [SCENARIO ...]``; without a name, all of them: 10 minutes on two cores.
+``python -m tools.acceptance [--tls MODE] [SCENARIO ...]``; without a name, all of them: 10 minutes on two cores.
 Times are reported; what decides is that every value is right and that there is one ring.
 """
 
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from tests.live.fleet import Client, Fleet, Herd, Key, value_of
+from tests.fleet import Client, Fleet, Herd, Key, value_of
 
 KEYS = 200
 VALUE_BYTES_MAX = 65_495

@@ -49,6 +49,9 @@ from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 
+FOUND = Path(__file__).parent / "fuzz_found"
+"""Inputs that once broke a target, in a folder of its name; they are replayed by every search and by the tests."""
+
 PIECES = (1, 2, 3, 7, 61, 1448, 16_384, 65_536)
 """How many bytes arrive at once; the first byte of an input to a stream's reader chooses."""
 
@@ -356,7 +359,7 @@ _TYPES = range(650, 662)
 
 def configuration_seeds() -> list[bytes]:
     """The file that is shipped, with and without its comments, and the oddities of INI."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     shipped = [path.read_bytes() for path in sorted(root.glob("etc/**/*.ini"))]
     bare = [b"\n".join(line.lstrip(b"# ") for line in text.splitlines() if b" = " in line[:40]) for text in shipped]
     odd = [

@@ -1,6 +1,6 @@
-"""Kills a process at random moments of a stream of confirmed puts, and looks what the next one finds.
+"""Kill a process at random moments of a stream of confirmed puts, and look what the next one finds.
 
-``python -m tests.explore_kill store|node [--rounds N] [--seed S]`` goes on for ever, or for N rounds, and prints a JSON
+``python -m tools.explore_kill store|node [--rounds N] [--seed S]`` goes on for ever, or for N rounds, and prints a JSON
 object every 20 rounds; a loss ends it with status 1, the seed, and the folder as it was found. ``store`` kills a
 process that has nothing but a record store, ``node`` a whole node, written to and read through its API.
 

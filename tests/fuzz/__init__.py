@@ -1,1 +1,0 @@
-"""Fuzzing: every parser that reads a stranger's bytes, fed with what no test thought of; ``make fuzz``."""

@@ -1,0 +1,1 @@
+"""What is run by hand, for minutes or for ever, to look at a node from outside: ``python -m tools`` lists it."""
