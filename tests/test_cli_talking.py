@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
 from chordtwist.app.cli.talking import Door
+from chordtwist.core.address import ApiAddress
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
 from chordtwist.net.api import ApiFactory
@@ -44,8 +45,8 @@ class MemoryDoor(Door):
         self.is_there = True
         self.is_silent = False
 
-    def run(self, api: str, conversation: Callable[[Callable[[], Awaitable[Any]]], Coroutine[Any, Any, T]]) -> T:
-        self.asked.append(api)
+    def run(self, api: ApiAddress, conversation: Callable[[Callable[[], Awaitable[Any]]], Coroutine[Any, Any, T]]) -> T:
+        self.asked.append(str(api))
         talked: Deferred[T] = Deferred.fromCoroutine(conversation(self._connect))
         while any([pump.pump() for pump in self._pumps]):
             pass
@@ -329,7 +330,7 @@ class ReachingTests(CommandTestCase):
     def test_somebody_else(self) -> None:
         """A server that speaks otherwise is no node, in one line."""
 
-        def talk(api: str, conversation: object) -> None:
+        def talk(api: ApiAddress, conversation: object) -> None:
             raise Malformed("the node sent rubbish")
 
         self.patch(self.door, "run", talk)

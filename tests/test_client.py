@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -14,6 +15,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.address import UnixAddress
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.records import PutResult, Seal, Version, signed_key
 from chordtwist.core.signed import Ed25519Signer
@@ -295,7 +297,7 @@ class ConnectTests(SynchronousTestCase):
     def test_connected(self) -> None:
         """The Deferred fires with a client that can be asked at once."""
         reactor = MemoryReactorClock()
-        connected = DhtClient.connect(dialling_endpoint(reactor, "unix:/run/node.sock"))
+        connected = DhtClient.connect(dialling_endpoint(reactor, UnixAddress(Path("/run/node.sock"))))
         _, factory, *_ = reactor.unixClients[0]
         protocol = factory.buildProtocol(None)
         transport = StringTransport()
@@ -306,7 +308,7 @@ class ConnectTests(SynchronousTestCase):
     def test_nobody(self) -> None:
         """Where no node listens the Deferred fails and says so."""
         reactor = MemoryReactorClock()
-        connected = DhtClient.connect(dialling_endpoint(reactor, "unix:/run/node.sock"))
+        connected = DhtClient.connect(dialling_endpoint(reactor, UnixAddress(Path("/run/node.sock"))))
         _, factory, *_ = reactor.unixClients[0]
         factory.clientConnectionFailed(None, TwistedFailure(ConnectionRefusedError(osError=111)))
         reason = str(self.failureResultOf(connected, NodeGone).value)

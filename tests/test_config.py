@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import chordtwist
-from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import (
     SECTIONS,
     ConfigurationError,
@@ -24,6 +23,7 @@ from chordtwist.app.config import (
     read_file,
     read_text,
 )
+from chordtwist.core.address import Address, UnixAddress
 from chordtwist.core.peer import Policy
 
 CHECKOUT = Path(chordtwist.__file__).parent.parent
@@ -264,23 +264,6 @@ class RefusalTests(SynchronousTestCase):
             read_text("[dht]\n" + text, "node.ini", FOLDER)
         except ConfigurationError as error:
             self.assertEqual(1, len(str(error).splitlines()), str(error))
-
-
-class AddressTests(SynchronousTestCase):
-    """Addresses as operators write them."""
-
-    def test_shown_as_written(self) -> None:
-        """An address is shown as it is written, IPv6 in brackets."""
-        for text in ("127.0.0.1:6401", "[2001:db8::1]:6401", "node-1.example.org:6401"):
-            self.assertEqual(text, str(Address.parse(text)))
-        self.assertEqual("unix:/run/api.sock", str(UnixAddress(Path("/run/api.sock"))))
-
-    def test_loopback(self) -> None:
-        """All of 127.0.0.0/8, [::1] and localhost are loopback."""
-        loopback = ("127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1")
-        self.assertEqual([], [text for text in loopback if not Address.parse(text).is_loopback])
-        beyond = ("0.0.0.0:1", "[::]:1", "128.0.0.1:1", "localhost.example.org:1")
-        self.assertEqual([], [text for text in beyond if Address.parse(text).is_loopback])
 
 
 class ExampleTests(SynchronousTestCase):

@@ -16,7 +16,6 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactor, Memory
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import NodeConfig, read_text
 from chordtwist.app.service import (
     CLOSE_WITHIN_S,
@@ -25,14 +24,15 @@ from chordtwist.app.service import (
     NodeService,
     OrderedService,
     StartError,
-    api_endpoint,
     build,
     dial_from,
+    own_endpoint,
     own_ip,
     own_peer,
     parameters_of,
     quota_of,
 )
+from chordtwist.core.address import Address, UnixAddress
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.quotas import Quota
 
@@ -130,7 +130,7 @@ class ListenerTests(SynchronousTestCase):
         refusal = CannotListenError("127.0.0.1", 7401, OSError(98, "Address already in use"))
         reactor = RaisingMemoryReactor(listenException=refusal)
         address = Address("127.0.0.1", 7401)
-        listener = Listener(api_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        listener = Listener(own_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
         error = self.assertRaises(StartError, listener.privilegedStartService)
         self.assertEqual("cannot listen on api_address 127.0.0.1:7401: Address already in use", str(error))
 
@@ -138,7 +138,7 @@ class ListenerTests(SynchronousTestCase):
         """The port is had when the service starts, on the one interface that was asked for."""
         reactor = MemoryReactor()
         address = Address("127.0.0.3", 7401)
-        listener = Listener(api_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
+        listener = Listener(own_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
         listener.privilegedStartService()
         ((port, _, _, interface),) = reactor.tcpServers
         self.assertEqual((7401, "127.0.0.3"), (port, interface))
@@ -146,7 +146,7 @@ class ListenerTests(SynchronousTestCase):
     def test_named(self) -> None:
         """Where the API's address has a name, its IP address is listened on."""
         reactor = MemoryReactor()
-        api_endpoint(reactor, Address("localhost", 7401)).listen(Factory.forProtocol(Protocol))
+        own_endpoint(reactor, Address("localhost", 7401)).listen(Factory.forProtocol(Protocol))
         self.assertEqual("127.0.0.1", reactor.tcpServers[0][3])
 
     def test_unix(self) -> None:
@@ -154,7 +154,7 @@ class ListenerTests(SynchronousTestCase):
         reactor = MemoryReactor()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "api.sock"
-            api_endpoint(reactor, UnixAddress(path), 0o600).listen(Factory.forProtocol(Protocol))
+            own_endpoint(reactor, UnixAddress(path), 0o600).listen(Factory.forProtocol(Protocol))
         address, _, _, mode, _ = reactor.unixServers[0]
         self.assertEqual((str(path), 0o600), (address, mode))
 

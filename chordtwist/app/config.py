@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chordtwist.app import values
-from chordtwist.app.addresses import Address, UnixAddress
+from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
@@ -30,7 +30,7 @@ SUCCESSORS_MIN = 8
 STORE_DURATION_MOST_S = 31_536_000
 """A year: the longest life that a file may grant to values."""
 
-_API_ADDRESS: Address | UnixAddress = Address("127.0.0.1", 7401)
+_API_ADDRESS: ApiAddress = Address("127.0.0.1", 7401)
 
 
 class ConfigurationError(ChordtwistError):
@@ -88,7 +88,7 @@ def _option(default: T, read: Callable[[str, Path], T], sentence: str, *aliases:
 class DhtSection:
     """`[dht]`: the node itself."""
 
-    api_address: Address | UnixAddress = _option(
+    api_address: ApiAddress = _option(
         _API_ADDRESS,
         values.api_address,
         "Where local programs reach the DHT: host:port or unix:PATH. Default 127.0.0.1:7401, the course's habitual"

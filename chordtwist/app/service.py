@@ -11,17 +11,16 @@ from typing import Any
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chordtwist.app.addresses import Address, UnixAddress
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
+from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
@@ -44,9 +43,6 @@ LEAVE_WITHIN_S = 5.0
 
 CLOSE_WITHIN_S = 0.25
 """Kept back of it for each part that closes after the one that is closing: it takes milliseconds, but has to happen."""
-
-BACKLOG = 511
-"""Connections that wait to be accepted: fifty nodes started in one second all call the same bootstrap node."""
 
 _log = Logger()
 
@@ -97,7 +93,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.puzzle_bits)
     p2p = config.dht.p2p_address
-    connection_filter = ConnectionFilter(peers_endpoint(reactor, p2p), reactor)
+    connection_filter = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
     # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
     minds = connection_filter if identity.policy is Policy.IP else None
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
@@ -155,7 +151,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         Listener(connection_filter, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
-            api_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
+            own_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
             api,
             "api_address",
             config.dht.api_address,
@@ -304,25 +300,14 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}") from None
 
 
-def api_endpoint(reactor: Any, address: Address | UnixAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
-    """Where to listen for clients of the API.
+def own_endpoint(reactor: Any, address: ApiAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
+    """Make the endpoint to listen on one of this node's own addresses.
 
     @raise StartError: the host name cannot be resolved.
     """
     if isinstance(address, Address):
         address = Address(own_ip(address), address.port)
-    return listening_endpoint(reactor, str(address), socket_mode)
-
-
-def peers_endpoint(reactor: Any, address: Address) -> IStreamServerEndpoint:
-    """Where to listen for other nodes.
-
-    @raise StartError: the host name cannot be resolved.
-    """
-    ip = own_ip(address)
-    kind = TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint
-    endpoint: IStreamServerEndpoint = kind(reactor, address.port, BACKLOG, ip)
-    return endpoint
+    return listening_endpoint(reactor, address, socket_mode)
 
 
 def dial_from(config: NodeConfig) -> str:

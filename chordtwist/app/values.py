@@ -6,15 +6,13 @@ All raise ValueError in words that say what would be right.
 from __future__ import annotations
 
 import math
-import os
 import stat
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from chordtwist.app.addresses import Address, UnixAddress
-from chordtwist.net.api_address import PATH_BYTES_MAX
+from chordtwist.core.address import Address, ApiAddress, UnixAddress
 
 E = TypeVar("E", bound=Enum)
 
@@ -59,14 +57,12 @@ def addresses(written: str, folder: Path) -> tuple[Address, ...]:
     return tuple(Address.parse(part.strip()) for part in written.split(",") if part.strip())
 
 
-def api_address(written: str, folder: Path) -> Address | UnixAddress:
+def api_address(written: str, folder: Path) -> ApiAddress:
     """host:port, or unix: and a path."""
     if written.startswith("unix:"):
         socket = path(written.removeprefix("unix:"), folder)
         if socket is None:
             raise ValueError("unix: is followed by the path of the socket, as in unix:/run/chordtwist/api.sock")
-        if len(os.fsencode(socket)) > PATH_BYTES_MAX:
-            raise ValueError(f"{socket} is longer than the {PATH_BYTES_MAX} bytes of a Unix socket's path")
         return UnixAddress(socket)
     if ":" not in written:
         raise ValueError(f"{written!r} is neither host:port nor unix:PATH")

@@ -1,11 +1,10 @@
-"""From an API address as people write it (host:port, [v6]:port, unix:PATH) to the endpoint that listens or dials."""
+"""From the address of an API, host and port or a Unix socket, to the endpoint that listens or dials."""
 
 from __future__ import annotations
 
 import os
 import socket
 import stat
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -27,8 +26,10 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from chordtwist.core.address import ApiAddress, UnixAddress
+
 BACKLOG = 511
-"""Connections that wait to be accepted; programs that start together all call at once."""
+"""Connections that wait to be accepted: programs, or fifty nodes, that are started in one second all call at once."""
 
 SOCKET_MODE = 0o660
 """Rights of a Unix socket where nothing else is asked for: the node's user and group."""
@@ -36,37 +37,24 @@ SOCKET_MODE = 0o660
 DIAL_WITHIN_S = 10.0
 """The API is on this machine or near it; a dial that takes longer has failed."""
 
-PATH_BYTES_MAX = 107
-"""Linux keeps the path of a Unix socket in 108 bytes, one of them for its end (unix(7))."""
 
-_UNIX = "unix:"
-
-
-def listening_endpoint(reactor: Any, address: str, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
-    """Where a node listens for clients of its API.
-
-    @raise ValueError: `address` is none.
-    """
-    if address.startswith(_UNIX):
-        return UnixSocketEndpoint(reactor, _path(address), socket_mode)
-    host, port = _host_and_port(address)
-    kind = TCP6ServerEndpoint if isinstance(_ip(host), IPv6Address) else TCP4ServerEndpoint
-    endpoint: IStreamServerEndpoint = kind(reactor, port, BACKLOG, host)
+def listening_endpoint(reactor: Any, address: ApiAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
+    """Make the endpoint on which a node listens for clients of its API; the host is an IP address."""
+    if isinstance(address, UnixAddress):
+        return UnixSocketEndpoint(reactor, str(address.path), socket_mode)
+    kind = TCP6ServerEndpoint if ":" in address.host else TCP4ServerEndpoint
+    endpoint: IStreamServerEndpoint = kind(reactor, address.port, BACKLOG, address.host)
     return endpoint
 
 
-def dialling_endpoint(reactor: Any, address: str) -> IStreamClientEndpoint:
-    """Where a client finds the API of a node.
-
-    @raise ValueError: `address` is none.
-    """
-    if address.startswith(_UNIX):
-        return UNIXClientEndpoint(reactor, _path(address), DIAL_WITHIN_S)
-    host, port = _host_and_port(address)
-    ip = _ip(host)
+def dialling_endpoint(reactor: Any, address: ApiAddress) -> IStreamClientEndpoint:
+    """Make the endpoint by which a client reaches the API of a node."""
+    if isinstance(address, UnixAddress):
+        return UNIXClientEndpoint(reactor, str(address.path), DIAL_WITHIN_S)
     # An IP address needs no resolver, whose thread would be most of a short command's time.
-    kind = HostnameEndpoint if ip is None else TCP6ClientEndpoint if ip.version == 6 else TCP4ClientEndpoint
-    endpoint: IStreamClientEndpoint = kind(reactor, host, port, DIAL_WITHIN_S)
+    by_ip = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
+    kind = by_ip if address.is_ip else HostnameEndpoint
+    endpoint: IStreamClientEndpoint = kind(reactor, address.host, address.port, DIAL_WITHIN_S)
     return endpoint
 
 
@@ -107,32 +95,3 @@ def _remove_stale(path: str) -> None:
         except BlockingIOError:
             pass  # somebody listens who has no time at the moment
     raise OSError(None, "another process listens there")
-
-
-def _path(address: str) -> str:
-    path = address.removeprefix(_UNIX)
-    if not path:
-        raise ValueError(f"{address!r} names no path; one is unix:/run/chordtwist/api.sock")
-    if len(os.fsencode(path)) > PATH_BYTES_MAX:
-        raise ValueError(f"{address!r} has a path longer than the {PATH_BYTES_MAX} bytes of a Unix socket")
-    return path
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if not isinstance(_ip(host), IPv6Address):
-            raise ValueError(f"{address!r} has something other than an IPv6 address in its brackets")
-    elif ":" in host:
-        raise ValueError(f"{address!r} is ambiguous; an IPv6 address stands in brackets, as in [::1]:7401")
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-        raise ValueError(f"{address!r} is neither host:port nor unix:PATH")
-    return host, int(port)
-
-
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

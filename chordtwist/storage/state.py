@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
+from chordtwist.core.address import Address
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
 
@@ -241,8 +242,5 @@ def _peers(raw: bytes, identity: Identity) -> list[Peer]:
         raise ValueError("nested without end") from None
     if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
         raise ValueError("not a list of addresses")
-    peers = []
-    for address in addresses[:PEERS_REMEMBERED_MAX]:
-        host, _, port = address.rpartition(":")
-        peers.append(identity.peer(host.strip("[]"), int(port)))
-    return peers
+    known = [Address.parse(address) for address in addresses[:PEERS_REMEMBERED_MAX]]
+    return [identity.peer(address.host, address.port) for address in known]

@@ -22,11 +22,13 @@ async def main(address="127.0.0.1:7401"):
 
 
 async def talk(reactor, address):
+    from chordtwist.core.address import Address
     from chordtwist.net.api_address import dialling_endpoint
     from chordtwist.net.client import DhtClient, key_of
 
     loop = asyncio.get_running_loop()
-    client = await DhtClient.connect(dialling_endpoint(reactor, address)).asFuture(loop)
+    endpoint = dialling_endpoint(reactor, Address.parse(address))
+    client = await DhtClient.connect(endpoint).asFuture(loop)
     result = await client.put_confirmed(key_of("greeting"), b"good morning", ttl_s=600).asFuture(loop)
     print(f"{result.copies} of {result.wanted} copies")
 

@@ -5,12 +5,13 @@ import sys
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
+from chordtwist.core.address import Address
 from chordtwist.net.api_address import dialling_endpoint
 from chordtwist.net.client import DhtClient, key_of
 
 
 async def talk(reactor, address="127.0.0.1:7401"):
-    client = await DhtClient.connect(dialling_endpoint(reactor, address))
+    client = await DhtClient.connect(dialling_endpoint(reactor, Address.parse(address)))
     result = await client.put_confirmed(key_of("greeting"), b"good morning", ttl_s=600)
     print(f"{result.copies} of {result.wanted} copies")
 

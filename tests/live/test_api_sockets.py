@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from chordtwist.core.address import Address, ApiAddress, UnixAddress
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
 from chordtwist.net.client import DhtClient
@@ -32,6 +33,11 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 clock: Any = reactor
 
 
+def connected(address: Address) -> socket.socket:
+    """A plain connection to a door."""
+    return socket.create_connection((address.host, address.port))
+
+
 class SocketTestCase(TestCase):
     """A door to a hash table in memory, listening where a test says."""
 
@@ -40,7 +46,7 @@ class SocketTestCase(TestCase):
         self.dht = MemoryDht(clock)
         self.door = ApiFactory(self.dht, clock, lambda: None)
 
-    async def listen(self, address: str) -> IListeningPort:
+    async def listen(self, address: ApiAddress) -> IListeningPort:
         door = self.door
         port = await listening_endpoint(reactor, address).listen(door)
 
@@ -51,12 +57,15 @@ class SocketTestCase(TestCase):
         self.addCleanup(close)
         return port
 
-    async def listen_somewhere(self, host: str = "127.0.0.1") -> tuple[str, int]:
+    async def listen_somewhere(self, host: str = "127.0.0.1") -> Address:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            number = probe.getsockname()[1]
-        await self.listen(f"[{host}]:{number}" if ":" in host else f"{host}:{number}")
-        return host, number
+            address = Address(host, probe.getsockname()[1])
+        await self.listen(address)
+        return address
+
+    async def connect(self, address: ApiAddress) -> DhtClient:
+        return await DhtClient.connect(dialling_endpoint(reactor, address))
 
 
 class TcpTests(SocketTestCase):
@@ -64,9 +73,7 @@ class TcpTests(SocketTestCase):
         """A node listens on IPv4 and IPv6 addresses, and carries the longest value."""
         for host in "127.0.0.1", "::1":
             self.door = ApiFactory(self.dht, clock, lambda: None)
-            host, port = await self.listen_somewhere(host)
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            client = await DhtClient.connect(dialling_endpoint(reactor, address))
+            client = await self.connect(await self.listen_somewhere(host))
             value = os.urandom(VALUE_BYTES_MAX)
             await client.put_confirmed(KEY, value)
             self.assertEqual(await client.get(KEY), value)
@@ -77,7 +84,7 @@ class TcpTests(SocketTestCase):
         address = await self.listen_somewhere()
 
         def put() -> None:
-            with socket.create_connection(address) as plain:
+            with connected(address) as plain:
                 plain.sendall(b"".join(Put(60, 0, bytes([n % 250]) * 32, b"%d" % n).pack() for n in range(1000)))
 
         await deferToThread(put)
@@ -90,7 +97,7 @@ class TcpTests(SocketTestCase):
         address = await self.listen_somewhere()
 
         def talk() -> bytes:
-            with socket.create_connection(address) as plain, plain.makefile("rb") as answers:
+            with connected(address) as plain, plain.makefile("rb") as answers:
                 plain.sendall(Put(60, 0, KEY, b"value").pack() + Get(KEY).pack() + Get(OTHER).pack())
                 plain.shutdown(socket.SHUT_WR)
                 return answers.read()
@@ -110,7 +117,7 @@ class TcpTests(SocketTestCase):
             with socket.socket() as plain:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
-                plain.connect(address)
+                plain.connect((address.host, address.port))
                 plain.settimeout(0.5)
                 batch = Get(KEY).pack() * 1000
                 try:
@@ -136,12 +143,12 @@ class TcpTests(SocketTestCase):
         self.dht.held = []
 
         def reset() -> None:
-            with socket.create_connection(address) as plain:
+            with connected(address) as plain:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 plain.sendall(Get(KEY).pack() * 10)
 
         await deferToThread(reset)
-        client = await DhtClient.connect(dialling_endpoint(reactor, "{}:{}".format(*address)))
+        client = await self.connect(address)
         self.dht.release()
         self.assertIsNone(await client.get(OTHER))
         await client.close()
@@ -152,12 +159,13 @@ class UnixTests(SocketTestCase):
         """A short path wherever the tests run: those of Unix sockets are bounded."""
         super().setUp()
         self.path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
+        self.address = UnixAddress(self.path)
 
     async def test_socket(self) -> None:
         """The API is served on a Unix socket, with the rights asked for, and the socket is gone afterwards."""
-        port = await listening_endpoint(reactor, f"unix:{self.path}", 0o600).listen(self.door)
+        port = await listening_endpoint(reactor, self.address, 0o600).listen(self.door)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
-        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        client = await self.connect(self.address)
         await client.put_confirmed(KEY, b"value")
         self.assertEqual(await client.get(KEY), b"value")
         await client.close()
@@ -169,27 +177,23 @@ class UnixTests(SocketTestCase):
         with socket.socket(socket.AF_UNIX) as killed:
             killed.bind(str(self.path))
         self.assertTrue(self.path.is_socket())
-        await self.listen(f"unix:{self.path}")
-        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        await self.listen(self.address)
+        client = await self.connect(self.address)
         self.assertIsNone(await client.get(KEY))
         await client.close()
 
     async def test_in_use(self) -> None:
         """A socket on which somebody listens is left alone."""
-        await self.listen(f"unix:{self.path}")
-        error = await self.assertFailure(
-            listening_endpoint(reactor, f"unix:{self.path}").listen(self.door), CannotListenError
-        )
+        await self.listen(self.address)
+        error = await self.assertFailure(listening_endpoint(reactor, self.address).listen(self.door), CannotListenError)
         self.assertIn("another process listens there", str(error))
-        client = await DhtClient.connect(dialling_endpoint(reactor, f"unix:{self.path}"))
+        client = await self.connect(self.address)
         await client.close()
 
     async def test_no_socket(self) -> None:
         """A file that is no socket is left alone."""
         self.path.write_text("precious")
-        error = await self.assertFailure(
-            listening_endpoint(reactor, f"unix:{self.path}").listen(self.door), CannotListenError
-        )
+        error = await self.assertFailure(listening_endpoint(reactor, self.address).listen(self.door), CannotListenError)
         self.assertIn("something that is no socket is in its place", str(error))
         self.assertEqual(self.path.read_text(), "precious")
 
@@ -197,7 +201,7 @@ class UnixTests(SocketTestCase):
 class ExampleTests(SocketTestCase):
     async def test_examples(self) -> None:
         """The examples of the documents work as they stand."""
-        address = "{}:{}".format(*await self.listen_somewhere())
+        address = str(await self.listen_somewhere())
         for name in "client_twisted.py", "client_asyncio.py":
             out, err, status = await getProcessOutputAndValue(
                 sys.executable, (str(EXAMPLES / name), address), {"PYTHONPATH": str(EXAMPLES.parents[1])}
@@ -217,7 +221,7 @@ class CommandTests(SocketTestCase):
 
     async def test_commands(self) -> None:
         """The commands do what they say, over a real connection."""
-        api = "{}:{}".format(*await self.listen_somewhere())
+        api = str(await self.listen_somewhere())
         out, err, status = await self.chordtwist("put", "greeting", "good morning", api=api)
         self.assertEqual((out[64:], err, status), (b": 4 of 4 copies, for 3600 s\n", b"", 0))
         self.assertEqual(await self.chordtwist("get", "greeting", api=api), (b"good morning", b"", 0))
@@ -226,8 +230,8 @@ class CommandTests(SocketTestCase):
 
     async def test_shutdown(self) -> None:
         """A node that is told to shut down is gone when the command ends."""
-        host, number = await self.listen_somewhere()
+        address = await self.listen_somewhere()
         self.door._on_shutdown = self.stop_listening
-        out, err, status = await self.chordtwist("shutdown", api=f"{host}:{number}")
-        self.assertEqual((out, err, status), (f"the node at {host}:{number} has left\n".encode(), b"", 0))
-        self.assertEqual((await self.chordtwist("status", api=f"{host}:{number}"))[2], 3)
+        out, err, status = await self.chordtwist("shutdown", api=str(address))
+        self.assertEqual((out, err, status), (f"the node at {address} has left\n".encode(), b"", 0))
+        self.assertEqual((await self.chordtwist("status", api=str(address)))[2], 3)

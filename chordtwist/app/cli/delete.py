@@ -11,6 +11,7 @@ from chordtwist.core.records import PutResult, signed_key
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
+    from chordtwist.core.address import ApiAddress
 
 
 @click.command()
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @talking.api_option
 @talking.json_option
 @talking.pass_door
-def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: str, as_json: bool) -> None:
+def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: ApiAddress, as_json: bool) -> None:
     """Put an end to the value under KEY, everywhere, before its time.
 
     KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. A record that was put with

@@ -12,6 +12,7 @@ from chordtwist.app.cli import talking
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
+    from chordtwist.core.address import ApiAddress
 
 
 @click.command()
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @talking.api_option
 @talking.json_option
 @talking.pass_door
-def command(door: Door, key: bytes, api: str, as_json: bool) -> None:
+def command(door: Door, key: bytes, api: ApiAddress, as_json: bool) -> None:
     """Read the value under KEY and write it to standard output, exactly its bytes.
 
     KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits.

@@ -14,6 +14,7 @@ from chordtwist.wire.api_messages import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
+    from chordtwist.core.address import ApiAddress
 
 
 @click.command()
@@ -59,7 +60,7 @@ def command(
     keyfile: BinaryIO | None,
     seq: int | None,
     expected_seq: int | None,
-    api: str,
+    api: ApiAddress,
     as_json: bool,
 ) -> None:
     """Store VALUE under KEY, and say how many copies were made.

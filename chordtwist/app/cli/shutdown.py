@@ -10,13 +10,14 @@ from chordtwist.app.cli import talking
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
+    from chordtwist.core.address import ApiAddress
 
 
 @click.command()
 @talking.api_option
 @talking.json_option
 @talking.pass_door
-def command(door: Door, api: str, as_json: bool) -> None:
+def command(door: Door, api: ApiAddress, as_json: bool) -> None:
     """Let the node leave its ring and end its process.
 
     It hands its values over to its neighbours first; the command waits until it is gone, which takes 5 seconds at most.
@@ -42,7 +43,7 @@ def command(door: Door, api: str, as_json: bool) -> None:
 
     is_gone = door.talk(api, conversation)
     if as_json:
-        talking.show_json({"api": api, "shut_down": is_gone})
+        talking.show_json({"api": str(api), "shut_down": is_gone})
     elif is_gone:
         click.echo(f"the node at {api} has left")
     if not is_gone:

@@ -11,13 +11,14 @@ from chordtwist.app.cli import talking
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
+    from chordtwist.core.address import ApiAddress
 
 
 @click.command()
 @talking.api_option
 @talking.json_option
 @talking.pass_door
-def command(door: Door, api: str, as_json: bool) -> None:
+def command(door: Door, api: ApiAddress, as_json: bool) -> None:
     """Show what the node knows of itself: its place, its neighbours, what it keeps.
 
     \b

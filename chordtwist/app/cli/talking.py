@@ -20,6 +20,7 @@ ANSWER_WITHIN_S = 30.0
 
 
 if TYPE_CHECKING:
+    from chordtwist.core.address import ApiAddress
     from chordtwist.core.records import PutResult
     from chordtwist.net.client import DhtClient
 
@@ -48,7 +49,7 @@ class BadValue(click.ClickException):
 class Door:
     """The way to a node: over its API, on Twisted's reactor. Tests bring one that needs neither."""
 
-    def talk(self, api: str, conversation: Conversation[T]) -> T:
+    def talk(self, api: ApiAddress, conversation: Conversation[T]) -> T:
         """Run `conversation`, which is given a function to connect to the node at `api`, and return its result.
 
         @raise NotReachable: no connection, or no answer in time.
@@ -68,7 +69,7 @@ class Door:
         except Malformed as error:
             raise NotReachable(f"{api} is no API of a chordtwist node: {error}") from None
 
-    def run(self, api: str, conversation: Conversation[T]) -> T:
+    def run(self, api: ApiAddress, conversation: Conversation[T]) -> T:
         """Run `conversation` and return its result, or raise its error."""
         from twisted.internet import reactor
         from twisted.internet.defer import Deferred
@@ -79,10 +80,7 @@ class Door:
 
         running: Any = reactor
         results: list[T | Failure] = []
-        try:
-            endpoint = dialling_endpoint(running, api)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
+        endpoint = dialling_endpoint(running, api)
 
         def start() -> None:
             talked = Deferred.fromCoroutine(conversation(lambda: DhtClient.connect(endpoint)))
@@ -102,7 +100,9 @@ class Door:
 pass_door = click.make_pass_decorator(Door, ensure=True)
 
 
-def confirmed(door: Door, api: str, conversation: Conversation[PutResult], key: bytes, as_json: bool) -> PutResult:
+def confirmed(
+    door: Door, api: ApiAddress, conversation: Conversation[PutResult], key: bytes, as_json: bool
+) -> PutResult:
     """The result of a put or delete.
 
     @raise No: it was refused, or too few nodes confirmed it; with `as_json` that is shown as JSON as well.
@@ -122,9 +122,9 @@ def show_json(shown: dict[str, object]) -> None:
     click.echo(json.dumps(shown))
 
 
-def _address(context: click.Context, parameter: click.Parameter, written: str) -> str:
+def _address(context: click.Context, parameter: click.Parameter, written: str) -> ApiAddress:
     try:
-        return str(values.api_address(written, Path.cwd()))
+        return values.api_address(written, Path.cwd())
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -16,10 +16,10 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.app import config as configuration
 from chordtwist.app import log_lines
-from chordtwist.app.addresses import Address
 from chordtwist.app.config import Level, NodeConfig
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
+from chordtwist.core.address import Address
 
 API_PORT_ABOVE = 1000
 """The habitual ports are 6401 for nodes and 7401 for the API."""

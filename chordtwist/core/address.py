@@ -1,13 +1,17 @@
-"""Addresses as operators write them: host and port, IPv6 in brackets, or a Unix socket."""
+"""Addresses as people write them: host and port, IPv6 in brackets, or the path of a Unix socket."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 NAME_LENGTH_MAX = 253
 """Characters of a host name, at most (RFC 1035, section 2.3.4, less the root's dot)."""
+
+PATH_BYTES_MAX = 107
+"""Linux keeps the path of a Unix socket in 108 bytes, one of them for its end (unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address written as `text`.
+        """Read an address.
 
         @raise ValueError: it is none; the words say how one is written.
         """
@@ -42,18 +46,18 @@ class Address:
 
     @property
     def is_ip(self) -> bool:
-        """Whether the host is an IP address, rather than a name that has to be resolved."""
+        """Tell whether the host is an IP address, rather than a name that has to be resolved."""
         return _ip(self.host) is not None
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it means every interface: something to listen on, nothing to dial."""
+        """Tell whether it means every interface: something to listen on, nothing to dial."""
         ip = _ip(self.host)
         return ip is not None and ip.is_unspecified
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it; of names, only ``localhost`` is believed."""
+        """Tell whether only this machine can reach it; of names, only ``localhost`` is believed."""
         ip = _ip(self.host)
         return self.host.lower() == "localhost" if ip is None else ip.is_loopback
 
@@ -63,12 +67,23 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """The path of a Unix socket."""
+    """The path of a Unix socket.
+
+    @raise ValueError: no socket can have a path of that length.
+    """
 
     path: Path
 
+    def __post_init__(self) -> None:
+        if len(os.fsencode(self.path)) > PATH_BYTES_MAX:
+            raise ValueError(f"{self.path} is longer than the {PATH_BYTES_MAX} bytes of a Unix socket's path")
+
     def __str__(self) -> str:
         return f"unix:{self.path}"
+
+
+ApiAddress = Address | UnixAddress
+"""Where the API of a node is."""
 
 
 def _ip(host: str) -> IPv4Address | IPv6Address | None:
