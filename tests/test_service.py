@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,12 +160,19 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual((str(path), 0o600), (address, mode))
 
 
+class Reactor(MemoryReactorClock):
+    """One in memory that the thread of a store can call, which has nothing to say while no record is written."""
+
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
+        """Do nothing: the process that could not start would be over."""
+
+
 class BuildTests(TestCase):
     """A whole node on a reactor in memory."""
 
     def setUp(self) -> None:
         """A node with a configuration as short as can be."""
-        self.reactor = MemoryReactorClock()
+        self.reactor = Reactor()
         self.ended: list[str] = []
 
     def build(self, text: str = "") -> NodeService:

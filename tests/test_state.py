@@ -254,12 +254,14 @@ class StateDirectoryTests(SynchronousTestCase):
                 self.assertEqual((self.path / f"{name}.corrupt-{n + 1}").read_bytes(), content)
 
     def test_left_by_a_crash(self) -> None:
-        """What a crash in the middle of a write left behind changes nothing, and is overwritten."""
+        """What a crash in the middle of a write left behind changes nothing, and is overwritten, its rights as well."""
         self.open().next_epoch(NOW_MS)
         (self.path / "epoch.new").write_bytes(b"999999999999")
+        (self.path / "epoch.new").chmod(0o666)
         state = self.reopen()
         self.assertEqual(state.next_epoch(5), NOW_MS + 1)
         self.assertFalse((self.path / "epoch.new").exists())
+        self.assertEqual((self.path / "epoch").stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.messages(), [])
 
     def test_unreadable(self) -> None:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from chordtwist.core.address import Address
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.storage.files import replace_file, sync_directory
 
 T = TypeVar("T")
 
@@ -117,16 +118,8 @@ class StateDirectory:
 
         @raise StateUnusable: the system refuses; the old file stands.
         """
-        # One name for all times: what a crash left behind is overwritten. The lock keeps other writers away.
-        new = path.with_name(path.name + ".new")
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            sync_directory(path.parent)
+            replace_file(path, content)
         except OSError as error:
             raise StateUnusable(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -203,15 +196,6 @@ def set_aside(path: Path, reason: str) -> None:
     StateDirectory.log.warn(
         "{path} is corrupt and was set aside as {aside}: {reason}", path=path, aside=aside.name, reason=reason
     )
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames in a directory last: they are in the directory's own file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _overwrite(path: Path, content: bytes) -> None:

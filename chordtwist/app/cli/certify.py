@@ -7,7 +7,6 @@ The folder holds ``authority.pem`` and ``authority.key``, ``ADDRESS.pem`` and ``
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from chordtwist.app.cli.talking import No, json_option, show_json
+from chordtwist.storage.files import replace_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -254,14 +254,8 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes, secret: bool = False) -> None:
-    # As a whole, so that a node that reads it meanwhile has either the old one or the new one.
-    new = path.with_name(path.name + ".new")
     try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        replace_file(path, content, 0o600 if secret else 0o644)
     except OSError as error:
         raise No(f"{path}: cannot be written: {error.strerror}") from None
 
