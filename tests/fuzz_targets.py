@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.internet.task import Clock
 
-from chordtwist.app.config import ConfigurationError, read_text
+from chordtwist.app.config_file import ConfigurationError, read_text
 from chordtwist.core.errors import Malformed, Refused
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy

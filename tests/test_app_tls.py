@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.config import read_text
+from chordtwist.app.config_file import read_text
 from chordtwist.app.tls import tls_of
 from chordtwist.net.certificates import issue, load_key, make_authority, make_key, self_signed, subject_address
 from chordtwist.net.tls import Tls

@@ -17,7 +17,8 @@ from twisted.internet.testing import EventLoggingObserver, MemoryReactor, Memory
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from chordtwist.app.config import NodeConfig, read_text
+from chordtwist.app.config import NodeConfig
+from chordtwist.app.config_file import read_text
 from chordtwist.app.service import (
     CLOSE_WITHIN_S,
     LEAVE_WITHIN_S,
@@ -218,10 +219,6 @@ class BuildTests(TestCase):
         self.assertEqual(("127.0.0.1:6401", "127.0.0.1:7401"), (first["address"], first["api"]))
         self.assertIn("mode = off", formatEvent(open_links))
         self.assertIn("nothing is written to disk", formatEvent(second))
-
-    def test_not_there_yet(self) -> None:
-        """What this build does not have fails the start with one line instead of being passed over."""
-        self.assertRaises(StartError, self.build, "[web]\naddress = 127.0.0.1:8080")
 
     def test_unreadable_epoch(self) -> None:
         """A file of the state directory that cannot be read fails the start in one line."""

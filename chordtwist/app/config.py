@@ -1,21 +1,18 @@
-"""The configuration file: INI text to a `NodeConfig`, every option with its unit, default and reason.
+"""What an operator decides about a node: every option with its unit, default and reason, and which do not go together.
 
-The sentence beside an option is what `etc/node.ini` says above it, word for word; a test compares the two. Reading
-touches the one file and nothing else: names are resolved, and other paths opened, when the node starts.
+The sentence beside an option is what `etc/node.ini` says above it, word for word; a test compares the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import Field, dataclass, field, fields
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from chordtwist.app import values
 from chordtwist.core.address import Address, ApiAddress
-from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
 from chordtwist.core.puzzles import BITS_MAX
@@ -31,18 +28,6 @@ STORE_DURATION_MOST_S = 31_536_000
 """A year: the longest life that a file may grant to values."""
 
 _API_ADDRESS: ApiAddress = Address("127.0.0.1", 7401)
-
-
-class ConfigurationError(ChordtwistError):
-    """A configuration cannot be used: names the file, the line, the key, and what would be right."""
-
-    def __init__(self, source: str, line: int | None, key: str | None, reason: str) -> None:
-        place = source if line is None else f"{source}, line {line}"
-        super().__init__(f"{place}: {reason}" if key is None else f"{place}: {key}: {reason}")
-        self.source = source
-        self.line = line
-        self.key = key
-        self.reason = reason
 
 
 class TlsMode(Enum):
@@ -232,17 +217,6 @@ class TlsSection:
 
 
 @dataclass(frozen=True, slots=True)
-class WebSection:
-    """`[web]`: the status page and the HTTP door."""
-
-    address: Address | None = _option(
-        None,
-        values.some_address,
-        "Where the status page will listen: host:port. Default empty, which is all that this build takes.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class LimitsSection:
     """`[limits]`: what strangers may cost."""
 
@@ -287,11 +261,6 @@ class LimitsSection:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchSection:
-    """`[watch]`: how closely other nodes are watched."""
-
-
-@dataclass(frozen=True, slots=True)
 class LogSection:
     """`[log]`: what is written to standard error."""
 
@@ -315,9 +284,7 @@ class NodeConfig:
 
     dht: DhtSection = DhtSection()
     tls: TlsSection = TlsSection()
-    web: WebSection = WebSection()
     limits: LimitsSection = LimitsSection()
-    watch: WatchSection = WatchSection()
     log: LogSection = LogSection()
     hostkey: Path | None = None
     """The course's `hostkey`, PEM: it serves the certificate only. Stands before any section, in [DEFAULT] or [dht]."""
@@ -331,200 +298,66 @@ class NodeConfig:
 SECTIONS: dict[str, type] = {
     "dht": DhtSection,
     "tls": TlsSection,
-    "web": WebSection,
     "limits": LimitsSection,
-    "watch": WatchSection,
     "log": LogSection,
 }
 """The sections that are ours; those of other modules in the same file are left alone."""
 
 
 def options(section: str) -> dict[str, Reading]:
-    """The options of one of our sections by name, in the order in which they are documented."""
+    """List the options of one of our sections by name, in the order in which they are documented."""
     return {option.name: _reading(option) for option in fields(SECTIONS[section])}
 
 
-def read_file(path: str | Path) -> NodeConfig:
-    """The configuration in a file.
-
-    @raise ConfigurationError: it cannot be read, or not be used.
-    """
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(str(path), None, None, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError(str(path), line, None, "is no UTF-8 text") from None
-    return read_text(text, str(path), Path(path).absolute().parent)
+def contradictions(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
+    """Find what no single value shows: section, option, and what is wrong with it."""
+    yield from _of_addresses(config.dht)
+    yield from _of_records(config.dht)
+    yield from _of_tls(config)
 
 
-def read_text(text: str, source: str, folder: Path) -> NodeConfig:
-    """The configuration in a text; `source` names it in errors, relative paths start at `folder`.
-
-    @raise ConfigurationError: it cannot be used.
-    """
-    return _Reader(source, folder).read(text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    # A value as it stands in the file.
-    line: int
-    key: str
-    text: str
+def _of_addresses(dht: DhtSection) -> Iterator[tuple[str, str, str]]:
+    api, own, public = dht.api_address, dht.p2p_address, dht.public_address
+    if isinstance(api, Address) and not api.is_loopback and not dht.api_beyond_loopback:
+        yield "dht", "api_address", f"{api} is not loopback; that needs api_beyond_loopback = yes"
+    if api == own:
+        yield "dht", "api_address", f"{api} is p2p_address as well; the two need ports of their own"
+    if own.is_wildcard and public is None:
+        reason = f"{own} listens everywhere but cannot be dialled; public_address must say what can"
+        yield "dht", "p2p_address", reason
+    if public is not None and (public.is_wildcard or not public.is_ip):
+        yield "dht", "public_address", f"{public} is not the IP address and port that others dial"
 
 
-class _Reader:
-    def __init__(self, source: str, folder: Path) -> None:
-        self._source = source
-        self._folder = folder
-        self._given: dict[tuple[str, str], _Given] = {}
-
-    def read(self, text: str) -> NodeConfig:
-        seen = {""}
-        for line, section, key, value in self._lines(text):
-            seen.add(section)
-            if key:
-                self._take(line, section, key, value)
-        if "dht" not in seen:
-            raise ConfigurationError(self._source, None, None, "has no section [dht]")
-        config = NodeConfig(
-            dht=self._section(DhtSection, "dht"),
-            tls=self._section(TlsSection, "tls"),
-            web=self._section(WebSection, "web"),
-            limits=self._section(LimitsSection, "limits"),
-            watch=self._section(WatchSection, "watch"),
-            log=self._section(LogSection, "log"),
-            hostkey=self._hostkey(),
-        )
-        self._check(config)
-        return config
-
-    def _lines(self, text: str) -> Iterator[tuple[int, str, str, str]]:
-        # Python's configparser refuses keys before the first section and takes the colon of an address for a
-        # separator, so the few rules of the format are here: line, section, key and value; no key where a section
-        # opens. Sections and keys are without case, as in Windows.
-        section = ""
-        for line, raw in enumerate(text.splitlines(), 1):
-            content = _without_comment(raw)
-            if content.startswith("["):
-                if not content.endswith("]"):
-                    raise ConfigurationError(
-                        self._source, line, None, f"{content!r} opens a section without a closing ]"
-                    )
-                section = content[1:-1].strip().lower()
-                yield line, section, "", ""
-            elif content and (section in SECTIONS or not section or section == "default"):
-                key, separator, value = content.partition("=")
-                if not separator or not key.strip():
-                    raise ConfigurationError(self._source, line, None, f"{content!r} is not of the form key = value")
-                yield line, section, key.strip().lower(), value.strip()
-
-    def _take(self, line: int, section: str, key: str, value: str) -> None:
-        if key == "hostkey" and section in ("", "default", "dht"):
-            place, name = "", key
-        elif section in SECTIONS:
-            place, name = section, self._known(line, section, key)
-        elif section == "" and key in _names("dht"):
-            raise ConfigurationError(self._source, line, key, "stands before any section; [dht] belongs above it")
-        else:
-            return  # a default, or a key before any section, that is for other modules
-        earlier = self._given.get((place, name))
-        if earlier is not None:
-            also = "" if earlier.key == key else f", as {earlier.key}"
-            raise ConfigurationError(self._source, line, key, f"is already given in line {earlier.line}{also}")
-        self._given[place, name] = _Given(line, key, value)
-
-    def _known(self, line: int, section: str, key: str) -> str:
-        names = _names(section)
-        if key in names:
-            return names[key]
-        nearest = get_close_matches(key, names, n=1, cutoff=0.0)
-        instead = f"the nearest known one is {nearest[0]}" if nearest else "this section has no keys yet"
-        raise ConfigurationError(self._source, line, key, f"is no key of [{section}]; {instead}")
-
-    def _section(self, kind: type[T], section: str) -> T:
-        values: dict[str, object] = {}
-        for name, reading in options(section).items():
-            given = self._given.get((section, name))
-            if given is not None:
-                values[name] = self._value(given, reading)
-        return kind(**values)
-
-    def _value(self, given: _Given, reading: Reading) -> object:
-        try:
-            return reading.read(given.text, self._folder)
-        except ValueError as error:
-            raise ConfigurationError(self._source, given.line, given.key, str(error)) from None
-
-    def _hostkey(self) -> Path | None:
-        given = self._given.get(("", "hostkey"))
-        return None if given is None else values.path(given.text, self._folder)
-
-    def _check(self, config: NodeConfig) -> None:
-        # What no single value shows.
-        dht, tls = config.dht, config.tls
-        if isinstance(dht.api_address, Address) and not dht.api_address.is_loopback and not dht.api_beyond_loopback:
-            self._fail("dht", "api_address", f"{dht.api_address} is not loopback; that needs api_beyond_loopback = yes")
-        if dht.api_address == dht.p2p_address:
-            self._fail(
-                "dht", "api_address", f"{dht.api_address} is p2p_address as well; the two need ports of their own"
-            )
-        if dht.p2p_address.is_wildcard and dht.public_address is None:
-            self._fail(
-                "dht",
-                "p2p_address",
-                f"{dht.p2p_address} listens everywhere but cannot be dialled; public_address must say what can",
-            )
-        if dht.public_address is not None and (dht.public_address.is_wildcard or not dht.public_address.is_ip):
-            self._fail("dht", "public_address", f"{dht.public_address} is not the IP address and port that others dial")
-        if dht.default_store_duration > dht.max_store_duration:
-            self._fail(
-                "dht",
-                "default_store_duration",
-                f"{dht.default_store_duration} s is more than max_store_duration, {dht.max_store_duration} s",
-            )
-        if dht.replication > dht.successors:
-            self._fail("dht", "replication", f"{dht.replication} copies do not fit {dht.successors} successors")
-        if tls.mode is TlsMode.OFF:
-            for name, address in ("p2p_address", dht.p2p_address), ("public_address", dht.public_address):
-                if address is not None and not address.is_loopback:
-                    self._fail("dht", name, f"{address} is not loopback; that needs [tls] mode = open or closed")
-        if tls.mode is TlsMode.CLOSED:
-            for name in "authority", "certificate":
-                if getattr(tls, name) is None:
-                    self._fail("tls", name, "is needed with mode = closed")
-        if tls.mode is TlsMode.OFF and tls.secret:
-            self._fail("tls", "secret", "needs mode = open or closed: without TLS its proof could be overheard")
-        if tls.authority is not None and tls.mode is not TlsMode.CLOSED:
-            self._fail("tls", "authority", "says who may join; that needs mode = closed")
-        if tls.revoked is not None and tls.mode is not TlsMode.CLOSED:
-            self._fail("tls", "revoked", "is the list of an authority; that needs mode = closed")
-        if tls.certificate is not None and tls.key is None and config.hostkey is None:
-            self._fail("tls", "certificate", "needs its private key, as key or hostkey")
-
-    def _fail(self, section: str, name: str, reason: str) -> None:
-        given = self._given.get((section, name))
-        if given is None:
-            raise ConfigurationError(self._source, None, f"[{section}] {name}", reason)
-        raise ConfigurationError(self._source, given.line, given.key, reason)
+def _of_records(dht: DhtSection) -> Iterator[tuple[str, str, str]]:
+    if dht.default_store_duration > dht.max_store_duration:
+        reason = f"{dht.default_store_duration} s is more than max_store_duration, {dht.max_store_duration} s"
+        yield "dht", "default_store_duration", reason
+    if dht.replication > dht.successors:
+        yield "dht", "replication", f"{dht.replication} copies do not fit {dht.successors} successors"
 
 
-def _without_comment(line: str) -> str:
-    # A comment opens the line or follows a blank, so that a path may hold either sign.
-    stripped = line.strip()
-    for at, sign in enumerate(stripped):
-        if sign in ";#" and (at == 0 or stripped[at - 1].isspace()):
-            return stripped[:at].rstrip()
-    return stripped
+def _of_tls(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
+    dht, tls = config.dht, config.tls
+    if tls.mode is TlsMode.OFF:
+        for name, address in ("p2p_address", dht.p2p_address), ("public_address", dht.public_address):
+            if address is not None and not address.is_loopback:
+                yield "dht", name, f"{address} is not loopback; that needs [tls] mode = open or closed"
+        if tls.secret:
+            yield "tls", "secret", "needs mode = open or closed: without TLS its proof could be overheard"
+    if tls.mode is TlsMode.CLOSED:
+        for name, path in ("authority", tls.authority), ("certificate", tls.certificate):
+            if path is None:
+                yield "tls", name, "is needed with mode = closed"
+    else:
+        if tls.authority is not None:
+            yield "tls", "authority", "says who may join; that needs mode = closed"
+        if tls.revoked is not None:
+            yield "tls", "revoked", "is the list of an authority; that needs mode = closed"
+    if tls.certificate is not None and tls.key is None and config.hostkey is None:
+        yield "tls", "certificate", "needs its private key, as key or hostkey"
 
 
 def _reading(option: Field[Any]) -> Reading:
     reading: Reading = option.metadata["reading"]
     return reading
-
-
-def _names(section: str) -> dict[str, str]:
-    # Every spelling of the section's keys, to its name.
-    return {spelling: name for name, reading in options(section).items() for spelling in (name, *reading.aliases)}

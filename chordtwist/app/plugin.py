@@ -13,9 +13,9 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from chordtwist.app import config as configuration
-from chordtwist.app import log_lines
-from chordtwist.app.config import ConfigurationError, NodeConfig
+from chordtwist.app import config_file, log_lines
+from chordtwist.app.config import NodeConfig
+from chordtwist.app.config_file import ConfigurationError
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
@@ -39,7 +39,7 @@ def makeService(options: Options) -> IService:
 
     make_ready(reactor)
     try:
-        config = configuration.read_file(options["config"])
+        config = config_file.read_file(options["config"])
     except ConfigurationError as error:
         _end(str(error), 2)
     try:

@@ -61,8 +61,6 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     @param nodes_here: how many nodes this process runs, which share its file descriptors.
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
-    if config.web.address is not None:
-        raise StartError("[web] address: this build has no status page yet")
     limits = config.limits
     identity = Identity(config.dht.network, config.dht.identity)
     parameters = parameters_of(config)

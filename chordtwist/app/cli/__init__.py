@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import click
 
-from chordtwist.app.config import ConfigurationError
+from chordtwist.app.config_file import ConfigurationError
 
 COMMANDS = (
     "run",

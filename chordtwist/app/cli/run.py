@@ -9,8 +9,7 @@ from functools import partial
 import click
 from twisted.logger import globalLogBeginner
 
-from chordtwist.app import config as configuration
-from chordtwist.app import log_lines
+from chordtwist.app import config_file, log_lines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
@@ -33,7 +32,7 @@ def command(path: str) -> None:
 
     The same node as ``twistd -n chord --config FILE``.
     """
-    config = configuration.read_file(path)
+    config = config_file.read_file(path)
     globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor
 

@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
-from chordtwist.app import config as configuration
-from chordtwist.app import log_lines
+from chordtwist.app import config_file, log_lines
 from chordtwist.app.config import Level, NodeConfig
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
@@ -77,7 +76,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
         addresses = loopback_addresses(first, nodes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    common = NodeConfig() if path is None else configuration.read_file(path)
+    common = NodeConfig() if path is None else config_file.read_file(path)
     if path is None:
         # Hundreds of nodes that each say when they joined say nothing.
         common = replace(common, log=replace(common.log, level=Level.WARN))
