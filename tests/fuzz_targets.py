@@ -37,7 +37,7 @@ from chordtwist.core.signed import (
     unpack_table,
     verify_ed25519,
 )
-from chordtwist.core.signed import Status as NodeStanding
+from chordtwist.core.signed import Status as NodeStatus
 from chordtwist.core.table import Table
 from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
 from chordtwist.net.introduction import Introduction
@@ -200,7 +200,7 @@ def feed_statements(raw: bytes) -> None:
     """The signed bytes of the shorter statements."""
     try:
         stamp, status = unpack_status(IDENTITY, raw)
-        assert pack_status(IDENTITY, stamp, status) == raw, "one standing has two forms"
+        assert pack_status(IDENTITY, stamp, status) == raw, "one status has two forms"
     except Malformed:
         pass
     try:
@@ -317,8 +317,8 @@ def statement_seeds() -> list[bytes]:
     """One of each."""
     stamp = Stamp(OTHER, 1, 2, 3)
     return [
-        pack_status(IDENTITY, stamp, NodeStanding.LEAVING),
-        pack_status(IDENTITY, stamp, NodeStanding.JOINING),
+        pack_status(IDENTITY, stamp, NodeStatus.LEAVING),
+        pack_status(IDENTITY, stamp, NodeStatus.JOINING),
         pack_acknowledged(IDENTITY, stamp, THIRD, SIGNER.public),
         pack_acknowledged(IDENTITY, stamp, ME, None),
     ]

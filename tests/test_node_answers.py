@@ -226,8 +226,8 @@ class JoiningAnswersTests(OneNodeTestCase):
         for question in (GetTable(0, 0), Notify(1), JoinRequest(1), Announce(1, 0), Fetch(bytes(32), 0, True)):
             said = self.asked_by(10, question)
             assert isinstance(said, NotMember), (question, said)
-            stamp, standing = unpack_status(IDENTITY, said.body)
-            self.assertEqual((stamp.epoch, standing), (1, Status.JOINING))
+            stamp, status = unpack_status(IDENTITY, said.body)
+            self.assertEqual((stamp.epoch, status), (1, Status.JOINING))
 
     def test_ping(self) -> None:
         """It lives all the same, and pings for others."""
@@ -348,12 +348,12 @@ class StabilizeTests(OneNodeTestCase):
     def test_leave_in_anothers_name(self) -> None:
         """Nobody leaves in another's name: nobody is dropped, and the link ends."""
         word = not_member(60, Status.LEAVING, seq=9)
-        self.assert_breach(10, Leave(word.body, word.signature), "10.0.0.10:6401 shows a standing of 10.0.0.60:6401")
+        self.assert_breach(10, Leave(word.body, word.signature), "10.0.0.10:6401 shows a status of 10.0.0.60:6401")
         self.assertEqual(self.state(), (40, [60, 70, 80]))
 
     def test_nonsensical_leave(self) -> None:
         """A Leave that states nothing ends the link."""
-        self.assert_breach(10, Leave(b"?", bytes(64)), "signed bytes that are no standing")
+        self.assert_breach(10, Leave(b"?", bytes(64)), "signed bytes that are no status")
 
     def test_leave_of_yesterday(self) -> None:
         """A Leave of an earlier epoch, played again by whoever kept it, is old: nobody is dropped."""

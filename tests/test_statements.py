@@ -1,4 +1,4 @@
-"""Behaviour of what a node signs: its table, its standing, its acknowledgements."""
+"""Behaviour of what a node signs: its table, its status, its acknowledgements."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.signed import Status, pack_table
 from chordtwist.core.table import Table
-from chordtwist.node.ring.tables import STANDINGS_MAX, TABLES_MAX, NoMember, Tables
+from chordtwist.node.ring.tables import STATUSES_MAX, TABLES_MAX, NoMember, Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Pong, Same, TableIs
 from tests.builders import IDENTITY, Neighbourhood, not_member, peer, places, signed, signer, table
@@ -196,7 +196,7 @@ class TablesTests(SynchronousTestCase):
         self.assert_held(newer)
 
     def test_no_member(self) -> None:
-        """Who joins or leaves has no table, and says so: with `NoMember`, its standing and its epoch."""
+        """Who joins or leaves has no table, and says so: with `NoMember`, its status and its epoch."""
         error = self.fetch_in_vain(not_member(20, Status.LEAVING, epoch=4))
         assert isinstance(error, NoMember)
         self.assertEqual((error.status, error.epoch, error.reason), (Status.LEAVING, 4, "leaving"))
@@ -238,7 +238,7 @@ class TablesTests(SynchronousTestCase):
         self.assertEqual([tables.epoch_of(peer(place)) for place in range(2)], [None, 1])
 
 
-class StandingTests(SynchronousTestCase):
+class StatusTests(SynchronousTestCase):
     """`status_said`: a peer says unasked that it is no member, or in an answer to another question."""
 
     def setUp(self) -> None:
@@ -297,7 +297,7 @@ class StandingTests(SynchronousTestCase):
         """Nobody speaks for another: the statement is refused, with both names."""
         word = not_member(30, epoch=9)
         error = self.assertRaises(Untruthful, self.tables.status_said, self.peer, Leave(word.body, word.signature))
-        self.assertEqual(str(error), "10.0.0.20:6401 shows a standing of 10.0.0.30:6401")
+        self.assertEqual(str(error), "10.0.0.20:6401 shows a status of 10.0.0.30:6401")
 
     def test_wrong_signature(self) -> None:
         """Nor does a signature of another's key end anybody's membership."""
@@ -314,7 +314,7 @@ class StandingTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Only so many words are remembered; the oldest go first."""
-        for place in range(1000, 1001 + STANDINGS_MAX):
+        for place in range(1000, 1001 + STATUSES_MAX):
             self.scene.link.keys[peer(place).packed] = signer(peer(place)).public
             self.tables.status_said(peer(place), not_member(place, epoch=3, seq=3))
         self.assertIsNotNone(self.tables.status_said(peer(1000), not_member(1000, epoch=2)))

@@ -37,15 +37,16 @@ class Layout(IntEnum):
     """What kind of statement was signed."""
 
     TABLE = 1
-    STANDING = 2
+    STATUS = 2
     ACKNOWLEDGED = 3
     HELLO = 4
     RECORD = 5
 
 
 class Status(IntEnum):
-    """Why a node is not a member of the ring."""
+    """What a node is on the ring. A member shows its table instead of saying so."""
 
+    MEMBER = 0
     JOINING = 1
     LEAVING = 2
 
@@ -156,8 +157,8 @@ def _unpack_content(
 
 
 def pack_status(identity: Identity, stamp: Stamp, status: Status) -> bytes:
-    """The bytes of "I am not a member": the common opening, standing u8."""
-    return _opening(identity, Layout.STANDING, stamp) + bytes((status,))
+    """The bytes of "I am not a member": the common opening, status u8."""
+    return _opening(identity, Layout.STATUS, stamp) + bytes((status,))
 
 
 def unpack_status(identity: Identity, body: bytes) -> tuple[Stamp, Status]:
@@ -165,13 +166,12 @@ def unpack_status(identity: Identity, body: bytes) -> tuple[Stamp, Status]:
 
     @raise Malformed: it is no such statement of this network.
     """
-    reader, stamp = _open(identity, Layout.STANDING, body)
+    reader, stamp = _open(identity, Layout.STATUS, body)
     raw = reader.u8()
     reader.close()
-    try:
-        return stamp, Status(raw)
-    except ValueError:
-        raise Malformed(f"{stamp.peer} states the unknown standing {raw}") from None
+    if raw not in (Status.JOINING, Status.LEAVING):
+        raise Malformed(f"{stamp.peer} states the unknown status {raw}")
+    return stamp, Status(raw)
 
 
 def pack_acknowledged(identity: Identity, stamp: Stamp, neighbour: Peer, key: bytes | None) -> bytes:

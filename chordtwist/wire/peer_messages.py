@@ -168,7 +168,7 @@ class Announced(Answer, frozen=True):
 
 
 class NotMember(Answer, frozen=True):
-    """Signed standing: the answer to every ring question while the sender joins or leaves. Ends older incarnations."""
+    """Signed status: the answer to every ring question while the sender joins or leaves. Ends older incarnations."""
 
     kind: ClassVar[int] = 25
     body_bytes_max: ClassVar[int] = 1024
@@ -178,7 +178,7 @@ class NotMember(Answer, frozen=True):
 
 
 class Leave(Question, frozen=True):
-    """The same signed standing, told without being asked; answered with `Noted`."""
+    """The same signed status, told without being asked; answered with `Noted`."""
 
     kind: ClassVar[int] = 26
     body_bytes_max: ClassVar[int] = 1024

@@ -89,7 +89,7 @@ class MemberChecks:
         outside: dict[Peer, None] = {}
         silent: dict[Peer, None] = {}
         routing.removed.clear()
-        await DeferredList([self._see_standing(peer, outside, silent) for peer in unsure])
+        await DeferredList([self._see_status(peer, outside, silent) for peer in unsure])
         now_ours = dict.fromkeys(routing.successors)
         # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
         # itself whole, a live member would be skipped.
@@ -105,7 +105,7 @@ class MemberChecks:
             lambda table: not self.is_elsewhere(table), lambda failure: failure.trap(Unreachable) is None
         )
 
-    def _see_standing(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
+    def _see_status(self, peer: Peer, outside: dict[Peer, None], silent: dict[Peer, None]) -> Deferred[None]:
         """Note whether a peer is outside of our ring, or silent. One that still joins is outside: it must not get into
         lists by being copied, since nobody would take it out again when it withdraws. It announces itself to everybody
         before it goes live.

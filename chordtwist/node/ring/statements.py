@@ -1,4 +1,4 @@
-"""What a node signs: its table, its standing, its acknowledgements."""
+"""What a node signs: its table, its status, its acknowledgements."""
 
 from __future__ import annotations
 

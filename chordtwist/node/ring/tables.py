@@ -16,7 +16,7 @@ from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Qu
 TABLES_MAX = 1024
 """Tables one node remembers; the oldest go first. Half a megabyte, and 42 MiB where all are as long as they may be."""
 
-STANDINGS_MAX = 256
+STATUSES_MAX = 256
 """Peers that are no members whose last word is remembered, so that an older one, said again, is not news; the oldest go
 first. Their next run is known by its table. More would be a list of all who ever left."""
 
@@ -75,7 +75,7 @@ class Tables:
         self._seconds = seconds
         self._listed_max = 2 * entries_max + 1
         self._known: dict[Peer, Known] = {}
-        self._standings: dict[Peer, tuple[int, int]] = {}
+        self._statuses: dict[Peer, tuple[int, int]] = {}
 
     def fetch(self, peer: Peer) -> Deferred[Table]:
         """The table of `peer` as it is now.
@@ -122,16 +122,16 @@ class Tables:
             return None
         if known is not None and status is Status.JOINING and stamp.epoch == known.table.epoch:
             return None  # said before it went live in that epoch, and overtaken
-        if order < self._standings.get(peer, order):
+        if order < self._statuses.get(peer, order):
             return None
         try:
             self._verified(peer, said.signature, said.body)
         except Untruthful:
             return None  # perhaps it has another key now; it is not believed before our own dial has met that
-        self._standings.pop(peer, None)
-        self._standings[peer] = order
-        if len(self._standings) > STANDINGS_MAX:
-            del self._standings[next(iter(self._standings))]
+        self._statuses.pop(peer, None)
+        self._statuses[peer] = order
+        if len(self._statuses) > STATUSES_MAX:
+            del self._statuses[next(iter(self._statuses))]
         if known is not None and stamp.epoch >= known.table.epoch:
             self.forget(peer)
         return stamp.epoch, status
@@ -182,7 +182,7 @@ class Tables:
     def _status(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Status]:
         stamp, status = unpack_status(self._identity, said.body)
         if stamp.peer != peer:
-            raise Untruthful(f"{peer} shows a standing of {stamp.peer}")
+            raise Untruthful(f"{peer} shows a status of {stamp.peer}")
         return stamp, status
 
     def _verified(self, peer: Peer, signature: bytes, body: bytes) -> None:
