@@ -14,6 +14,7 @@ from chordtwist.core.ring import ID_BITS, RingId
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Stamp, Status, fingerprint, pack_status, pack_table
 from chordtwist.core.table import UNPROVED, Table
+from chordtwist.node.ring.membership import Membership
 from chordtwist.simulation.chance import constant
 from chordtwist.simulation.clock import HeapClock
 from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork, Weather
@@ -148,6 +149,17 @@ def not_member(
     """The signed word of the peer at a place that it is no member."""
     body = pack_status(IDENTITY, Stamp(peer(place), epoch, seq, 0), status)
     return NotMember(body, (by or signer(peer(place))).sign(body))
+
+
+class ScriptedMembership(Membership):
+    """The status of a node as a test sets it; notes through whom it was to rejoin."""
+
+    def __init__(self) -> None:
+        self.status = Status.MEMBER
+        self.rejoined: list[list[int]] = []
+
+    def rejoin(self, through: Iterable[Peer] = ()) -> None:
+        self.rejoined.append(places(through))
 
 
 class Neighbourhood:

@@ -14,7 +14,7 @@ from chordtwist.core.ring import RingId, finger_start
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
-from tests.builders import IDENTITY, Neighbourhood, at, peer, routing, table
+from tests.builders import IDENTITY, Neighbourhood, ScriptedMembership, at, peer, routing, table
 
 NEAR, FAR = 250, 251
 """Two fingers of 10: they begin at 1034 and 2058."""
@@ -36,7 +36,14 @@ class FingersTests(SynchronousTestCase):
         link = self.scene.link
         self.tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         self.fingers = Fingers(
-            self.routing, self.tables, self.find, self.silent.__contains__, lambda: True, link.clock, Random(1), 1.0
+            ScriptedMembership(),
+            self.routing,
+            self.tables,
+            self.find,
+            self.silent.__contains__,
+            link.clock,
+            Random(1),
+            1.0,
         )
 
     def find(self, position: RingId) -> Deferred[Route]:

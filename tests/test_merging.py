@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
+from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
-from chordtwist.wire.peer_messages import GetTable, OtherRing, Question
-from tests.builders import IDENTITY, Neighbourhood, large_ring, peer, peers, places, signer, table, whole_ring
+from chordtwist.wire.peer_messages import GetTable, Noted, OtherRing, Question
+from tests.builders import (
+    IDENTITY,
+    Neighbourhood,
+    ScriptedMembership,
+    large_ring,
+    peer,
+    peers,
+    signer,
+    table,
+    whole_ring,
+)
 
 
 class MergingTests(SynchronousTestCase):
@@ -29,9 +41,7 @@ class MergingTests(SynchronousTestCase):
         """Nobody is listed."""
         self.scene = Neighbourhood(35, 10, 30, 50, 60, 80)
         self.seeds: Deferred[list[Peer]] = succeed([])
-        self.told: list[tuple[list[int], Question]] = []
-        self.rejoined: list[list[int]] = []
-        self.is_member = True
+        self.membership = ScriptedMembership()
         link = self.scene.link
         self.routing = Routing(self.scene.me, 3)
         self.routing.join(peer(80), peers(80), whole=True)
@@ -39,28 +49,32 @@ class MergingTests(SynchronousTestCase):
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
         self.bootstrap = Bootstrap(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
+        asking = Asking(link, Liveness(3.0), lambda peer, said: None, link.clock.seconds)
         self.merging = Merging(
+            self.membership,
             self.routing,
             self.statements,
+            asking,
             self.bootstrap,
             joining,
-            lambda: self.is_member,
-            self.tell,
-            lambda through: self.rejoined.append(places(through)),
-            link.clock,
             link.clock,
             Random(1),
         )
         self.silence(10, 30, 50, 60, 80)
 
     def silence(self, *silent: int) -> None:
-        """They take questions and never answer."""
+        """They take note of other rings, and never answer a question."""
         for place in silent:
-            self.scene.reply(place, lambda question: Deferred())
+            self.scene.reply(place, lambda question: Noted() if isinstance(question, OtherRing) else Deferred())
 
-    def tell(self, told: Iterable[Peer], question: Question) -> Deferred[None]:
-        self.told.append((places(told), question))
-        return succeed(None)
+    def told(self) -> list[tuple[int, Question]]:
+        """Who was told of which other ring."""
+        return [
+            (place, question)
+            for place in self.scene.others
+            for question in self.scene.asked(place)
+            if isinstance(question, OtherRing)
+        ]
 
     def listed(self, *places: int) -> None:
         self.seeds = succeed([*peers(*places)])
@@ -73,7 +87,7 @@ class MergingTests(SynchronousTestCase):
 
     def assert_own_ring(self) -> None:
         """Nothing came of it."""
-        self.assertEqual((self.told, self.rejoined), ([], []))
+        self.assertEqual((self.told(), self.membership.rejoined), ([], []))
 
     def asked(self, place: int) -> list[Question]:
         return [question for question in self.scene.asked(place) if isinstance(question, GetTable)]
@@ -101,8 +115,8 @@ class MergingTests(SynchronousTestCase):
         self.assertNoResult(looked)
         self.scene.advance(2)
         self.successResultOf(looked)
-        self.assertEqual(self.told, [([80], OtherRing(peer(10).packed))])
-        self.assertEqual(self.rejoined, [[10]])
+        self.assertEqual(self.told(), [(80, OtherRing(peer(10).packed))])
+        self.assertEqual(self.membership.rejoined, [[10]])
 
     def test_nobody_but_its_word(self) -> None:
         """A ring that is larger only by the word of one stranger, who names members that show no tables, is none: a
@@ -119,14 +133,14 @@ class MergingTests(SynchronousTestCase):
         self.listed(50)
         self.scene.show(*whole_ring(50).values())
         self.look()
-        self.assertEqual((self.told, self.rejoined), ([([50], OtherRing(peer(35).packed))], []))
+        self.assertEqual((self.told(), self.membership.rejoined), ([(50, OtherRing(peer(35).packed))], []))
 
     def test_no_member_any_more(self) -> None:
         """Nothing comes of a look that ends when we are no member, and none begins then."""
         self.listed(50)
         self.scene.show(*whole_ring(10, 50, 60).values())
         looked = maybeDeferred(self.merging.look)
-        self.is_member = False
+        self.membership.status = Status.JOINING
         self.scene.advance(5)
         self.successResultOf(looked)
         self.assert_own_ring()
@@ -141,7 +155,7 @@ class MergingTests(SynchronousTestCase):
             self.merging.look_at(peer(50))
         self.merging.look_at(peer(60))
         self.scene.advance(5)
-        self.assertEqual(self.rejoined, [[10]])
+        self.assertEqual(self.membership.rejoined, [[10]])
         self.assertEqual(self.asked(60), [])
 
     def test_linked_in_meanwhile(self) -> None:
@@ -170,7 +184,7 @@ class MergingTests(SynchronousTestCase):
         self.scene.show(table(10, (35, 50), 50, whole=True), table(50, (10, 35), 35, whole=True))
         self.listed(50)
         self.look(1)
-        self.assertEqual(self.rejoined, [[10]])
+        self.assertEqual(self.membership.rejoined, [[10]])
 
     def test_unresolved(self) -> None:
         """Without the list, lost members are looked at."""
@@ -178,7 +192,7 @@ class MergingTests(SynchronousTestCase):
         self.bootstrap.lost(peer(50))
         self.scene.show(*whole_ring(10, 50, 60).values())
         self.look()
-        self.assertEqual(self.rejoined, [[10]])
+        self.assertEqual(self.membership.rejoined, [[10]])
 
     def test_vanishes(self) -> None:
         """A ring that is not there at the second look is none."""

@@ -25,10 +25,6 @@ from tests.builders import lines
 
 SUCCESSORS = 4
 
-ATTRIBUTES_MAX = 29
-"""CPython 3.11 to 3.13 have room for thirty shared keys (SHARED_KEYS_MAX_SIZE), and the first instance of a class takes
-one of them away."""
-
 
 class RingTestCase(SynchronousTestCase):
     """A world of nodes. No test may end with a failure in a node's log."""
@@ -76,26 +72,6 @@ class RingTestCase(SynchronousTestCase):
 
     def assert_one_ring(self, count: int) -> None:
         self.assertEqual((len(self.world.check.members), self.world.wrong()), (count, []))
-
-
-class PartsTests(RingTestCase):
-    """What a node is made of."""
-
-    def test_few_attributes(self) -> None:
-        """No part of a node, itself included, has thirty attributes: below that CPython shares the keys of a class's
-        instances; from there on each has a dict of its own, and a ring of a thousand nodes is up to a tenth slower.
-        """
-        parts: list[object] = [self.node(self.ring(5)[0])]
-        for part in parts:
-            parts.extend(found for found in vars(part).values() if is_ours(found) and found not in parts)
-        self.assertIn("Chore", {type(part).__name__ for part in parts}, "parts of parts are looked at")
-        crowded = {type(part).__name__: len(vars(part)) for part in parts if len(vars(part)) > ATTRIBUTES_MAX}
-        self.assertEqual(crowded, {})
-
-
-def is_ours(found: object) -> bool:
-    """Whether it is an object with attributes, of a class of this package."""
-    return type(found).__module__.startswith("chordtwist.") and hasattr(found, "__dict__")
 
 
 class NeighboursTimeTests(RingTestCase):
@@ -644,10 +620,10 @@ class CutOffTests(RingTestCase):
         ring = self.ring(20)
         self.world.check.suspended = True
         survivor = ring[10]
-        epoch = self.node(survivor).epoch
+        epoch = self.node(survivor).membership.epoch
         self.world.crash(*[peer for peer in ring if peer is not survivor])
         self.until(lambda: not self.node(survivor).is_member, 20)
-        self.assertGreater(self.node(survivor).epoch, epoch)
+        self.assertGreater(self.node(survivor).membership.epoch, epoch)
 
     def test_partition(self) -> None:
         """Two halves of a ring that did not see one another for two minutes are one ring within a minute and a half
@@ -679,11 +655,11 @@ class CutOffTests(RingTestCase):
                 self.world.start(peer)
             self.world.run(40)
         self.world.network.heal()
-        epochs = {peer: self.node(peer).epoch for peer in (*large, *small)}
+        epochs = {peer: self.node(peer).membership.epoch for peer in (*large, *small)}
         self.world.seed_peers = [large[0], small[0]]
         self.until(self.is_ideal, 120)
         self.assert_one_ring(9)
-        moved = [peer for peer in epochs if self.node(peer).epoch != epochs[peer]]
+        moved = [peer for peer in epochs if self.node(peer).membership.epoch != epochs[peer]]
         self.assertEqual(moved, small)
 
 

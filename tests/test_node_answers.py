@@ -135,7 +135,7 @@ class AnswersTests(OneNodeTestCase):
 
     def test_table(self) -> None:
         """Anybody is shown its table, signed; whoever holds that already is told so."""
-        self.node.fingers.stop()
+        self.node.fingers.chore.stop()
         self.scene.advance(1)
         said = self.asked_by(10, GetTable(0, 0))
         assert isinstance(said, TableIs)
@@ -365,7 +365,7 @@ class StabilizeTests(OneNodeTestCase):
     def test_head_restarts(self) -> None:
         """A head that answers as another run of itself is let go, and adopted again if its successor names it."""
         seen: list[object] = []
-        self.node.changed.append(lambda: seen.append(self.state()))
+        self.node.membership.when_changed.append(lambda: seen.append(self.state()))
         self.scene.show(table(60, (70, 80, 90), 40, epoch=9))
         self.asked_by(60, Changed())
         self.scene.advance(1)
@@ -488,7 +488,7 @@ class RectifyTests(OneNodeTestCase):
 
     def test_closest_of_several(self) -> None:
         """Of several that notify while another is looked at, only the closest is looked at next."""
-        self.node.fingers.stop()
+        self.node.fingers.chore.stop()
         self.scene.advance(1)
         self.scene.reply(10, lambda question: Deferred())
         for place in (10, 90, 20, 90):
@@ -514,7 +514,7 @@ class RectifyTests(OneNodeTestCase):
 
     def test_again_and_again(self) -> None:
         """One that notifies without end is looked at some times at once, then once a second; others do not wait."""
-        self.node.fingers.stop()
+        self.node.fingers.chore.stop()
         self.scene.advance(1)
         before, seconds = len(self.scene.asked(20)), 10
         for _ in range(seconds * 10):
@@ -588,7 +588,7 @@ class NewcomerTests(OneNodeTestCase):
         self.scene.advance(8)
         self.assertEqual((self.state(), self.node.routing.whole), ((40, [60, 90, 40]), True))
         for place in (60, 90, 40):
-            self.assertIn(Announce(self.node.epoch, LIVE), self.scene.asked(place))
+            self.assertIn(Announce(self.node.membership.epoch, LIVE), self.scene.asked(place))
 
     def test_unknown_predecessor(self) -> None:
         """A list that becomes whole by a head that does not know our predecessor has that at its end, if it lives."""
@@ -614,7 +614,7 @@ class NewcomerTests(OneNodeTestCase):
         self.scene.show(table(90, (50,), 50, whole=True, epoch=2))
         self.asked_by(90, Announce(2, LIVE))
         seen: list[object] = []
-        self.node.changed.append(lambda: seen.append(self.state()))
+        self.node.membership.when_changed.append(lambda: seen.append(self.state()))
         self.asked_by(90, Notify(2))
         self.scene.advance(20)
         self.assertEqual(seen, [(90, [90])])

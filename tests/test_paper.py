@@ -103,7 +103,7 @@ class ChordPaperTests(SynchronousTestCase):
         world = ring(12, successors=2)
         self.addCleanup(world.close)
         for host in world.live.values():
-            host.node.fingers.stop()
+            host.node.fingers.chore.stop()
         lookups = Lookups(world)
         for _ in range(30):
             lookups.once()
@@ -132,9 +132,9 @@ class ChordPaperTests(SynchronousTestCase):
         self.addCleanup(world.close)
         world.run(200)
         for host in world.live.values():
-            host.node.fingers.stop()
+            host.node.fingers.chore.stop()
         for _ in range(32):
-            world.start().node.fingers.start = lambda: None  # type: ignore[method-assign]
+            world.start().node.fingers.chore.start = lambda: None  # type: ignore[method-assign]
             world.run(1)
         self.assertIsNotNone(world.settle(120))
         lookups = looked_up(world, 100)
@@ -296,11 +296,11 @@ class ZaveTests(SynchronousTestCase):
         world = ring(8, successors=3)
         self.addCleanup(world.close)
         again = world.members()[4]
-        epoch = world.node(again).epoch
+        epoch = world.node(again).membership.epoch
         world.crash(again)
         run = world.start(again)
         self.assertEqual((run.node.successors, run.node.predecessor), ((), None))
-        self.assertGreater(run.node.epoch, epoch)
+        self.assertGreater(run.node.membership.epoch, epoch)
 
     def test_leaving_is_failing(self) -> None:
         """A member that leaves is to the others as one that failed (Zave, 4): the ring heals alike, with less delay."""

@@ -7,7 +7,7 @@ own, behind this one: `joining`, `stabilizing`, `rectifying`, `search`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
@@ -37,11 +37,12 @@ from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.member_checks import MemberChecks
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.merging import Merging
 from chordtwist.node.ring.neighbours_time import NeighboursTime
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.rectifying import Rectifying
-from chordtwist.node.ring.search import Searches
+from chordtwist.node.ring.searches import Searches
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -63,9 +64,6 @@ from chordtwist.wire.peer_messages import (
     Same,
     Silent,
 )
-
-ENTER_AGAIN_S = 5.0
-"""Wait after an error of ours while joining: an operator sees it in the log, and the node does not give up."""
 
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
@@ -110,19 +108,9 @@ class Node:
         """
         self.me = me
         self.identity = identity
-        self.standing: Status | None = Status.JOINING
-        self.changed: list[Callable[[], None]] = []
-        """Called after every change of a ring pointer or of membership."""
-        self._next_epoch = next_epoch
-        self._running = False
-        self._entering = False
         self._leaving: list[Deferred[None]] = []
-        self._served = False
-        # Records and chores end their own timers; everything else is over where it waits.
+        # Records end their own timers; everything else is over where it waits.
         ending = self._clock = EndingClock(clock)
-
-        def is_member() -> bool:
-            return self.standing is None
 
         # What it knows, and says of itself.
         routing = self.routing = Routing(me, parameters.successors, spreads_fingers)
@@ -137,44 +125,35 @@ class Node:
         )
         self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
-        self.searches = Searches(routing, statements, tables, is_member, ending)
 
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
         bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, ending, rng)
+        membership = self.membership = Membership(routing, statements, asking, tables, bootstrap, next_epoch, ending)
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
         # Its duties.
-        self.merging = Merging(
-            routing, statements, bootstrap, joining, is_member, asking.tell, self._rejoin, ending, clock, rng
-        )
+        merging = self.merging = Merging(membership, routing, statements, asking, bootstrap, joining, ending, rng)
         member_checks = self.member_checks = MemberChecks(
-            routing, tables, admission, liveness, probing, self.merging.look_at, self._drop, ending
+            membership, routing, tables, admission, probing, merging.look_at, ending
         )
         self.stabilizing = Stabilizing(
+            membership,
             routing,
-            statements,
             asking,
             tables,
             probing,
             admission,
             member_checks,
             bootstrap,
-            is_member,
-            self._ring_changed,
-            self._drop,
-            self._rejoin,
-            liveness.excuse,
             ending,
-            clock,
             rng,
             stabilize_interval_s,
         )
-        self.rectifying = Rectifying(
-            routing, tables, admission, member_checks, is_member, self._ring_changed, clock.seconds
-        )
+        self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
+        self.searches = Searches(membership, routing, statements, tables, ending)
         self.fingers = Fingers(
-            routing, tables, self.searches.find, liveness.is_silent, is_member, clock, rng, stabilize_interval_s
+            membership, routing, tables, self.searches.find, liveness.is_silent, ending, rng, stabilize_interval_s
         )
         self.records = Replication(
             self,
@@ -187,6 +166,12 @@ class Node:
             quota,
             lambda peer: link.key_of(peer) is not None and routing.is_near(peer),
         )
+
+        # Who is told what.
+        membership.duties = [self.stabilizing, self.fingers.chore, merging.chore]
+        membership.when_live = [self.records.joined]
+        membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed]
+        membership.when_dropped = [self.stabilizing.dropped]
 
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
             Ping: lambda peer, question: Pong(),
@@ -204,7 +189,7 @@ class Node:
 
     @property
     def is_member(self) -> bool:
-        return self.standing is None
+        return self.membership.is_member
 
     @property
     def predecessor(self) -> Peer | None:
@@ -214,11 +199,6 @@ class Node:
     def successors(self) -> Successors:
         return self.routing.successors
 
-    @property
-    def epoch(self) -> int:
-        """This run of the node on the ring."""
-        return self.statements.epoch
-
     def neighbours_time_ms(self) -> int:
         return self._time.now_ms()
 
@@ -226,15 +206,12 @@ class Node:
 
     def start(self) -> None:
         """Join the ring, trying for ever; from then on every duty is done until `stop`."""
-        self._running = True
         self.records.start()
-        self._enter()
+        self.membership.enter()
 
     def stop(self) -> None:
         """End every timer at once, tell nobody."""
-        self._running = False
-        for duty in (self.stabilizing, self.fingers, self.merging):
-            duty.stop()
+        self.membership.end()
         self.records.stop()
         self._clock.end()
 
@@ -249,7 +226,7 @@ class Node:
             for left in waiting:
                 left.callback(None)
 
-        if self.standing is Status.LEAVING and not self._leaving:
+        if self.membership.status is Status.LEAVING and not self._leaving:
             return succeed(None)
         left: Deferred[None] = Deferred()
         self._leaving.append(left)
@@ -263,66 +240,7 @@ class Node:
                 await self.records.hand_over().addTimeout(HAND_OVER_WITHIN_S, self._clock)
             except TimeoutError:
                 self._log.warn("left before every record was handed over")
-            neighbours = self.routing.neighbours()
-            self._set_status(Status.LEAVING)
-            await self.asking.tell(neighbours, self.statements.leave(Status.LEAVING))
-        else:
-            self._set_status(Status.LEAVING)
-
-    def _enter(self, through: Iterable[Peer] = ()) -> None:
-        if self._entering:
-            return
-        self._entering = True
-        Deferred.fromCoroutine(self._go_live(through)).addErrback(self._not_entered)
-
-    def _not_entered(self, failure: Failure) -> None:
-        self._log.failure("joining failed; it goes on", failure)
-        if self.is_member:
-            self._begin_duties()
-        else:
-            self._clock.callLater(ENTER_AGAIN_S, self._enter)
-
-    async def _go_live(self, through: Iterable[Peer]) -> None:
-        try:
-            old_owner = await self.bootstrap.enter(lambda: self._running and self.standing is Status.JOINING, through)
-            if not self._running or self.standing is not Status.JOINING:
-                return
-            if old_owner is None:
-                self.routing.begin()
-        finally:
-            self._entering = False
-        self._served = True
-        self._set_status(None)
-        self.records.joined(old_owner)
-        if self.routing.head is not None:
-            # Not only after a round: until it knows us, our head answers for our arc.
-            self.asking.tell((self.routing.head,), Notify(self.epoch))
-        self._log.info(
-            "member of the ring: {me} between {before} and {behind}",
-            me=str(self.me),
-            before=str(self.predecessor or self.me),
-            behind=str(self.routing.head or self.me),
-        )
-        self._begin_duties()
-
-    def _begin_duties(self) -> None:
-        for duty in (self.stabilizing, self.fingers, self.merging):
-            duty.start()
-        self.stabilizing.hurry()
-
-    def _rejoin(self, contacts: Iterable[Peer] = ()) -> None:
-        """Stop being a member, as another incarnation, and join afresh with the records kept."""
-        if not self.is_member or not self._running:
-            return
-        through = list(contacts)
-        self.statements.begin_epoch(self._next_epoch())
-        self._set_status(Status.JOINING)
-        for duty in (self.stabilizing, self.fingers, self.merging):
-            duty.stop()
-        told = self.asking.tell(self.routing.everybody(), self.statements.leave(Status.JOINING))
-        for peer in reversed(self.routing.everybody()):
-            self.bootstrap.lost(peer)
-        told.addCallback(lambda _: self._enter(through))
+        await self.membership.leave()
 
     # Asking and answering
 
@@ -334,8 +252,8 @@ class Node:
         answer = self._answers.get(type(question))
         if answer is not None:
             return answer(peer, question)
-        if self.standing is not None and not self._served:
-            return self.statements.not_member(self.standing)
+        if not self.is_member and not self.membership.was_member:
+            return self.statements.not_member(self.membership.status)
         return self.records.answer(peer, question)
 
     def link_lost(self, peer: Peer, reason: str) -> None:
@@ -368,8 +286,8 @@ class Node:
         return Silent()
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:
-        if self.standing is not None:
-            return self.statements.not_member(self.standing)
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
         head = self.routing.head
         if head is None:
             # Whoever asks a ring of one may belong to another ring: perhaps we were its first node, and restarted.
@@ -382,8 +300,8 @@ class Node:
         return self.statements.signed_table()
 
     def _hear_notify(self, peer: Peer, question: Notify) -> Answer:
-        if self.standing is not None:
-            return self.statements.not_member(self.standing)
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
         if peer != self.predecessor:
             self.rectifying.notified(peer)
         return self.statements.notified(peer)
@@ -393,13 +311,13 @@ class Node:
         return Noted()
 
     def _admit(self, peer: Peer, question: JoinRequest) -> Answer | Deferred[Answer]:
-        if self.standing is not None:
-            return self.statements.not_member(self.standing)
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
         return Deferred.fromCoroutine(self.admission.request(peer, question))
 
     def _take_in(self, peer: Peer, question: Announce) -> Answer | Deferred[Answer]:
-        if self.standing is not None:
-            return self.statements.not_member(self.standing)
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
         return Deferred.fromCoroutine(self._announced(peer, question))
 
     async def _announced(self, peer: Peer, question: Announce) -> Answer:
@@ -408,7 +326,7 @@ class Node:
             # What we know of its earlier run would make its first table look like another's.
             self.tables.forget(peer)
         if changed:
-            self._ring_changed()
+            self.membership.changed()
         if question.step == LIVE and self.routing.whole and peer not in self.routing.successors:
             await self._take_in_member(peer)
         return answer
@@ -423,7 +341,7 @@ class Node:
             changed = self.routing.take_in(peer)
             self.routing.gone_live(peer)
             if changed:
-                self._ring_changed()
+                self.membership.changed()
 
     def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
         self._hear_status(peer, question)
@@ -438,15 +356,15 @@ class Node:
         news = self.tables.status_said(peer, said)
         if news is None:
             return
-        epoch, standing = news
-        if standing is Status.JOINING and self.admission.awaits(peer, epoch):
+        epoch, status = news
+        if status is Status.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone(peer)
-        self.rectifying.status_said(peer, standing)
+        self.rectifying.status_said(peer, status)
         # Never a member as far as we know: it was only named, and a list without it is as whole as before.
-        if known is None and standing is Status.JOINING and self.routing.take_back(peer):
-            self._ring_changed()
-        self._drop(peer)
+        if known is None and status is Status.JOINING and self.routing.take_back(peer):
+            self.membership.changed()
+        self.membership.drop(peer)
 
     def _hear_other_ring(self, peer: Peer, question: OtherRing) -> Answer:
         member = self._named(question.member)
@@ -465,18 +383,7 @@ class Node:
     def _died(self, peer: Peer) -> None:
         """The rule of death has spoken."""
         self.admission.gone(peer)
-        self._drop(peer)
-
-    def _drop(self, peer: Peer) -> None:
-        was_head = peer == self.routing.head
-        self.tables.forget(peer)
-        self.stabilizing.forget(peer)
-        if self.routing.drop(peer):
-            self._log.debug("lost {peer}", peer=str(peer))
-            self.bootstrap.lost(peer)
-            self._ring_changed()
-            if was_head or self.routing.cut_off:
-                self.stabilizing.hurry()
+        self.membership.drop(peer)
 
     # Lookups
 
@@ -486,18 +393,6 @@ class Node:
 
     def find(self, position: RingId) -> Deferred[Route]:
         return self.searches.find(position)
-
-    # Small things
-
-    def _set_status(self, standing: Status | None) -> None:
-        self.standing = standing
-        self._ring_changed()
-
-    def _ring_changed(self) -> None:
-        self.stabilizing.ring_changed()
-        self.records.ring_changed()
-        for told in self.changed:
-            told()
 
     # IDht
 
@@ -517,7 +412,7 @@ class Node:
         return {
             "id": f"{self.me.id:064x}",
             "address": str(self.me),
-            "epoch": self.epoch,
+            "epoch": self.membership.epoch,
             "network": self.identity.network,
             "member": self.is_member,
             "joining": {} if self.is_member else self.bootstrap.obstacles(),

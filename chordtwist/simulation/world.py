@@ -379,7 +379,7 @@ class Host:
     def look(self) -> None:
         """See whether a ring pointer of the node, or its membership, has changed, and have the ring checked."""
         routing = self.node.routing
-        is_member = self.node.standing is None
+        is_member = self.node.is_member
         if routing.changes == self._changes and is_member is self.is_member:
             return
         self._changes = routing.changes

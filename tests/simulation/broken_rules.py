@@ -9,13 +9,14 @@ from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, Versioned
-from chordtwist.core.ring import Arc
+from chordtwist.core.ring import Arc, distance
 from chordtwist.core.table import Table
 from chordtwist.node.node import Node
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.stray_records import StrayRecords
 from chordtwist.node.ring.joining import Joining, StartOver
+from chordtwist.node.ring.membership import Membership
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
 EVICTED_ONE_IN = 40
@@ -26,20 +27,9 @@ LATE_S = 4.0
 class FillsFromFingers(Node):
     """Tops its list up, after a death, from everybody it has ever met."""
 
-    def _drop(self, peer: Peer) -> None:
-        met = self.__dict__.setdefault("met", {})
-        met.update(dict.fromkeys(self.routing.everybody()))
-        met.pop(peer, None)
-        before = len(self.routing.successors)
-        super()._drop(peer)
-        routing = self.routing
-        if self.is_member and len(routing.successors) < before and not routing.whole and met:
-            missing = before - len(routing.successors)
-            behind = [other for other in met if other not in routing.successors]
-            behind.sort(key=lambda other: (other.id - self.me.id) % (1 << 256))
-            last = routing.successors[-1].id if routing.successors else self.me.id
-            tail = [p for p in behind if (p.id - self.me.id) % (1 << 256) > (last - self.me.id) % (1 << 256)]
-            routing._write(routing.predecessor, (*routing.successors, *tail[:missing]), False)
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.membership.__class__ = _MembershipFilledFromFingers
 
 
 class EvictsPrivately(Node):
@@ -61,7 +51,7 @@ class EvictsPrivately(Node):
     def _throw_out(self, changed: bool, banned: dict[Peer, None]) -> bool:
         for peer in banned:
             if peer in self.routing.successors:
-                self._drop(peer)
+                self.membership.drop(peer)
         return changed
 
 
@@ -129,6 +119,23 @@ class ForgetsNothing(Node):
         if isinstance(question, Store):
             self.__dict__.setdefault("sent", []).append(question)
         return super().answer(peer, question)
+
+
+class _MembershipFilledFromFingers(Membership):
+    def drop(self, peer: Peer) -> None:
+        met = self.__dict__.setdefault("met", {})
+        routing = self._routing
+        met.update(dict.fromkeys(routing.everybody()))
+        met.pop(peer, None)
+        before, me = len(routing.successors), routing.me
+        super().drop(peer)
+        if self.is_member and len(routing.successors) < before and not routing.whole and met:
+            missing = before - len(routing.successors)
+            behind = [other for other in met if other not in routing.successors]
+            behind.sort(key=lambda other: distance(me.id, other.id))
+            last = routing.successors[-1].id if routing.successors else me.id
+            tail = [other for other in behind if distance(me.id, other.id) > distance(me.id, last)]
+            routing._write(routing.predecessor, (*routing.successors, *tail[:missing]), False)
 
 
 class _LocalRecordsWithoutTombstones(LocalRecords):

@@ -75,10 +75,10 @@ class WorldTests(SynchronousTestCase):
     def test_restart(self) -> None:
         """A node that starts again at its address has a higher epoch and an empty store, and becomes a member again."""
         peer = self.world.members()[2]
-        before = self.world.node(peer).epoch
+        before = self.world.node(peer).membership.epoch
         self.world.crash(peer)
         self.world.start(peer)
-        self.assertGreater(self.world.node(peer).epoch, before)
+        self.assertGreater(self.world.node(peer).membership.epoch, before)
         self.world.run(30)
         self.assertIn(peer, self.world.members())
 

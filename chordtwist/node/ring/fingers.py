@@ -16,6 +16,7 @@ from chordtwist.core.ring import RingId, distance, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.tables import Tables
 
 FINGERS_SLOWEST_S = 60.0
@@ -32,11 +33,11 @@ class Fingers:
 
     def __init__(
         self,
+        membership: Membership,
         routing: Routing,
         tables: Tables,
         find: Callable[[RingId], Deferred[Route]],
         is_silent: Callable[[Peer], bool],
-        is_member: Callable[[], bool],
         clock: IReactorTime,
         rng: Random,
         interval_s: float,
@@ -47,17 +48,9 @@ class Fingers:
         self._find = find
         self._is_silent = is_silent
         self._next = 0
-        self._chore = Chore(
-            "fix fingers", lambda: is_member() and self.fix(), clock, rng, interval_s, FINGERS_SLOWEST_S
+        self.chore = Chore(
+            "fix fingers", lambda: membership.is_member and self.fix(), clock, rng, interval_s, FINGERS_SLOWEST_S
         )
-
-    def start(self) -> None:
-        """Look at one after the other until `stop`."""
-        self._chore.start()
-
-    def stop(self) -> None:
-        """Look at no more of them."""
-        self._chore.stop()
 
     def fix(self) -> Deferred[bool] | bool:
         """Look at one finger, at one that was silent before all others; answers whether it had to be changed."""

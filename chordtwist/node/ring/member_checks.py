@@ -9,12 +9,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import copied, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import Admission
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.tables import NoMember, Tables
 
@@ -24,23 +24,21 @@ class MemberChecks:
 
     def __init__(
         self,
+        membership: Membership,
         routing: Routing,
         tables: Tables,
         admission: Admission,
-        liveness: Liveness,
         probing: Probing,
         foreign: Callable[[Peer], None],
-        gone: Callable[[Peer], None],
         clock: IReactorTime,
     ) -> None:
-        """@param foreign: told of a peer that answers from another ring. @param gone: of one that is no member."""
+        """@param foreign: told of a peer that answers from another ring."""
+        self._membership = membership
         self._routing = routing
         self._tables = tables
         self._admission = admission
-        self._liveness = liveness
         self._probing = probing
         self._foreign = foreign
-        self._gone = gone
         self._clock = clock
 
     def is_elsewhere(self, table: Table, epoch: int | None = None) -> bool:
@@ -57,7 +55,7 @@ class MemberChecks:
         """
         if self._admission.awaits(peer, said.epoch) or self._tables.epoch_of(peer) not in (None, epoch):
             return True
-        self._gone(peer)
+        self._membership.drop(peer)
         return False
 
     async def is_member_still(self, peer: Peer) -> bool:
@@ -94,7 +92,7 @@ class MemberChecks:
         # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
         # itself whole, a live member would be skipped.
         now = self._clock.seconds()
-        dead = {peer for peer in silent if peer not in now_ours and self._liveness.is_dead(peer, now)}
+        dead = {peer for peer in silent if peer not in now_ours and self._probing.liveness.is_dead(peer, now)}
         self._probing.check_all(peer for peer in silent if peer not in dead)
         gone = {*outside, *dead, *routing.removed}
         return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -15,10 +14,12 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
+from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.statements import Statements
-from chordtwist.wire.peer_messages import OtherRing, Question
+from chordtwist.wire.peer_messages import OtherRing
 
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
 """How often a lost or listed peer outside of our ring is looked at: soon after joining, later every half minute."""
@@ -40,45 +41,31 @@ class Merging:
 
     def __init__(
         self,
+        membership: Membership,
         routing: Routing,
         statements: Statements,
+        asking: Asking,
         bootstrap: Bootstrap,
         joining: Joining,
-        is_member: Callable[[], bool],
-        tell: Callable[[Iterable[Peer], Question], Deferred[None]],
-        rejoin: Callable[[Iterable[Peer]], None],
         clock: IReactorTime,
-        chore_clock: IReactorTime,
         rng: Random,
     ) -> None:
-        """@param tell: tell all of them at once. @param rejoin: leave our ring and join that of these peers.
-        @param clock: ends with the node. @param chore_clock: need not, since `stop` ends what it calls.
-        """
+        self._membership = membership
         self._routing = routing
         self._statements = statements
+        self._asking = asking
         self._bootstrap = bootstrap
         self._joining = joining
-        self._is_member = is_member
-        self._tell = tell
-        self._rejoin = rejoin
         self._clock = clock
         self._rng = rng
         self._looking = False
-        self._chore = Chore("merge", self.look, chore_clock, rng, MERGE_FIRST_S, MERGE_SLOWEST_S)
-
-    def start(self) -> None:
-        """Look now and then, until `stop`."""
-        self._chore.start()
-
-    def stop(self) -> None:
-        """Do not look any more but when told to."""
-        self._chore.stop()
+        self.chore = Chore("merge", self.look, clock, rng, MERGE_FIRST_S, MERGE_SLOWEST_S)
 
     def look(self) -> Deferred[None] | None:
         """Look whether somebody who is listed, or was lost, belongs to another ring; None when it is others' turn."""
         members = self._statements.table.members_estimate()
         sharing = max(LOOKERS_SHARING_MIN, min(LOOKERS_SHARING_MAX, members / LOOKERS))
-        if not self._is_member() or not (self._routing.whole or self._rng.random() * sharing < 1):
+        if not self._membership.is_member or not (self._routing.whole or self._rng.random() * sharing < 1):
             return None
         return Deferred.fromCoroutine(self._look())
 
@@ -131,14 +118,16 @@ class Merging:
 
     def _meet(self, other: Table | None) -> None:
         """Another ring of our network, if any: one of the two joins the other."""
-        if other is None or not self._is_member():
+        if other is None or not self._membership.is_member:
             return
         if not gives_way(self._statements.table, other):
-            self._tell((other.peer,), OtherRing(self._routing.me.packed))
+            self._asking.tell((other.peer,), OtherRing(self._routing.me.packed))
             return
         self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
         neighbours = self._routing.everybody()
-        self._tell(neighbours, OtherRing(other.peer.packed)).addCallback(lambda _: self._rejoin((other.peer,)))
+        self._asking.tell(neighbours, OtherRing(other.peer.packed)).addCallback(
+            lambda _: self._membership.rejoin((other.peer,))
+        )
 
 
 def gives_way(ours: Table, theirs: Table) -> bool:

@@ -40,8 +40,8 @@ class Probing:
         rng: Random,
     ) -> None:
         """@param others: peers that may be asked to ping on our behalf."""
+        self.liveness = liveness
         self._ask = ask
-        self._liveness = liveness
         self._others = others
         self._died = died
         self._clock = clock
@@ -76,7 +76,7 @@ class Probing:
         return verdict
 
     async def _verdict(self, peer: Peer) -> bool:
-        pause_s = self._liveness.dead_after_s / TRIES_PER_LIMIT
+        pause_s = self.liveness.dead_after_s / TRIES_PER_LIMIT
         for attempt in range(TRIES_MAX):
             began = self._clock.seconds()
             others = self._others_reach(peer) if attempt else None
@@ -86,8 +86,8 @@ class Probing:
                 if await others:
                     # The path is broken, not the peer. Whoever asked tries again in its own time.
                     return True
-                self._liveness.others_tried(peer)
-            if self._liveness.is_dead(peer, self._clock.seconds()):
+                self.liveness.others_tried(peer)
+            if self.liveness.is_dead(peer, self._clock.seconds()):
                 self._died(peer)
                 return False
             rest_s = pause_s - (self._clock.seconds() - began)
@@ -96,7 +96,7 @@ class Probing:
         return True
 
     def _others_reach(self, peer: Peer) -> Deferred[bool]:
-        others = [other for other in self._others() if other != peer and not self._liveness.is_silent(other)]
+        others = [other for other in self._others() if other != peer and not self.liveness.is_silent(other)]
         asked: list[Deferred[bool]] = []
         while others and len(asked) < OTHERS_ASKED:
             other = others.pop(int(self._rng.random() * len(others)))

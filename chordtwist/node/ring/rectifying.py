@@ -17,6 +17,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.node.ring.admission import Admission
 from chordtwist.node.ring.member_checks import MemberChecks
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.tables import Tables
 
 LOOKS_PER_S, LOOKS_AT_ONCE = 1.0, 5.0
@@ -31,23 +32,19 @@ class Rectifying:
 
     def __init__(
         self,
+        membership: Membership,
         routing: Routing,
         tables: Tables,
         admission: Admission,
         member_checks: MemberChecks,
-        is_member: Callable[[], bool],
-        changed: Callable[[], None],
         seconds: Callable[[], float],
     ) -> None:
-        """@param changed: called when our predecessor is another.
-        @param seconds: the steady clock.
-        """
+        """@param seconds: the steady clock."""
+        self._membership = membership
         self._routing = routing
         self._tables = tables
         self._admission = admission
         self._member_checks = member_checks
-        self._is_member = is_member
-        self._changed = changed
         self._seconds = seconds
         self._looks = Allowance(LOOKS_PER_S, LOOKS_AT_ONCE)
         self._notifiers: dict[bool, Peer | None] = {}
@@ -104,8 +101,8 @@ class Rectifying:
             if notifier == present or is_closer:
                 return  # one that is closer still came before it
             dead = present == self._left or not await self._member_checks.is_member_still(present)
-        if self._is_member() and (not dead or present == routing.predecessor):
+        if self._membership.is_member and (not dead or present == routing.predecessor):
             if notifier == self._left:
                 self._left = None  # it is back
             if routing.rectify(notifier, dead):
-                self._changed()
+                self._membership.changed()

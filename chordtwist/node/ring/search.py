@@ -9,61 +9,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.lookup import Lookup, Route
+from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RingId
-from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
-from chordtwist.node.ring.statements import Statements
-from chordtwist.node.ring.tables import Tables
 
 PATIENCE_S = 0.2
 """After so long the next-best peer is asked as well: a round trip on a bad WAN. A later answer still counts. Three at a
 time from the beginning (alpha in Kademlia, section 2.3) take a fifth off a lookup's time, and twice the questions."""
-
-
-class Searches:
-    """What one node searches, and what that took."""
-
-    def __init__(
-        self,
-        routing: Routing,
-        statements: Statements,
-        tables: Tables,
-        is_member: Callable[[], bool],
-        clock: IReactorTime,
-    ) -> None:
-        self._routing = routing
-        self._statements = statements
-        self._tables = tables
-        self._is_member = is_member
-        self._clock = clock
-        self._asked = self._hops = self._questions = 0
-
-    def find(self, position: RingId) -> Deferred[Route]:
-        """Who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
-        return Deferred.fromCoroutine(self._find(position))
-
-    def counted(self) -> dict[str, int]:
-        """All that have found somebody, their hops and their questions."""
-        return {"asked": self._asked, "hops": self._hops, "questions": self._questions}
-
-    async def _find(self, position: RingId) -> Route:
-        routing = self._routing
-        is_member = self._is_member()
-        lookup = Lookup(position, excluded=None if is_member else routing.me)
-        if is_member:
-            lookup.know(self._statements.table)
-        else:
-            lookup.hear(routing.everybody())
-        await search(lookup, self._tables.fetch, self._clock)
-        route = lookup.route(routing.entries_max)
-        if route is None:
-            raise Unreachable(None, "nobody on the ring can be asked")
-        self._asked += 1
-        self._hops += route.hops
-        self._questions += route.questions
-        return route
 
 
 def search(lookup: Lookup, fetch: Callable[[Peer], Deferred[Table]], clock: IReactorTime) -> Deferred[Lookup]:

@@ -4,7 +4,6 @@ successor, then from the successor's predecessor; Chord paper, section 5.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from typing import NamedTuple
@@ -25,9 +24,9 @@ from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.member_checks import MemberChecks
+from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.search import search
-from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import NoMember, Tables
 from chordtwist.wire.peer_messages import Announce, Changed, Notify
 
@@ -52,40 +51,26 @@ class Stabilizing:
 
     def __init__(
         self,
+        membership: Membership,
         routing: Routing,
-        statements: Statements,
         asking: Asking,
         tables: Tables,
         probing: Probing,
         admission: Admission,
         member_checks: MemberChecks,
         bootstrap: Bootstrap,
-        is_member: Callable[[], bool],
-        changed: Callable[[], None],
-        drop: Callable[[Peer], None],
-        rejoin: Callable[[], None],
-        late: Callable[[float], None],
         clock: IReactorTime,
-        chore_clock: IReactorTime,
         rng: Random,
         interval_s: float,
     ) -> None:
-        """@param changed: called when our list is another. @param drop: a head that is not our member any more.
-        @param rejoin: called when nobody is left to adopt. @param late: `Chore`.
-        @param clock: ends with the node. @param chore_clock: need not, since `stop` ends what it calls.
-        """
+        self._membership = membership
         self._routing = routing
-        self._statements = statements
         self._asking = asking
         self._tables = tables
         self._probing = probing
         self._admission = admission
         self._member_checks = member_checks
         self._bootstrap = bootstrap
-        self._is_member = is_member
-        self._changed = changed
-        self._drop = drop
-        self._rejoin = rejoin
         self._clock = clock
         self._settled: tuple[Table, int] | None = None
         """What our head showed, and our state of then, when another round could only have found the same."""
@@ -96,18 +81,19 @@ class Stabilizing:
         self._chore = Chore(
             "stabilize",
             self._look_at_head,
-            chore_clock,
+            clock,
             rng,
             interval_s,
             interval_s * STABILIZE_SLOWEST,
-            late,
+            probing.liveness.excuse,
         )
 
     # When
 
     def start(self) -> None:
-        """Do rounds until `stop`."""
+        """Do rounds until `stop`, the first one at once."""
         self._chore.start()
+        self._chore.hurry()
 
     def stop(self) -> None:
         """Do no more rounds; one that is under way ends by itself."""
@@ -135,27 +121,29 @@ class Stabilizing:
         if shown != self._shown:
             # What we know travels backwards around the ring, a list's length far: round by round that takes a minute.
             self._shown = shown
-            if self._is_member() and routing.predecessor is not None:
+            if self._membership.is_member and routing.predecessor is not None:
                 self._asking.tell((routing.predecessor,), Changed())
 
-    def forget(self, peer: Peer) -> None:
-        """It died, left, or is another incarnation."""
+    def dropped(self, peer: Peer, was_head: bool) -> None:
+        """Forget as which run a peer was met, since it was dropped; do a round at once where it was our head."""
         if self._head_met is not None and self._head_met[0] == peer:
             self._head_met = None
+        if was_head:
+            self.hurry()
 
     # A round
 
     def _look_at_head(self) -> Deferred[bool]:
         """A round. Most find both sides as the last one left them: those are one question, and nothing behind it."""
         routing = self._routing
-        settled = self._settled if self._is_member() else None
+        settled = self._settled if self._membership.is_member else None
         if settled is None or settled[1] != routing.changes or settled[0].predecessor != routing.me:
             return Deferred.fromCoroutine(self.round())
         return self._tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
 
     def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
         is_same = self._routing.changes == changes
-        if not self._is_member() or (said is before and is_same and self._closer is None):
+        if not self._membership.is_member or (said is before and is_same and self._closer is None):
             return not is_same
         answer = fail(said) if isinstance(said, Failure) else succeed(said)
         rest = Deferred.fromCoroutine(self.round(_Asked(before.peer, before.epoch, answer)))
@@ -172,7 +160,7 @@ class Stabilizing:
         """
         routing = self._routing
         changes = routing.changes
-        while self._is_member() and (asked := asked or self._ask_head()) is not None:
+        while self._membership.is_member and (asked := asked or self._ask_head()) is not None:
             (head, epoch, answer), asked = asked, None
             try:
                 table = await answer
@@ -189,7 +177,7 @@ class Stabilizing:
             # As which run we met it as our head: what we knew of it before may be of a run long gone.
             met, self._head_met = self._head_met, (head, table.epoch)
             if self._member_checks.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
-                self._drop(head)
+                self._membership.drop(head)
                 continue
             told, self._closer = self._closer, None
             if told is not None or (table, routing.changes) != self._settled:
@@ -212,8 +200,8 @@ class Stabilizing:
                 # A head that has just shown us as its predecessor would change nothing.
                 await self._notify(routing.head)
             break
-        if self._is_member() and routing.cut_off and not await self._bridge():
-            self._rejoin()
+        if self._membership.is_member and routing.cut_off and not await self._bridge():
+            self._membership.rejoin()
         return routing.changes != changes
 
     async def _bridge(self) -> bool:
@@ -244,7 +232,7 @@ class Stabilizing:
 
     async def _notify(self, head: Peer) -> None:
         with suppress(Unreachable):
-            await self._asking.ask(head, Notify(self._statements.epoch))
+            await self._asking.ask(head, Notify(self._membership.epoch))
 
     async def _copy(self, table: Table, head: Peer | None) -> bool:
         """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
@@ -261,8 +249,8 @@ class Stabilizing:
         if head != routing.head:
             return False
         if routing.stabilize(table, also) if last is None else routing.close(table, last):
-            self._changed()
+            self._membership.changed()
         if routing.whole and table.whole and routing.me not in table.successors:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
-            self._asking.tell(routing.successors, Announce(self._statements.epoch, LIVE))
+            self._asking.tell(routing.successors, Announce(self._membership.epoch, LIVE))
         return True
