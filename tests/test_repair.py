@@ -26,6 +26,7 @@ from chordtwist.wire.peer_messages import (
     HandOver,
     Parts,
     Question,
+    Refused,
     Store,
     StoreAll,
     Summary,
@@ -563,9 +564,7 @@ class AnsweringTests(RepairCase):
 
     def test_a_leaver_takes_nothing_more(self) -> None:
         """Neither one record nor many."""
-        node = self.ring.node(0x3000).records
-        node.hand_over()
+        node = self.ring.node(0x3000)
+        node.records.hand_over()
         for question in (StoreAll([]), Store(body_of(self.record(), 0), 0)):
-            answer = node.answer(peer(1), question)
-            told = self.successResultOf(answer) if isinstance(answer, Deferred) else answer
-            self.assertEqual(getattr(told, "reason", None), "leaving")
+            self.assertEqual(node.tell(peer(1), question), Refused("leaving"))

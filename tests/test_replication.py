@@ -28,9 +28,9 @@ from chordtwist.core.records import (
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
+from chordtwist.node.records.local_records import SWEEP_ON_S, SWEEP_S
 from chordtwist.node.records.publishing import LOOK_AFTER_S, Publication
 from chordtwist.node.records.record_bodies import body_of
-from chordtwist.node.records.replication import SWEEP_ON_S, SWEEP_S
 from chordtwist.storage.index import EXPIRED_MAX
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire
@@ -791,7 +791,7 @@ class KindTests(RingCase):
         wrong = replace(seal(1, b"one"), signature=bytes(64))
         self.failureResultOf(self.ring.node(OUTSIDER).records.put(SIGNED_KEY, b"one", seal=wrong), Refused)
         record = replace(self.record(key=SIGNED_KEY), kind=RecordKind.SIGNED, seal=wrong)
-        answer = self.ring.node(0x3000).records.answer(peer(0x1000), Store(body_of(record, 0), 1))
+        answer = self.ring.node(0x3000).tell(peer(0x1000), Store(body_of(record, 0), 1))
         self.assertEqual(answer, wire.Refused("wrong"))
 
     def test_a_signed_delete(self) -> None:
@@ -895,7 +895,7 @@ class AnswerTests(RingCase):
 
     def test_an_older_version_never_replaces_a_newer(self) -> None:
         """It is refused with the newer version."""
-        answer = self.ring.node(0x3000).records.answer
+        answer = self.ring.node(0x3000).tell
         newer, older = self.record(ms=WALL_MS + 2), self.record(ms=WALL_MS + 1, value=b"older")
         now_ms = int(self.ring.clock.seconds() * 1000)
         self.assertEqual(answer(peer(1), Store(body_of(newer, now_ms), 0)), Stored())
@@ -904,7 +904,7 @@ class AnswerTests(RingCase):
 
     def test_a_rank_is_believed_but_for_the_owner(self) -> None:
         """Only who is taken for the owner and is none says so."""
-        answer = self.ring.node(0x4000).records.answer
+        answer = self.ring.node(0x4000).tell
         self.assertEqual(answer(peer(1), Fetch(KEY, 0, True)), wire.NotMine(peer(0x3000).packed))
         self.assertEqual(answer(peer(1), Fetch(KEY, 1, True)), NotFound())
         body = body_of(self.record(), int(self.ring.clock.seconds() * 1000))
@@ -922,23 +922,21 @@ class AnswerTests(RingCase):
     def test_one_address_does_not_fill_everything(self) -> None:
         """Beyond its quota it is refused; others are not, and what it had before stays."""
         ring = RecordRing(*EIGHT, quota=Quota(records_max=2, bytes_max=10 * (5 + RECORD_OVERHEAD_BYTES)))
-        answer = ring.node(0x3000).records.answer
+        answer = ring.node(0x3000).tell
         keys = [key_in(OWNED, number) for number in range(4)]
         answers = [answer(peer(0x66), Store(body_of(self.record(key=key, ttl_s=3600), 0), 0)) for key in keys[:3]]
         self.assertEqual(answers, [Stored(), Stored(), wire.Refused("full")])
         self.assertEqual(answer(peer(0x77), Store(body_of(self.record(key=keys[3]), 0), 0)), Stored())
         batch = wire.StoreAll([body_of(self.record(key=keys[2]), 0)])
-        told = answer(peer(0x66), batch)
-        assert isinstance(told, Deferred)
-        self.assertEqual(self.successResultOf(told), wire.StoredAll([0]))
+        self.assertEqual(answer(peer(0x66), batch), wire.StoredAll([0]))
 
     def test_a_newcomer_says_that_it_is_pulling(self) -> None:
         """While its arc comes from the old owner it does not say that there is nothing."""
         key = key_in(Arc(at(0x2000), at(0x2800)))
         self.ring.silent.add(peer(0x3000))
         newcomer = self.ring.join(0x2800)
-        self.assertEqual(newcomer.records.answer(peer(1), Fetch(key, 0, True)), Pulling())
-        self.assertEqual(newcomer.records.answer(peer(1), Fetch(KEY, 2, True)), NotFound())
+        self.assertEqual(newcomer.tell(peer(1), Fetch(key, 0, True)), Pulling())
+        self.assertEqual(newcomer.tell(peer(1), Fetch(KEY, 2, True)), NotFound())
 
 
 class ConvergenceTests(SynchronousTestCase):

@@ -63,7 +63,7 @@ class IRing(Interface):
     successors = Attribute("Tuple of `Peer`, nearest first; empty when alone.")
 
     def ask(peer: Peer, question: Question) -> Deferred[Answer]:
-        """`IPeerLink.ask`; what it says of the peer's life is noted on the way."""
+        """Ask `peer`, as `IPeerLink.ask` does, and note what that says of its life; `me` answers at once, itself."""
 
     def known_route(position: RingId) -> Route | None:
         """Who keeps `position` as far as is known without asking anybody, or None. May be stale; costs microseconds."""

@@ -245,6 +245,8 @@ class Node:
     # Asking and answering
 
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        if peer == self.me:
+            return self.records.answer(peer, question)
         return self.asking.ask(peer, question)
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.digests import NOTHING, Summary, mark
@@ -29,6 +29,12 @@ BUCKETS_MAX = 2_048
 SUMMARIES_MAX = 64
 """Summaries remembered until the next change: those of our arc and of the arcs we are a replica of, level by level."""
 
+SWEEP_S = 30.0
+"""What has expired is gone at once for everybody who asks; its room is given back within this time."""
+
+SWEEP_ON_S = 1.0
+"""The same, where something had expired: there may be more of it than one batch."""
+
 TTL_SLACK_MS = 1_000
 """A copy of a version that is here is written again only for a life that differs by more: each way a copy comes adds
 its own delay, and a write for a few milliseconds is a write for nothing."""
@@ -40,6 +46,8 @@ class LocalRecords:
     def __init__(self, store: IRecordStore, clock: IReactorTime, pauses: Pauses, quota: Quota) -> None:
         self.store = store
         self._clock = clock
+        self._running = False
+        self._sweeping: IDelayedCall | None = None
         self._pauses = pauses
         self._ledger = Ledger(quota)
         self.changes = 0
@@ -48,6 +56,18 @@ class LocalRecords:
         """Those asked for since the last change."""
         self._buckets: dict[int, dict[int, Summary]] = {}
         self._shift = ID_BITS
+
+    def start(self) -> None:
+        """Give the room of what has expired back, until `stop`."""
+        self._running = True
+        self._sweep_later(SWEEP_S)
+
+    def stop(self) -> None:
+        """End the timer."""
+        self._running = False
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
 
     def now_ms(self) -> int:
         """The steady clock that expiries are counted on."""
@@ -76,6 +96,7 @@ class LocalRecords:
 
         The Deferred fires when it is safe, and fails with `StoreFull`.
         """
+        self._sweep_later(SWEEP_S)
         if here is not None:
             versioned = merge(versioned, here)
             if not _differs(versioned, here):
@@ -127,6 +148,17 @@ class LocalRecords:
                 payer = self._ledger.payer(versioned.key)
                 self._put(left, payer).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
+
+    def _sweep_later(self, wait_s: float) -> None:
+        if self._sweeping is None and self._running:
+            self._sweeping = self._clock.callLater(wait_s, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self._sweeping = None
+        if self.sweep():
+            self._sweep_later(SWEEP_ON_S)
+        elif self.store.records():
+            self._sweep_later(SWEEP_S)
 
     # Summaries
 

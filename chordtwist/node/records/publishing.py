@@ -8,7 +8,6 @@ it is not, unless somebody has a newer one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
@@ -24,8 +23,10 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import PutResult, Record, RecordKind, Version, Versioned, position_of, precedence
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Writing
+from chordtwist.node.interfaces import IRing
+from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.reads import Reader
+from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store, Stored
 
@@ -121,22 +122,23 @@ class Publisher:
 
     def __init__(
         self,
-        ring_me: Peer,
-        reader: Reader,
+        ring: IRing,
         local_records: LocalRecords,
+        locating: Locating,
+        incoming: Incoming,
         versions: VersionClock,
         clock: IReactorTime,
         rng: Random,
-        ask: Callable[[Peer, Store | Fetch], Answer | Deferred[Answer]],
     ) -> None:
-        self._me = ring_me
-        self._reader = reader
+        self._ring = ring
+        self._me = ring.me
+        self._locating = locating
+        self._incoming = incoming
         self._local_records = local_records
         self._versions = versions
         self._clock = clock
         self._rng = rng
-        self._ask = ask
-        self._now_ms = reader.ring.neighbours_time_ms
+        self._now_ms = ring.neighbours_time_ms
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
         self._bytes = 0
@@ -163,7 +165,7 @@ class Publisher:
         publication = Publication(versioned, expected_seq, self._clock.seconds(), result)
         self._remember(publication)
         self._schedule(PUT_WITHIN_S, publication)
-        self._write(publication, self._reader.route(position_of(versioned.key), versioned.copies))
+        self._write(publication, self._locating.known(position_of(versioned.key), versioned.copies))
         return result
 
     def unconfirmed(self, key: bytes) -> Versioned | None:
@@ -224,7 +226,7 @@ class Publisher:
 
     def _write(self, publication: Publication, route: Route | None) -> None:
         if route is None:
-            self._reader.find(position_of(publication.versioned.key)).addCallbacks(
+            self._locating.find(position_of(publication.versioned.key)).addCallbacks(
                 lambda found: self._write(publication, found),
                 self._not_found,
                 errbackArgs=(publication,),
@@ -249,17 +251,12 @@ class Publisher:
             self._fail(publication, errors.Unreachable(None, EXPIRED))
             return
         body = body_of(publication.versioned, self._local_records.now_ms())
-        answer = self._ask(peer, Store(body, rank, publication.expected_seq))
-        version = publication.versioned.version
-        if isinstance(answer, Deferred):
-            answer.addCallbacks(
-                self._answered,
-                self._silent,
-                callbackArgs=(publication, writing, peer, version),
-                errbackArgs=(publication, writing, peer),
-            )
-        else:
-            self._answered(answer, publication, writing, peer, version)
+        self._ring.ask(peer, Store(body, rank, publication.expected_seq)).addCallbacks(
+            self._answered,
+            self._silent,
+            callbackArgs=(publication, writing, peer, publication.versioned.version),
+            errbackArgs=(publication, writing, peer),
+        )
 
     def _silent(self, failure: Failure, publication: Publication, writing: Writing, peer: Peer) -> None:
         if not failure.check(errors.ChordtwistError):
@@ -285,7 +282,7 @@ class Publisher:
                     self._report_skew(answer, peer)
         elif isinstance(answer, NotMine):
             try:
-                sends = writing.not_mine(peer, self._reader.ring.identity.unpack(answer.predecessor))
+                sends = writing.not_mine(peer, self._ring.identity.unpack(answer.predecessor))
             except ValueError:
                 sends = writing.out(peer)
         else:
@@ -384,12 +381,12 @@ class Publisher:
         publication.stamped_again = True
         publication.confirmed = False
         publication.versioned = replace(versioned, version=version)
-        self._write(publication, self._reader.route(position_of(versioned.key), versioned.copies))
+        self._write(publication, self._locating.known(position_of(versioned.key), versioned.copies))
         return True
 
     def _named(self, publisher: bytes) -> str:
         try:
-            return str(self._reader.ring.identity.unpack(publisher))
+            return str(self._ring.identity.unpack(publisher))
         except ValueError:
             return publisher.hex() or "somebody"
 
@@ -426,7 +423,7 @@ class Publisher:
         """Its time has come: to be forgotten, given up, tried again, or looked after."""
         now_ms = self._local_records.now_ms()
         if publication.give_up_s <= self._clock.seconds():
-            is_in_ring = self._reader.ring.is_member
+            is_in_ring = self._ring.is_member
             why = "too few replicas answered" if is_in_ring else errors.IN_NO_RING
             self._fail(publication, errors.Unreachable(None, why))
         if publication.versioned.expiry_ms <= now_ms:
@@ -437,7 +434,7 @@ class Publisher:
             else:
                 self._forget(publication)
         elif publication.confirmed:
-            self._look(publication, self._reader.route(position_of(publication.versioned.key), 1))
+            self._look(publication, self._locating.known(position_of(publication.versioned.key), 1))
         else:
             self._schedule(RETRY_SLOWEST_S, publication)
             if publication.writing is None:
@@ -446,7 +443,7 @@ class Publisher:
     def _look(self, publication: Publication, route: Route | None) -> None:
         self._look_later(publication)
         if route is None:
-            self._reader.find(position_of(publication.versioned.key)).addCallbacks(
+            self._locating.find(position_of(publication.versioned.key)).addCallbacks(
                 lambda found: self._ask_owner(publication, found), lambda failure: None
             )
         else:
@@ -457,11 +454,9 @@ class Publisher:
             return
         if route.owner == self._me and self._is_here(publication.versioned):
             return
-        answer = self._ask(route.owner, Fetch(publication.versioned.key, 0, False))
-        if isinstance(answer, Deferred):
-            answer.addCallbacks(self._owner_said, lambda failure: None, callbackArgs=(publication, route))
-        else:
-            self._owner_said(answer, publication, route)
+        self._ring.ask(route.owner, Fetch(publication.versioned.key, 0, False)).addCallbacks(
+            self._owner_said, lambda failure: None, callbackArgs=(publication, route)
+        )
 
     def _is_here(self, versioned: Versioned) -> bool:
         if _is_plain(versioned):
@@ -479,10 +474,10 @@ class Publisher:
         if not self._is_current(publication) or self._is_over(publication):
             return
         if isinstance(answer, NotMine):
-            self._reader.routes.forget(route)
+            self._locating.stale(route)
             self._write(publication, None)
         elif isinstance(answer, (Found, NotFound)):
-            said = self._reader.judged(publication.versioned.key, answer, value=False)
+            said = self._incoming.said(publication.versioned.key, answer, value=False)
             ours = precedence(publication.versioned)
             if said is None or said.precedence is None or said.precedence < ours:
                 self._write(publication, route)

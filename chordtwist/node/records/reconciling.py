@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -14,8 +14,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Version, Versioned
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
+from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import batches, versioned_from
+from chordtwist.node.records.record_bodies import batches
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -43,14 +44,11 @@ class Reconciling:
         self,
         ring: IRing,
         local_records: LocalRecords,
-        accept: Callable[[Versioned, Peer | None], Deferred[None] | None],
-        ttl_ms_max: int,
+        incoming: Incoming,
     ) -> None:
-        """@param accept: keeps what somebody else sent, as far as it wins."""
         self._ring = ring
         self._local_records = local_records
-        self._accept = accept
-        self._ttl_ms_max = ttl_ms_max
+        self._incoming = incoming
         self.sent = self.fetched = 0
         """Records sent to others, fetched from others."""
         self.refused = 0
@@ -180,12 +178,11 @@ class Reconciling:
     async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
-        now_ms = self._local_records.now_ms()
         waiting: list[Deferred[None]] = []
         for body in answer.records:
             try:
                 # What we asked for is charged to nobody.
-                written = self._accept(versioned_from(body, now_ms, self._ttl_ms_max), None)
+                written = self._incoming.keep(body, None)
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
                 self.refused += 1

@@ -23,8 +23,8 @@ from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
+from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
-from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.node.records.stray_records import StrayRecords
@@ -55,7 +55,7 @@ class Repair:
         self,
         ring: IRing,
         local_records: LocalRecords,
-        reader: Reader,
+        locating: Locating,
         reconciling: Reconciling,
         served_arcs: ServedArcs,
         clock: IReactorTime,
@@ -75,7 +75,7 @@ class Repair:
         self._comparing: dict[Peer, Deferred[bool]] = {}
         self._pace = Pace(self._hold, clock, rng)
         self.stray_records = StrayRecords(
-            ring.me, local_records, reader.find, reconciling, served_arcs, self._settled, clock, rng
+            ring.me, local_records, locating, reconciling, served_arcs, self._settled, clock, rng
         )
         self._level_with: tuple[Arc, tuple[Peer, ...]] | None = None
         """Our arc, and its replicas, when the last round has found all of them in step; a list goes far beyond them."""

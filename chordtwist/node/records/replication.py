@@ -13,14 +13,13 @@ from random import Random
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core import errors
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.core.prefixes import owner_of
-from chordtwist.core.quotas import STRANGERS_SHARE, Quota
+from chordtwist.core.quotas import Quota
 from chordtwist.core.records import (
     KEY_BYTES,
     PutResult,
@@ -38,12 +37,14 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.records.answering import Answering
+from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
+from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import Publisher
 from chordtwist.node.records.reads import HEDGE_AFTER_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
-from chordtwist.node.records.record_bodies import body_of, version_body_of, versioned_from
+from chordtwist.node.records.record_bodies import body_of, version_body_of
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire.peer_messages import (
@@ -65,12 +66,6 @@ from chordtwist.wire.peer_messages import (
     StoredAll,
 )
 
-SWEEP_S = 30.0
-"""What has expired is gone at once for everybody who asks; its room is given back within this time."""
-
-SWEEP_ON_S = 1.0
-"""The same, where something had expired: there may be more of it than one batch."""
-
 RECORDS_PER_TURN = 64
 """Records of a batch looked at before others get the reactor: 6 ms when all are signed."""
 
@@ -91,35 +86,26 @@ class Replication:
         is_neighbour: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
         """@param is_neighbour: whether a peer may have a whole arc for us; others may leave less here."""
-        self._is_neighbour = is_neighbour
         self._ring = ring
         self._clock = clock
         self._parameters = parameters
         self._default_ttl_s = default_ttl_s
         self._ttl_ms_max = int(max_ttl_s * 1000)
         self._leaving = False
-        self._running = False
-        self._sweeping: IDelayedCall | None = None
         self.versions = VersionClock(ring.me.packed)
         self._pauses = Pauses(clock)
         self.local_records = LocalRecords(store, clock, self._pauses, quota or Quota())
-        self.reader = Reader(
-            ring,
-            self.local_records,
-            self.versions,
-            clock,
-            self._ask,
-            parameters.replication,
-            self._ttl_ms_max,
-        )
-        self.publisher = Publisher(ring.me, self.reader, self.local_records, self.versions, clock, rng, self._ask)
-        self.reconciling = Reconciling(ring, self.local_records, self._accept, self._ttl_ms_max)
+        locating = Locating(ring, clock)
+        self._incoming = Incoming(ring, self.local_records, self.versions, self._ttl_ms_max, is_neighbour)
+        self.reader = Reader(ring, self.local_records, locating, self._incoming, clock, parameters.replication)
+        self.publisher = Publisher(ring, self.local_records, locating, self._incoming, self.versions, clock, rng)
+        self.reconciling = Reconciling(ring, self.local_records, self._incoming)
         served_arcs = ServedArcs(clock)
         self._answering = Answering(self.local_records, served_arcs)
         self.repair = Repair(
             ring,
             self.local_records,
-            self.reader,
+            locating,
             self.reconciling,
             served_arcs,
             clock,
@@ -127,8 +113,8 @@ class Replication:
             rng,
             parameters.replication,
         )
-        self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
-            Fetch: self._fetch,
+        self._answers: dict[type[Question], Callable[..., Deferred[Answer]]] = {
+            Fetch: lambda peer, question: succeed(self._fetch(question)),
             Store: self._store,
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question)),
             Digest: lambda peer, question: Deferred.fromCoroutine(self._answering.compare(peer, question)),
@@ -140,20 +126,16 @@ class Replication:
 
     def start(self) -> None:
         """Look after records from now on."""
-        self._running = True
+        self.local_records.start()
         self.repair.start()
-        self._sweep_later()
 
     def stop(self) -> None:
         """End every timer at once."""
-        self._running = False
         self.repair.stop()
         self.publisher.stop()
         self.reader.stop()
         self._pauses.stop()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        self.local_records.stop()
 
     def joined(self, old_owner: Peer | None) -> None:
         """The node is a member now; until its arc has come from `old_owner` it says that it is pulling it."""
@@ -245,40 +227,27 @@ class Replication:
         unconfirmed = self.publisher.unconfirmed(key)
         if unconfirmed is None:
             return self.reader.read(key).addCallback(self._living)
-        return self._with_unconfirmed(key, unconfirmed)
+        # What was put here a moment ago, unless the replicas turn out to keep a record that beats it by its kind.
+        read = self.reader.read(key).addTimeout(HEDGE_AFTER_S, self._clock, lambda failure, _: None)
+        return read.addCallback(self._unless_beaten, unconfirmed)
 
     def _living(self, record: Record | None) -> Record | None:
         if record is None or record.expiry_ms <= self.local_records.now_ms() or self.publisher.ended(record):
             return None
         return self.publisher.exact(record)
 
-    def _with_unconfirmed(self, key: bytes, versioned: Versioned) -> Deferred[Record | None]:
-        """What was put here a moment ago, unless the replicas turn out to keep a record that beats it by its kind."""
-        result: Deferred[Record | None] = Deferred(lambda _: end())
-        read = self.reader.read(key)
-        timer = self._clock.callLater(HEDGE_AFTER_S, lambda: fire(None))
-
-        def end() -> None:
-            if timer.active():
-                timer.cancel()
-            read.addErrback(lambda failure: None).cancel()
-
-        def fire(found: Record | None) -> None:
-            if not result.called:
-                end()
-                ours = versioned if isinstance(versioned, Record) else None
-                result.callback(self._living(found if found is not None and found.kind > _kind(versioned) else ours))
-
-        read.addCallback(fire)
-        return result
+    def _unless_beaten(self, found: Record | None, ours: Versioned) -> Record | None:
+        if found is not None and found.kind > _kind(ours):
+            return self._living(found)
+        return self._living(ours if isinstance(ours, Record) else None)
 
     def _copies(self, wanted: int | None) -> int:
         return min(wanted or self._parameters.replication, self._parameters.successors)
 
     # What other nodes ask
 
-    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
-        """The answer to a question about records.
+    def answer(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """Answer a question about records; most answers are there at once.
 
         @raise Malformed: it is none.
         """
@@ -287,13 +256,7 @@ class Replication:
             raise errors.Malformed(f"a {type(question).__name__} is no question for a node")
         return answer(peer, question)
 
-    def _ask(self, peer: Peer, question: Fetch | Store) -> Answer | Deferred[Answer]:
-        """Ask a peer, or ourselves without a detour."""
-        if peer == self._ring.me:
-            return self.answer(peer, question)
-        return self._ring.ask(peer, question)
-
-    def _fetch(self, peer: Peer, question: Fetch) -> Answer:
+    def _fetch(self, question: Fetch) -> Answer:
         arc = self.repair.arc
         is_mine = arc is None or position_of(question.key) in arc
         if question.rank == 0 and not is_mine and (before := self._ring.predecessor) is not None:
@@ -305,39 +268,31 @@ class Replication:
             return NotFound(body_of(versioned, now_ms))
         return Pulling() if self.repair.pulling and is_mine else NotFound()
 
-    def _store(self, peer: Peer, question: Store) -> Answer | Deferred[Answer]:
+    def _store(self, peer: Peer, question: Store) -> Deferred[Answer]:
         arc = self.repair.arc
         if self._leaving:
-            return Refused("leaving")
+            return succeed(Refused("leaving"))
         if question.rank == 0 and arc is not None and position_of(question.record.key) not in arc:
             before = self._ring.predecessor
             assert before is not None  # an arc without one is the whole ring
-            return NotMine(before.packed)
-        versioned = versioned_from(question.record, self.local_records.now_ms(), self._ttl_ms_max)
-        if not is_right(versioned, verify_ed25519):
-            return Refused("wrong")
-        if not self._sees(versioned):
-            return Refused("clock", max(0, self._ring.neighbours_time_ms()))
+            return succeed(NotMine(before.packed))
+        versioned = self._incoming.read(question.record)
+        fault = self._incoming.fault(versioned)
+        if fault is not None:
+            return succeed(Refused(fault, max(0, self._ring.neighbours_time_ms()) if fault == "clock" else 0))
         here = self.local_records.get(versioned.key)
         refusal = _refusal(versioned, here, question.expected_seq)
         if refusal is not None:
-            return refusal
-        host = None if peer == self._ring.me else owner_of(peer)
-        if not self.local_records.has_room(host, versioned, self._share(peer)):
-            return Refused("full")
-        written = self.local_records.take(versioned, here, host)
-        self._sweep_later()
-        if written is None:
-            return Stored()
-        answered: Deferred[Answer] = written.addCallbacks(lambda _: Stored(), _full)
-        if answered.called and isinstance(answered.result, Answer):
-            return answered.result
-        return answered
+            return succeed(refusal)
+        if not self._incoming.has_room(versioned, peer):
+            return succeed(Refused("full"))
+        written = self._incoming.take(versioned, here, peer)
+        return succeed(Stored()) if written is None else written.addCallbacks(lambda _: Stored(), _full)
 
-    def _list_missing(self, peer: Peer, question: HaveList) -> Answer | Deferred[Answer]:
+    def _list_missing(self, peer: Peer, question: HaveList) -> Deferred[Answer]:
         if self._leaving and not question.both:
             # Whoever asks wants to drop what is here: it may be the one that was just handed it.
-            return Refused("leaving")
+            return succeed(Refused("leaving"))
         return Deferred.fromCoroutine(self._answering.list_missing(question))
 
     async def _store_all(self, peer: Peer, question: StoreAll) -> Answer:
@@ -349,7 +304,7 @@ class Replication:
             if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
                 await self._pauses.pause()
             try:
-                written = self._accept(versioned_from(body, self.local_records.now_ms(), self._ttl_ms_max), peer)
+                written = self._incoming.keep(body, peer)
             except errors.Refused:
                 refused.append(index)
             else:
@@ -360,44 +315,6 @@ class Replication:
         outcomes = await DeferredList([written for _, written in waiting], consumeErrors=True)
         refused += [index for (index, _), (is_safe, _) in zip(waiting, outcomes, strict=True) if not is_safe]
         return StoredAll(sorted(refused))
-
-    def _share(self, peer: Peer) -> float:
-        return 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE
-
-    def _accept(self, versioned: Versioned, peer: Peer | None) -> Deferred[None] | None:
-        """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
-
-        @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
-        """
-        if not is_right(versioned, verify_ed25519):
-            raise errors.Refused("it is not what its kind demands")
-        if not self._sees(versioned):
-            raise errors.Refused("its version is too far ahead of our clock")
-        host = None if peer is None else owner_of(peer)
-        if peer is not None and not self.local_records.has_room(host, versioned, self._share(peer)):
-            raise errors.StoreFull(f"{peer.host} has delivered as much as one address may")
-        written = self.local_records.take(versioned, self.local_records.get(versioned.key), host)
-        self._sweep_later()
-        return written
-
-    def _sees(self, versioned: Versioned) -> bool:
-        """Whether its version is not too far ahead of the time that most neighbours have. By our own clock, should that
-        be wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
-        """
-        return self.versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key)
-
-    # Giving room back
-
-    def _sweep_later(self, wait_s: float = SWEEP_S) -> None:
-        if self._sweeping is None and self._running:
-            self._sweeping = self._clock.callLater(wait_s, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweeping = None
-        if self.local_records.sweep():
-            self._sweep_later(SWEEP_ON_S)
-        elif self.local_records.store.records():
-            self._sweep_later()
 
 
 def _kind(versioned: Versioned) -> RecordKind:

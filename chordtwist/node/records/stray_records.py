@@ -16,6 +16,7 @@ from chordtwist.core.records import Entry
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.chores import Chore
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
+from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire.peer_messages import MARKS_MAX
@@ -41,17 +42,17 @@ class StrayRecords:
         self,
         me: Peer,
         local_records: LocalRecords,
-        find: Callable[[RingId], Deferred[Route]],
+        locating: Locating,
         reconciling: Reconciling,
         served_arcs: ServedArcs,
         own: Callable[[], Arc | None],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
-        """@param find: searches for who keeps a position. @param own: what we own, once its records are here."""
+        """@param own: what we own, once its records are here."""
         self._me = me
         self._local_records = local_records
-        self._find = find
+        self._locating = locating
         self._reconciling = reconciling
         self._served_arcs = served_arcs
         self._own = own
@@ -125,7 +126,7 @@ class StrayRecords:
         if not first:
             return None
         try:
-            route = await self._find(first[0].position)
+            route = await self._locating.find(first[0].position)
         except ChordtwistError as error:
             self._log.debug("who keeps what is kept for others was not found: {error}", error=error)
             return None

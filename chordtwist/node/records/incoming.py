@@ -1,0 +1,110 @@
+"""What other nodes send: read by this node's clock, judged, and kept as far as it wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from chordtwist.core.errors import Malformed, Refused, StoreFull
+from chordtwist.core.peer import Peer
+from chordtwist.core.prefixes import owner_of
+from chordtwist.core.quotas import STRANGERS_SHARE
+from chordtwist.core.reading import NOTHING_KEPT, Said
+from chordtwist.core.records import Record, RecordKind, Versioned, is_right, precedence, precedence_of
+from chordtwist.core.signed import verify_ed25519
+from chordtwist.core.versions import VersionClock
+from chordtwist.node.interfaces import IRing
+from chordtwist.node.records.local_records import LocalRecords
+from chordtwist.node.records.record_bodies import versioned_from, without_ttl
+from chordtwist.wire.peer_messages import Found, NotFound, RecordBody
+
+
+class Incoming:
+    """Judges for one node."""
+
+    def __init__(
+        self,
+        ring: IRing,
+        local_records: LocalRecords,
+        versions: VersionClock,
+        ttl_ms_max: int,
+        is_neighbour: Callable[[Peer], bool],
+    ) -> None:
+        """@param is_neighbour: whether a peer may have a whole arc for us; others may leave less here."""
+        self._ring = ring
+        self._local_records = local_records
+        self._versions = versions
+        self._ttl_ms_max = ttl_ms_max
+        self._is_neighbour = is_neighbour
+
+    def read(self, body: RecordBody) -> Versioned:
+        """Read what a body brings; its life counts from now, and is cut to what a node may store for.
+
+        @raise Malformed: its kind is unknown.
+        """
+        return versioned_from(body, self._local_records.now_ms(), self._ttl_ms_max)
+
+    def fault(self, versioned: Versioned) -> str | None:
+        """Say what is wrong with it, in a word of `peer_messages.Refused`; None when nothing is.
+
+        Its version must not be too far ahead of the time that most neighbours have. By our own clock, should that be
+        wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
+        """
+        if not is_right(versioned, verify_ed25519):
+            return "wrong"
+        if not self._versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key):
+            return "clock"
+        return None
+
+    def has_room(self, versioned: Versioned, peer: Peer | None) -> bool:
+        """Whether `peer` may leave this here; we ourselves always, as with None what we asked for."""
+        if peer is None or peer == self._ring.me:
+            return True
+        share = 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE
+        return self._local_records.has_room(owner_of(peer), versioned, share)
+
+    def take(self, versioned: Versioned, here: Versioned | None, peer: Peer | None) -> Deferred[None] | None:
+        """Keep `versioned` beside `here`, charged to whoever delivered it; see `LocalRecords.take`."""
+        return self._local_records.take(versioned, here, self._payer(peer))
+
+    def keep(self, body: RecordBody, peer: Peer | None) -> Deferred[None] | None:
+        """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
+
+        @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
+        @raise Malformed: its kind is unknown.
+        """
+        versioned = self.read(body)
+        fault = self.fault(versioned)
+        if fault is not None:
+            raise Refused(fault)
+        if not self.has_room(versioned, peer):
+            raise StoreFull(f"{peer} has delivered as much as one address may")
+        return self.take(versioned, self._local_records.get(versioned.key), peer)
+
+    def said(self, key: bytes, answer: Found | NotFound, value: bool) -> Said | None:
+        """Weigh what a replica answered to a `Fetch` with or without `value`; None when it cannot be true."""
+        body = answer.record if isinstance(answer, Found) else answer.tombstone
+        if body is None:
+            return NOTHING_KEPT
+        is_live = isinstance(answer, Found)
+        if body.key != key or bool(body.ttl_ms) != is_live:
+            return None
+        try:
+            # Without its value a record is judged by what its tombstone would have to prove.
+            versioned = self.read(body if value or not is_live else without_ttl(body))
+            kind = RecordKind(body.record_kind)
+        except (Malformed, ValueError):
+            return None
+        if not is_right(versioned, verify_ed25519):
+            return None
+        # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
+        self._versions.see(versioned.version, self._ring.neighbours_time_ms(), key)
+        if isinstance(versioned, Record):
+            return Said(precedence(versioned), versioned)
+        if not is_live:
+            return Said(precedence(versioned), ended=True)
+        return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest))
+
+    def _payer(self, peer: Peer | None) -> str | None:
+        return None if peer is None or peer == self._ring.me else owner_of(peer)
