@@ -22,7 +22,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, position_of
 from chordtwist.core.ring import Arc, RingId, distance
 from chordtwist.node.interfaces import IRecordStore, IRing
-from chordtwist.node.records.replication import Replication
+from chordtwist.node.records.hash_table import HashTable
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import Answer, NotMember, Question, Store, decode, encode
@@ -55,7 +55,7 @@ def keys_in(arc: Arc, count: int) -> list[bytes]:
 
 @implementer(IRing)
 class Member:
-    """One member: what `Node` is to its `Replication`.
+    """One member: what `Node` is to its `HashTable`.
 
     @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much the time that
     it goes by is ahead. @ivar asked: every question it
@@ -72,7 +72,7 @@ class Member:
         self.skew_ms = 0
         self.asked: list[tuple[Peer, Question]] = []
         self.searches = 0
-        self.records = Replication(
+        self.records = HashTable(
             self,
             store,
             ring.clock,
@@ -99,14 +99,14 @@ class Member:
 
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
         if peer == self.me:
-            return self.records.answer(peer, question)
+            return self.records.replica.answer(peer, question)
         self.asked.append((peer, question))
         return self.ring.carry(self, peer, question)
 
     def tell(self, asker: Peer, question: Question) -> Answer:
         """What it answers at once."""
         told: list[Answer] = []
-        self.records.answer(asker, question).addCallback(told.append)
+        self.records.replica.answer(asker, question).addCallback(told.append)
         return told[0]
 
     def known_route(self, position: RingId) -> Route | None:
@@ -242,7 +242,7 @@ class RecordRing:
                 answered(NotMember(b"", bytes(64)))
                 return
             lie = self.lies[peer](told) if peer in self.lies else None
-            answer = node.records.answer(asker.me, told) if lie is None else succeed(lie)
+            answer = node.records.replica.answer(asker.me, told) if lie is None else succeed(lie)
             answer.addCallbacks(answered, lambda failure: None)  # it stopped meanwhile
 
         def answered(answer: Answer) -> None:

@@ -17,7 +17,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
-from chordtwist.node.records.replication import Replication
+from chordtwist.node.records.hash_table import HashTable
 from chordtwist.simulation.chance import exponential
 from chordtwist.simulation.network import Weather
 from chordtwist.simulation.world import World
@@ -255,8 +255,8 @@ class GrowthTests(RingTestCase):
     def test_an_error_of_ours(self) -> None:
         """A node that meets one when it is a member already has its duties all the same."""
         ring = self.ring(3)
-        joined = Replication.joined
-        self.patch(Replication, "joined", lambda records, old_owner: joined(records, old_owner) or 1 // 0)
+        joined = HashTable.joined
+        self.patch(HashTable, "joined", lambda records, old_owner: joined(records, old_owner) or 1 // 0)
         late = self.world.start()
         self.until(lambda: late.is_member, 20)
         self.world.crash(ring[0])

@@ -75,7 +75,7 @@ class SlowDiskTests(SynchronousTestCase):
 
     def assert_both_wait(self, question: Callable[[RecordBody], Question], stored: Answer) -> None:
         node = RecordRing(0x3000, store=self.store).node(0x3000).records
-        answers = [node.answer(peer(0x7000), question(body_of(record(), 0))) for _ in range(2)]
+        answers = [node.replica.answer(peer(0x7000), question(body_of(record(), 0))) for _ in range(2)]
         for answer in answers:
             self.assertNoResult(answer)
         self.assertIsNone(self.after_a_kill(1).get(KEY))
@@ -141,7 +141,7 @@ class QuotaTests(SynchronousTestCase):
         for _ in range(5):
             for _ in range(10):
                 body = RecordBody(next(keys), b"x", 0, WALL_MS, peer(0x7777).packed, 1, 4, None, 86_400_000)
-                node.records.answer(peer(0x7777), Store(body, 0))
+                node.records.replica.answer(peer(0x7777), Store(body, 0))
             ring.pass_time(1.1)
             node.records.local_records.sweep()
         self.assertLessEqual(node.store.tombstones(), 10)

@@ -204,7 +204,7 @@ class AloneTests(SynchronousTestCase):
 
     def test_no_question_for_a_node(self) -> None:
         """What is no question about records breaks the protocol."""
-        self.assertRaises(Malformed, self.node.answer, peer(1), Ping())
+        self.assertRaises(Malformed, self.node.replica.answer, peer(1), Ping())
 
     def test_stop_leaves_nothing(self) -> None:
         """A stopped node fires no timer."""
@@ -914,7 +914,7 @@ class AnswerTests(RingCase):
     def test_the_life_of_what_others_send_is_bounded(self) -> None:
         """Nobody stores for longer than a day here."""
         body = body_of(self.record(ttl_s=10**6), int(self.ring.clock.seconds() * 1000))
-        self.ring.node(0x3000).records.answer(peer(1), Store(body, 0))
+        self.ring.node(0x3000).records.replica.answer(peer(1), Store(body, 0))
         versioned = self.ring.node(0x3000).records.local_records.get(KEY)
         assert versioned is not None
         self.assertEqual(versioned.expiry_ms, int((self.ring.clock.seconds() + 86_400) * 1000))
@@ -966,7 +966,7 @@ class ConvergenceTests(SynchronousTestCase):
         chance.shuffle(again)  # type: ignore[attr-defined]
         for place, order in ((0x3000, things), (0x4000, again)):
             for thing in order:
-                ring.node(place).records.answer(peer(1), Store(body_of(thing, 0), 1))
+                ring.node(place).records.replica.answer(peer(1), Store(body_of(thing, 0), 1))
         one, other = (ring.node(place).records.local_records.get(KEY) for place in (0x3000, 0x4000))
         assert one is not None and other is not None
         self.assertEqual((one.version, type(one)), (other.version, type(other)))

@@ -98,6 +98,11 @@ class Tombstone(Struct, frozen=True, gc=False):
         """A tombstone has no value."""
         return 0
 
+    @property
+    def kind(self) -> RecordKind:
+        """Signed or plain: which content stood somewhere cannot be proved without it."""
+        return RecordKind.PLAIN if self.seal is None else RecordKind.SIGNED
+
 
 Versioned = Record | Tombstone
 """What a store keeps under one key."""
@@ -218,6 +223,24 @@ def precedence(versioned: Versioned) -> Precedence:
         return precedence_of(RecordKind.PLAIN, versioned.version, versioned.seal, versioned.digest)
     digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
     return precedence_of(versioned.kind, versioned.version, versioned.seal, digest)
+
+
+def refusal(new: Versioned, here: Versioned | None, expected_seq: int | None = None) -> str | None:
+    """Say why `new`, put by somebody, does not take the place of `here`; None when it does, or is there already.
+
+    "seq": another seq stands there than `expected_seq`. "kind": what stands there proves its key. "newer": it has a
+    newer version or a higher seq, or it is the tombstone of this very version.
+    """
+    if here is None:
+        return "seq" if expected_seq else None
+    ours, theirs = precedence(here), precedence(new)
+    seq = 0 if here.seal is None else here.seal.seq
+    if expected_seq is not None and expected_seq != seq and ours != theirs:
+        return "seq"
+    if here.kind > new.kind:
+        return "kind"
+    has_ended = ours == theirs and isinstance(here, Tombstone) and isinstance(new, Record) and new.seal is None
+    return "newer" if ours > theirs or has_ended else None
 
 
 def merge(one: Versioned, other: Versioned) -> Versioned:

@@ -29,7 +29,7 @@ from chordtwist.core.signed import Signer, Status, Verify
 from chordtwist.core.small_ring import Successors
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.lifetime import EndingClock
-from chordtwist.node.records.replication import Replication
+from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
@@ -155,7 +155,7 @@ class Node:
         self.fingers = Fingers(
             membership, routing, tables, self.searches.find, liveness.is_silent, ending, rng, stabilize_interval_s
         )
-        self.records = Replication(
+        self.records = HashTable(
             self,
             store,
             clock,
@@ -246,7 +246,7 @@ class Node:
 
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
         if peer == self.me:
-            return self.records.answer(peer, question)
+            return self.records.replica.answer(peer, question)
         return self.asking.ask(peer, question)
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
@@ -256,7 +256,7 @@ class Node:
             return answer(peer, question)
         if not self.is_member and not self.membership.was_member:
             return self.statements.not_member(self.membership.status)
-        return self.records.answer(peer, question)
+        return self.records.replica.answer(peer, question)
 
     def link_lost(self, peer: Peer, reason: str) -> None:
         """Perhaps it crashed: look, if it is one of ours."""

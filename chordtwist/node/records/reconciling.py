@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chordtwist.core.digests import Summary, is_listed, mark_bytes, short_mark, split_arc
+from chordtwist.core.digests import is_listed, short_mark, split_arc
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Version, Versioned
@@ -16,7 +16,7 @@ from chordtwist.core.ring import Arc, distance, position_bytes, position_from_by
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import batches
+from chordtwist.node.records.record_bodies import batches, summary_body, summary_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -67,8 +67,7 @@ class Reconciling:
             piece = pieces.pop()
             mine = await self._local_records.summary(piece, copies_above)
             after, upto = position_bytes(piece.after), position_bytes(piece.upto)
-            told = wire.Summary(mine.count, mark_bytes(mine.total))
-            answer = await self._ring.ask(peer, Digest(after, upto, copies_above, told, as_owner))
+            answer = await self._ring.ask(peer, Digest(after, upto, copies_above, summary_body(mine), as_owner))
             as_owner = False
             if isinstance(answer, InStep):
                 continue
@@ -82,7 +81,7 @@ class Reconciling:
                 raise Unreachable(peer, "it cuts arcs into other parts")
             for part, theirs in zip(parts, answer.parts, strict=True):
                 ours = await self._local_records.summary(part, copies_above)
-                if Summary(theirs.count, int.from_bytes(theirs.total, "big")) == ours:
+                if summary_from(theirs) == ours:
                     continue
                 if is_listed(part, ours.count, theirs.count):
                     await self._level(peer, part, copies_above, ours.count, theirs.count, both)

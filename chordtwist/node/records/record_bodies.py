@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
+from chordtwist.core.digests import Summary, mark_bytes
 from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Record, RecordKind, Seal, Tombstone, Version, Versioned
 from chordtwist.wire import peer_messages as wire
@@ -50,7 +51,7 @@ def _tombstone_body(tombstone: Tombstone, now_ms: int) -> wire.RecordBody:
     return wire.RecordBody(
         tombstone.key,
         tombstone.digest,
-        RecordKind.PLAIN if tombstone.seal is None else RecordKind.SIGNED,
+        tombstone.kind,
         tombstone.version.ms,
         tombstone.version.publisher,
         0,
@@ -102,6 +103,16 @@ def batches(things: Iterable[Versioned], now_ms: Callable[[], int]) -> Iterator[
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def summary_body(summary: Summary) -> wire.Summary:
+    """Make a summary ready to travel."""
+    return wire.Summary(summary.count, mark_bytes(summary.total))
+
+
+def summary_from(body: wire.Summary) -> Summary:
+    """Read a summary that has travelled."""
+    return Summary(body.count, int.from_bytes(body.total, "big"))
 
 
 def _sealed(seal: Seal) -> wire.Seal:

@@ -19,7 +19,7 @@ from chordtwist.core.digests import mark_bytes
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Versioned
-from chordtwist.core.ring import Arc, distance, position_bytes
+from chordtwist.core.ring import Arc, RingId, distance, position_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.pace import Pace
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
@@ -84,6 +84,9 @@ class Repair:
         self._replicas_max = copies - 1
         """Those that were compared, a few more than usual where a record has more copies than usual."""
         self.pulling = False
+        """Whether our arc is still coming from the old owner."""
+        self.leaving = False
+        """Whether what is here is being handed over: nothing more is taken."""
         self.arc: Arc | None = None
         """What this node owns; None while it is no member or does not know its predecessor."""
         self.in_step: Arc | None = None
@@ -110,6 +113,7 @@ class Repair:
 
     def joined(self, old_owner: Peer | None) -> None:
         """We are a member now: our arc is pulled from `old_owner`, unless we are the first."""
+        self.leaving = False
         self.stray_records.joined()
         self.arc = self._owned()
         self._served_arcs.clear()
@@ -136,6 +140,10 @@ class Repair:
                 comparing.cancel()
         if arc is None or self._level_with != (arc, self._ring.successors[: self._replicas_max]):
             self.soon()
+
+    def is_in_step(self, position: RingId) -> bool:
+        """Whether what is kept here of a position is what was last confirmed there: our own word is good."""
+        return self.in_step is not None and self.arc is not None and position in self.in_step and position in self.arc
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
@@ -264,6 +272,7 @@ class Repair:
         """Before we leave: the successor gets everything of our arc that it lacks, what nobody counts on us for, and
         what has been put here and has not reached its replicas in `ON_THEIR_WAY_S`.
         """
+        self.leaving = True
         arc = self.arc
         if arc is None:
             return
