@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, solve
 from chordtwist.net.bounds import AT_ONCE_S, Limits
 from chordtwist.net.client_puzzles import (
     BUSY_S,
     PAID_MAX,
+    PAUSE_S,
     SLICE_TRIES,
+    TRIES_PER_SOLUTION,
     WORK_AGAIN_AFTER_S,
     PuzzleChallenger,
     PuzzleSolver,
 )
 from chordtwist.net.peer_protocol import COSTS
+from chordtwist.net.refusals import Refusals
+from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
@@ -35,12 +42,18 @@ from chordtwist.wire.peer_messages import (
     Store,
     StoreAll,
 )
-from tests.test_peer_pool import Host, PoolTestCase
+from tests import contracts
+from tests.test_peer_pool import Host, PoolTestCase, TwoHosts
 
 IDENTITY = Identity("test", Policy.IP)
 BITS = 6
 JOIN = JoinRequest(1)
 STORE = Store(RecordBody(bytes(32), b"value", 0, 1, b"", 1000, 4), 1)
+EASY = Puzzle(1, bytes(20))
+HARD = Puzzle(14, bytes(19) + b"\x02")
+"""Takes some slices."""
+
+TOO_MUCH = "it asks for more work than we do for a peer"
 
 
 def peer(number: int, port: int = 6401) -> Peer:
@@ -48,143 +61,283 @@ def peer(number: int, port: int = 6401) -> Peer:
     return IDENTITY.peer(f"198.18.{number // 256}.{number % 256}", port)
 
 
-def worked(work: Puzzle) -> Solution:
+def solution_of(puzzle: Puzzle) -> Solution:
     """The puzzle's solution."""
-    number = solve(work.puzzle, work.bits, 0, 1 << 20)
+    number = solve(puzzle.puzzle, puzzle.bits, 0, 1 << 20)
     assert number is not None
-    return Solution(work.puzzle, number)
+    return Solution(puzzle.puzzle, number)
+
+
+@implementer(IPeerLink)
+class ScriptedLinks:
+    """An `IPeerLink` whose questions the test answers, and whose proofs it makes up."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Peer, Question]] = []
+        self.answered: list[Deferred[Answer]] = []
+        self.keys: dict[Peer, bytes] = {}
+
+    def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        self.asked.append((peer, question))
+        self.answered.append(Deferred())
+        return self.answered[-1]
+
+    def key_of(self, peer: Peer) -> bytes | None:
+        return self.keys.get(peer)
 
 
 class PuzzleChallengerTests(SynchronousTestCase):
-    """The side that asks."""
+    """The side that asks for work."""
 
     def setUp(self) -> None:
         """Nobody asked anything yet."""
         self.clock = Clock()
         self.clock.advance(10 * WINDOW_S)
-        self.challenger = PuzzleChallenger(BITS, 100, self.clock)
+        self.links = ScriptedLinks()
+        self.node = contracts.ScriptedAnswers()
+        self.refusals = Refusals(self.clock)
+        self.challenger = self.challenger_of(BITS)
+
+    def challenger_of(self, bits: int) -> PuzzleChallenger:
+        return PuzzleChallenger(self.node, self.links, self.refusals, bits, 100, self.clock)
 
     def be_busy(self) -> None:
         """Many strangers ask more than one of them might."""
         for number in range(int(100 * AT_ONCE_S / COSTS[JoinRequest.kind]) + 1):
-            self.assertIsNone(self.challenger.due(peer(1000 + number), JOIN))
+            self.is_free(peer(1000 + number))
 
-    def work_of(self, stranger: Peer, question: Question = JOIN) -> Puzzle:
-        """What it has to do."""
-        work = self.challenger.due(stranger, question)
-        assert work is not None
-        return work
+    def is_free(self, stranger: Peer, question: Question = JOIN) -> None:
+        """The node answers itself."""
+        self.assertEqual(Pong(), self.challenger.answer(stranger, question))
+        self.assertEqual((stranger, question), self.node.asked[-1])
+
+    def puzzle_of(self, stranger: Peer, question: Question = JOIN) -> Puzzle:
+        """What it has to solve; the node hears nothing of its question."""
+        before = len(self.node.asked)
+        puzzle = self.challenger.answer(stranger, question)
+        assert isinstance(puzzle, Puzzle), puzzle
+        self.assertEqual(before, len(self.node.asked))
+        return puzzle
+
+    def test_interface(self) -> None:
+        """It is an `IAnswer`, and what happened to links is told to the node."""
+        verifyObject(IAnswer, self.challenger)
+        self.challenger.link_lost(peer(1), "gone")
+        self.challenger.breach(peer(2), "rude")
+        self.assertEqual(([peer(1)], [peer(2)]), (self.node.lost, self.node.breaches))
 
     def test_quiet(self) -> None:
         """While strangers ask little nobody has to work."""
         for _ in range(100):
-            self.assertIsNone(self.challenger.due(peer(1), JOIN))
+            self.is_free(peer(1))
             self.clock.advance(1)
 
     def test_busy(self) -> None:
         """When they ask much, whoever joins or stores works first; what is answered from memory is free."""
         self.be_busy()
         for question in (JOIN, Announce(1, 0), STORE, StoreAll([])):
-            self.assertEqual(BITS, self.work_of(peer(1), question).bits)
+            self.assertEqual(BITS, self.puzzle_of(peer(1), question).bits)
         self.clock.advance(BUSY_S - 1)
-        self.assertIsNotNone(self.challenger.due(peer(1), JOIN))
+        self.puzzle_of(peer(1))
         for free in (Ping(), GetTable(0, 0)):
-            self.assertIsNone(self.challenger.due(peer(1), free))
+            self.is_free(peer(1), free)
+        self.assertEqual(5, self.refusals.count)
 
     def test_quiet_again(self) -> None:
         """Some seconds later nobody has to work any more."""
         self.be_busy()
-        self.work_of(peer(1))
+        self.puzzle_of(peer(1))
         self.clock.advance(BUSY_S)
-        self.assertIsNone(self.challenger.due(peer(1), JOIN))
+        self.is_free(peer(1))
+
+    def test_proved(self) -> None:
+        """A peer that this node has dialled does not work."""
+        self.be_busy()
+        self.links.keys[peer(1)] = bytes(32)
+        self.is_free(peer(1))
+
+    def test_off(self) -> None:
+        """With no bits nobody works, and a solution that nobody asked for is noted."""
+        self.challenger = self.challenger_of(0)
+        for number in range(1000):
+            self.is_free(peer(number))
+        self.assertEqual(Noted(), self.challenger.answer(peer(1), Solution(bytes(20), 1)))
 
     def test_paid(self) -> None:
         """Who has worked is not asked again while its work is good, from any port of its address."""
         self.be_busy()
-        self.assertEqual(Noted(), self.challenger.paid(peer(1), worked(self.work_of(peer(1)))))
+        self.assertEqual(Noted(), self.challenger.answer(peer(1), solution_of(self.puzzle_of(peer(1)))))
         for _ in range(1000):
-            self.assertIsNone(self.challenger.due(peer(1, port=7000), JOIN))
-        self.assertIsNotNone(self.challenger.due(peer(2), JOIN))
+            self.is_free(peer(1, port=7000))
+        self.puzzle_of(peer(2))
         self.clock.advance(WINDOW_S - 1)
         self.be_busy()
-        self.assertIsNone(self.challenger.due(peer(1), JOIN))
+        self.is_free(peer(1))
         self.clock.advance(WINDOW_S + 1)
         self.be_busy()
-        self.assertIsNotNone(self.challenger.due(peer(1), JOIN))
+        self.puzzle_of(peer(1))
 
     def test_of_another(self) -> None:
         """The work of another address is no work."""
         self.be_busy()
-        theirs = worked(self.work_of(peer(1)))
-        self.assertEqual(self.work_of(peer(2)), self.challenger.paid(peer(2), theirs))
-        self.assertIsNotNone(self.challenger.due(peer(2), JOIN))
+        theirs = solution_of(self.puzzle_of(peer(1)))
+        self.assertEqual(self.puzzle_of(peer(2)), self.challenger.answer(peer(2), theirs))
+        self.puzzle_of(peer(2))
 
     def test_shown_again(self) -> None:
         """A solution that is shown again is good for no longer than it was."""
         self.be_busy()
-        mine = worked(self.work_of(peer(1)))
+        mine = solution_of(self.puzzle_of(peer(1)))
         for _ in range(3):
-            self.challenger.paid(peer(1), mine)
+            self.challenger.answer(peer(1), mine)
             self.clock.advance(WINDOW_S - 1)
         self.be_busy()
-        self.assertIsInstance(self.challenger.paid(peer(1), mine), Puzzle)
-        self.assertIsNotNone(self.challenger.due(peer(1), JOIN))
+        self.assertIsInstance(self.challenger.answer(peer(1), mine), Puzzle)
+        self.puzzle_of(peer(1))
 
     def test_wrong(self) -> None:
         """What is no solution, and puzzles that were never set, are answered with one that is."""
         self.be_busy()
-        work = self.work_of(peer(1))
-        wrong = next(n for n in range(1000) if solve(work.puzzle, BITS, n, 1) is None)
-        for claimed in (Solution(work.puzzle, wrong), worked(Puzzle(BITS, bytes(20))), Solution(b"\xff" * 20, 0)):
-            self.assertEqual(work, self.challenger.paid(peer(1), claimed))
-        self.assertIsNotNone(self.challenger.due(peer(1), JOIN))
+        puzzle = self.puzzle_of(peer(1))
+        wrong = next(n for n in range(1000) if solve(puzzle.puzzle, BITS, n, 1) is None)
+        for claimed in (
+            Solution(puzzle.puzzle, wrong),
+            solution_of(Puzzle(BITS, bytes(20))),
+            Solution(b"\xff" * 20, 0),
+        ):
+            self.assertEqual(puzzle, self.challenger.answer(peer(1), claimed))
+        self.puzzle_of(peer(1))
 
     def test_memory(self) -> None:
         """To set puzzles costs no memory, to remember who worked a bounded one: who did so first works again."""
         self.be_busy()
         for number in range(PAID_MAX + 1):
-            self.challenger.paid(peer(number), worked(self.work_of(peer(number))))
-        self.be_asked_again(peer(0))
-        self.assertIsNone(self.challenger.due(peer(PAID_MAX), JOIN))
+            self.challenger.answer(peer(number), solution_of(self.puzzle_of(peer(number))))
+        self.puzzle_of(peer(0))
+        self.is_free(peer(PAID_MAX))
 
-    def be_asked_again(self, stranger: Peer) -> None:
-        """It has to work."""
-        self.assertIsNotNone(self.challenger.due(stranger, JOIN))
+
+class PuzzleSolverContractTests(contracts.PeerLinkContract):
+    """`PuzzleSolver` is an `IPeerLink` like any other."""
+
+    def two_nodes(self) -> contracts.TwoNodes:
+        nodes: Any = TwoHosts()
+        nodes.ours = PuzzleSolver(nodes.ours, nodes.network.clock)
+        return nodes  # type: ignore[no-any-return]
 
 
 class PuzzleSolverTests(SynchronousTestCase):
-    """The side that works."""
+    """The side that works; the test answers for its peers."""
 
     def setUp(self) -> None:
         """Nothing to do."""
         self.clock = Clock()
-        self.solver = PuzzleSolver(self.clock)
-        self.found: list[int | None] = []
+        self.links = ScriptedLinks()
+        self.solver = PuzzleSolver(self.links, self.clock)
+
+    def ask(self, number: int, answer: Answer, question: Question = JOIN) -> Deferred[Answer]:
+        """A question, and what it is answered with at once."""
+        asked = self.solver.ask(peer(number), question)
+        self.links.answered[-1].callback(answer)
+        return asked
+
+    def work(self) -> int:
+        """Let it solve all there is to solve; how many slices that took."""
+        slices = 0
+        while self.solver._slice is not None:
+            self.clock.advance(PAUSE_S)
+            slices += 1
+        return slices
+
+    def is_worked_for(self, number: int) -> None:
+        """A puzzle of that peer is solved."""
+        asked = self.ask(number, EASY)
+        self.assertNoResult(asked)
+        self.work()
+        self.links.answered[-1].callback(Noted())
+        self.assertEqual(Noted(), self.successResultOf(asked))
+
+    def reason(self, asked: Deferred[Answer]) -> str:
+        error = self.failureResultOf(asked, Unreachable).value
+        assert isinstance(error, Unreachable)
+        return error.reason
+
+    def test_asks_again(self) -> None:
+        """A puzzle is solved, its solution shown, and the question put again; all that waits goes in its order."""
+        asked = [self.ask(1, EASY, question) for question in (JOIN, STORE)]
+        self.work()
+        expected = [JOIN, STORE, solution_of(EASY), JOIN, STORE]
+        self.assertEqual([(peer(1), question) for question in expected], self.links.asked)
+        for answered in self.links.answered[2:]:
+            answered.callback(Noted())
+        self.assertEqual([Noted()] * 2, [self.successResultOf(one) for one in asked])
 
     def test_slices(self) -> None:
-        """A puzzle is solved a slice at a time, with pauses between them, one after another."""
-        hard = next(work for work in (Puzzle(14, bytes(19) + bytes((n,))) for n in range(256)) if self.tries(work) > 5)
-        easy = Puzzle(1, bytes(20))
-        self.solver.work(hard, self.found.append)
-        self.solver.work(easy, self.found.append)
-        slices = 0
-        while self.clock.getDelayedCalls():
-            self.assertEqual(1, len(self.clock.getDelayedCalls()))
-            self.clock.advance(0.001)
-            slices += 1
-        self.assertEqual(self.tries(hard) + 1, slices)
-        self.assertEqual([worked(hard).number, worked(easy).number], self.found)
+        """Puzzles are solved one after another, each a slice at a time, with pauses between."""
+        self.ask(1, HARD).addErrback(lambda failure: None)
+        self.ask(2, EASY).addErrback(lambda failure: None)
+        self.assertEqual(solution_of(HARD).number // SLICE_TRIES + 2, self.work())
+        solutions = [question for _, question in self.links.asked if isinstance(question, Solution)]
+        self.assertEqual([solution_of(HARD), solution_of(EASY)], solutions)
 
-    def tries(self, work: Puzzle) -> int:
-        """Slices that the search takes."""
-        return worked(work).number // SLICE_TRIES + 1
+    def test_too_much(self) -> None:
+        """Nobody works for who asks too much work, or again and again; a while later it does."""
+        for bits in (BITS_MAX + 1, 255):
+            self.assertEqual(TOO_MUCH, self.reason(self.ask(1, Puzzle(bits, bytes(20)))))
+        again = self.ask(1, EASY)
+        self.work()
+        self.links.answered[-1].callback(EASY)
+        self.assertEqual(TOO_MUCH, self.reason(again))
+        self.assertEqual(TOO_MUCH, self.reason(self.ask(1, EASY)))
+        self.clock.advance(WORK_AGAIN_AFTER_S)
+        self.is_worked_for(1)
+
+    def test_free(self) -> None:
+        """For an answer that nobody may ask work for nothing is worked: it is passed on like any odd answer."""
+        self.assertEqual(EASY, self.successResultOf(self.ask(1, EASY, Ping())))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_no_solution(self) -> None:
+        """A search that goes on for too long is given up; the next question may work again."""
+        tried = TRIES_PER_SOLUTION << 12
+        vain = next(Puzzle(12, bytes(19) + bytes((n,))) for n in range(256) if not self.is_solved(n, tried))
+        failed = self.ask(1, vain)
+        self.solver._next = tried
+        self.clock.advance(0)
+        self.assertEqual("no solution of its puzzle was found", self.reason(failed))
+        self.is_worked_for(1)
+
+    def is_solved(self, n: int, tried: int) -> bool:
+        """Whether the first slice behind so many tries has a solution."""
+        return solve(bytes(19) + bytes((n,)), 12, tried, SLICE_TRIES) is not None
+
+    def test_time(self) -> None:
+        """What waits for work has its own time all the same."""
+        late = self.ask(1, Puzzle(BITS_MAX, bytes(20)))
+        self.clock.advance(JOIN.answer_within_s - 0.1)
+        self.assertNoResult(late)
+        self.clock.advance(0.1)
+        self.assertEqual("no answer to JoinRequest within 5 s", self.reason(late))
+        self.solver.stop()
 
     def test_stop(self) -> None:
-        """Stopped, it leaves no timer and calls nobody."""
-        self.solver.work(Puzzle(BITS_MAX, bytes(20)), self.found.append)
+        """Stopped, it leaves no timer, and what waits fails."""
+        failed = self.ask(1, Puzzle(BITS_MAX, bytes(20)))
         self.clock.advance(0)
         self.solver.stop()
-        self.assertEqual(([], []), (self.clock.getDelayedCalls(), self.found))
+        self.assertEqual("this node has stopped", self.reason(failed))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+
+class PuzzledHost(Host):
+    """A node whose links and answers are wrapped as in a service."""
+
+    def answering(self) -> IAnswer:
+        """Its answers, behind the challenger."""
+        self.solver = PuzzleSolver(self.pool, self.reactor)
+        pool, clock = self.pool, self.reactor
+        self.challenger = PuzzleChallenger(self.answers, pool, pool.refusals, BITS, 10, clock)
+        return self.challenger
 
 
 class WorkingTests(PoolTestCase):
@@ -193,104 +346,50 @@ class WorkingTests(PoolTestCase):
     def setUp(self) -> None:
         """Strangers ask it more than it likes."""
         super().setUp()
-        self.busy = self.host(1, limits=Limits(questions_per_s=10, puzzle_bits=BITS))
-        self.busy.answers.reply = lambda asker, question: Pong()
-        challenger = self.busy.pool._challenger
-        assert challenger is not None
-        challenger._of_strangers.spend("", 10_000, self.network.clock.seconds())
+        self.busy = self.host(1, limits=Limits(questions_per_s=10))
+        self.busy.challenger._of_strangers.spend("", 10_000, self.network.clock.seconds())
 
-    def ask(self, asker: Host, question: Question = JOIN, seconds: float = 0.3) -> Deferred[Answer]:
+    def host(self, number: int, **options: Any) -> PuzzledHost:
+        return PuzzledHost(self.network, f"127.0.0.{number}", **options)
+
+    def ask(self, asker: PuzzledHost, question: Question = JOIN, seconds: float = 0.3) -> Deferred[Answer]:
         """A question of a node to the busy one."""
-        asked = asker.pool.ask(self.busy.peer, question)
+        asked = asker.solver.ask(self.busy.peer, question)
         self.network.pass_time(seconds, 0.005)
         return asked
-
-    def heard(self, question: Question) -> int:
-        """How often the busy node itself was asked that."""
-        return [told for _, told in self.busy.answers.asked].count(question)
 
     def test_works(self) -> None:
         """A stranger that joins a busy node works for it without being told to, and is answered."""
         newcomer = self.host(2)
-        before = self.heard(JOIN)
         self.assertEqual(Pong(), self.successResultOf(self.ask(newcomer)))
-        self.assertEqual(before + 1, self.heard(JOIN))
+        self.assertEqual([(newcomer.peer, JOIN)], self.busy.answers.asked)
         self.assertEqual(Pong(), self.successResultOf(self.ask(newcomer, STORE)))
-
-    def test_all_that_waits(self) -> None:
-        """Several questions wait for the same work, and are asked in their order."""
-        newcomer = self.host(2)
-        asked = [newcomer.pool.ask(self.busy.peer, question) for question in (JOIN, STORE, Ping())]
-        self.network.pass_time(0.5, 0.005)
-        self.assertEqual([Pong()] * 3, [self.successResultOf(one) for one in asked])
 
     def test_proved(self) -> None:
         """A peer that the busy node has dialled does not work."""
         friend = self.host(2)
         self.meet(self.busy, friend)
-        jobs = self.jobs_of(friend)
         self.assertEqual(Pong(), self.successResultOf(self.ask(friend)))
-        self.assertEqual([], jobs)
+        self.assertEqual({}, friend.solver._work_again_at)
 
     def test_too_hard(self) -> None:
-        """Nobody works for who asks too much work, for what costs nothing, or again and again."""
+        """Nobody works for who asks too much work, whatever it is asked."""
         newcomer, greedy = self.host(2), self.host(3)
-        asks: list[tuple[Question, int]] = [(JOIN, BITS_MAX + 1), (JOIN, 255), (Ping(), 1)]
-        for question, bits in asks:
-            reply = Puzzle(bits, bytes(20))
-            greedy.answers.reply = lambda asker, question, reply=reply: reply  # type: ignore[misc]
-            failed = newcomer.pool.ask(greedy.peer, question)
-            self.network.pass_time(0.3, 0.005)
-            self.assertEqual("it asks for more work than we do for a peer", self.failed(failed))
-        greedy.answers.reply = lambda asker, question: Puzzle(BITS, bytes(20))
-        jobs = self.jobs_of(newcomer)
-        for times in range(5):
-            failed = newcomer.pool.ask(greedy.peer, JOIN)
-            self.network.pass_time(0.1, 0.005)
-            if not times:
-                jobs[0][1](0)
-            self.network.pass_time(0.1, 0.005)
-            self.failed(failed)
-        self.assertEqual(1, len(jobs))
-        self.network.pass_time(WORK_AGAIN_AFTER_S, 1)
-        newcomer.pool.ask(greedy.peer, JOIN).addErrback(lambda failure: None)
+        greedy.answers.reply = lambda asker, question: Puzzle(BITS_MAX + 1, bytes(20))
+        failed = newcomer.solver.ask(greedy.peer, JOIN)
         self.network.pass_time(0.3, 0.005)
-        self.assertEqual(2, len(jobs))
-
-    def jobs_of(self, host: Host) -> list[tuple[Puzzle, Callable[[int | None], object]]]:
-        """What a node is to work, from now on; nobody does it."""
-        jobs: list[tuple[Puzzle, Callable[[int | None], object]]] = []
-        host.pool._solver.work = lambda work, done: jobs.append((work, done))  # type: ignore[method-assign]
-        return jobs
-
-    def test_not_asked_for(self) -> None:
-        """A solution that nobody asked for is noted by who asks for no work, and harms nobody."""
-        one, other = self.host(2), self.host(3)
-        asked = one.pool.ask(other.peer, Solution(bytes(20), 1))
-        self.network.pass_time(0.3)
-        self.assertEqual(Noted(), self.successResultOf(asked))
+        self.assertEqual(TOO_MUCH, self.failed(failed))
+        self.assertEqual([(newcomer.peer, JOIN)], greedy.answers.asked)
 
     def test_link_ends_meanwhile(self) -> None:
-        """When the link ends while it works, what waited fails, and the next question may work again."""
-        newcomer = self.host(2)
-        jobs = self.jobs_of(newcomer)
-        failed = self.ask(newcomer)
-        self.assertEqual(1, len(jobs))
-        self.assertNoResult(failed)
+        """When the link ends while it works, the solution is shown over another: it is the address that has worked."""
+        newcomer, other = self.host(2), self.host(3)
+        replies: list[Answer] = [HARD, Pong()]
+        other.answers.reply = lambda asker, question: replies.pop(0)
+        asked = newcomer.solver.ask(other.peer, JOIN)
+        self.network.settle()
         for link in list(newcomer.pool._links):
-            link.give_up("cut")
-        self.network.pass_time(0.1)
-        jobs[0][1](5)
-        self.assertIn("the link ended", self.failed(failed))
-        self.ask(newcomer).addErrback(lambda failure: None)
-        self.assertEqual(2, len(jobs))
-
-    def test_time(self) -> None:
-        """What waits for work has its time limit all the same, and a pool that stops leaves nothing behind."""
-        newcomer = self.host(2)
-        self.jobs_of(newcomer)
-        late = self.ask(newcomer, seconds=JOIN.answer_within_s + 0.1)
-        self.assertIn("no answer to JoinRequest within 5 s", self.failed(late))
-        stopped = self.ask(newcomer)
-        newcomer.pool.stop()
-        self.assertEqual("this node has stopped", self.failed(stopped))
+            link.end("idle")
+        self.network.pass_time(0.5, 0.005)
+        self.assertEqual(Pong(), self.successResultOf(asked))
+        self.assertEqual(2, len(self.network.dials))

@@ -41,7 +41,7 @@ from chordtwist.net.peer_pool import (
 )
 from chordtwist.net.peer_protocol import HELLO_WITHIN_S
 from chordtwist.net.refusals import REFUSE_FOR_S
-from chordtwist.node.interfaces import IPeerLink
+from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import Answer, Noted, Ping, Pong, Question, Store, encode
 from tests import contracts
@@ -75,7 +75,7 @@ class Host:
         self.introduction = introduction = Introduction(
             self.peer, identity, parameters, self.signer, verify_ed25519, epoch, lambda: 1_700_000_000_000
         )
-        reactor = MemoryReactor(network)
+        self.reactor = reactor = MemoryReactor(network)
         self.pool = PeerPool(
             reactor,
             introduction,
@@ -85,8 +85,12 @@ class Host:
             connection_filter=connection_filter,
         )
         self.answers = contracts.ScriptedAnswers()
-        self.pool.start(self.answers)
+        self.pool.start(self.answering())
         self.port = reactor.listenTCP(port, self.pool.factory, interface=host) if listens else None
+
+    def answering(self) -> IAnswer:
+        """Who answers for it."""
+        return self.answers
 
     def crash(self) -> None:
         """The process dies: its port and its connections are gone, and it never does anything again."""

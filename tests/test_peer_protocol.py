@@ -43,7 +43,6 @@ from chordtwist.wire.peer_messages import (
     Ping,
     PingFor,
     Pong,
-    Puzzle,
     Question,
     decode,
     encode,
@@ -88,7 +87,6 @@ class Owner:
         self.costs: list[float] = []
         self.held_bytes = 0
         self.asked: list[Question] = []
-        self.works: list[tuple[Question, Puzzle]] = []
         self.reply: Callable[[Question], Answer | Deferred[Answer]] = lambda question: Pong()
 
     def accepts(self, link: PeerProtocol, host: str) -> bool:
@@ -98,9 +96,6 @@ class Owner:
         if self.unwanted:
             raise Refused(self.unwanted)
         self.links.append(link)
-
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
-        self.works.append((asked[1], work))
 
     def wait_s(self, link: PeerProtocol) -> float:
         return self.patience_s
@@ -282,15 +277,6 @@ class AskingTests(LinkTestCase):
         (id_one, _), (id_two, _) = self.said()
         self.say((id_two, Noted()), (id_one, Pong()))
         self.assertEqual((self.successResultOf(one), self.successResultOf(two)), (Pong(), Noted()))
-        self.assertEqual(self.link.under_way, 0)
-
-    def test_work_first(self) -> None:
-        """A question whose answer is that there is work to do first is the pool's again."""
-        asked = self.link.ask(GetTable(1, 2))
-        ((request_id, _),) = self.said()
-        self.say((request_id, Puzzle(4, bytes(20))))
-        self.assertEqual([(GetTable(1, 2), Puzzle(4, bytes(20)))], self.owner.works)
-        self.assertNoResult(asked)
         self.assertEqual(self.link.under_way, 0)
 
     def test_each_has_its_time(self) -> None:

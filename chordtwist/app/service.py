@@ -30,6 +30,7 @@ from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
 from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
+from chordtwist.net.client_puzzles import PuzzleChallenger, PuzzleSolver
 from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, Resolver
@@ -89,12 +90,13 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         persistence.close()
         raise StartError(f"[dht] state_dir {error}") from None
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
-    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, limits.puzzle_bits)
+    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
     p2p = config.dht.p2p_address
     connection_filter = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
     # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
     minds = connection_filter if identity.policy is Policy.IP else None
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
+    solver = PuzzleSolver(pool, reactor)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
     seed_list = SeedList(
@@ -110,7 +112,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         me,
         identity,
         parameters,
-        pool,
+        solver,
         persistence.store,
         reactor,
         wall_ms,
@@ -125,6 +127,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
         quota=quota_of(limits),
     )
+    answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, limits.questions_per_second, reactor)
     dht = LocalDht(node, pool, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
 
@@ -142,7 +145,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     for part in (
         Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
-        Part("links", start=lambda: pool.start(node), stop=pool.stop),
+        Part("puzzles", stop=solver.stop),
+        Part("links", start=lambda: pool.start(answers), stop=pool.stop),
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
         Part("memory of peers", start=remembering.start, stop=stop_remembering),

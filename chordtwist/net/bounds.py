@@ -61,9 +61,6 @@ class Limits:
     connections_per_s: float = 10.0
     """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
 
-    puzzle_bits: int = 0
-    """Zero bits of the puzzle that a stranger solves when strangers ask much (`net.client_puzzles`); 0: none."""
-
 
 class Bounds:
     """Keeps count for one node: of connections that others made, by IP address, and of what they ask, by place.

@@ -16,9 +16,7 @@ from zope.interface import implementer
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
-from chordtwist.core.puzzles import BITS_MAX
 from chordtwist.net.bounds import Bounds, Limits, links_bound
-from chordtwist.net.client_puzzles import CHALLENGED, WORK_AGAIN_AFTER_S, PuzzleChallenger, PuzzleSolver
 from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
@@ -26,7 +24,7 @@ from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
 from chordtwist.net.refusals import Refusals
 from chordtwist.net.tls import Tls
 from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.wire.peer_messages import Answer, Noted, Ping, Puzzle, Question, Solution
+from chordtwist.wire.peer_messages import Answer, Ping, Question
 
 CONNECT_WITHIN_S = 3.0
 """From the dial to the connection: one retransmission of TCP. Questions that wait for it have shorter times."""
@@ -103,8 +101,6 @@ class KnownPeer:
         "key",
         "links",
         "peer",
-        "solver",
-        "work_again_at",
     )
 
     def __init__(self, peer: Peer) -> None:
@@ -118,8 +114,6 @@ class KnownPeer:
         self.dials_failed = 0
         self.dial_again_at = 0.0
         self.failure = ""
-        self.solver: Outstanding | None = None  # what we asked and it answers when we have worked for it
-        self.work_again_at = 0.0
 
     def proved_links(self) -> list[PeerProtocol]:
         return [link for link in self.links if cast(Met, link.handshaken).key == self.key]
@@ -189,12 +183,7 @@ class PeerPool:
         self._known_peers: dict[bytes, KnownPeer] = {}
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._pending: set[PeerProtocol] = set()  # those accepted that have not said Hello
-        limits = limits or Limits()
-        self._bounds = Bounds(self._policy, limits, reactor)
-        self._challenger = (
-            PuzzleChallenger(limits.puzzle_bits, limits.questions_per_s, reactor) if limits.puzzle_bits else None
-        )
-        self._solver = PuzzleSolver(reactor)
+        self._bounds = Bounds(self._policy, limits or Limits(), reactor)
         self._connection_filter = connection_filter
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
@@ -221,10 +210,6 @@ class PeerPool:
                 self._look.cancel()
             if self._connection_filter is not None:
                 self._connection_filter.stop()
-            self._solver.stop()
-            for known in list(self._known_peers.values()):
-                if known.solver is not None:
-                    known.solver.fail("this node has stopped")
             for dial in list(self._dials):
                 if dial.link is None and dial.connector is not None:
                     dial.connector.stopConnecting()
@@ -372,43 +357,8 @@ class PeerPool:
                 known.asking.send(asked)
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
-        """The node's answer; or what a stranger has to do first."""
-        peer = cast(Met, link.handshaken).peer
-        if type(question) is Solution:
-            return Noted() if self._challenger is None else self._challenger.paid(peer, question)
-        if self._challenger is not None and not self._is_proved(link):
-            work = self._challenger.due(peer, question)
-            if work is not None:
-                self.refusals.tell(str(peer), "strangers ask much, and it has to work first", who=str(peer.id))
-                return work
-        return cast(IAnswer, self._node).answer(peer, question)
-
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
-        """A peer that we ask wants work of us first: work, and ask it again."""
-        peer = cast(Met, link.handshaken).peer
-        known = self._known_peer(peer)
-        now = self._clock.seconds()
-        is_too_much = work.bits > BITS_MAX or (known.solver is None and now < known.work_again_at)
-        if is_too_much or type(asked[1]) not in CHALLENGED:
-            asked[2].errback(Unreachable(peer, "it asks for more work than we do for a peer"))
-            return
-        if known.solver is None:
-            known.solver = Outstanding(peer, self._clock, lambda request_id: None)
-            known.work_again_at = now + WORK_AGAIN_AFTER_S
-            self._solver.work(work, lambda number: self._has_worked(known, work, number))
-        known.solver.add(id(asked[2]), asked)
-
-    def _has_worked(self, known: KnownPeer, work: Puzzle, number: int | None) -> None:
-        waiting, known.solver = cast(Outstanding, known.solver), None
-        link = known.asking
-        if link is None or number is None:
-            known.work_again_at = 0.0
-            waiting.fail("the link ended, or no solution was found, while we worked for it")
-            return
-        # What stands behind it on the link is answered after it.
-        link.ask(Solution(work.puzzle, number)).addErrback(lambda failure: failure.trap(ChordtwistError))
-        for asked in waiting.take_all():
-            link.send(asked)
+        """The node's answer."""
+        return cast(IAnswer, self._node).answer(cast(Met, link.handshaken).peer, question)
 
     def wait_s(self, link: PeerProtocol) -> float:
         """How long the node at the other end has to wait, since it asked too much."""

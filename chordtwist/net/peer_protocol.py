@@ -47,7 +47,6 @@ from chordtwist.wire.peer_messages import (
     Notify,
     OtherRing,
     PingFor,
-    Puzzle,
     Question,
     decode,
     encode,
@@ -107,7 +106,7 @@ BLOCKED_BYTES_MAX = 1 << 22
 GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
 """Bytes of an incomplete frame that are kept of somebody who has not said Hello."""
 
-_HELLO, _GOODBYE, _WORK = Hello.kind, Goodbye.kind, Puzzle.kind
+_HELLO, _GOODBYE = Hello.kind, Goodbye.kind
 _ANSWERS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
 
 
@@ -141,9 +140,6 @@ class LinkOwner(Shape):
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """The answer to what came over a link. @raise Malformed, Untruthful: the link is to end."""
-
-    def has_to_work(self, link: PeerProtocol, asked: Asked, work: Puzzle) -> None:
-        """The other side wants work of us first. `asked`, which it did not answer, is now the owner's."""
 
     def wait_s(self, link: PeerProtocol) -> float:
         """How long the other side has to wait before another question of its is answered; 0 when it need not."""
@@ -420,10 +416,7 @@ class PeerProtocol(Protocol):
         answer: Any = decode(kind, body)
         asked = self._outstanding.take(request_id)
         if asked is not None:
-            if kind == _WORK:
-                self._owner.has_to_work(self, asked, answer)
-            else:
-                asked[2].callback(answer)
+            asked[2].callback(answer)
         elif request_id in self._owed:
             self._owed.remove(request_id)
         else:
