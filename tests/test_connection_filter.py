@@ -6,8 +6,9 @@ import sys
 from struct import iter_unpack
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,8 +48,19 @@ class Listening:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Itself."""
+        self.factory = protocolFactory
         port: Any = self
         return succeed(port)
+
+
+class Door(Factory):
+    """Takes connections while it is open."""
+
+    is_open = True
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """A connection, or nothing."""
+        return Protocol() if self.is_open else None
 
 
 ATTACH, DETACH = 26, 27
@@ -67,15 +79,26 @@ class ConnectionFilterTests(SynchronousTestCase):
 
     def listening(self, sock: Socket | None) -> ConnectionFilter:
         """A connection_filter in front of a port with that socket."""
-        endpoint: Any = Listening(sock)
-        connection_filter = ConnectionFilter(endpoint, self.clock)
-        self.assertIs(endpoint, self.successResultOf(connection_filter.listen(Factory.forProtocol(Protocol))))
+        self.door, self.port = Door(), Listening(sock)
+        connection_filter = ConnectionFilter(self.port, self.clock)
+        self.assertIs(self.port, self.successResultOf(connection_filter.listen(self.door)))
         return connection_filter
 
     def refuse(self, host: str, times: float = REFUSED_AT_ONCE + 1) -> None:
         """An address is refused so often at once."""
         for _ in range(int(times)):
             self.connection_filter.refused(host)
+
+    def test_counted(self) -> None:
+        """Connections that the factory makes nothing of are counted, and no others."""
+        address = IPv4Address("TCP", "192.0.2.1", 50_000)
+        for _ in range(100):
+            self.assertIsInstance(self.port.factory.buildProtocol(address), Protocol)
+        self.assertEqual([], self.socket.options)
+        self.door.is_open = False
+        for _ in range(100):
+            self.assertIsNone(self.port.factory.buildProtocol(address))
+        self.assertEqual([ATTACH], self.socket.options)
 
     def test_told(self) -> None:
         """Who is refused now and then is told so each time."""
@@ -137,9 +160,11 @@ class ConnectionFilterTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_stop(self) -> None:
-        """Afterwards no timer is left, and nothing is written."""
+        """When the port ends no timer is left, and nothing is written any more; its factory ends as well."""
+        self.port.factory.doStart()
         self.refuse("192.0.2.1")
-        self.connection_filter.stop()
+        self.port.factory.doStop()
+        self.assertEqual(0, self.door.numPorts)
         self.assertEqual([], self.clock.getDelayedCalls())
         self.refuse("192.0.2.2")
         self.assertEqual([ATTACH], self.socket.options)

@@ -12,7 +12,6 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
 from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, PROVED_FACTOR, Bounds, Limits
-from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
 from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
@@ -199,24 +198,6 @@ class PoolLimitTests(PoolTestCase):
         self.assertLess(ours.pool.counts.accepted, 2 * AT_ONCE_S + 2 * 40 * 0.3 + 3)
         self.assertGreater(ours.pool.counts.accepted, 2 * AT_ONCE_S)
         self.assertEqual(40, taken)
-
-    def test_refused_again_and_again(self) -> None:
-        """Whoever is in front of the port is told of every connection that is refused, and of no other."""
-        refused: list[str] = []
-
-        class Noting(ConnectionFilter):
-            def refused(self, host: str) -> None:
-                refused.append(host)
-
-        port: Any = None
-        ours = self.limited(connection_filter=Noting(port, self.network.clock))
-        self.meet(self.host(3), ours)
-        for number in range(40):
-            theirs = self.host(2, port=7000 + number, listens=False)
-            self.asked(theirs, ours).addErrback(lambda failure: None)
-            theirs.crash()
-        self.assertEqual({theirs.peer.host}, set(refused))
-        self.assertEqual(ours.pool.refusals.count, len(refused))
 
     def test_connections_from_one_segment(self) -> None:
         """Whoever has one IPv6 address has its whole /64: all of it counts as one."""

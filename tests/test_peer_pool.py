@@ -25,7 +25,6 @@ from chordtwist.net.bounds import (
     Limits,
     links_bound,
 )
-from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import (
     CONNECT_WITHIN_S,
@@ -65,7 +64,6 @@ class Host:
         links_max: int = 64,
         listens: bool = True,
         limits: Limits | None = None,
-        connection_filter: ConnectionFilter | None = None,
     ) -> None:
         parameters = parameters or Parameters(network="test")
         self.network = network
@@ -76,14 +74,7 @@ class Host:
             self.peer, identity, parameters, self.signer, verify_ed25519, epoch, lambda: 1_700_000_000_000
         )
         self.reactor = reactor = MemoryReactor(network)
-        self.pool = PeerPool(
-            reactor,
-            introduction,
-            dial_from=host,
-            links_max=links_max,
-            limits=limits,
-            connection_filter=connection_filter,
-        )
+        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max, limits=limits)
         self.answers = contracts.ScriptedAnswers()
         self.pool.start(self.answering())
         self.port = reactor.listenTCP(port, self.pool.factory, interface=host) if listens else None

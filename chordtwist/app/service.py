@@ -92,10 +92,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
     p2p = config.dht.p2p_address
-    connection_filter = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
-    # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
-    minds = connection_filter if identity.policy is Policy.IP else None
-    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, minds)
+    endpoint = own_endpoint(reactor, p2p)
+    if identity.policy is Policy.IP:
+        # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
+        endpoint = ConnectionFilter(endpoint, reactor)
+    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links)
     solver = PuzzleSolver(pool, reactor)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
@@ -150,7 +151,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
         Part("memory of peers", start=remembering.start, stop=stop_remembering),
-        Listener(connection_filter, pool.factory, "p2p_address", p2p),
+        Listener(endpoint, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
             own_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),

@@ -17,7 +17,6 @@ from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreacha
 from chordtwist.core.peer import Peer, Policy, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.net.bounds import Bounds, Limits, links_bound
-from chordtwist.net.connection_filter import ConnectionFilter
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
@@ -160,13 +159,11 @@ class PeerPool:
         dial_from: str = "",
         links_max: int | None = None,
         limits: Limits | None = None,
-        connection_filter: ConnectionFilter | None = None,
     ) -> None:
         """
         @param reactor: provides `IReactorTCP` and `IReactorTime`.
         @param dial_from: the local IP address that links are dialled from; empty where the system may choose, behind a
             translated address. Others only talk to a node that comes from the address its id follows from.
-        @param connection_filter: the port's, where an address is one node's: told of every connection that is refused.
         """
         self.counts = Counts()
         self.refusals = Refusals(reactor)
@@ -184,7 +181,6 @@ class PeerPool:
         self._links: dict[PeerProtocol, str] = {}  # every one that has a descriptor; its IP address when accepted
         self._pending: set[PeerProtocol] = set()  # those accepted that have not said Hello
         self._bounds = Bounds(self._policy, limits or Limits(), reactor)
-        self._connection_filter = connection_filter
         self._held_bytes = 0
         self._dials: dict[_Dial, None] = {}
         self._to_flush: list[PeerProtocol] = []
@@ -208,8 +204,6 @@ class PeerPool:
             self._stopped = Deferred()
             if self._look is not None:
                 self._look.cancel()
-            if self._connection_filter is not None:
-                self._connection_filter.stop()
             for dial in list(self._dials):
                 if dial.link is None and dial.connector is not None:
                     dial.connector.stopConnecting()
@@ -309,8 +303,6 @@ class PeerPool:
         reason = self._why_not_accept(host)
         if reason is not None:
             self.refusals.tell(host, reason)
-            if self._connection_filter is not None:
-                self._connection_filter.refused(host)
             return False
         self._links[link] = host
         self._pending.add(link)
