@@ -25,19 +25,9 @@ from chordtwist.net.bounds import (
     Limits,
     links_bound,
 )
+from chordtwist.net.dialling import CONNECT_WITHIN_S, DIAL_AGAIN_LAST_S
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import (
-    CONNECT_WITHIN_S,
-    DIAL_AGAIN_LAST_S,
-    FORGET_EVERY_LOOKS,
-    IDLE_S,
-    LOOK_EVERY_S,
-    PROOFS_MAX,
-    QUIET_S,
-    SPARE_IDLE_S,
-    WAITING_MAX,
-    PeerPool,
-)
+from chordtwist.net.peer_pool import IDLE_S, LOOK_EVERY_S, QUIET_S, SPARE_IDLE_S, PeerPool
 from chordtwist.net.peer_protocol import HELLO_WITHIN_S
 from chordtwist.net.refusals import REFUSE_FOR_S
 from chordtwist.node.interfaces import IAnswer, IPeerLink
@@ -330,14 +320,6 @@ class DialTests(PoolTestCase):
         one = self.host(1)
         self.assertEqual(self.failed(self.asked(one, one)), "it is this node itself")
 
-    def test_pause(self) -> None:
-        """After a failed dial the next one waits a little, longer each time; questions in between fail at once."""
-        one, other = self.host(1), self.host(2, listens=False)
-        for _ in range(200):
-            self.failed(self.asked(one, other))
-        dials = len(self.network.dials)
-        self.assertTrue(25 <= dials <= 45, dials)
-
     def test_back(self) -> None:
         """A peer that comes back is reached within two seconds."""
         one, other = self.host(1), self.host(2, listens=False)
@@ -389,16 +371,6 @@ class DialTests(PoolTestCase):
         MemoryReactor(self.network).listenTCP(PORT, greeter, interface="127.0.0.2")
         asked = self.asked(one, other)
         self.assertIn("unknown kind", str(self.failureResultOf(asked).value))
-
-    def test_waiting_is_bounded(self) -> None:
-        """So many questions may wait for one dial."""
-        one, other = self.host(1), self.host(2)
-        self.network.silent.add("127.0.0.2")
-        for _ in range(WAITING_MAX):
-            one.pool.ask(other.peer, Ping()).addErrback(lambda failure: None)
-        refused = one.pool.ask(other.peer, Ping())
-        self.network.settle()
-        self.assertIn("wait already", self.failed(refused))
 
     def test_out_of_reach(self) -> None:
         """A public node does not dial loopback or private addresses: what others name there is not theirs to name."""
@@ -626,28 +598,6 @@ class BoundTests(PoolTestCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
         self.assertEqual((links_bound(), links_bound(100)), (448, 16))
-
-    def test_proofs_are_bounded(self) -> None:
-        """Of peers that were proved and have no link, so many proofs are kept; those met first go first."""
-        one, other = self.host(1), self.host(2)
-        self.meet(one, other)
-        other.crash()
-        identity = one.introduction.identity
-        for number in range(PROOFS_MAX):
-            known = one.pool._known_peer(identity.unpack((0x7F010000 + number).to_bytes(4, "big") + b"\0\1"))
-            known.key = other.signer.public
-        self.network.pass_time(FORGET_EVERY_LOOKS * LOOK_EVERY_S + 1, step_s=1)
-        self.assertEqual(len(one.pool._known_peers), PROOFS_MAX)
-        self.assertIsNone(one.pool.key_of(other.peer))
-
-    def test_strangers_are_forgotten(self) -> None:
-        """Of addresses that only ever failed nothing is kept."""
-        one = self.host(1)
-        for number in range(2, 12):
-            self.failed(self.asked(one, self.host(number, listens=False)))
-        self.assertEqual(len(one.pool._known_peers), 10)
-        self.network.pass_time(FORGET_EVERY_LOOKS * LOOK_EVERY_S + 1, step_s=1)
-        self.assertEqual(len(one.pool._known_peers), 0)
 
 
 class StopTests(PoolTestCase):

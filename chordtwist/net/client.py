@@ -26,7 +26,6 @@ A program of asyncio runs Twisted on its own loop, and turns each Deferred into 
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from hashlib import sha256
 from string import hexdigits
@@ -43,6 +42,7 @@ from zope.interface import implementer
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.records import KEY_BYTES, PutResult, Seal
 from chordtwist.core.signed import Signer, pack_record
+from chordtwist.net.failures import in_words
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -115,7 +115,7 @@ class DhtClient(Protocol):
 
         def unreachable(reason: TwistedFailure) -> DhtClient:
             reason.trap(ConnectError, DNSLookupError)
-            raise NodeGone(None, f"no node answers there: {_words(reason)}") from None
+            raise NodeGone(None, f"no node answers there: {in_words(reason.value)}") from None
 
         connected: Deferred[DhtClient] = connectProtocol(endpoint, cls())
         return connected.addErrback(unreachable)
@@ -214,7 +214,7 @@ class DhtClient(Protocol):
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
         """The connection is gone, and with it every answer that is not here."""
         self._is_gone = True
-        self._give_up(NodeGone(None, f"the connection to the node is gone: {_words(reason)}"))
+        self._give_up(NodeGone(None, f"the connection to the node is gone: {in_words(reason.value)}"))
         ends, self._until_end = self._until_end, []
         for end in ends:
             end.callback(None)
@@ -323,9 +323,3 @@ def _replication(copies: int) -> int:
     if not 0 <= copies <= 255:
         raise ValueError(f"{copies} copies; from 0 to 255")
     return copies
-
-
-def _words(reason: TwistedFailure) -> str:
-    # Of what the system says its own words, since Twisted's say it twice; of everything else the sentence without end.
-    number = getattr(reason.value, "osError", None)
-    return os.strerror(number) if isinstance(number, int) else str(reason.value).rstrip(".")

@@ -196,7 +196,8 @@ class PeerProtocol(Protocol):
     """A link.
 
     @ivar dialled: the peer we dialled to get it; None when the other side dialled us.
-    @ivar met: who the other side says it is; None before its Hello.
+    @ivar handshaken: who the other side says it is; None before its Hello.
+    @ivar is_proved: whether our own dial has met the other side's key at its address; its owner says so.
     @ivar came_from: the IP address at the other end.
     @ivar is_open: between the Hellos and the end.
     @ivar made_at: when it began, by the clock.
@@ -214,6 +215,7 @@ class PeerProtocol(Protocol):
     ) -> None:
         self.dialled = dialled
         self.handshaken: Met | None = None
+        self.is_proved = False
         self.came_from = ""
         self.is_open = False
         self.made_at = self.heard_at = self.used_at = clock.seconds()
@@ -241,7 +243,18 @@ class PeerProtocol(Protocol):
         self._joined_bytes = 0
         self._is_flushed_later = False
 
-    # What its owner does with a link
+    # What its owner asks of a link, and does with it
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who is at the other end, as far as is known: the peer that we dialled, or that the other side says to be."""
+        return self.dialled if self.handshaken is None else self.handshaken.peer
+
+    @property
+    def name(self) -> str:
+        """What a log line calls the other end."""
+        peer = self.peer
+        return self.came_from if peer is None else str(peer)
 
     @property
     def under_way(self) -> int:
