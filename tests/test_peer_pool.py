@@ -636,7 +636,7 @@ class StopTests(PoolTestCase):
         self.network.settle()
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
 
-    def test_deaf_peer(self) -> None:
+    def test_silent_peer(self) -> None:
         """A peer that does not let its link close does not hold the end up for long."""
         one, other = self.host(1), self.host(2)
         self.meet(one, other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -549,6 +549,14 @@ class AnsweringTests(LinkTestCase):
         self.say((asked_id, Pong()))
         self.assertEqual(len(waiting), ANSWERING_MAX + 2)
 
+    def test_held_and_answered_at_once(self) -> None:
+        """However many are held back, and answered at once, each is answered, and none from within another."""
+        self.owner.reply = lambda question: succeed(Pong())
+        self.link.pauseProducing()
+        self.say(*((number, Ping()) for number in range(HELD_BYTES_MAX // 10)))
+        self.link.resumeProducing()
+        self.assertEqual([(number, Pong()) for number in range(HELD_BYTES_MAX // 10)], self.said())
+
     def test_held_question_breaks(self) -> None:
         """A question that was held back and breaks the protocol ends the link when its turn comes."""
         self.link.pauseProducing()
@@ -567,7 +575,7 @@ class AnsweringTests(LinkTestCase):
         self.link.dataReceived(pack_frame(Ping.kind, 1, bytes(1000))[:9])
         self.assertEqual([end for end, _ in self.owner.ends], [End.BROKEN])
 
-    def test_deaf_after_the_end(self) -> None:
+    def test_input_ignored_after_the_end(self) -> None:
         """What arrives after the end is not looked at."""
         self.link.end("idle")
         self.say((1, Ping()))
@@ -593,7 +601,7 @@ class EndingTests(LinkTestCase):
         """A link ends once, for the first reason."""
         self.meet()
         self.link.end("one")
-        self.link.break_off("two")
+        self.link.give_up("two")
         self.link.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.owner.ends, [(End.SAID, "one")])
         self.assertEqual(self.owner.closings, 1)

@@ -75,7 +75,7 @@ HELD_BYTES_MAX = 1 << 16
 """Bytes of questions held back; with more of them, nothing is read from the link. As much as one read brings: what is
 not read costs nothing, and 64 KiB are thousands of questions."""
 
-PATIENCE_S_MIN = 0.1
+WAIT_S_MIN = 0.1
 """Whoever asks too much waits so long at least: all its links wake up for what came back meanwhile, not for each
 question."""
 
@@ -108,6 +108,26 @@ GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
 
 _HELLO, _GOODBYE = Hello.kind, Goodbye.kind
 _ANSWERS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
+
+
+class Phase(Enum):
+    """How far a link has come."""
+
+    CONNECTING = "connecting"
+    """Nothing may be written: its transport does not stand, or TLS over it does not."""
+
+    GREETING = "greeting"
+    """Our Hello is said, theirs has not come."""
+
+    OPEN = "open"
+    """Both have said Hello: questions and answers go both ways."""
+
+    ENDED = "ended"
+    """Nothing is read any more, and nothing written but what says so."""
+
+
+# Needed for every frame, and to look a member up in its class takes Python 3.11 another 0.1 us.
+_OPEN, _ENDED = Phase.OPEN, Phase.ENDED
 
 
 class End(Enum):
@@ -199,7 +219,6 @@ class PeerProtocol(Protocol):
     @ivar handshaken: who the other side says it is; None before its Hello.
     @ivar is_proved: whether our own dial has met the other side's key at its address; its owner says so.
     @ivar came_from: the IP address at the other end.
-    @ivar is_open: between the Hellos and the end.
     @ivar made_at: when it began, by the clock.
     @ivar heard_at: when anything was last heard.
     @ivar used_at: when a whole frame last came.
@@ -217,31 +236,32 @@ class PeerProtocol(Protocol):
         self.handshaken: Met | None = None
         self.is_proved = False
         self.came_from = ""
-        self.is_open = False
         self.made_at = self.heard_at = self.used_at = clock.seconds()
         self._owner = owner
         self._introduction = introduction
         self._tls = tls
         self._clock = clock
-        self._channel = b""
         self.held_bytes = 0
-        self._can_speak = False
-        self._has_ended = False
-        self._patience: IDelayedCall | None = None
-        self._limit: IDelayedCall | None = None
+        self._channel = b""
+        self._phase = Phase.CONNECTING
+        self._limit: IDelayedCall | None = None  # of the phase: for their Hello, what we write, the closing
         self._frames = FrameReader(BODY_BYTES_MAX)
-        self._owed: set[int] = set()
+        # Our questions
         self._next_id = 0
+        self._owed: set[int] = set()
+        # Their questions
         self._answering = 0
         self._held: deque[tuple[int, int, bytes]] = deque()
         self._held_bytes = 0
-        self._reading_paused = False
-        self._is_blocked = False
-        self._blocked_bytes = 0
-        self._is_receiving = False
+        self._is_taking = False  # whoever takes questions at present sees that there is room for more
+        self._waiting: IDelayedCall | None = None  # since they ask too much
+        self._input_paused = False
+        # What is written
         self._writes: list[bytes] = []
         self._joined_bytes = 0
-        self._is_flushed_later = False
+        self._flush_due = False  # in this turn of the reactor, without further ado
+        self._write_blocked = False
+        self._blocked_bytes = 0
 
     # What its owner asks of a link, and does with it
 
@@ -257,6 +277,11 @@ class PeerProtocol(Protocol):
         return self.came_from if peer is None else str(peer)
 
     @property
+    def is_open(self) -> bool:
+        """Whether questions may be asked over it."""
+        return self._phase is _OPEN
+
+    @property
     def under_way(self) -> int:
         """Questions that wait for their answer, both ways."""
         return len(self._outstanding) + self._answering + len(self._held)
@@ -264,7 +289,7 @@ class PeerProtocol(Protocol):
     @property
     def partial_bytes(self) -> int:
         """Bytes of a frame that has begun and not ended; 0 while it is we who do not read the rest."""
-        return 0 if self._reading_paused else self._frames.held_bytes
+        return 0 if self._input_paused else self._frames.held_bytes
 
     def ask(self, question: Question) -> Deferred[Answer]:
         """`IPeerLink.ask` over this link, which is open."""
@@ -290,16 +315,12 @@ class PeerProtocol(Protocol):
         self._end(End.SAID, reason)
 
     def give_up(self, reason: str) -> None:
-        """The other side takes nothing or says nothing any more."""
+        """End it, since the other side takes nothing or says nothing any more."""
         self._end(End.LOST, reason)
-
-    def break_off(self, reason: str) -> None:
-        """The other side did what the protocol forbids."""
-        self._end(End.BROKEN, reason)
 
     def flush(self) -> None:
         """Write what was said since `flush_later`, if the transport still stands."""
-        self._is_flushed_later = False
+        self._flush_due = False
         if self.connected:
             self._flush()
 
@@ -311,10 +332,10 @@ class PeerProtocol(Protocol):
     # What Twisted calls
 
     def connectionMade(self) -> None:
-        """The transport stands; with TLS, its handshake is still to come."""
+        """Begin, since the transport stands; with TLS, its handshake is still to come."""
         transport = cast(Any, self.transport)
         self.came_from = transport.getPeer().host
-        self._set_limit(HELLO_WITHIN_S, self._met_nobody)
+        self._set_limit(HELLO_WITHIN_S, self._no_hello)
         no_delay = getattr(transport, "setTcpNoDelay", None)
         if no_delay is not None:
             no_delay(True)
@@ -322,63 +343,51 @@ class PeerProtocol(Protocol):
             self._introduce()
 
     def handshakeCompleted(self) -> None:
-        """TLS stands: look at the other side's certificate, then say Hello."""
-        self._can_speak = True
+        """Look at the other side's certificate, since TLS stands, then say Hello."""
+        self._phase = Phase.GREETING
         if self._check():
             self._introduce()
 
     def dataReceived(self, received: bytes) -> None:
-        """Whatever arrives; what that makes us write goes out in one piece."""
-        if self._has_ended:
+        """Take what arrives; what that makes us write goes out in one piece."""
+        if self._phase is _ENDED:
             return
         self.heard_at = self._clock.seconds()
-        self._is_receiving = True
+        # Where something was asked in this turn before, all goes with it: one record of TLS instead of two.
+        flushes_here = not self._flush_due
+        self._flush_due = self._is_taking = True
         try:
-            frames = self._frames.feed(received)
-            if frames:
-                self.used_at = self.heard_at
-            for kind, request_id, body in frames:
-                if not self.is_open or kind <= _GOODBYE:
-                    self._take_greeting(kind, body)
-                elif kind in _ANSWERS:
-                    self._take_answer(kind, request_id, body)
-                else:
-                    self._take_question(kind, request_id, body)
-                if self._has_ended:
-                    return
-            if not self.is_open and self._frames.held_bytes > GREETING_BYTES_MAX:
-                raise Malformed(f"more than {GREETING_BYTES_MAX} bytes before Hello")
+            self._take_frames(received)
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
         finally:
-            if self._held and not self._has_ended:
+            if self._held and self._phase is not _ENDED:
                 self._answer_held()  # what came may have made answers ready, and so room for what waits
-            self._is_receiving = False
-            if not self._is_flushed_later:
-                # Else what was asked in this turn goes with it: one record of TLS instead of two.
-                self._flush()
-            self._count()
+            self._is_taking = False
+            if flushes_here:
+                self.flush()
+            self._report_held_bytes()
 
     def pauseProducing(self) -> None:
-        """The other side takes less than we write: answer no more questions for now."""
-        self._is_blocked = True
+        """Answer no more questions for now, since the other side takes less than we write."""
+        self._write_blocked = True
         self._set_limit(STALLED_S, self._stalled)
 
     def resumeProducing(self) -> None:
-        """All that was written is on its way."""
-        self._is_blocked = False
+        """Go on answering, since all that was written is on its way."""
+        self._write_blocked = False
         self._blocked_bytes = 0
         self._clear_limit()
         self._answer_held()
-        self._count()
+        self._report_held_bytes()
 
     def stopProducing(self) -> None:
-        """The transport is gone; `connectionLost` follows."""
+        """Do nothing: the transport is gone, and `connectionLost` follows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The transport is gone."""
+        """End it, since the transport is gone."""
         self.connected = 0
-        if not self._has_ended:
+        if self._phase is not _ENDED:
             we_refused, why = explain(reason, self.transport) or (False, reason.getErrorMessage().rstrip("."))
             self._end(End.REFUSED if we_refused else End.LOST, why)
         self._clear_limit()
@@ -396,26 +405,42 @@ class PeerProtocol(Protocol):
         return True
 
     def _introduce(self) -> None:
-        self._can_speak = True
+        self._phase = Phase.GREETING
         hello = self._introduction.hello(self.dialled, self._channel)
         self._writes.append(pack_frame(_HELLO, 0, encode(hello)))
         self._flush()
+
+    def _take_frames(self, received: bytes) -> None:
+        frames = self._frames.feed(received)
+        if frames:
+            self.used_at = self.heard_at
+        for kind, request_id, body in frames:
+            if self._phase is not _OPEN or kind <= _GOODBYE:
+                self._take_greeting(kind, body)
+            elif kind in _ANSWERS:
+                self._take_answer(kind, request_id, body)
+            else:
+                self._take_question(kind, request_id, body)
+            if self._phase is _ENDED:
+                return
+        if self._phase is not _OPEN and self._frames.held_bytes > GREETING_BYTES_MAX:
+            raise Malformed(f"more than {GREETING_BYTES_MAX} bytes before Hello")
 
     def _take_greeting(self, kind: int, body: bytes) -> None:
         message = decode(kind, body)
         if isinstance(message, Goodbye):
             self._end(End.HEARD, message.reason)
         elif isinstance(message, Hello) and not self.is_open:
-            self._meet(message)
+            self._take_hello(message)
         else:
             raise Malformed(f"{MESSAGE_NAMES[kind]} {'for the second time' if self.is_open else 'before Hello'}")
 
-    def _meet(self, hello: Hello) -> None:
+    def _take_hello(self, hello: Hello) -> None:
         try:
             self.handshaken = self._introduction.meet(hello, self.came_from, self.dialled, self._channel)
             self._outstanding = Outstanding(self.handshaken.peer, self._clock, self._gave_up)
             self._clear_limit()
-            self.is_open = True
+            self._phase = _OPEN
             cast(Any, self.transport).registerProducer(self, True)
             if self._tls is not None and self.dialled is not None:
                 self._tls.remember(cast(Any, self.transport).getHandle(), (self.dialled.host, self.dialled.port))
@@ -450,50 +475,49 @@ class PeerProtocol(Protocol):
             self._held.append((kind, request_id, body))
             self._held_bytes += len(body) + OPENING_BYTES
             if wait_s > 0:
-                self._wait(wait_s)
+                self._let_wait(wait_s)
             elif self._held_bytes > HELD_BYTES_MAX:
-                self._stop_reading()
+                self._pause_input()
         else:
             self._answer(kind, request_id, body)
 
     def _can_answer(self) -> bool:
-        return not self._is_blocked and self._answering < ANSWERING_MAX and self._patience is None
+        return not self._write_blocked and self._answering < ANSWERING_MAX and self._waiting is None
 
-    def _wait(self, wait_s: float) -> None:
+    def _let_wait(self, wait_s: float) -> None:
         # Whoever asks too much waits, and what it sends stays where it is: nothing is lost, nobody else pays for it.
-        self._patience = self._clock.callLater(max(wait_s, PATIENCE_S_MIN), self._waited)
-        self._stop_reading()
+        self._waiting = self._clock.callLater(max(wait_s, WAIT_S_MIN), self._has_waited)
+        self._pause_input()
 
-    def _waited(self) -> None:
-        self._patience = None
+    def _has_waited(self) -> None:
+        self._waiting = None
         self._answer_held()
-        self._count()
+        self._report_held_bytes()
 
-    def _stop_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
+    def _pause_input(self) -> None:
+        if not self._input_paused:
+            self._input_paused = True
             cast(Any, self.transport).pauseProducing()
 
     def _answer_held(self) -> None:
-        held = self._held
+        # As many as may be answered now; what comes is read again once few are left.
+        self._is_taking = True
         try:
-            while held and not self._has_ended and self._can_answer():
+            while self._held and self._phase is not _ENDED and self._can_answer():
                 wait_s = self._owner.wait_s(self)
                 if wait_s > 0:
-                    self._wait(wait_s)
-                    return
-                kind, request_id, body = held.popleft()
+                    self._let_wait(wait_s)
+                    break
+                kind, request_id, body = self._held.popleft()
                 self._held_bytes -= len(body) + OPENING_BYTES
                 self._answer(kind, request_id, body)
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
-        if (
-            self._reading_paused
-            and not self._has_ended
-            and self._held_bytes <= HELD_BYTES_MAX
-            and self._patience is None
-        ):
-            self._reading_paused = False
+        finally:
+            self._is_taking = False
+        has_room = self._waiting is None and self._held_bytes <= HELD_BYTES_MAX
+        if self._input_paused and has_room and self._phase is not _ENDED:
+            self._input_paused = False
             cast(Any, self.transport).resumeProducing()
 
     def _answer(self, kind: int, request_id: int, body: bytes) -> None:
@@ -514,9 +538,9 @@ class PeerProtocol(Protocol):
             self._write_answer(answer, request_id)
 
     def _answered(self, answer: Answer, request_id: int) -> None:
-        if not self._has_ended:
+        if self._phase is not _ENDED:
             self._write_answer(answer, request_id)
-        self._one_less()
+        self._answer_done()
 
     def _write_answer(self, answer: Answer, request_id: int) -> None:
         frame = pack_frame(answer.kind, request_id, encode(answer))
@@ -529,11 +553,11 @@ class PeerProtocol(Protocol):
             self._end(End.BROKEN, failure.getErrorMessage())
         else:
             self._log.failure("while answering a question", failure)
-        self._one_less()
+        self._answer_done()
 
-    def _one_less(self) -> None:
+    def _answer_done(self) -> None:
         self._answering -= 1
-        if self._held and not self._is_receiving:
+        if self._held and not self._is_taking:
             self._answer_held()
 
     # Writing
@@ -543,8 +567,8 @@ class PeerProtocol(Protocol):
         self._joined_bytes += len(frame)
         if self._joined_bytes >= JOINED_BYTES_MAX:
             self._flush()
-        elif not self._is_receiving and not self._is_flushed_later:
-            self._is_flushed_later = True
+        elif not self._flush_due:
+            self._flush_due = True
             self._owner.flush_later(self)
 
     def _flush(self) -> None:
@@ -555,13 +579,13 @@ class PeerProtocol(Protocol):
         self._joined_bytes = 0
         self._owner.wrote(len(written))
         cast(Any, self.transport).write(written)
-        if self._is_blocked:
+        if self._write_blocked:
             self._blocked_bytes += len(written)
-            self._count()
+            self._report_held_bytes()
 
-    def _count(self) -> None:
+    def _report_held_bytes(self) -> None:
         held_bytes = 0
-        if not self._has_ended:
+        if self._phase is not _ENDED:
             held_bytes = self._frames.held_bytes + self._held_bytes + self._blocked_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
@@ -570,34 +594,34 @@ class PeerProtocol(Protocol):
     # The end
 
     def _end(self, end: End, reason: str) -> None:
-        if self._has_ended:
+        phase, self._phase = self._phase, _ENDED
+        if phase is _ENDED:
             return
-        self._has_ended = True
-        self.is_open = False
         self._held.clear()
         self._frames = FrameReader({})
-        self._count()
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        self._report_held_bytes()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         unanswered = [] if self.handshaken is None else self._outstanding.take_all()
         if self.connected:
-            if self._can_speak and end is not End.HEARD:
+            may_write = phase is not Phase.CONNECTING
+            if may_write and end is not End.HEARD:
                 self._writes.append(pack_frame(_GOODBYE, 0, encode(Goodbye(reason[:REASON_MAX]))))
                 self._flush()
-            self._close()
+            self._close(may_write)
         self._owner.ended(self, end, reason, unanswered)
 
-    def _close(self) -> None:
+    def _close(self, may_write: bool) -> None:
         transport = cast(Any, self.transport)
-        if self._can_speak:
+        if may_write:
             transport.unregisterProducer()
             transport.loseConnection()
             self._set_limit(CLOSE_WITHIN_S, transport.abortConnection)
         else:
             transport.abortConnection()
 
-    # The one time limit that runs: to meet, to take what we write, or to close
+    # The one time limit that runs: for their Hello, for what we write, or for the closing
 
     def _set_limit(self, within_s: float, over: Callable[[], object]) -> None:
         self._clear_limit()
@@ -612,7 +636,7 @@ class PeerProtocol(Protocol):
         self._limit = None
         over()
 
-    def _met_nobody(self) -> None:
+    def _no_hello(self) -> None:
         self.give_up(f"no Hello within {HELLO_WITHIN_S:g} s")
 
     def _stalled(self) -> None:
