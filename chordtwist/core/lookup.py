@@ -7,8 +7,11 @@ nearest reachable peer at or behind the position, of all that anybody named, who
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
+from operator import attrgetter
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
@@ -39,6 +42,44 @@ class Route:
         return self.replicas[0]
 
 
+class State(Enum):
+    """How far a lookup has come with one candidate."""
+
+    HEARD = "somebody named it"
+    ASKED = "it was asked for its table"
+    ANSWERED = "it has shown its table"
+    UNREACHABLE = "it was asked and gave no table"
+    EXCLUDED = "it must not be asked"
+
+
+class Candidate:
+    """A peer that may own the position, or know somebody nearer to it. A lookup hears of some two hundred."""
+
+    state = State.HEARD
+    table: Table | None = None
+    """What it has shown, while it is `ANSWERED`."""
+    is_listed = False
+    """Whether it stands in the successor list of a table that was shown."""
+    is_final = False
+    """Whether it is asked no more: it was asked twice, or its table was at hand."""
+
+    def __init__(self, peer: Peer, gap: int, depth: int) -> None:
+        """@param gap: how far behind the position it stands, clockwise.
+        @param depth: how many tables stood one behind another up to the one that named it.
+        """
+        self.peer = peer
+        self.gap = gap
+        self.depth = depth
+
+    @property
+    def may_be_slow(self) -> bool:
+        """Whether it was silent once: so are the dead, and the slow."""
+        return self.state is State.UNREACHABLE and not self.is_final
+
+
+BY_GAP = attrgetter("gap")
+
+
 class Lookup:
     """One lineage of a search for the owner of `position`.
 
@@ -50,134 +91,134 @@ class Lookup:
         """@param excluded: a peer that must not be met on the way: ourselves, while we look for our own place."""
         self.position = position
         self.questions = 0
-        self._depth: dict[bytes, int] = {} if excluded is None else {excluded.packed: 0}
-        """How many questions away everybody is who was heard of, by packed address: one search hears some two hundred
-        names, and bytes are found twice as fast as peers."""
-        self._asked: dict[Peer, None] = {}
-        self._gone: dict[Peer, None] = {}
-        self._again: dict[Peer, None] = {}
-        """Who was asked once more, and we ourselves: each is only once."""
         self._silent = 0
-        self._tables: dict[Peer, Table] = {}
-        self._listed: set[bytes] = set()
-        """Who stands in the successor list of a table that was shown, by packed address."""
-        self._around: list[tuple[int, bytes, Peer]] = []
-        """Everybody heard of and not gone, with the way from the position to him, in that order: the nearest at or
-        behind it comes first, the nearest before it last."""
+        self._candidates: dict[bytes, Candidate] = {}
+        """Everybody heard of, by packed address: bytes are found twice as fast as peers."""
+        self._around: list[Candidate] = []
+        """Those of them that may be met and are not unreachable, by their `gap`: the nearest at or behind the position
+        comes first, the nearest before it last."""
+        if excluded is not None:
+            candidate = self._candidates[excluded.packed] = Candidate(excluded, 0, 0)
+            candidate.state = State.EXCLUDED
 
     def hear(self, peers: Iterable[Peer], depth: int = 0) -> None:
-        """Peers that somebody named, `depth` questions away from what was known at first."""
+        """Take in peers that somebody named, `depth` questions away from what was known at first."""
         # Most of the work of a search is done here, some forty times for each table: lists come in order, or nearly so,
         # and are merged faster than each of them finds its place.
-        known, position, around = self._depth, self.position, self._around
+        known, position, around = self._candidates, self.position, self._around
         for peer in peers:
             packed = peer.packed
             if packed not in known:
-                known[packed] = depth
-                around.append(((peer.id - position) % RING_SIZE, packed, peer))
-        around.sort()
+                candidate = known[packed] = Candidate(peer, (peer.id - position) % RING_SIZE, depth)
+                around.append(candidate)
+        around.sort(key=BY_GAP)
 
     def know(self, table: Table) -> None:
-        """A table that is at hand already and true now: its owner need not be asked."""
+        """Take in a table that is at hand already and true now: its owner need not be asked."""
         self.hear((table.peer,))
-        self._asked[table.peer] = self._again[table.peer] = None
-        self._take(table, 0)
+        candidate = self._candidates[table.peer.packed]
+        candidate.is_final = True
+        self._take(candidate, table, 0)
 
     def answered(self, table: Table) -> None:
-        """A peer that was asked has shown its table."""
-        self._take(table, self._depth[table.peer.packed] + 1)
+        """Take in the table of a peer that was asked."""
+        candidate = self._candidates[table.peer.packed]
+        self._take(candidate, table, candidate.depth + 1)
+
+    def _take(self, candidate: Candidate, table: Table, depth: int) -> None:
+        candidate.state = State.ANSWERED
+        candidate.table = table
+        self.hear(table.everybody(), depth)
+        known = self._candidates
+        for peer in table.successors:
+            known[peer.packed].is_listed = True
 
     def unreachable(self, peer: Peer) -> None:
-        """A peer that was asked gave no table, or is no member."""
-        self._gone[peer] = None
-        self._around.remove(((peer.id - self.position) % RING_SIZE, peer.packed, peer))
+        """Pass over a peer that was asked and gave no table, or is no member."""
+        candidate = self._candidates[peer.packed]
+        candidate.state = State.UNREACHABLE
+        self._around.remove(candidate)
         self._silent += 1
 
     @property
     def owner(self) -> Peer | None:
         """The nearest peer at or behind the position that is not unreachable: the owner, once `done`."""
-        return self._around[0][2] if self._around else None
+        return self._around[0].peer if self._around else None
 
     @property
     def before(self) -> Peer | None:
         """The nearest peer before the position that is not unreachable."""
-        if not self._around:
-            return None
-        gap, _, peer = self._around[-1]
-        return peer if gap else None
+        return self._around[-1].peer if self._around and self._around[-1].gap else None
 
     @property
     def predecessor(self) -> Table | None:
         """The table of `before`, when it was shown."""
-        before = self.before
-        return None if before is None else self._tables.get(before)
+        return self._around[-1].table if self._around and self._around[-1].gap else None
 
     @property
     def done(self) -> bool:
         """Whether the owner is known from its own words, or nobody is left who could know it."""
-        owner = self.owner
-        if owner is None:
+        if not self._around:
             return True
-        table = self._tables.get(owner)
-        if table is None:
+        owner = self._around[0]
+        if owner.table is None:
             return False
-        before = table.predecessor
-        if before is None or self.position in Arc(before.id, owner.id):
+        before = owner.table.predecessor
+        if before is None or self.position in Arc(before.id, owner.peer.id):
             return True
         # Its predecessor lies at or behind the position and did not answer. Perhaps it is dead, and the owner has not
         # noticed yet: the nearest member before the position decides. Perhaps it was slow: it is asked once more. That
         # takes a while, in which the owner may have met another: then it shows its table once more, and is believed.
-        return self.predecessor is not None and not self._may_be_slow(before) and owner in self._again
+        return self.predecessor is not None and owner.is_final and not self._candidates[before.packed].may_be_slow
 
     def next_peer(self) -> Peer | None:
-        """Whom to ask now; None when it is done, or nobody is left. Nobody is chosen twice, but an owner that others
-        name and that was silent, and then whoever named it.
+        """Choose whom to ask now; None when it is done, or nobody is left.
+
+        Nobody is chosen twice, but an owner that others name and that was silent, and then whoever named it.
         """
-        chosen = self.owner
-        if chosen is None or self.done:
+        if self.done:
             return None
-        table = self._tables.get(chosen)
-        if table is not None and self.predecessor is not None:
-            before = table.predecessor
-            assert before is not None, "else it were done"
-            if self._may_be_slow(before):
-                chosen = before
-                del self._gone[before]
-                self.hear((before,), self._depth.pop(before.packed))
-            else:
-                del self._tables[chosen]
-            self._again[chosen] = None
-            self._asked.pop(chosen, None)
-        # A successor list that spans the position names its owner, or a peer that knows it: its predecessor is.
-        if chosen in self._asked or not (chosen.packed in self._listed or self.predecessor is not None):
-            chosen = self._next_before()
-        if chosen is not None:
-            self._asked[chosen] = None
-            self.questions += 1
+        owner = self._around[0]
+        # Then the member before the position has shown its table, which names the owner.
+        is_near = self.predecessor is not None
+        if is_near and owner.table is not None:
+            chosen: Candidate | None = self._again(owner, owner.table)
+        elif owner.state is State.HEARD and (is_near or owner.is_listed):
+            chosen = owner
+        else:
+            chosen = self._nearest_before()
+        if chosen is None:
+            return None
+        chosen.state = State.ASKED
+        self.questions += 1
+        return chosen.peer
+
+    def _again(self, owner: Candidate, table: Table) -> Candidate:
+        """Choose whom to ask once more: the silent predecessor that the owner's table names, or after it the owner."""
+        assert table.predecessor is not None, "else it were done"
+        chosen = self._candidates[table.predecessor.packed]
+        if chosen.may_be_slow:
+            insort(self._around, chosen, key=BY_GAP)
+        else:
+            chosen = owner
+        chosen.is_final = True
+        chosen.table = None
         return chosen
 
-    def _may_be_slow(self, peer: Peer) -> bool:
-        return peer in self._gone and peer not in self._again
-
-    def _next_before(self) -> Peer | None:
-        """The nearest peer before the position that can be asked, and may know a nearer one."""
-        for gap, _, peer in reversed(self._around):
-            if not gap or peer in self._tables:
+    def _nearest_before(self) -> Candidate | None:
+        """Choose the nearest candidate before the position that can be asked, and may know a nearer one."""
+        for candidate in reversed(self._around):
+            if not candidate.gap or candidate.table is not None:
                 # What stands farther away knows nothing nearer than this one has named.
                 break
-            if peer not in self._asked and self._depth[peer.packed] < HOPS_MAX:
-                return peer
+            if candidate.state is State.HEARD and candidate.depth < HOPS_MAX:
+                return candidate
         return None
 
     def route(self, entries_max: int) -> Route | None:
-        """What was found, once `done`: at most `entries_max` replicas; None when nobody was left to ask."""
-        owner = self.owner
-        if owner is None or owner not in self._tables:
+        """Say what was found, once `done`: at most `entries_max` replicas; None when nobody was left to ask."""
+        if not self._around or (table := self._around[0].table) is None:
             return None
-        replicas = (owner, *self._tables[owner].successors)[:entries_max]
-        return Route(self.position, replicas, self._depth[owner.packed], self.questions, self._silent)
-
-    def _take(self, table: Table, depth: int) -> None:
-        self._tables[table.peer] = table
-        self._listed.update([peer.packed for peer in table.successors])
-        self.hear(table.everybody(), depth)
+        owner = self._around[0]
+        replicas = (owner.peer, *table.successors)[:entries_max]
+        return Route(self.position, replicas, owner.depth, self.questions, self._silent)
