@@ -17,7 +17,8 @@ from chordtwist.core.table import UNPROVED, Table
 from chordtwist.node.ring.membership import Membership
 from chordtwist.simulation.chance import constant
 from chordtwist.simulation.clock import HeapClock
-from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork, Weather
+from chordtwist.simulation.faults import Cut
+from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.peer_messages import Answer, GetTable, NotMember, Question, TableIs
@@ -170,7 +171,7 @@ class Neighbourhood:
 
     def __init__(self, me: int, *others: int) -> None:
         self.clock = HeapClock()
-        self.network = SimulatedNetwork(self.clock, Random(1), Trace(), Weather(constant(10_000)))
+        self.network = SimulatedNetwork(self.clock, Random(1), Trace(), constant(10_000))
         self.me = peer(me)
         self.ours = ScriptedAnswers()
         self.link = self.start(self.me, self.ours)
@@ -203,7 +204,7 @@ class Neighbourhood:
     def silence(self, *silent: int) -> None:
         """Nothing reaches these peers any more, and nobody says so."""
         for place in silent:
-            self.network.cut(self.me, peer(place))
+            self.network.install(Cut(self.me, peer(place)))
 
     @property
     def now_s(self) -> float:

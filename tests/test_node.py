@@ -18,8 +18,9 @@ from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
 from chordtwist.node.records.hash_table import HashTable
-from chordtwist.simulation.chance import exponential
-from chordtwist.simulation.network import Weather
+from chordtwist.simulation.chance import Delays, exponential
+from chordtwist.simulation.faults import Cut, Loss, Partition
+from chordtwist.simulation.network import CONTINENT
 from chordtwist.simulation.world import World
 from tests.builders import lines
 
@@ -34,9 +35,9 @@ class RingTestCase(SynchronousTestCase):
         self.observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
         self.world = self.new_world()
 
-    def new_world(self, seed: int = 1, successors: int = SUCCESSORS, weather: Weather | None = None) -> World:
+    def new_world(self, seed: int = 1, successors: int = SUCCESSORS, delays: Delays = CONTINENT) -> World:
         parameters = Parameters(network="test", successors=successors, replication=2)
-        world = World(seed, parameters, weather)
+        world = World(seed, parameters, delays)
         self.addCleanup(self.close, world)
         return world
 
@@ -205,7 +206,7 @@ class StormTests(RingTestCase):
     def setUp(self) -> None:
         """Nobody has started."""
         super().setUp()
-        self.world = self.new_world(successors=16, weather=Weather(exponential(500, 1_500)))
+        self.world = self.new_world(successors=16, delays=exponential(500, 1_500))
 
     def start(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -385,7 +386,7 @@ class GrowthTests(RingTestCase):
         ring = self.ring(5)
         newcomer = self.world.address()
         for one, other in ((newcomer, ring[2]), (ring[2], newcomer)):
-            self.world.network.cut(one, other)
+            self.world.network.install(Cut(one, other))
         self.world.start(newcomer)
         self.world.run(60)
         self.assertFalse(self.node(newcomer).is_member)
@@ -460,8 +461,8 @@ class DeathTests(RingTestCase):
         """A path that is broken between two neighbours only is no death: nobody is dropped, however long it lasts."""
         ring = self.ring(20)
         one, other = ring[4], ring[5]
-        self.world.network.cut(one, other)
-        self.world.network.cut(other, one)
+        self.world.network.install(Cut(one, other))
+        self.world.network.install(Cut(other, one))
         successors = self.node(one).successors
         self.world.run(60)
         self.assertEqual(self.node(one).successors, successors)
@@ -587,7 +588,8 @@ class UpkeepTests(RingTestCase):
         """One segment in five that is lost, and sent again by TCP, kills nobody."""
         for size in (6, 20):
             with self.subTest(size=size):
-                self.world = self.new_world(weather=Weather(loss=0.2))
+                self.world = self.new_world()
+                self.world.network.install(Loss(0.2))
                 self.ring(size)
                 self.world.run(200)
                 self.assert_one_ring(size)
@@ -635,7 +637,7 @@ class CutOffTests(RingTestCase):
                 self.ring(size)
                 self.world.check.suspended = True
                 peers = list(self.world.live)
-                self.world.network.partition([peers[: size // 2], peers[size // 2 :]])
+                self.world.network.install(Partition([peers[: size // 2], peers[size // 2 :]]))
                 self.world.run(120)
                 self.world.network.heal()
                 self.until(self.is_ideal, 90)
@@ -648,7 +650,7 @@ class CutOffTests(RingTestCase):
         large = [self.world.address(n) for n in range(6)]
         small = [self.world.address(n) for n in range(6, 9)]
         self.world.check.suspended = True
-        self.world.network.partition([large, small])
+        self.world.network.install(Partition([large, small]))
         for members in (large, small):
             self.world.seed_peers = members[:1]
             for peer in members:
@@ -707,7 +709,7 @@ class LeaveTests(RingTestCase):
         for number in range(8):
             self.node(ring[1]).put(bytes([number]) * 32, b"value")
         self.world.run(5)
-        self.world.network.partition([[ring[1]]])
+        self.world.network.install(Partition([[ring[1]]]))
         left = self.world.leave(ring[1])
         self.until(lambda: left.called, 5)
         self.assertEqual(lines(self.observer, "warn"), ["left before every record was handed over"])
@@ -733,7 +735,7 @@ class LeaveTests(RingTestCase):
         """A node that is stopped while it waits for its last puts, before it goes, takes that for no error."""
         ring = self.ring(5)
         for peer in (ring[0], *ring[3:]):
-            self.world.network.cut(ring[1], peer)
+            self.world.network.install(Cut(ring[1], peer))
         for number in range(8):
             self.node(ring[1]).put(bytes([32 * number]) * 32, b"value").addErrback(lambda _: None)
         self.world.leave(ring[1])

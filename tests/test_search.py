@@ -12,6 +12,7 @@ from chordtwist.core.table import Table
 from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.ring.search import PATIENCE_S, search
 from chordtwist.node.ring.tables import Tables
+from chordtwist.simulation.faults import SlowHost
 from chordtwist.simulation.signer import verify_simulated
 from tests.builders import IDENTITY, Neighbourhood, at, large_ring, peer, peers, places
 
@@ -116,7 +117,7 @@ class SearchTests(SynchronousTestCase):
 
     def test_late_answer_counts(self) -> None:
         """An answer that comes after our patience has ended still counts."""
-        self.scene.network.slow_down(peer(60), 200_000)
+        self.scene.network.install(SlowHost(peer(60), 200_000))
         searched = self.begin(60)
         self.scene.advance(0.9)
         self.successResultOf(searched)

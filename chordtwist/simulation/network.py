@@ -1,15 +1,14 @@
 """A simulated network: it gives each node its link to the others, and has every fault that a real one has.
 
 A question and its answer are two messages, each with a delay of its own, passed on as the objects they are; their bytes
-are counted as real frames would have them. In fair weather the time an answer takes is known when the question is put,
-so a time limit costs nothing: either the answer is scheduled or the failure. Messages overtake one another freely, more
-than TCP lets them: whatever holds here holds there.
+are counted as real frames would have them. Without faults the time an answer takes is known when the question is put,
+so a time limit costs nothing: either the answer is scheduled or the failure. With faults (`faults`) every message is
+shown to their rules. Messages overtake one another freely, more than TCP lets them: whatever holds here holds there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -19,8 +18,9 @@ from zope.interface import implementer
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.node.interfaces import IAnswer, IPeerLink
-from chordtwist.simulation.chance import QUANTILES, QUANTILES_BITS, Delays, below, exponential
+from chordtwist.simulation.chance import QUANTILES, QUANTILES_BITS, Delays, exponential
 from chordtwist.simulation.clock import HeapClock, HostClock, microseconds
+from chordtwist.simulation.faults import DROP, HOLD, PASS, TWICE, Deliver, Envelope, Path, Rule
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
@@ -43,11 +43,6 @@ LINKS_MAX = 256
 HANDSHAKE_ROUND_TRIPS = 2
 """TCP, then TLS 1.3; the Hellos travel with the first question and answer."""
 
-RETRY_US = 200_000
-"""A lost segment is sent again after this time, then after twice as long each (RFC 6298 as Linux does it)."""
-
-RETRIES_MAX = 6
-
 CONTINENT = exponential(5_000, 30_000)
 """Delays, one way, between hosts of one continent: 5 ms and a tail, 30 ms on average."""
 
@@ -57,38 +52,13 @@ _ASKED, _ANSWERED, _FAILED, _CRASHED, _ENDED, _STARTED = 1, 2, 3, 4, 5, 6
 """What the words of the trace tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """What the network does to every message. Shares are probabilities per message, each way."""
-
-    delays: Delays = CONTINENT
-    """One way."""
-
-    loss: float = 0.0
-    """Segments lost and sent again by TCP: the message comes late, 200 ms and doubling."""
-
-    dropped: float = 0.0
-    """Messages that never arrive: a middle box that forgot the link."""
-
-    duplicated: float = 0.0
-    """Questions that arrive a second time."""
-
-    overtaken: float = 0.0
-    """Messages held back by anything up to `overtaken_us`."""
-
-    overtaken_us: int = 2_000_000
-
-    @property
-    def is_fair(self) -> bool:
-        return not (self.loss or self.dropped or self.duplicated or self.overtaken)
-
-
 class SimulatedNetwork:
     """All links between all hosts. Hosts are named by their `Peer`."""
 
-    def __init__(self, clock: HeapClock, rng: Random, trace: Trace, weather: Weather | None = None) -> None:
+    def __init__(self, clock: HeapClock, rng: Random, trace: Trace, delays: Delays = CONTINENT) -> None:
         self.clock = clock
         self.trace = trace
+        self.path = Path(delays)
         self.bytes_by_kind = [0] * 256
         """Plaintext bytes written, by kind of message."""
         self.failed = 0
@@ -102,80 +72,39 @@ class SimulatedNetwork:
         self._listening: dict[bytes, SimulatedLink] = {}
         self._indexes: dict[bytes, int] = {}
         self._dark: dict[bytes, None] = {}
-        self._groups: dict[bytes, int] = {}
-        self._cuts: dict[tuple[bytes, bytes], None] = {}
-        self._clogs: dict[tuple[bytes, bytes], list[tuple[Callable[[_Asked], None], _Asked]]] = {}
-        self._slow_us: dict[bytes, int] = {}
         self._limits_us: dict[int, int] = {}
-        self._rough = False
-        self.weather = weather if weather is not None else Weather()
+        self._faults: list[Rule] = []
+        """As they were installed."""
+        self._rules: list[Rule] = [self.path]
+        """The same and the path, in the order in which a message meets them."""
+        self._held: dict[Rule, list[tuple[Act, _Asked]]] = {}
 
     # Faults
 
-    @property
-    def weather(self) -> Weather:
-        return self._weather
+    def install(self, *faults: Rule) -> None:
+        """Show every message to these rules as well, from now on."""
+        self._faults += faults
+        self._sort()
 
-    @weather.setter
-    def weather(self, weather: Weather) -> None:
-        self._weather = weather
-        self._delays = weather.delays
-        self._look_up()
-
-    def change_weather(self, **changes: float | Delays) -> None:
-        """Some of the weather changes, the rest stays."""
-        self.weather = replace(self._weather, **changes)  # type: ignore[arg-type]
-
-    def partition(self, groups: Iterable[Iterable[Peer]]) -> None:
-        """Only peers of one group reach each other; those that are not named are one more group."""
-        self._groups = {peer.packed: number for number, group in enumerate(groups, 1) for peer in group}
-        self._look_up()
-
-    def cut(self, source: Peer, target: Peer) -> None:
-        """Nothing that `source` sends reaches `target` any more; the other way it still does."""
-        self._cuts[source.packed, target.packed] = None
-        self._look_up()
-
-    def mend(self, source: Peer, target: Peer) -> None:
-        """Undo `cut`."""
-        self._cuts.pop((source.packed, target.packed), None)
-        self._look_up()
-
-    def clog(self, source: Peer, target: Peer) -> None:
-        """What `source` sends to `target` from now on waits until the link is unclogged."""
-        self._clogs.setdefault((source.packed, target.packed), [])
-        self._look_up()
-
-    def unclog(self, source: Peer, target: Peer) -> None:
-        """Everything that waited arrives now, in order."""
-        for act, asked in self._clogs.pop((source.packed, target.packed), ()):
-            self.clock.at(self.clock.now_us, act, asked)
-        self._look_up()
-
-    def slow_down(self, peer: Peer, late_us: int) -> None:
-        """Everything to and from `peer` takes so much longer; 0 makes it well again."""
-        if late_us:
-            self._slow_us[peer.packed] = late_us
-        else:
-            self._slow_us.pop(peer.packed, None)
-        self._look_up()
+    def remove(self, *faults: Rule) -> None:
+        """Take rules away, if they are installed; what they held arrives now, in order."""
+        for fault in faults:
+            if fault in self._faults:
+                self._faults.remove(fault)
+            for act, asked in self._held.pop(fault, ()):
+                self.clock.at(self.clock.now_us, act, asked)
+        self._sort()
 
     def heal(self) -> None:
-        """Every fault of the network ends: fair weather, no cuts, and clogged links run free, the last one first."""
-        for source, target in reversed(list(self._clogs)):
-            for act, asked in self._clogs.pop((source, target)):
-                self.clock.at(self.clock.now_us, act, asked)
-        self._groups, self._cuts, self._slow_us = {}, {}, {}
-        self.weather = Weather(delays=self._weather.delays)
+        """Take every fault away, the last one first."""
+        self.remove(*reversed(self._faults))
 
-    def blocked(self, source: Peer, target: Peer) -> bool:
-        """Whether a partition or a cut stands between them."""
-        return (source.packed, target.packed) in self._cuts or (
-            bool(self._groups) and self._groups.get(source.packed, 0) != self._groups.get(target.packed, 0)
-        )
+    def severed(self, source: Peer, target: Peer) -> bool:
+        """Whether nothing gets from one to the other, not even that a connection is refused."""
+        return any(fault.severs(source, target) for fault in self._faults)
 
-    def _look_up(self) -> None:
-        self._rough = bool(self._groups or self._cuts or self._clogs or self._slow_us or not self._weather.is_fair)
+    def _sort(self) -> None:
+        self._rules = sorted([self.path, *self._faults], key=lambda rule: rule.stage)
 
     # Hosts
 
@@ -189,17 +118,17 @@ class SimulatedNetwork:
 
     # Messages
 
-    def _size(self, message: Message) -> int:
-        size = OPENING_BYTES + len(encode(message))
-        self.bytes_by_kind[message.kind] += size
-        return size
+    def _count(self, message: Message) -> None:
+        self.bytes_by_kind[message.kind] += OPENING_BYTES + len(encode(message))
 
     def _read_back(self, message: Message) -> Message:
         frames = FrameReader(BODY_BYTES_MAX).feed(pack_frame(message.kind, 0, encode(message)))
         return decode(frames[0][0], frames[0][2])
 
-    def limit_us(self, question: Question) -> int:
-        """How long the asker of `question` waits."""
+    def _delay_us(self) -> int:
+        return self.path.delays[self._rng.getrandbits(QUANTILES_BITS)]
+
+    def _limit_of(self, question: Question) -> int:
         limit = self._limits_us.get(question.kind)
         if limit is None:
             limit = self._limits_us[question.kind] = microseconds(question.answer_within_s)
@@ -207,19 +136,15 @@ class SimulatedNetwork:
 
     def send(self, asked: _Asked) -> None:
         """Put a question on its way."""
-        question, asker, clock, delays = asked.question, asked.asker, self.clock, self._delays
-        now_us, kind = clock.now_us, question.kind
-        self.bytes_by_kind[kind] += OPENING_BYTES + len(encode(question))
+        question, asker, clock, delays = asked.question, asked.asker, self.clock, self.path.delays
+        now_us = clock.now_us
+        self._count(question)
         drawn = self._rng.getrandbits(2 * QUANTILES_BITS)
         there_us, back_us = delays[drawn & _DRAW_MASK], delays[drawn >> QUANTILES_BITS]
-        asked.limit_us = limit_us = now_us + (self._limits_us.get(kind) or self.limit_us(question))
-        packed = asked.peer.packed
-        asked.to = to = self._listening.get(packed)
+        asked.limit_us = limit_us = now_us + self._limit_of(question)
+        asked.to = to = self._listening.get(asked.peer.packed)
         if to is None:
-            if packed in self._dark or (self._rough and self.blocked(asker.me, asked.peer)):
-                clock.at(limit_us, self._silent, asked)
-            else:
-                clock.at(min(now_us + there_us + back_us, limit_us), self._refused, asked)
+            self._send_to_nobody(asked, now_us + there_us + back_us)
             return
         last_us = asker.links.get(to)
         if last_us is None or now_us - last_us > LINK_IDLE_US:
@@ -229,20 +154,53 @@ class SimulatedNetwork:
             asker.links[to] = to.links[asker] = now_us
         if self.through_wire:
             asked.question = self._read_back(question)  # type: ignore[assignment]
-        if self._rough:
+        if self._faults:
+            self._send_through_faults(asked, there_us if last_us is None else 0)
+            return
+        asked.back_us = back_us
+        arrives_us = now_us + there_us
+        if arrives_us + back_us > limit_us:
             asked.timed = True
             clock.at(limit_us, self._silent, asked)
-            handshake_us = there_us if last_us is None else 0
-            fates = self._fates(asker.me, asked.peer, self._weather.duplicated)
-            for number, delay_us in enumerate(fates):
-                self._post(now_us + delay_us + handshake_us, self.deliver, asked if number == 0 else asked.echo())
+        clock.at(arrives_us, self.deliver, asked)
+
+    def _send_to_nobody(self, asked: _Asked, told_us: int) -> None:
+        """No process listens there: the host says so, which is known at `told_us`, if it has power and is in reach."""
+        if asked.peer.packed in self._dark or self.severed(asked.asker.me, asked.peer):
+            self.clock.at(asked.limit_us, self._silent, asked)
         else:
-            asked.back_us = back_us
-            arrives_us = now_us + there_us
-            if arrives_us + back_us > limit_us:
-                asked.timed = True
-                clock.at(limit_us, self._silent, asked)
-            clock.at(arrives_us, self.deliver, asked)
+            self.clock.at(min(told_us, asked.limit_us), self._refused, asked)
+
+    def _send_through_faults(self, asked: _Asked, handshake_us: int) -> None:
+        asked.timed = True
+        self.clock.at(asked.limit_us, self._silent, asked)
+        envelope = Envelope(asked.asker.me, asked.peer, asked.question)
+        for number, (late_us, holder) in enumerate(self._fates(envelope, self._rules)):
+            self._post(late_us + handshake_us, holder, self.deliver, asked if number == 0 else asked.echo())
+
+    def _fates(self, envelope: Envelope, rules: list[Rule]) -> Iterator[tuple[int, Rule | None]]:
+        """Show a message to rules: how late each copy arrives that does, and the rule that holds it meanwhile."""
+        late_us, holder = 0, None
+        for index, rule in enumerate(rules):
+            verdict = rule.on_message(envelope, self._rng)
+            if verdict is PASS:
+                continue
+            if verdict is DROP:
+                return
+            if verdict is TWICE:
+                yield from self._fates(envelope, rules[index + 1 :])
+            elif verdict is HOLD:
+                holder = rule
+            else:
+                assert isinstance(verdict, Deliver)
+                late_us += verdict.late_us
+        yield late_us, holder
+
+    def _post(self, late_us: int, holder: Rule | None, act: Act, asked: _Asked) -> None:
+        if holder is None:
+            self.clock.at(self.clock.now_us + late_us, act, asked)
+        else:
+            self._held.setdefault(holder, []).append((act, asked))
 
     def deliver(self, asked: _Asked) -> None:
         """A question arrives."""
@@ -289,19 +247,18 @@ class SimulatedNetwork:
             self._break(asked, failure.getErrorMessage())
 
     def _send_back(self, asked: _Asked, answer: Answer) -> None:
-        self.bytes_by_kind[answer.kind] += OPENING_BYTES + len(encode(answer))
+        self._count(answer)
         if asked.deferred is None:
             return
         asked.answer = self._read_back(answer) if self.through_wire else answer  # type: ignore[assignment]
-        clock = self.clock
-        if self._rough:
+        if self._faults:
             self._limit(asked)
-            for delay_us in self._fates(asked.peer, asked.asker.me, 0.0):
-                self._post(clock.now_us + delay_us, self.arrive, asked)
+            for late_us, holder in self._fates(Envelope(asked.peer, asked.asker.me, answer), self._rules):
+                self._post(late_us, holder, self.arrive, asked)
         else:
-            if not asked.back_us:  # it was put in rough weather, which has ended
-                asked.back_us = self._delays[self._rng.getrandbits(QUANTILES_BITS)]
-            clock.at(clock.now_us + asked.back_us, self.arrive, asked)
+            if not asked.back_us:  # it was put when there were faults
+                asked.back_us = self._delay_us()
+            self.clock.at(self.clock.now_us + asked.back_us, self.arrive, asked)
 
     def arrive(self, asked: _Asked) -> None:
         """An answer arrives."""
@@ -326,38 +283,6 @@ class SimulatedNetwork:
         if after is not None:
             after()
 
-    def _fates(self, source: Peer, target: Peer, duplicated: float) -> list[int]:
-        """The delays with which copies of one message arrive, in rough weather; none: it never does."""
-        if self.blocked(source, target):
-            return []
-        weather, chance = self._weather, self._rng.random
-        if weather.dropped and chance() < weather.dropped:
-            return []
-        slow_us = self._slow_us.get(source.packed, 0) + self._slow_us.get(target.packed, 0)
-        delays = []
-        for _ in range(2 if duplicated and chance() < duplicated else 1):
-            delay_us = slow_us + self._delays[self._rng.getrandbits(QUANTILES_BITS)]
-            if weather.loss:
-                retry_us = RETRY_US
-                for _ in range(RETRIES_MAX):
-                    if chance() >= weather.loss:
-                        break
-                    delay_us += retry_us
-                    retry_us *= 2
-            if weather.overtaken and chance() < weather.overtaken:
-                delay_us += below(self._rng, weather.overtaken_us)
-            delays.append(delay_us)
-        return delays
-
-    def _post(self, due_us: int, act: Callable[[_Asked], None], asked: _Asked) -> None:
-        if self._clogs:
-            ends = asked.asker.me.packed, asked.peer.packed
-            waiting = self._clogs.get(ends if act == self.deliver else (ends[1], ends[0]))
-            if waiting is not None:
-                waiting.append((act, asked))
-                return
-        self.clock.at(due_us, act, asked)
-
     # Failures
 
     def _limit(self, asked: _Asked) -> None:
@@ -379,11 +304,10 @@ class SimulatedNetwork:
         """The process that was asked is gone: its host says so, if it has power and is in reach."""
         if asked.deferred is None:
             return
-        if asked.peer.packed in self._dark or (self._rough and self.blocked(asked.peer, asked.asker.me)):
+        if asked.peer.packed in self._dark or self.severed(asked.peer, asked.asker.me):
             self._limit(asked)
         else:
-            back_us = self._delays[self._rng.getrandbits(QUANTILES_BITS)]
-            self.clock.at(self.clock.now_us + back_us, self._lost, asked)
+            self.clock.at(self.clock.now_us + self._delay_us(), self._lost, asked)
 
     def _break(self, asked: _Asked, reason: str) -> None:
         """A question broke the protocol: the link it came over ends."""
@@ -391,7 +315,7 @@ class SimulatedNetwork:
         assert to is not None
         if self.misled is not None:
             self.misled(asked.asker.me, asked.peer, reason)
-        self._size(Goodbye(reason[:100]))
+        self._count(Goodbye(reason[:100]))
         to.links.pop(asked.asker, None)
         asked.asker.links.pop(to, None)
         self._lose(asked)
@@ -431,13 +355,12 @@ class SimulatedNetwork:
         now_us = self.clock.now_us
         for other, last_us in link.links.items():
             other.links.pop(link, None)
-            if dark or other.ended or now_us - last_us > LINK_IDLE_US or self.blocked(link.me, other.me):
+            if dark or other.ended or now_us - last_us > LINK_IDLE_US or self.severed(link.me, other.me):
                 continue
             if crashed:
-                delay_us = self._delays[self._rng.getrandbits(QUANTILES_BITS)]
-                self.clock.at(now_us + delay_us, other.tell_lost, link.me)
+                self.clock.at(now_us + self._delay_us(), other.tell_lost, link.me)
             else:
-                self._size(_GOODBYE)
+                self._count(_GOODBYE)
         link.links = {}
         for asked in link.answering:
             self._lose(asked)
@@ -560,6 +483,8 @@ class _Asked:
         copy.limit_us = self.limit_us
         return copy
 
+
+Act = Callable[[_Asked], None]
 
 _HELLO_BYTES = OPENING_BYTES + len(
     encode(Hello(1, 1, "chordtwist", "IP", 16, 4, 3000, bytes(6), bytes(32), 1 << 40, 1 << 16, 1 << 40, bytes(64)))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.simulation.network import Weather
 from chordtwist.simulation.records import Records
 from chordtwist.simulation.workload import Lookups
 from chordtwist.simulation.world import World
@@ -79,7 +78,6 @@ class Run:
         self,
         options: Options,
         progress: Callable[[float], None] | None = None,
-        weather: Weather | None = None,
         world: World | None = None,
     ) -> None:
         """@param progress: told the simulated seconds that have passed, once per simulated second."""
@@ -90,8 +88,7 @@ class Run:
             else World(
                 options.seed,
                 Parameters(network="simulation", successors=options.successors, replication=options.replication),
-                weather,
-                options.stabilize_interval_s,
+                stabilize_interval_s=options.stabilize_interval_s,
             )
         )
         self.lookups = Lookups(self.world)

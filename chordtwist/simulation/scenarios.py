@@ -12,6 +12,7 @@ from random import Random
 
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.chance import below, pick, pick_some
+from chordtwist.simulation.faults import Clog, Cut, Duplicating, Loss, Overtaking, Partition, Rule, SlowHost
 from chordtwist.simulation.footprint import Footprint
 from chordtwist.simulation.run import Run
 from chordtwist.simulation.workload import Churn
@@ -90,7 +91,7 @@ def churn_1_4(run: Run) -> None:
 def loss_20(run: Run) -> None:
     """Every fifth segment is lost and sent again, from the first join on."""
     run.may_misjudge = True
-    run.world.network.change_weather(loss=0.2)
+    run.world.network.install(Loss(0.2))
     run.grow()
     run.load()
     run.minutes()
@@ -101,7 +102,7 @@ def loss_20(run: Run) -> None:
 def slow_node(run: Run) -> None:
     """One node is slow by 400 ms each way: nobody may give it up, and nobody may wait for it twice."""
     peers = run.grow()
-    run.world.network.slow_down(pick(run.world.rng, peers), 400_000)
+    run.world.network.install(SlowHost(pick(run.world.rng, peers), 400_000))
     run.load()
     run.minutes()
     run.finish()
@@ -231,7 +232,7 @@ def partition_and_merge(run: Run) -> None:
     run.minutes(0.1)
     peers = world.members()
     run.may_misjudge = world.check.suspended = True
-    world.network.partition([pick_some(world.rng, peers, len(peers) // 2)])
+    world.network.install(Partition([pick_some(world.rng, peers, len(peers) // 2)]))
     run.minutes(0.8)
     run.rest()
     took_s = world.settle(600)
@@ -545,12 +546,13 @@ def mixed(run: Run) -> None:
     run.grow(max(2, run.options.nodes >> rng.getrandbits(1)))
     run.load()
     away: list[Peer] = []
+    storm: list[Rule] = []
     turns = {"ebbs": 0, "floods": 0}
     ebbs = len(world.live) > run.options.successors + 1
     target = _turn(run, ebbs)
     until_s = world.now_s + run.options.minutes * 60
     while world.now_s < until_s:
-        _something(run, away, ebbs)
+        _something(run, away, storm, ebbs)
         world.run(rng.random() * rng.random() * 4)
         members = len(world.check.members)
         if members <= target if ebbs else members >= target:
@@ -593,7 +595,7 @@ def crowd(run: Run) -> None:
     run.finish()
 
 
-def _something(run: Run, away: list[Peer], ebbs: bool) -> None:
+def _something(run: Run, away: list[Peer], storm: list[Rule], ebbs: bool) -> None:
     """One random event. Most are small; bursts stay below what a list can lose, so that the assumptions can hold."""
     world, rng = run.world, run.world.rng
     network, members = world.network, world.members()
@@ -632,23 +634,26 @@ def _something(run: Run, away: list[Peer], ebbs: bool) -> None:
         world.after(1.5 * rng.random(), link.resume)
     elif draw < 79:
         source, target = pick_some(rng, members, 2)
-        network.clog(source, target)
-        world.after(2 * rng.random(), lambda: network.unclog(source, target))
+        clog = Clog(source, target)
+        network.install(clog)
+        world.after(2 * rng.random(), lambda: network.remove(clog))
     elif draw < 86:
         source, target = pick_some(rng, members, 2)
-        network.cut(source, target)
+        cut = Cut(source, target)
+        network.install(cut)
         # Where hardly anybody is left to ask on one's behalf a broken path must not last until it looks like death.
-        world.after((6 if len(members) > 4 else 2) * rng.random(), lambda: network.mend(source, target))
+        world.after((6 if len(members) > 4 else 2) * rng.random(), lambda: network.remove(cut))
     elif draw < 90:
         peer = pick(rng, members)
-        network.slow_down(peer, below(rng, 250_000))
-        world.after(5 * rng.random(), lambda: network.slow_down(peer, 0))
+        slow = SlowHost(peer, below(rng, 250_000))
+        network.install(slow)
+        world.after(5 * rng.random(), lambda: network.remove(slow))
     elif draw < 95:
-        network.change_weather(
-            loss=0.15 * rng.random(), duplicated=0.1 * rng.random(), overtaken=0.1 * rng.random(), overtaken_us=400_000
-        )
+        network.remove(*storm)
+        storm[:] = Loss(0.15 * rng.random()), Duplicating(0.1 * rng.random()), Overtaking(0.1 * rng.random(), 400_000)
+        network.install(*storm)
     else:
-        network.change_weather(loss=0.0, duplicated=0.0, overtaken=0.0)
+        network.remove(*storm)
 
 
 # Small things

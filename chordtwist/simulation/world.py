@@ -22,9 +22,10 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import RingId, distance
 from chordtwist.node.node import Node
+from chordtwist.simulation.chance import Delays
 from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
 from chordtwist.simulation.invariants import RingCheck
-from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork, Weather
+from chordtwist.simulation.network import CONTINENT, SimulatedLink, SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner, verify_simulated
 from chordtwist.simulation.trace import Trace
 from chordtwist.storage.memory import MemoryRecordStore
@@ -49,7 +50,7 @@ class World:
         self,
         seed: int,
         parameters: Parameters | None = None,
-        weather: Weather | None = None,
+        delays: Delays = CONTINENT,
         stabilize_interval_s: float = 1.0,
         build: type[Node] = Node,
     ) -> None:
@@ -62,7 +63,7 @@ class World:
         self.rng = Random(seed)
         self.trace = Trace()
         self.clock = HeapClock()
-        self.network = SimulatedNetwork(self.clock, Random(self.rng.getrandbits(64)), self.trace, weather)
+        self.network = SimulatedNetwork(self.clock, Random(self.rng.getrandbits(64)), self.trace, delays)
         self.network.misled = self._misled
         self.check = RingCheck(self.parameters.successors, self.trace)
         self.hosts: dict[Peer, Host] = {}
