@@ -135,6 +135,25 @@ class TlsLinkTests(SynchronousTestCase):
             self.assertEqual(sum(map(len, self.other.listener.pieces)), length)
             self.other.listener.pieces.clear()
 
+    def test_behind_much_else(self) -> None:
+        """What is written is sent at once, however much OpenSSL had to send before it."""
+        self.carry()
+        for _ in range(10):
+            self.one.link.getHandle().send(b"x" * RECORD_BYTES_MAX)
+        self.one.link.write(b"y")
+        self.carry()
+        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * RECORD_BYTES_MAX + b"y")
+
+    def test_ends_behind_much_else(self) -> None:
+        """So is the end of the connection."""
+        self.carry()
+        for _ in range(10):
+            self.one.link.getHandle().send(b"x" * RECORD_BYTES_MAX)
+        self.one.link.loseConnection()
+        self.other.link.dataReceived(self.one.sent())
+        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * RECORD_BYTES_MAX)
+        self.assertTrue(self.other.transport.disconnecting)
+
     def test_written_too_soon(self) -> None:
         """What is written before the handshake is over is sent after it."""
         self.one.link.write(b"early")
