@@ -56,7 +56,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         # TLS: certificates and what is demanded of them.
         "OpenSSL",
         "cryptography",
-        "service_identity",
         # net/web: routes and metrics.
         "klein",
         "prometheus_client",

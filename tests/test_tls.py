@@ -13,7 +13,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
@@ -39,9 +38,18 @@ from chordtwist.net.certificates import (
 )
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import CHECK_AGAIN_EVERY_LOOKS, LOOK_EVERY_S, PeerPool
-from chordtwist.net.tls import CANNOT_BE_READ, LOOK_AGAIN_EVERY_S, SESSIONS_MAX, CredentialFiles, Credentials, Tls
+from chordtwist.net.tls import (
+    CANNOT_BE_READ,
+    CERTIFICATE_BYTES_MAX,
+    LOOK_AGAIN_EVERY_S,
+    SESSIONS_MAX,
+    CredentialFiles,
+    Credentials,
+    Tls,
+)
+from chordtwist.net.tls_link import HANDSHAKE_BYTES_MAX
 from chordtwist.wire.peer_messages import Answer, Ping, Pong
-from tests import contracts
+from tests import certificates, contracts
 from tests.memory_network import MemoryNetwork, MemoryReactor
 from tests.test_peer_pool import reasons_logged
 
@@ -207,24 +215,42 @@ class OpenTests(TlsTestCase):
 
     def test_subjects(self) -> None:
         """A certificate for no address, or for two, is for nobody."""
-        key = load_key(KEY)
         for hosts in ((), ("127.0.0.2", "127.0.0.3")):
             self.network, self.logged[:] = MemoryNetwork(), []
             one, other = self.host(1), self.host(2)
             names = [x509.IPAddress(ip_address(host)) for host in hosts]
-            builder = (
-                x509.CertificateBuilder()
-                .subject_name(x509.Name([]))
-                .issuer_name(x509.Name([]))
-                .public_key(key.public_key())
-                .serial_number(5)
-                .not_valid_before(NOW)
-                .not_valid_after(NOW + timedelta(days=1))
-                .add_extension(x509.SubjectAlternativeName(names or [x509.DNSName("node.example.org")]), False)
-            )
-            for context in (other.tls._terms.dialling, other.tls._terms.accepting):
-                context.use_certificate(builder.sign(key, SHA256()))
+            self.shows(other, certificates.for_names(KEY, names or [x509.DNSName("node.example.org")]))
             self.refuse(one, other, f"it shows a certificate for {len(hosts) or 'no'} addresses instead of one")
+
+    def shows(self, host: Host, certificate: x509.Certificate) -> None:
+        for context in (host.tls._terms.dialling, host.tls._terms.accepting):
+            context.use_certificate(certificate)
+
+    def test_long(self) -> None:
+        """A certificate is read up to a length, at either end; a longer one is refused, and its owner is told why."""
+        one, other = self.host(1), self.host(2)
+        certificate = certificates.long(KEY, "127.0.0.2", 200)
+        self.shows(other, certificate)
+        length = len(certificate.public_bytes(Encoding.DER))
+        self.assertGreater(length, CERTIFICATE_BYTES_MAX)
+        reason = f"its certificate has {length} bytes; {CERTIFICATE_BYTES_MAX} are the most"
+        self.refuse(one, other, reason)
+        self.assertIn(reason, self.failureResultOf(self.asked(other, one), Unreachable).getErrorMessage())
+
+    def test_nearly_too_long(self) -> None:
+        """One that just fits is that of any node."""
+        one, other = self.host(1), self.host(2)
+        certificate = certificates.long(KEY, "127.0.0.2", 185)
+        self.assertGreater(len(certificate.public_bytes(Encoding.DER)), CERTIFICATE_BYTES_MAX * 0.9)
+        self.shows(other, certificate)
+        self.meet(one, other)
+        self.meet(other, one)
+
+    def test_far_too_long(self) -> None:
+        """Of one that would cost much OpenSSL is not even given the end."""
+        one, other = self.host(1), self.host(2)
+        self.shows(other, certificates.long(KEY, "127.0.0.2", 3000))
+        self.refuse(one, other, f"its handshake has more than {HANDSHAKE_BYTES_MAX} bytes")
 
     def test_sessions_are_bounded(self) -> None:
         """So many sessions are kept; the oldest goes first."""
@@ -275,17 +301,13 @@ class OpenTests(TlsTestCase):
 
     def test_unreadable_certificate(self) -> None:
         """A certificate that OpenSSL takes, and of which nobody else makes sense, is refused; nothing breaks."""
-        key = load_key(KEY)
-        begun = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).serial_number(5)
-        begun = begun.public_key(key.public_key()).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
-        service = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7"), b"\x16\x04_dht")
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.9")), service])
-        der = begun.add_extension(names, critical=False).sign(key, SHA256()).public_bytes(Encoding.DER)
+        mail = x509.RFC822Name("a@b.example")
+        names = [x509.IPAddress(ip_address("127.0.0.9")), mail]
+        der = certificates.for_names(KEY, names).public_bytes(Encoding.DER)
         for number, (written, instead) in enumerate(
             (
                 (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06"),  # version 7
-                (b"\x87\x04\x7f\x00\x00\x09", b"\x81\x04\xff\x00\x00\x09"),  # an e-mail address of odd bytes
-                (b"\x16\x04_dht", b"\x30\x04_dht"),  # a name of no concern here, in parts that are none
+                (b"a@b.example", b"\xff@b.example"),  # an e-mail address of odd bytes
             ),
             1,
         ):
@@ -597,6 +619,11 @@ class CredentialTests(SynchronousTestCase):
     def test_no_certificate(self) -> None:
         """A file without a certificate."""
         self.assertEqual(self.reason(Credentials(b"hello", KEY)), "no certificate in PEM")
+
+    def test_long(self) -> None:
+        """A certificate that all others would refuse for its length."""
+        pem = certificates.long(KEY, "127.0.0.1", 200).public_bytes(Encoding.PEM)
+        self.assertIn(f"{CERTIFICATE_BYTES_MAX} are the most", self.reason(Credentials(pem, KEY)))
 
     def test_other_key(self) -> None:
         """A key of another certificate."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from datetime import UTC, datetime
 
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -13,9 +15,17 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from chordtwist.net.certificates import make_key, self_signed
-from chordtwist.net.tls import Credentials, Tls
-from chordtwist.net.tls_link import RECORD_BYTES_MAX, TlsLink
+from chordtwist.net.certificates import load_key, make_key, self_signed
+from chordtwist.net.tls import Credentials, Tls, explain
+from chordtwist.net.tls_link import (
+    HANDSHAKE_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    RECORDS_AT_ONCE,
+    SILENT_RECORDS_MAX,
+    TlsLink,
+)
+from tests import certificates
+from tests.tls_records import APPLICATION_DATA, RecordWriter, Secrets
 
 KEY = make_key()
 NOW = datetime.now(UTC)
@@ -207,3 +217,83 @@ class TlsLinkTests(SynchronousTestCase):
         self.other.link.dataReceived(end)
         self.assertTrue(self.other.transport.disconnecting)
         self.assertEqual(self.other.listener.pieces, [])
+
+
+TICKETS = 2
+"""OpenSSL's server sends so many after a handshake, one in each record."""
+
+
+class StrangerTests(SynchronousTestCase):
+    """One end, and somebody at the other who writes records by hand."""
+
+    def meet(self, is_dialled: bool, others: int = 0) -> RecordWriter:
+        """Carry the handshake over, with a stranger whose certificate has so many names too many."""
+        self.end = End("127.0.0.1", ("127.0.0.2", 6401) if is_dialled else None)
+        context = SSL.Context(SSL.TLS_METHOD)
+        secrets = Secrets(context)
+        context.use_certificate(crypto.X509.from_cryptography(certificates.long(KEY, "127.0.0.2", others)))
+        context.use_privatekey(crypto.PKey.from_cryptography_key(load_key(KEY)))
+        context.set_verify(SSL.VERIFY_PEER, lambda *of: True)
+        context.set_session_id(b"stranger")
+        stranger = SSL.Connection(context, None)
+        (stranger.set_accept_state if is_dialled else stranger.set_connect_state)()
+        for _ in range(3):
+            if sent := self.end.sent():
+                stranger.bio_write(sent)
+            with contextlib.suppress(SSL.WantReadError):
+                stranger.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                while True:
+                    self.end.link.dataReceived(stranger.bio_read(1 << 16))
+        self.end.sent()
+        return secrets.writer(not is_dialled, TICKETS if is_dialled else 0)
+
+    def assert_refused(self, reason: str) -> None:
+        """The connection is at its end, for a reason that is ours."""
+        self.assertTrue(self.end.transport.disconnecting)
+        self.assertEqual(explain(self.end.lose(), self.end.link), (True, reason))
+
+    def test_long_handshake(self) -> None:
+        """A handshake with an overlong certificate is not read to its end, whoever dialled."""
+        for is_dialled in (False, True):
+            self.meet(is_dialled, others=3000)
+            self.assertFalse(self.end.listener.is_safe)
+            self.assert_refused(f"its handshake has more than {HANDSHAKE_BYTES_MAX} bytes")
+
+    def test_new_keys(self) -> None:
+        """Somebody who takes new keys a few times is read on; without end, no further: each costs us far more."""
+        for is_dialled in (False, True):
+            writer = self.meet(is_dialled)
+            few = SILENT_RECORDS_MAX - (TICKETS if is_dialled else 0)
+            for _ in range(few):
+                self.end.link.dataReceived(writer.key_update())
+            self.end.link.dataReceived(writer.record(APPLICATION_DATA, b"hello"))
+            self.assertEqual(self.end.listener.pieces, [b"hello"])
+            self.assertFalse(self.end.transport.disconnecting)
+            self.end.link.dataReceived(writer.key_update())
+            self.assert_refused(f"more than {SILENT_RECORDS_MAX} of its records hold nothing")
+
+    def test_new_keys_in_one_piece(self) -> None:
+        """Two thousand changes of keys that arrive together are not all made, nor answered."""
+        writer = self.meet(False)
+        one = writer.key_update()
+        self.end.link.dataReceived(one + b"".join(writer.key_update() for _ in range(2000)))
+        self.assertLessEqual(len(self.end.sent()), RECORDS_AT_ONCE * len(one))
+        self.assert_refused(f"more than {SILENT_RECORDS_MAX} of its records hold nothing")
+
+    def test_new_keys_between(self) -> None:
+        """What else is sent between them makes no difference."""
+        writer = self.meet(False)
+        for _ in range(SILENT_RECORDS_MAX + 1):
+            self.end.link.dataReceived(writer.key_update() + writer.record(APPLICATION_DATA, b"x"))
+        self.assertEqual(b"".join(self.end.listener.pieces), b"x" * (SILENT_RECORDS_MAX + 1))
+        self.assert_refused(f"more than {SILENT_RECORDS_MAX} of its records hold nothing")
+
+    def test_tickets(self) -> None:
+        """Nor are tickets taken without end."""
+        writer = self.meet(True)
+        for _ in range(SILENT_RECORDS_MAX - TICKETS):
+            self.end.link.dataReceived(writer.tickets(800))
+        self.assertFalse(self.end.transport.disconnecting)
+        self.end.link.dataReceived(writer.tickets(1))
+        self.assert_refused(f"more than {SILENT_RECORDS_MAX} of its records hold nothing")

@@ -6,7 +6,6 @@ all. So every connection, new or resumed, goes through `Tls.check` before a byte
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +14,8 @@ from typing import Any, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
-from service_identity.pyopenssl import verify_ip_address
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -28,6 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Refused
 from chordtwist.core.peer import canonical_ip
 from chordtwist.net.certificates import load_key, revoked_serials, subject_address
@@ -40,8 +40,11 @@ EXPORTER_BYTES = 32
 LOOK_AGAIN_EVERY_S = 5.0
 """The files of certificates are looked at again so often: a renewal needs no restart."""
 
-SESSIONS_MAX = 4096
-"""Sessions that may be resumed, one for each peer."""
+SESSIONS_MAX = 1024
+"""Sessions that may be resumed, one for each peer. Each holds the peer's certificate: 5 KiB, 27 with the longest."""
+
+CERTIFICATE_BYTES_MAX = 4096
+"""Of a node's certificate: one for the longest keys (RSA of 8,192 bits) has 2,500."""
 
 _SELF_SIGNED, _EXPIRED, _NOT_YET = 18, 10, 9
 _UNKNOWN_ISSUER = frozenset((18, 19, 20, 21))
@@ -120,7 +123,7 @@ class Tls:
         self._files = files
         self._stamp = None if files is None else files.stamp()
         self._looked_at = clock.seconds()
-        self._sessions: OrderedDict[tuple[str, int], SSL.Session] = OrderedDict()
+        self._sessions: Bounded[tuple[str, int], SSL.Session] = Bounded(SESSIONS_MAX)
         self._terms = _Terms(credentials, host, now())
         self._dialling = self._factory(True)
         self._accepting = self._factory(False)
@@ -152,13 +155,8 @@ class Tls:
             raise Refused(f"it shows {error}") from None
         # Where one socket listens for both families, IPv4 peers come dressed as IPv6; certificates know them undressed.
         expected = canonical_ip(host)
-        try:
-            verify_ip_address(connection, str(expected))
-        except Exception:
-            # Not its own errors alone: it reads names that do not matter here as well, each kind with another parser.
-            raise Refused(
-                CANNOT_BE_READ if address == expected else f"its certificate is for {address} and not for {expected}"
-            ) from None
+        if address != expected:
+            raise Refused(f"its certificate is for {address} and not for {expected}")
         return connection.export_keying_material(EXPORTER_LABEL, EXPORTER_BYTES, b"")
 
     def remember(self, connection: SSL.Connection, dialled: tuple[str, int]) -> None:
@@ -169,9 +167,6 @@ class Tls:
         session = connection.get_session()
         if session is not None:
             self._sessions[dialled] = session
-            self._sessions.move_to_end(dialled)
-            if len(self._sessions) > SESSIONS_MAX:
-                self._sessions.popitem(last=False)
 
     def renew(self, credentials: Credentials) -> None:
         """Show and demand something else from the next link on. @raise ValueError: it does not serve, and why."""
@@ -267,7 +262,11 @@ class _Terms:
         self.dialling, self.accepting = self._context(key), self._context(key)
 
     def check(self, certificate: x509.Certificate, now: datetime) -> None:
-        # Raises Refused. All that OpenSSL checks as well, since it checks nothing on a resumed session.
+        # Raises Refused. The length comes first: to read the rest takes longer the more there is of it. Then all that
+        # OpenSSL checks as well, since it checks nothing on a resumed session.
+        length = len(certificate.public_bytes(Encoding.DER))
+        if length > CERTIFICATE_BYTES_MAX:
+            raise Refused(f"its certificate has {length} bytes; {CERTIFICATE_BYTES_MAX} are the most")
         if certificate.not_valid_after_utc < now:
             raise Refused(f"its certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
         if certificate.not_valid_before_utc > now:

@@ -23,6 +23,18 @@ OPENING_BYTES = 5
 RECORD_BYTES_MAX = 1 << 14
 """What one record holds at most."""
 
+HANDSHAKE_BYTES_MAX = 1 << 14
+"""What the other side may send before its handshake is done: the greeting, 2 KiB, a certificate and a ticket that holds
+another of `CERTIFICATE_BYTES_MAX`, and the Hello right behind them. OpenSSL would take certificates of 100 KiB, keep
+them a dozen times over, and send them back in its tickets."""
+
+RECORDS_AT_ONCE = 16
+"""OpenSSL is given so many together: which of them hold nothing for the link shows only when it has read them all."""
+
+SILENT_RECORDS_MAX = 4
+"""Records of the other side that hold nothing for the link, in its whole life. An honest one sends two tickets. To take
+new keys costs 25 µs, and to demand that 27 bytes."""
+
 SEALED_BYTES_AT_ONCE = 1 << 15
 """Taken from OpenSSL in one piece: a record as it is sent, and what mostly stands before it."""
 
@@ -38,15 +50,26 @@ class TlsLink(TLSMemoryBIOProtocol):
     dialled: tuple[str, int] | None = None
     _opening = b""  # held back: of a record, as long as its length is not here
     _lacking = 0  # bytes of a record that has begun
+    _handshake_bytes = 0
+    _silent_records = 0
 
     def dataReceived(self, received: bytes) -> None:
-        """The link is given what all whole records hold, in one piece."""
-        records, received = self._count_records(received)
-        if not received:
-            return
-        if not self._handshakeDone or self._appSendBuffer:
-            super().dataReceived(received)
-            return
+        """Give the link what all whole records hold, `RECORDS_AT_ONCE` in one piece."""
+        while received and not (self._aborted or self._lostTLSConnection):
+            records, portion, received = self._count_records(received)
+            if not portion:
+                return
+            if not self._handshakeDone:
+                self._handshake_bytes += len(portion)
+                if self._handshake_bytes > HANDSHAKE_BYTES_MAX:
+                    self._refuse(f"its handshake has more than {HANDSHAKE_BYTES_MAX} bytes")
+                    return
+            if self._handshakeDone and not self._appSendBuffer:
+                self._read_records(records, portion)
+            else:
+                super().dataReceived(portion)
+
+    def _read_records(self, records: int, received: bytes) -> None:
         connection = self._tlsConnection
         connection.bio_write(received)
         texts: list[bytes] = []
@@ -57,7 +80,10 @@ class TlsLink(TLSMemoryBIOProtocol):
         # A record may hold nothing for the link: a ticket, new keys, the end. Then there are fewer to be read than were
         # counted, and what Twisted does about that is to be done.
         except SSL.WantReadError:
+            self._silent_records += records - len(texts)
             then = self._flushSendBIO
+            if self._silent_records > SILENT_RECORDS_MAX:
+                then = partial(self._refuse, f"more than {SILENT_RECORDS_MAX} of its records hold nothing")
         except SSL.ZeroReturnError:
             then = self._ended
         except SSL.Error:
@@ -96,21 +122,30 @@ class TlsLink(TLSMemoryBIOProtocol):
         self._shutdownTLS()
         self._tlsShutdownFinished(None)
 
-    def _count_records(self, received: bytes) -> tuple[int, bytes]:
-        # How many records `received` completes, and what of it OpenSSL may have: all but an opening without length.
+    def _refuse(self, why: str) -> None:
+        # Ends the connection, and says so to the link as if OpenSSL had found it out.
+        self.why = why
+        self._tlsShutdownFinished(Failure(SSL.Error([("chordtwist", "", why)])))
+
+    def _count_records(self, received: bytes) -> tuple[int, bytes, bytes]:
+        # How many records the beginning of `received` completes, this beginning, and what is to come later. An opening
+        # without length is in neither: it is held back.
         end = len(received)
         if not (self._lacking or self._opening) and end > OPENING_BYTES:
             if end == OPENING_BYTES + (received[3] << 8 | received[4]):
-                return 1, received
+                return 1, received, b""
         elif self._opening:
             received, self._opening = self._opening + received, b""
             end = len(received)
         at = self._lacking
         records = int(0 < at <= end)
-        while at + OPENING_BYTES <= end:
+        while at + OPENING_BYTES <= end and records < RECORDS_AT_ONCE:
             at += OPENING_BYTES + (received[at + 3] << 8 | received[at + 4])
             records += at <= end
         self._lacking = max(0, at - end)
-        if at < end:
-            self._opening, received = received[at:], received[:at]
-        return records, received
+        if at >= end:
+            return records, received, b""
+        if end - at < OPENING_BYTES:
+            self._opening = received[at:]
+            return records, received[:at], b""
+        return records, received[:at], received[at:]

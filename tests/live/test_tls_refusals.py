@@ -9,10 +9,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.net.certificates import issue, make_authority, make_key, self_signed
+from chordtwist.net.tls import CERTIFICATE_BYTES_MAX
+from chordtwist.net.tls_link import HANDSHAKE_BYTES_MAX
+from tests import certificates
 from tests.fleet import Fleet
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers
 
@@ -72,8 +76,8 @@ class OpenTests(RefusalTestCase):
     """The default."""
 
     def test_refused(self) -> None:
-        """A certificate for another address, an expired one, none, no TLS, and TLS 1.2: each is refused with one line
-        that names the address and the reason.
+        """A certificate for another address, an expired one, one that is too long, none, no TLS, and TLS 1.2: each is
+        refused with one line that names the address and the reason.
         """
         fleet = self.fleet_of(1, 2)
         fleet.wait_for_ring(30)
@@ -86,11 +90,18 @@ class OpenTests(RefusalTestCase):
             103: (SSL.Context(SSL.TLS_METHOD), "it shows no certificate"),
             104: (None, "it speaks no TLS"),
             105: (Papers(f"{PREFIX}105").context(SSL.TLS1_2_VERSION), "it speaks a TLS older than 1.3"),
+            107: (self.long(107, 200).context(), f"{CERTIFICATE_BYTES_MAX} are the most"),
+            108: (self.long(108, 4000).context(), f"its handshake has more than {HANDSHAKE_BYTES_MAX} bytes"),
         }
         for number, (context, reason) in callers.items():
             self.calls(number, context)
             self.assertIn(reason, self.the_line(fleet, number))
         self.assertEqual(before, self.tables(fleet))
+
+    def long(self, number: int, others: int) -> Papers:
+        key = make_key()
+        certificate = certificates.long(key, f"{PREFIX}{number}", others)
+        return Papers(f"{PREFIX}{number}", certificate.public_bytes(Encoding.PEM), key)
 
     def test_only_tls_1_3(self) -> None:
         """What a node speaks to whoever calls is TLS 1.3."""
