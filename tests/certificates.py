@@ -12,12 +12,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from chordtwist.net.certificates import load_key
 
 
-def for_names(
-    key_pem: bytes, names: Iterable[x509.GeneralName], begins: datetime | None = None, days: float = 1
-) -> x509.Certificate:
-    """A certificate for exactly these names, signed by its own key; `begins` is today unless given."""
+def for_names(key_pem: bytes, names: Iterable[x509.GeneralName], *extensions: x509.ExtensionType) -> x509.Certificate:
+    """A certificate for exactly these names, of today, signed by its own key."""
     key = load_key(key_pem)
-    begins = begins or datetime.now(UTC) - timedelta(hours=1)
+    begins = datetime.now(UTC) - timedelta(hours=1)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
@@ -25,9 +23,11 @@ def for_names(
         .public_key(key.public_key())
         .serial_number(5)
         .not_valid_before(begins)
-        .not_valid_after(begins + timedelta(days=days))
+        .not_valid_after(begins + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, SHA256())
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.internet.task import Clock
@@ -25,6 +24,8 @@ from chordtwist.app.config_file import ConfigurationError, read_text
 from chordtwist.core.errors import Malformed, Refused
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.prefixes import can_be_neighbours, is_crowded
+from chordtwist.core.puzzles import solve
 from chordtwist.core.records import PutResult, Seal, Version, is_right, merge
 from chordtwist.core.signed import (
     Ed25519Signer,
@@ -39,15 +40,20 @@ from chordtwist.core.signed import (
 )
 from chordtwist.core.signed import Status as NodeStatus
 from chordtwist.core.table import Table
-from chordtwist.net.certificates import SELF_SIGNED_FOR, issue, load_key, make_authority, make_key, self_signed
+from chordtwist.net.certificates import issue, make_authority, make_key, self_signed
+from chordtwist.net.client_puzzles import PuzzleChallenger
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.tls import Credentials, Tls, words_for
+from chordtwist.net.tls import Credentials, Tls, explain, words_for
+from chordtwist.net.tls_link import OPENING_BYTES as TLS_OPENING_BYTES
+from chordtwist.net.tls_link import RECORDS_AT_ONCE
 from chordtwist.node.records.record_bodies import body_of, versioned_from
 from chordtwist.storage.layout import pack, unpack, unpack_entry
 from chordtwist.storage.state import _number, _peers, _seed
 from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
+from tests import certificates
+from tests.tls_end import End, carry
 
 FOUND = Path(__file__).parent / "fuzz_found"
 """Inputs that once broke a target, in a folder of its name; they are replayed by every search and by the tests."""
@@ -157,6 +163,10 @@ def feed_peer_messages(raw: bytes) -> None:
         _meet(message)
     elif isinstance(message, wire.Store):
         _keep(message.record)
+    elif isinstance(message, wire.Solution):
+        assert PuzzleChallenger(1, 1, Clock()).paid(OTHER, message) != wire.Noted(), "it solved what nobody asked it"
+    elif isinstance(message, wire.Puzzle):
+        solve(message.puzzle, message.bits, 0, 10)
     elif isinstance(message, wire.HandedOver | wire.StoreAll):
         for record in message.records:
             _keep(record)
@@ -185,6 +195,19 @@ def _keep(body: wire.RecordBody) -> None:
     assert merge(versioned, again) == merge(again, versioned) == versioned, (
         "what is kept and passed on is something else"
     )
+
+
+def feed_addresses(raw: bytes) -> None:
+    """An address of a node as it travels."""
+    for policy in Policy:
+        identity = Identity("fuzz", policy)
+        try:
+            peer = identity.unpack(raw)
+        except ValueError:
+            continue
+        assert Identity("fuzz", policy).peer(peer.host, peer.port).packed == raw, "one node has two addresses"
+        can_be_neighbours(ME, peer)
+        is_crowded(peer, (OTHER, THIRD))
 
 
 def feed_tables(raw: bytes) -> None:
@@ -244,8 +267,46 @@ def feed_certificates(raw: bytes) -> None:
     for tls in (_OPEN, _CLOSED):
         with suppress(Refused):
             tls.check(session, OTHER.host)
-    for error in (9, 10, 18, 99):
+    for error in (9, 10, 18, 26, 99):
         words_for(error, shown, is_closed=True)
+
+
+def feed_tls_records(raw: bytes) -> None:
+    """What comes over a connection that should speak TLS: instead of a handshake, and after one."""
+    piece, stream = _piece(raw)
+    for end in (End(_OPEN, None), End(_OPEN, (OTHER.host, OTHER.port)), _after_a_handshake()):
+        _feed_tls(end, stream, piece)
+        assert not end.listener.pieces, "what nobody sealed was given to the link"
+        explain(end.lose(), end.link)
+    assert _counted(stream, piece) == _counted(stream, len(stream) or 1), "the records depend on how the bytes were cut"
+
+
+def _feed_tls(end: End, stream: bytes, piece: int) -> None:
+    for at in range(0, len(stream), piece):
+        if end.transport.disconnecting:
+            break
+        end.link.dataReceived(stream[at : at + piece])
+
+
+def _after_a_handshake() -> End:
+    one, other = End(_THEIRS, (ME.host, ME.port)), End(_OPEN, None)
+    carry(one, other)
+    assert other.listener.is_safe, "no handshake"
+    return other
+
+
+def _counted(stream: bytes, piece: int) -> tuple[int, bytes]:
+    # How many records are whole, and the opening that is held back, as `TlsLink` sees them.
+    link, whole, passed = End(_OPEN, None).link, 0, b""
+    for at in range(0, len(stream), piece):
+        rest = stream[at : at + piece]
+        while rest:
+            records, portion, rest = link._count_records(rest)
+            assert records <= RECORDS_AT_ONCE, "more than so many are read at once"
+            whole += records
+            passed += portion
+    assert passed + link._opening == stream and len(link._opening) < TLS_OPENING_BYTES, "bytes are lost, or held"
+    return whole, link._opening
 
 
 def _tls(credentials: Credentials) -> Tls:
@@ -256,6 +317,7 @@ _NOW = datetime.now(UTC)
 _KEY, _AUTHORITY_KEY = make_key(), make_key()
 _AUTHORITY = make_authority(_AUTHORITY_KEY, "fuzz", _NOW)
 _OPEN = _tls(Credentials(self_signed(_KEY, ME.host, _NOW), _KEY))
+_THEIRS = Tls(Credentials(self_signed(_KEY, OTHER.host, _NOW), _KEY), OTHER.host, lambda: _NOW, Clock())
 _CLOSED = _tls(Credentials(issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, ME.host, _NOW), _KEY, _AUTHORITY))
 
 
@@ -370,25 +432,37 @@ def configuration_seeds() -> list[bytes]:
     return [*shipped, *bare, *odd]
 
 
+def address_seeds() -> list[bytes]:
+    """Of both families, and one dressed as the other."""
+    return [ME.packed, THIRD.packed, ip_address("::ffff:192.0.2.2").packed + b"\x19\x01"]
+
+
+def tls_record_seeds() -> list[bytes]:
+    """The beginning of a handshake, records of all kinds, many short ones, and what is no TLS."""
+    greeting = End(_THEIRS, (ME.host, ME.port)).sent()
+    records = [bytes((kind, 3, 3, 0, length)) + bytes(length) for kind in range(20, 25) for length in (0, 1, 22)]
+    streams = [greeting, *records, b"".join(records), b"\x17\x03\x03\0\x16" * 40, b"GET / HTTP/1.1\r\n\r\n"]
+    return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate(streams)]
+
+
 @cache
 def certificate_seeds() -> list[bytes]:
     """Those of open and closed networks, an authority's, and one that has all sorts of names."""
+    host = x509.IPAddress(ip_address(OTHER.host))
     names = [
-        x509.IPAddress(ip_address(OTHER.host)),
+        host,
         x509.DNSName("node.example"),
         x509.UniformResourceIdentifier("dht://node.example"),
         x509.OtherName(x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7"), b"\x16\x09_dht.node"),
     ]
-    key = load_key(_KEY)
-    begun = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).serial_number(5)
-    begun = begun.public_key(key.public_key()).not_valid_before(_NOW).not_valid_after(_NOW + SELF_SIGNED_FOR)
-    named = begun.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, SHA256())
+    dressed = x509.IPAddress(ip_address(f"::ffff:{OTHER.host}"))
+    odd_names = (names, [dressed], [host, dressed])
     pems = [
         self_signed(_KEY, OTHER.host, _NOW),
         self_signed(_KEY, THIRD.host, _NOW),
         issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, OTHER.host, _NOW),
         _AUTHORITY,
-        named.public_bytes(Encoding.PEM),
+        *(certificates.for_names(_KEY, some).public_bytes(Encoding.PEM) for some in odd_names),
     ]
     whole = [x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER) for pem in pems]
     odd = [der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x06") for der in whole]
@@ -467,10 +541,12 @@ TARGETS = {
     for target in (
         Target("frames", feed_frames, frame_seeds),
         Target("peer-messages", feed_peer_messages, peer_message_seeds),
+        Target("addresses", feed_addresses, address_seeds),
         Target("tables", feed_tables, table_seeds),
         Target("statements", feed_statements, statement_seeds),
         Target("api-questions", feed_questions, question_seeds),
         Target("api-answers", feed_answers, answer_seeds),
+        Target("tls-records", feed_tls_records, tls_record_seeds),
         Target("certificates", feed_certificates, certificate_seeds),
         Target("state-files", feed_state_files, state_file_seeds),
         Target("records-on-disk", feed_records_on_disk, record_on_disk_seeds),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -221,6 +222,28 @@ class OpenTests(TlsTestCase):
             names = [x509.IPAddress(ip_address(host)) for host in hosts]
             self.shows(other, certificates.for_names(KEY, names or [x509.DNSName("node.example.org")]))
             self.refuse(one, other, f"it shows a certificate for {len(hosts) or 'no'} addresses instead of one")
+
+    def test_odd_addresses(self) -> None:
+        """One for an IPv4 address dressed as IPv6, or for a whole network, is refused in words that say so."""
+        dressed, network = IPv6Address("::ffff:127.0.0.2"), ip_network("127.0.0.0/8")
+        for subject, words in (
+            (dressed, f"127.0.0.2 dressed as the IPv6 address {dressed}"),
+            (network, "the network 127.0.0.0/8 instead of an address"),
+        ):
+            self.network, self.logged[:] = MemoryNetwork(), []
+            one, other = self.host(1), self.host(2)
+            self.shows(other, certificates.for_names(KEY, [x509.IPAddress(subject)]))
+            self.refuse(one, other, f"it shows a certificate for {words}")
+
+    def test_purpose(self) -> None:
+        """Nor does one serve that is for servers alone: each node is both sides."""
+        one, other = self.host(1), self.host(2)
+        names = [x509.IPAddress(ip_address("127.0.0.2"))]
+        purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        self.shows(other, certificates.for_names(KEY, names, purpose))
+        self.failureResultOf(self.asked(other, one), Unreachable)
+        reason = "its certificate is not meant for both sides of a link (serverAuth and clientAuth)"
+        self.assertEqual(self.logged, [reason])
 
     def shows(self, host: Host, certificate: x509.Certificate) -> None:
         for context in (host.tls._terms.dialling, host.tls._terms.accepting):

@@ -7,13 +7,8 @@ import random
 from datetime import UTC, datetime
 
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IHandshakeListener
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from chordtwist.net.certificates import load_key, make_key, self_signed
 from chordtwist.net.tls import Credentials, Tls, explain
@@ -22,58 +17,18 @@ from chordtwist.net.tls_link import (
     RECORD_BYTES_MAX,
     RECORDS_AT_ONCE,
     SILENT_RECORDS_MAX,
-    TlsLink,
 )
 from tests import certificates
+from tests.tls_end import End, carry
 from tests.tls_records import APPLICATION_DATA, RecordWriter, Secrets
 
 KEY = make_key()
-NOW = datetime.now(UTC)
-"""OpenSSL looks at the system's clock, so certificates have to be of today."""
 
 
-@implementer(IHandshakeListener)
-class Listener(Protocol):
-    """Keeps what it is given, in the pieces in which it is given it."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.lost: Failure | None = None
-        self.is_safe = False
-
-    def handshakeCompleted(self) -> None:
-        self.is_safe = True
-
-    def dataReceived(self, data: bytes) -> None:
-        self.pieces.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = reason
-
-
-class End:
-    """One end of a connection whose bytes the test carries over."""
-
-    def __init__(self, host: str, dialled: tuple[str, int] | None) -> None:
-        tls = Tls(Credentials(self_signed(KEY, host, NOW), KEY), host, lambda: NOW, Clock())
-        self.listener = Listener()
-        self.transport = StringTransport()
-        link = tls.wrap(self.listener, dialled)
-        assert isinstance(link, TlsLink)
-        self.link = link
-        link.makeConnection(self.transport)
-
-    def sent(self) -> bytes:
-        """What it has sent since this was last asked."""
-        sent: bytes = self.transport.value()
-        self.transport.clear()
-        return sent
-
-    def lose(self) -> Failure:
-        """The transport ends; why, as the listener hears it."""
-        self.link.connectionLost(Failure(ConnectionResetError()))
-        assert self.listener.lost is not None
-        return self.listener.lost
+def tls(host: str) -> Tls:
+    """The TLS of a node of an open network."""
+    now = datetime.now(UTC)
+    return Tls(Credentials(self_signed(KEY, host, now), KEY), host, lambda: now, Clock())
 
 
 class TlsLinkTests(SynchronousTestCase):
@@ -81,17 +36,11 @@ class TlsLinkTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Not a byte has been carried over."""
-        self.one, self.other = End("127.0.0.1", ("127.0.0.2", 6401)), End("127.0.0.2", None)
+        self.one, self.other = End(tls("127.0.0.1"), ("127.0.0.2", 6401)), End(tls("127.0.0.2"), None)
 
     def carry(self, longest: int = 1 << 20) -> None:
-        """Carry over all there is, both ways, in pieces of at most so many bytes."""
-        while True:
-            ways = [(self.one.sent(), self.other), (self.other.sent(), self.one)]
-            if not any(raw for raw, _ in ways):
-                return
-            for raw, end in ways:
-                for begin in range(0, len(raw), longest):
-                    end.link.dataReceived(raw[begin : begin + longest])
+        """Carry over all there is."""
+        carry(self.one, self.other, longest)
 
     def test_byte_by_byte(self) -> None:
         """Handshake and messages arrive in single bytes."""
@@ -228,7 +177,7 @@ class StrangerTests(SynchronousTestCase):
 
     def meet(self, is_dialled: bool, others: int = 0) -> RecordWriter:
         """Carry the handshake over, with a stranger whose certificate has so many names too many."""
-        self.end = End("127.0.0.1", ("127.0.0.2", 6401) if is_dialled else None)
+        self.end = End(tls("127.0.0.1"), ("127.0.0.2", 6401) if is_dialled else None)
         context = SSL.Context(SSL.TLS_METHOD)
         secrets = Secrets(context)
         context.use_certificate(crypto.X509.from_cryptography(certificates.long(KEY, "127.0.0.2", others)))

@@ -135,9 +135,9 @@ def revoked_serials(list_pem: bytes, authorities: Iterable[x509.Certificate]) ->
 
 
 def subject_address(certificate: x509.Certificate) -> IPv4Address | IPv6Address:
-    """The one IP address a node's certificate is for.
+    """Find the one IP address a node's certificate is for, in the one form that it has.
 
-    @raise ValueError: it names none or several.
+    @raise ValueError: it names none or several, a whole network, or an IPv4 address dressed as IPv6.
     """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -145,9 +145,14 @@ def subject_address(certificate: x509.Certificate) -> IPv4Address | IPv6Address:
         addresses = []
     else:
         addresses = names.get_values_for_type(x509.IPAddress)
-    if len(addresses) != 1 or not isinstance(addresses[0], IPv4Address | IPv6Address):
+    if len(addresses) != 1:
         raise ValueError(f"a certificate for {len(addresses) or 'no'} addresses instead of one")
-    return canonical_ip(str(addresses[0]))
+    address = addresses[0]
+    if not isinstance(address, IPv4Address | IPv6Address):
+        raise ValueError(f"a certificate for the network {address} instead of an address")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise ValueError(f"a certificate for {address.ipv4_mapped} dressed as the IPv6 address {address}")
+    return address
 
 
 def _authority(certificate_pem: bytes, key_pem: bytes) -> tuple[x509.Certificate, PrivateKey]:

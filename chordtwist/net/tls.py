@@ -50,6 +50,13 @@ _SELF_SIGNED, _EXPIRED, _NOT_YET = 18, 10, 9
 _UNKNOWN_ISSUER = frozenset((18, 19, 20, 21))
 """OpenSSL's numbers (X509_V_ERR_...)."""
 
+_UNFIT = {
+    26: "its certificate is not meant for both sides of a link (serverAuth and clientAuth)",
+    66: "the key of its certificate is too short",
+    68: "the hash that its certificate is signed with is too weak",
+}
+"""What OpenSSL's other numbers mean, as far as anybody has met them."""
+
 UNREADABLE = (
     ValueError,
     UnsupportedAlgorithm,
@@ -341,7 +348,7 @@ def words_for(error: int, shown: crypto.X509, is_closed: bool) -> str:
         return CANNOT_BE_READ
     if error in _UNKNOWN_ISSUER:
         return NOT_THE_AUTHORITYS if is_closed else "its certificate is not signed by itself"
-    return f"its certificate does not serve (X.509 error {error})"
+    return _UNFIT.get(error, f"its certificate does not serve (X.509 error {error})")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
