@@ -1,0 +1,171 @@
+"""Whether a node is well, and if not why: one judgement, which log, status, page, metrics and alerts show alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+QUIET_S = 60.0
+"""No alarm in the first minute of a node: joining, pulling records and meeting the neighbours take a while."""
+
+CERTIFICATE_ENDING_S = 14 * 86_400.0
+"""An operator who looks once a week has a week left to renew it."""
+
+CLOCK_OFF_MS = 30_000
+"""Half of what a version may be ahead of its receiver before it is refused."""
+
+DISK_FREE_BYTES_MIN = 64 << 20
+DESCRIPTORS_FREE_MIN = 16
+"""Fewer left than this: links, clients and files are refused one by one soon."""
+
+SHRUNK_BY = 2.0
+"""Smaller by this factor than the ring it was in, though hardly anybody said that it leaves: probably a part of it."""
+
+
+class Cause(Enum):
+    """What is wrong. The value is its name for programs; it stays."""
+
+    CUT_OFF = "cut-off"
+    REFUSED = "refused"
+    CERTIFICATE = "certificate"
+    CLOCK = "clock"
+    DISK = "disk"
+    DESCRIPTORS = "descriptors"
+    SHRUNK = "smaller-ring"
+    COPIES = "copies"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a node knows of itself at one look; every field has the value of a node that is well.
+
+    @ivar up_s: since the node started. @ivar is_first: it has nobody to look for, no list and no remembered peers.
+    @ivar answering: entries of its lists that answered lately. @ivar listed: how many entries there are.
+    @ivar obstacles: why it is in no ring, by whom. @ivar refusals: who refused us lately, and why.
+    @ivar certificate_left_s: until our certificate ends, None for ever. @ivar clock_ahead_ms: of our wall clock,
+    compared with the neighbours'; None with too few of them. @ivar wall_year: by our wall clock.
+    @ivar disk_error: what the disk said last. @ivar disk_free_bytes, descriptors_free: None where it does not matter.
+    @ivar members: of the ring as it looks now. @ivar members_before: as it looked some minutes ago. @ivar left: members
+    that said since then that they leave. @ivar replication: copies of a record.
+    @ivar records_below: records with fewer copies than they should have.
+    """
+
+    up_s: float = 0.0
+    is_member: bool = True
+    is_first: bool = False
+    answering: int = 0
+    listed: int = 0
+    obstacles: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    certificate_left_s: float | None = None
+    clock_ahead_ms: int | None = None
+    wall_year: int = 2026
+    disk_error: str = ""
+    disk_free_bytes: int | None = None
+    descriptors_free: int | None = None
+    members: float = 1.0
+    members_before: float = 1.0
+    left: int = 0
+    replication: int = 4
+    records_below: int = 0
+
+
+def complaints(facts: Facts) -> dict[Cause, str]:
+    """Say what is wrong at one look, each in a line for people."""
+    found: dict[Cause, str] = {}
+    if facts.refusals and not facts.answering and set(facts.obstacles) <= set(facts.refusals):
+        found[Cause.REFUSED] = _refused(facts.refusals)
+    elif not facts.is_member or (facts.listed and not facts.answering):
+        found[Cause.CUT_OFF] = _cut_off(facts)
+    if facts.certificate_left_s is not None and facts.certificate_left_s < CERTIFICATE_ENDING_S:
+        found[Cause.CERTIFICATE] = _certificate(facts.certificate_left_s)
+    if facts.wall_year < 2020:
+        found[Cause.CLOCK] = f"this machine's clock says {facts.wall_year}"
+    elif facts.clock_ahead_ms is not None and abs(facts.clock_ahead_ms) >= CLOCK_OFF_MS:
+        way = "ahead of" if facts.clock_ahead_ms > 0 else "behind"
+        found[Cause.CLOCK] = f"this machine's clock is {abs(facts.clock_ahead_ms) / 1000:.0f} s {way} its neighbours'"
+    if facts.disk_error:
+        found[Cause.DISK] = facts.disk_error
+    elif facts.disk_free_bytes is not None and facts.disk_free_bytes < DISK_FREE_BYTES_MIN:
+        found[Cause.DISK] = f"{facts.disk_free_bytes >> 20} MiB left on the disk of state_dir"
+    if facts.descriptors_free is not None and facts.descriptors_free < DESCRIPTORS_FREE_MIN:
+        found[Cause.DESCRIPTORS] = f"{facts.descriptors_free} file descriptors left: raise the limit (ulimit -n)"
+    stayed = facts.members_before - facts.left
+    if facts.members_before > facts.replication and facts.members * SHRUNK_BY <= stayed:
+        found[Cause.SHRUNK] = (
+            f"{facts.members:.0f} members where some {facts.members_before:.0f} were, and {facts.left} of them left"
+        )
+    if facts.records_below and facts.members >= facts.replication:
+        found[Cause.COPIES] = f"{facts.records_below} records have fewer copies than they should"
+    return found
+
+
+def _cut_off(facts: Facts) -> str:
+    if facts.obstacles:
+        some = "; ".join(f"{who}: {why}" for who, why in sorted(facts.obstacles.items())[:3])
+        return f"in no ring: {some}"
+    return f"cut off: none of {facts.listed} neighbours answers" if facts.listed else "in no ring yet"
+
+
+def _refused(refusals: Mapping[str, str]) -> str:
+    causes = sorted(set(refusals.values()))
+    who = f"all of {len(refusals)} refuse" if len(refusals) > 1 else f"{next(iter(refusals))} refuses"
+    return f"cut off: {who} us: {'; '.join(causes[:3])}"
+
+
+def _certificate(left_s: float) -> str:
+    if left_s <= 0:
+        return "our certificate has ended"
+    return f"our certificate ends in {left_s / 86_400:.0f} days" if left_s >= 86_400 else "our certificate ends today"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that is wrong now: what, in words, and since when by the clock of the looks."""
+
+    cause: Cause
+    text: str
+    since_s: float
+
+
+class Health:
+    """Judges look by look. An alarm takes two looks in a row to begin, and ends by itself at the first look without it.
+
+    Silent are the first minute, a first node alone, and what a ring smaller than `replication` cannot have.
+    """
+
+    def __init__(self) -> None:
+        self.alarms: dict[Cause, Alarm] = {}
+        self._seen: set[Cause] = set()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no alarm is on."""
+        return not self.alarms
+
+    def look(self, facts: Facts, now_s: float) -> tuple[list[Alarm], list[Alarm]]:
+        """Take one look; answer with the alarms that began with it and those that ended."""
+        found = {} if facts.up_s < QUIET_S else complaints(facts)
+        if facts.is_first and not facts.listed and facts.is_member:
+            found.pop(Cause.CUT_OFF, None)
+        ended = [self.alarms.pop(cause) for cause in list(self.alarms) if cause not in found]
+        began = []
+        for cause, text in found.items():
+            known = self.alarms.get(cause)
+            if known is not None:
+                self.alarms[cause] = Alarm(cause, text, known.since_s)
+            elif cause in self._seen:
+                began.append(Alarm(cause, text, now_s))
+                self.alarms[cause] = began[-1]
+        self._seen = set(found)
+        return began, ended
+
+    def in_words(self) -> str:
+        """Say in one line how the node is."""
+        return "; ".join(alarm.text for alarm in self.alarms.values()) or "well"
+
+
+def as_json(alarms: Iterable[Alarm]) -> list[dict[str, object]]:
+    """Show alarms to programs: ``cause``, ``text``, ``since_s``."""
+    return [{"cause": alarm.cause.value, "text": alarm.text, "since_s": alarm.since_s} for alarm in alarms]
