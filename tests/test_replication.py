@@ -29,7 +29,8 @@ from chordtwist.core.ring import Arc
 from chordtwist.core.signed import Ed25519Signer, pack_record
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import SWEEP_ON_S, SWEEP_S
-from chordtwist.node.records.publishing import LOOK_AFTER_S, Publication
+from chordtwist.node.records.publication import Publication
+from chordtwist.node.records.publishing import LOOK_AFTER_S
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.storage.index import EXPIRED_MAX
 from chordtwist.storage.memory import MemoryRecordStore

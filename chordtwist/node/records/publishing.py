@@ -1,8 +1,8 @@
-"""What this node has taken for others: brought to the replicas, and looked after until its life ends.
+"""Looking after what was put through this node, until its life ends.
 
 A put is stamped when it arrives and lives from then on. Until its replicas have confirmed it this node serves it
 itself; afterwards it asks the owner now and then whether it is still there, and stores the very same version again when
-it is not, unless somebody has a newer one.
+it is not, unless somebody has a newer one. How it gets to its replicas is told in `puts`.
 """
 
 from __future__ import annotations
@@ -11,31 +11,20 @@ from collections import OrderedDict
 from heapq import heappop, heappush
 from random import Random
 
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from chordtwist.core import errors
 from chordtwist.core.lookup import Route
-from chordtwist.core.peer import Peer
-from chordtwist.core.records import PutResult, Record, RecordKind, Version, Versioned, position_of, precedence
-from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
-from chordtwist.core.writing import Writing
+from chordtwist.core.records import PutResult, Record, Versioned, position_of, precedence
+from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.record_bodies import body_of
-from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store, Stored
-
-PUT_WITHIN_S = 10.0
-"""A put that is not confirmed by then is reported as not confirmed; it is tried on until its life ends."""
-
-STAMPED_AGAIN_WITHIN_S = 5.0
-"""So long after its arrival a put may be stamped again behind a version from our future: it came later. One that is
-only looked after, or tried once more after minutes, may well be older than that version."""
+from chordtwist.node.records.publication import EXPIRED, GRACE_MS, OVERWRITTEN, PUT_WITHIN_S, STOPPED, Publication
+from chordtwist.node.records.puts import Puts
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine
 
 RETRY_S, RETRY_SLOWEST_S = 0.5, 60.0
 """A write that could not be done is tried again after so long, then after twice as long each."""
@@ -44,13 +33,6 @@ LOOK_AFTER_S = (15.0, 60.0, 240.0)
 LOOK_AFTER_SLOWEST_S = 600.0
 """When the owner is asked whether a published record is still there: soon after it was put, when a ring in trouble may
 have lost it, then every ten minutes. Repair keeps it; this is for the case that all its replicas went at once."""
-
-GRACE_MS = 5_000
-"""For so long after its end a publication is remembered: a replica's copy lives longer by the delay of its way, and
-this node, which knows the exact end, must not serve it then."""
-
-SKEW_REPORTED_EVERY_S = 60.0
-"""A clock that is wrong is wrong for every put: one line a minute says so."""
 
 DUE_AT_ONCE = 200
 """Publications attended to in one turn of the reactor: about a millisecond of its time."""
@@ -72,53 +54,23 @@ PASSED_OVER_MAX = 8
 
 CROWDED = "this node has too many puts under way"
 
+REASONS = {
+    "newer": "a newer record stands under that key",
+    "higher seq": "a record with a higher seq stands there, or another value with this one",
+    "kind": "a record that proves its key stands there: nothing else may replace it",
+    "clock": "this node's clock is ahead of the others by more than a minute",
+    "full": "the owner has no room for it",
+    "seq": "another seq stands there than the one to be replaced",
+    "wrong": "it is not what its kind demands: the key, or the signature, does not fit",
+}
+"""What a refusal means, in words."""
 
-OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
-EXPIRED = "it expired before enough replicas answered"
-STOPPED = "this node stops"
-
-
-class Publication:
-    """One put of this node."""
-
-    __slots__ = (
-        "confirmed",
-        "due",
-        "expected_seq",
-        "fresh_until_s",
-        "give_up_s",
-        "looks",
-        "overtaken",
-        "result",
-        "retries",
-        "stamped_again",
-        "versioned",
-        "writing",
-    )
-
-    def __init__(
-        self, versioned: Versioned, expected_seq: int | None, began_s: float, result: Deferred[PutResult]
-    ) -> None:
-        self.versioned = versioned
-        self.give_up_s = began_s + PUT_WITHIN_S
-        self.fresh_until_s = began_s + STAMPED_AGAIN_WITHIN_S
-        self.due = 0
-        """Which of its places in the queue counts: the last one."""
-        self.expected_seq = expected_seq
-        self.result: Deferred[PutResult] | None = result
-        self.writing: Writing | None = None
-        """While somebody who was asked to keep it has not answered."""
-        self.confirmed = False
-        self.stamped_again = False
-        self.overtaken = False
-        self.retries = 0
-        self.looks = 0
+FINAL = ("newer", "kind", "seq", "wrong", "clock")
+"""Reasons that another attempt would not change."""
 
 
 class Publisher:
     """Everything this node has put, by key: at most one each."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -131,14 +83,12 @@ class Publisher:
         rng: Random,
     ) -> None:
         self._ring = ring
-        self._me = ring.me
         self._locating = locating
         self._incoming = incoming
         self._local_records = local_records
-        self._versions = versions
         self._clock = clock
         self._rng = rng
-        self._now_ms = ring.neighbours_time_ms
+        self._puts = Puts(ring, local_records, locating, versions, clock, self)
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
         self._bytes = 0
@@ -148,8 +98,6 @@ class Publisher:
         """
         self._serial = 0
         self._timer: IDelayedCall | None = None
-        self._stopped = False
-        self._skew_again_s = clock.seconds()
 
     # What the node asks
 
@@ -157,156 +105,63 @@ class Publisher:
         """Bring it to its replicas. Fires with a `PutResult` when it is confirmed; fails with `Refused` or
         `Unreachable`.
         """
-        if self._stopped:
+        if self._puts.stopped:
             return fail(errors.Unreachable(None, STOPPED))
         if not self._make_room(versioned):
             return fail(errors.Refused(CROWDED))
-        result: Deferred[PutResult] = Deferred()
-        publication = Publication(versioned, expected_seq, self._clock.seconds(), result)
+        publication = Publication(versioned, expected_seq, self._clock.seconds())
+        result = publication.result
+        assert result is not None
         self._remember(publication)
         self._schedule(PUT_WITHIN_S, publication)
-        self._write(publication, self._locating.known(position_of(versioned.key), versioned.copies))
+        self._puts.begin(publication, self._locating.known(position_of(versioned.key), versioned.copies))
         return result
 
     def unconfirmed(self, key: bytes) -> Versioned | None:
-        """What was put here under `key` and is not confirmed yet, while it lives."""
+        """Name what was put here under `key` and is not confirmed yet, while it lives."""
         publication = self._publications.get(key)
-        if (
-            publication is None
-            or publication.confirmed
-            or publication.versioned.expiry_ms <= self._local_records.now_ms()
-        ):
+        if publication is None or publication.confirmed or publication.is_over(self._local_records.now_ms()):
             return None
         return publication.versioned
 
     def on_their_way(self) -> list[Versioned]:
-        """Everything that was put here, lives, and is not confirmed yet."""
+        """List everything that was put here, lives, and is not confirmed yet."""
         now_ms = self._local_records.now_ms()
         return [
             publication.versioned
             for publication in self._publications.values()
-            if not publication.confirmed and publication.versioned.expiry_ms > now_ms
+            if not publication.confirmed and not publication.is_over(now_ms)
         ]
 
     def ended(self, record: Record) -> bool:
         """Whether a record that a replica still has was put here and has lived its life."""
         publication = self._publications.get(record.key)
-        return (
-            publication is not None
-            and publication.versioned.version == record.version
-            and publication.versioned.expiry_ms <= self._local_records.now_ms()
-            and not _outlives(record, publication.versioned)
-        )
+        return publication is not None and publication.has_ended(record, self._local_records.now_ms())
 
     def exact(self, record: Record) -> Record:
-        """The record with the exact end of its life, where it was put here."""
+        """Give a record the exact end of its life, where it was put here."""
         publication = self._publications.get(record.key)
-        if publication is None or publication.versioned.version != record.version:
-            return record
-        exact_ms = publication.versioned.expiry_ms
-        if record.expiry_ms <= exact_ms or _outlives(record, publication.versioned):
-            return record
-        return replace(record, expiry_ms=exact_ms)
+        return record if publication is None else publication.exact(record)
 
     def stop(self) -> None:
         """End every timer; results that are awaited fail."""
-        self._stopped = True
+        self._puts.stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._due.clear()
         publications, self._publications = list(self._publications.values()), OrderedDict()
         for publication in publications:
-            self._fail(publication, errors.Unreachable(None, STOPPED))
+            publication.is_current = False
+            publication.fail(errors.Unreachable(None, STOPPED))
 
     def __len__(self) -> int:
         return len(self._publications)
 
-    # Bringing it there
+    # What becomes of a put
 
-    def _write(self, publication: Publication, route: Route | None) -> None:
-        if route is None:
-            self._locating.find(position_of(publication.versioned.key)).addCallbacks(
-                lambda found: self._write(publication, found),
-                self._not_found,
-                errbackArgs=(publication,),
-            )
-            return
-        if not self._is_current(publication):
-            self._fail(publication, errors.Refused(OVERWRITTEN))
-            return
-        if self._is_over(publication):
-            return
-        writing = publication.writing = Writing(route.replicas, publication.versioned.copies)
-        for peer, rank in writing.begin():
-            self._store(publication, writing, peer, rank)
-
-    def _not_found(self, failure: Failure, publication: Publication) -> None:
-        if not failure.check(errors.Unreachable):
-            self._log.failure("a search failed", failure)
-        self._retry(publication)
-
-    def _store(self, publication: Publication, writing: Writing, peer: Peer, rank: int) -> None:
-        if self._is_over(publication):
-            self._fail(publication, errors.Unreachable(None, EXPIRED))
-            return
-        body = body_of(publication.versioned, self._local_records.now_ms())
-        self._ring.ask(peer, Store(body, rank, publication.expected_seq)).addCallbacks(
-            self._answered,
-            self._silent,
-            callbackArgs=(publication, writing, peer, publication.versioned.version),
-            errbackArgs=(publication, writing, peer),
-        )
-
-    def _silent(self, failure: Failure, publication: Publication, writing: Writing, peer: Peer) -> None:
-        if not failure.check(errors.ChordtwistError):
-            self._log.failure("storing at {peer} failed", failure, peer=str(peer))
-        self._go_on(publication, writing, writing.out(peer))
-
-    def _answered(
-        self, answer: Answer, publication: Publication, writing: Writing, peer: Peer, version: Version
-    ) -> None:
-        sends: list[tuple[Peer, int]] = []
-        if isinstance(answer, Stored):
-            writing.stored(peer)
-        elif isinstance(answer, Refused):
-            if answer.reason == "newer" and self._may_be_ours(answer, publication, version):
-                writing.stored(peer)
-            elif answer.reason == "leaving":
-                sends = writing.out(peer)
-            else:
-                writing.refused(peer, answer.reason)
-                if answer.reason == "newer" and self._stamp_again(publication, writing, answer):
-                    return
-                if answer.reason == "clock":
-                    self._report_skew(answer, peer)
-        elif isinstance(answer, NotMine):
-            try:
-                sends = writing.not_mine(peer, self._ring.identity.unpack(answer.predecessor))
-            except ValueError:
-                sends = writing.out(peer)
-        else:
-            sends = writing.out(peer)
-        self._go_on(publication, writing, sends)
-
-    def _go_on(self, publication: Publication, writing: Writing, sends: list[tuple[Peer, int]]) -> None:
-        if self._stopped:
-            self._fail(publication, errors.Unreachable(None, STOPPED))
-            return
-        if publication.writing is not writing:
-            return
-        for peer, rank in sends:
-            self._store(publication, writing, peer, rank)
-        if writing.done:
-            self._confirm(publication, writing)
-        elif writing.refusal is not None:
-            self._refuse(publication, writing.refusal)
-        elif writing.over and not publication.confirmed:
-            self._retry(publication)
-        if writing.over and publication.writing is writing:
-            publication.writing = None
-
-    def _confirm(self, publication: Publication, writing: Writing) -> None:
+    def confirmed(self, publication: Publication, copies: int) -> None:
+        """Look after it from now on, and tell whoever waits."""
         if not publication.confirmed:
             publication.confirmed = True
             publication.expected_seq = None  # it stands; looking after it swaps nothing
@@ -315,103 +170,34 @@ class Publisher:
                 self._forget(publication)
             else:
                 self._look_later(publication)
-        result, publication.result = publication.result, None
-        if result is not None:
-            versioned = publication.versioned
-            ttl_ms = versioned.expiry_ms - self._local_records.now_ms() if isinstance(versioned, Record) else 0
-            result.callback(PutResult(len(writing.stored_at), versioned.copies, versioned.version, max(0, ttl_ms)))
+        publication.succeed(copies, self._local_records.now_ms())
 
-    def _refuse(self, publication: Publication, reason: str) -> None:
+    def refused(self, publication: Publication, reason: str) -> None:
+        """Forget it, or try it again where that may help, and tell whoever waits."""
+        versioned = publication.versioned
         if reason == "clock":
             # To our clock it was right. When theirs get there it would take the place of what was put meanwhile.
-            here = self._local_records.get(publication.versioned.key)
-            if here is not None and here.version == publication.versioned.version:
-                self._local_records.remove(publication.versioned.key)
-        if reason in ("newer", "kind", "seq", "wrong", "clock"):
+            here = self._local_records.get(versioned.key)
+            if here is not None and here.version == versioned.version:
+                self._local_records.remove(versioned.key)
+        if reason in FINAL:
             self._forget(publication)
         elif not publication.confirmed:
-            self._retry(publication)
-        if reason == "newer" and publication.versioned.seal is not None:
+            self.try_again(publication)
+        if reason == "newer" and versioned.seal is not None:
             reason = "higher seq"
-        self._fail(publication, errors.Refused(_REASONS.get(reason, reason)))
+        publication.fail(errors.Refused(REASONS.get(reason, reason)))
 
-    def _may_be_ours(self, answer: Refused, publication: Publication, version: Version) -> bool:
-        """Whether the newer version that stands there came after this put: another put of this node, or one that
-        somebody else took while this one was on its way. Then this one was stored for a moment, as it were.
-        """
-        if not _is_plain(publication.versioned):
-            return False
-        there = Version(answer.version_ms, answer.publisher)
-        if there <= version:
-            return False
-        if there.publisher == self._me.packed and not self._is_current(publication):
-            return True
-        if there.ms <= self._now_ms():
-            publication.overtaken = True
-            return True
-        return False
-
-    def _stamp_again(self, publication: Publication, writing: Writing, answer: Refused) -> bool:
-        """A version stands there that our clock has not reached: it is slow, or that of its publisher is fast. The put
-        came later all the same, so it is stamped again, behind that version, once.
-        """
-        versioned = publication.versioned
-        if publication.stamped_again or not self._is_current(publication) or publication.writing is not writing:
-            return False
-        if not _is_plain(versioned) or self._clock.seconds() > publication.fresh_until_s:
-            return False
-        there, now_ms = Version(answer.version_ms, answer.publisher), self._now_ms()
-        if there <= versioned.version:
-            return False  # the tombstone of this very put, which has ended there
-        if is_ahead(there, now_ms):
-            # Not on the word of one: a liar could claim the far future, and all others would refuse what follows it.
-            if sum(reason == "newer" for reason in writing.refusals.values()) < writing.quorum:
-                return False
-            version = self._versions.after(there)
-        else:
-            self._versions.see(there, now_ms, versioned.key)
-            version = self._versions.next(now_ms, versioned.key)
-        if self._clock.seconds() >= self._skew_again_s:
-            self._skew_again_s = self._clock.seconds() + SKEW_REPORTED_EVERY_S
-            self._log.info(
-                "the clock of {publisher} is ahead of ours by {ahead_ms} ms: a put was stamped again",
-                publisher=self._named(there.publisher),
-                ahead_ms=there.ms - now_ms,
-            )
-        publication.stamped_again = True
-        publication.confirmed = False
-        publication.versioned = replace(versioned, version=version)
-        self._write(publication, self._locating.known(position_of(versioned.key), versioned.copies))
-        return True
-
-    def _named(self, publisher: bytes) -> str:
-        try:
-            return str(self._ring.identity.unpack(publisher))
-        except ValueError:
-            return publisher.hex() or "somebody"
-
-    def _report_skew(self, answer: Refused, peer: Peer) -> None:
-        now_s = self._clock.seconds()
-        if now_s < self._skew_again_s:
-            return
-        self._skew_again_s = now_s + SKEW_REPORTED_EVERY_S
-        self._log.warn(
-            "{peer} refuses what is stamped here: our clock is ahead of its by {ahead_ms} ms, {most_ms} are allowed",
-            peer=str(peer),
-            ahead_ms=self._now_ms() - answer.version_ms,
-            most_ms=AHEAD_MS_MAX,
-        )
-
-    # Looking after it
-
-    def _retry(self, publication: Publication) -> None:
-        if not self._is_current(publication):
-            self._fail(publication, errors.Refused(OVERWRITTEN))
+    def try_again(self, publication: Publication) -> None:
+        """Try it again after a while, longer each time."""
+        if not publication.is_current:
+            publication.fail(errors.Refused(OVERWRITTEN))
             return
         wait_s = min(RETRY_SLOWEST_S, RETRY_S * (1 << min(publication.retries, 10)))
         publication.retries += 1
-        publication.writing = None
         self._schedule(wait_s * (0.5 + self._rng.random()), publication)
+
+    # Looking after it
 
     def _look_later(self, publication: Publication) -> None:
         looks = publication.looks
@@ -420,14 +206,13 @@ class Publisher:
         self._schedule(wait_s * (0.5 + self._rng.random()), publication)
 
     def _attend(self, publication: Publication) -> None:
-        """Its time has come: to be forgotten, given up, tried again, or looked after."""
+        """Forget it, give it up, try it again, or look after it: its time has come."""
         now_ms = self._local_records.now_ms()
         if publication.give_up_s <= self._clock.seconds():
-            is_in_ring = self._ring.is_member
-            why = "too few replicas answered" if is_in_ring else errors.IN_NO_RING
-            self._fail(publication, errors.Unreachable(None, why))
-        if publication.versioned.expiry_ms <= now_ms:
-            self._fail(publication, errors.Unreachable(None, EXPIRED))
+            why = "too few replicas answered" if self._ring.is_member else errors.IN_NO_RING
+            publication.fail(errors.Unreachable(None, why))
+        if publication.is_over(now_ms):
+            publication.fail(errors.Unreachable(None, EXPIRED))
             grace_ms = publication.versioned.expiry_ms + GRACE_MS - now_ms
             if grace_ms > 0:
                 self._schedule(grace_ms / 1000, publication)
@@ -437,8 +222,8 @@ class Publisher:
             self._look(publication, self._locating.known(position_of(publication.versioned.key), 1))
         else:
             self._schedule(RETRY_SLOWEST_S, publication)
-            if publication.writing is None:
-                self._write(publication, None)
+            if not publication.is_on_its_way:
+                self._puts.begin(publication, None)
 
     def _look(self, publication: Publication, route: Route | None) -> None:
         self._look_later(publication)
@@ -450,47 +235,38 @@ class Publisher:
             self._ask_owner(publication, route)
 
     def _ask_owner(self, publication: Publication, route: Route) -> None:
-        if not self._is_current(publication) or self._is_over(publication):
+        if not publication.is_current or publication.is_over(self._local_records.now_ms()):
             return
-        if route.owner == self._me and self._is_here(publication.versioned):
+        if route.owner == self._ring.me and self._is_here(publication):
             return
         self._ring.ask(route.owner, Fetch(publication.versioned.key, 0, False)).addCallbacks(
             self._owner_said, lambda failure: None, callbackArgs=(publication, route)
         )
 
-    def _is_here(self, versioned: Versioned) -> bool:
-        if _is_plain(versioned):
+    def _is_here(self, publication: Publication) -> bool:
+        versioned = publication.versioned
+        if publication.is_plain:
             # Its version says it all; the value may stay where it is, on the disk.
-            entry = self._local_records.store.entry(versioned.key)
-            return (
-                entry is not None
-                and entry.version == versioned.version
-                and entry.expiry_ms > self._local_records.now_ms()
-            )
+            entry, now_ms = self._local_records.store.entry(versioned.key), self._local_records.now_ms()
+            return entry is not None and entry.version == versioned.version and entry.expiry_ms > now_ms
         here = self._local_records.get(versioned.key)
         return here is not None and precedence(here) == precedence(versioned)
 
     def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
-        if not self._is_current(publication) or self._is_over(publication):
+        if not publication.is_current or publication.is_over(self._local_records.now_ms()):
             return
         if isinstance(answer, NotMine):
             self._locating.stale(route)
-            self._write(publication, None)
+            self._puts.begin(publication, None)
         elif isinstance(answer, (Found, NotFound)):
             said = self._incoming.said(publication.versioned.key, answer, value=False)
             ours = precedence(publication.versioned)
             if said is None or said.precedence is None or said.precedence < ours:
-                self._write(publication, route)
+                self._puts.begin(publication, route)
             elif said.precedence > ours:
                 self._forget(publication)
 
-    # Persistence count
-
-    def _is_current(self, publication: Publication) -> bool:
-        return self._publications.get(publication.versioned.key) is publication
-
-    def _is_over(self, publication: Publication) -> bool:
-        return publication.versioned.expiry_ms <= self._local_records.now_ms()
+    # How many there are
 
     def _make_room(self, versioned: Versioned) -> bool:
         """Whether one more may be remembered; the oldest confirmed ones go for it."""
@@ -517,23 +293,20 @@ class Publisher:
         before = self._publications.pop(publication.versioned.key, None)
         if before is not None:
             self._bytes -= before.versioned.value_bytes
-            if before.writing is None:
-                self._fail(before, errors.Refused(OVERWRITTEN))
+            before.is_current = False
+            if not before.is_on_its_way:
+                before.fail(errors.Refused(OVERWRITTEN))
         self._publications[publication.versioned.key] = publication
         self._bytes += publication.versioned.value_bytes
 
     def _forget(self, publication: Publication) -> None:
-        if self._is_current(publication):
+        if publication.is_current:
+            publication.is_current = False
             del self._publications[publication.versioned.key]
             self._bytes -= publication.versioned.value_bytes
 
-    def _fail(self, publication: Publication, error: errors.ChordtwistError) -> None:
-        result, publication.result = publication.result, None
-        if result is not None:
-            result.errback(error)
-
     def _schedule(self, wait_s: float, publication: Publication) -> None:
-        if self._stopped:
+        if self._puts.stopped:
             return
         now_s = self._clock.seconds()
         left_s = (publication.versioned.expiry_ms - self._local_records.now_ms()) / 1000
@@ -572,25 +345,3 @@ class Publisher:
         if self._timer is None:
             is_behind = bool(self._due) and self._due[0][0] <= now_s
             self._set_timer(WAIT_S_MIN if is_behind else ATTENDED_EVERY_S)
-
-
-_REASONS = {
-    "newer": "a newer record stands under that key",
-    "higher seq": "a record with a higher seq stands there, or another value with this one",
-    "kind": "a record that proves its key stands there: nothing else may replace it",
-    "clock": "this node's clock is ahead of the others by more than a minute",
-    "full": "the owner has no room for it",
-    "seq": "another seq stands there than the one to be replaced",
-    "wrong": "it is not what its kind demands: the key, or the signature, does not fit",
-}
-
-
-def _is_plain(versioned: Versioned) -> bool:
-    return versioned.seal is None and not (isinstance(versioned, Record) and versioned.kind is RecordKind.CONTENT)
-
-
-def _outlives(record: Record, put: Versioned) -> bool:
-    """Whether a replica rightly has `record` for longer than it was put for here: of content and signed records the
-    longest life wins, which an earlier put has given it. What the way adds to a life is less than the grace.
-    """
-    return not _is_plain(record) and record.expiry_ms > put.expiry_ms + GRACE_MS

@@ -1,0 +1,257 @@
+"""One put on its way: stored at its replicas, stamped again where clocks disagree, and reported."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec.structs import replace
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core import errors
+from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Version, position_of
+from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
+from chordtwist.core.writing import Send, Writing
+from chordtwist.node.interfaces import IRing
+from chordtwist.node.records.local_records import LocalRecords
+from chordtwist.node.records.locating import Locating
+from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, STOPPED, Publication
+from chordtwist.node.records.record_bodies import body_of
+from chordtwist.wire.peer_messages import Answer, NotMine, Refused, Store, Stored
+
+SKEW_REPORTED_EVERY_S = 60.0
+"""A clock that is wrong is wrong for every put: one line a minute says so."""
+
+
+class Outcomes(Protocol):
+    """Whoever is told what became of an attempt."""
+
+    def confirmed(self, publication: Publication, copies: int) -> None:
+        """So many replicas keep it, a majority and the owner among them; told again as more of them say so."""
+
+    def refused(self, publication: Publication, reason: str) -> None:
+        """The owner refuses, or too many do; `reason` is a word of `peer_messages.Refused`."""
+
+    def try_again(self, publication: Publication) -> None:
+        """Too few answered, or nobody could be asked for the way."""
+
+
+class Puts:
+    """Brings the puts of one node to their replicas."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        ring: IRing,
+        local_records: LocalRecords,
+        locating: Locating,
+        versions: VersionClock,
+        clock: IReactorTime,
+        outcomes: Outcomes,
+    ) -> None:
+        self.ring = ring
+        self.local_records = local_records
+        self.locating = locating
+        self.versions = versions
+        self.clock = clock
+        self.outcomes = outcomes
+        self.stopped = False
+        self._skew_again_s = clock.seconds()
+
+    def begin(self, publication: Publication, route: Route | None) -> None:
+        """Bring it to the replicas that `route` names; with None they are searched for first."""
+        _Put(self, publication).begin(route)
+
+    def now_ms(self) -> int:
+        """The steady clock that expiries are counted on."""
+        return self.local_records.now_ms()
+
+    def report_ahead(self, there: Version) -> None:
+        """Log, now and then, that another clock is ahead of ours."""
+        if self._is_time_to_report():
+            self._log.info(
+                "the clock of {publisher} is ahead of ours by {ahead_ms} ms: a put was stamped again",
+                publisher=self._named(there.publisher),
+                ahead_ms=there.ms - self.ring.neighbours_time_ms(),
+            )
+
+    def report_behind(self, peer: Peer, theirs_ms: int) -> None:
+        """Log, now and then, that our clock is so far ahead that others refuse what is stamped here."""
+        if self._is_time_to_report():
+            self._log.warn(
+                "{peer} refuses what is stamped here: our clock is ahead of its by {ahead_ms} ms, "
+                "{most_ms} are allowed",
+                peer=str(peer),
+                ahead_ms=self.ring.neighbours_time_ms() - theirs_ms,
+                most_ms=AHEAD_MS_MAX,
+            )
+
+    def _is_time_to_report(self) -> bool:
+        now_s = self.clock.seconds()
+        if now_s < self._skew_again_s:
+            return False
+        self._skew_again_s = now_s + SKEW_REPORTED_EVERY_S
+        return True
+
+    def _named(self, publisher: bytes) -> str:
+        try:
+            return str(self.ring.identity.unpack(publisher))
+        except ValueError:
+            return publisher.hex() or "somebody"
+
+
+class _Put:
+    """One attempt to bring a publication to its replicas."""
+
+    _log = Logger()
+
+    def __init__(self, puts: Puts, publication: Publication) -> None:
+        self._puts = puts
+        self._publication = publication
+        self._writing: Writing | None = None
+        """What the replicas say to the present version; None before they are asked, and when it is over."""
+
+    def begin(self, route: Route | None) -> None:
+        """Ask the replicas, or search for them first."""
+        if route is None:
+            position = position_of(self._publication.versioned.key)
+            self._puts.locating.find(position).addCallbacks(self._follow, self._not_found)
+        else:
+            self._follow(route)
+
+    def _follow(self, route: Route) -> None:
+        publication = self._publication
+        if not publication.is_current:
+            publication.fail(errors.Refused(OVERWRITTEN))
+        elif not publication.is_over(self._puts.now_ms()):
+            writing = self._writing = Writing(route.replicas, publication.versioned.copies)
+            publication.is_on_its_way = True
+            for send in writing.begin():
+                self._store(writing, send)
+
+    def _not_found(self, failure: Failure) -> None:
+        if not failure.check(errors.Unreachable):
+            self._log.failure("a search failed", failure)
+        self._puts.outcomes.try_again(self._publication)
+
+    def _store(self, writing: Writing, send: Send) -> None:
+        publication, now_ms = self._publication, self._puts.now_ms()
+        if publication.is_over(now_ms):
+            publication.fail(errors.Unreachable(None, EXPIRED))
+            return
+        peer, rank = send
+        versioned = publication.versioned
+        self._puts.ring.ask(peer, Store(body_of(versioned, now_ms), rank, publication.expected_seq)).addCallbacks(
+            self._answered,
+            self._unanswered,
+            callbackArgs=(writing, peer, versioned.version),
+            errbackArgs=(writing, peer),
+        )
+
+    def _unanswered(self, failure: Failure, writing: Writing, peer: Peer) -> None:
+        if not failure.check(errors.ChordtwistError):
+            self._log.failure("storing at {peer} failed", failure, peer=str(peer))
+        if writing is self._writing:
+            self._go_on(writing, writing.out(peer))
+
+    def _answered(self, answer: Answer, writing: Writing, peer: Peer, version: Version) -> None:
+        if writing is not self._writing:
+            return  # it was stamped again, or is over
+        sends: list[Send] = []
+        if isinstance(answer, Stored):
+            writing.stored(peer)
+        elif isinstance(answer, NotMine):
+            sends = self._redirected(writing, peer, answer)
+        elif not isinstance(answer, Refused) or answer.reason == "leaving":
+            sends = writing.out(peer)
+        elif answer.reason == "newer" and self._was_overtaken(Version(answer.version_ms, answer.publisher), version):
+            writing.stored(peer)
+        else:
+            writing.refused(peer, answer.reason)
+            if answer.reason == "newer":
+                self._stamp_again(writing, Version(answer.version_ms, answer.publisher))
+            elif answer.reason == "clock":
+                self._puts.report_behind(peer, answer.version_ms)
+        self._go_on(writing, sends)
+
+    def _redirected(self, writing: Writing, peer: Peer, answer: NotMine) -> list[Send]:
+        try:
+            return writing.not_mine(peer, self._puts.ring.identity.unpack(answer.predecessor))
+        except ValueError:
+            return writing.out(peer)
+
+    def _go_on(self, writing: Writing, sends: list[Send]) -> None:
+        publication, outcomes = self._publication, self._puts.outcomes
+        if self._puts.stopped:
+            publication.fail(errors.Unreachable(None, STOPPED))
+            return
+        if writing is not self._writing:
+            return
+        for send in sends:
+            self._store(writing, send)
+        if writing is not self._writing:
+            return  # we are a replica ourselves, and our own answer was the last
+        if writing.done:
+            outcomes.confirmed(publication, len(writing.stored_at))
+            if writing.over:
+                self._end()
+        elif writing.refusal is not None:
+            self._end()
+            outcomes.refused(publication, writing.refusal)
+        elif writing.over:
+            self._end()
+            if not publication.confirmed:
+                outcomes.try_again(publication)
+
+    def _end(self) -> None:
+        self._writing = None
+        self._publication.is_on_its_way = False
+
+    # Versions
+
+    def _was_overtaken(self, there: Version, version: Version) -> bool:
+        """Whether the newer version that stands there came after this put: another put of this node, or one that
+        somebody else took while this one was on its way. Then this one was stored for a moment, as it were.
+        """
+        publication = self._publication
+        if not publication.is_plain or there <= version:
+            return False
+        if there.publisher == self._puts.ring.me.packed and not publication.is_current:
+            return True
+        if there.ms <= self._puts.ring.neighbours_time_ms():
+            publication.overtaken = True
+            return True
+        return False
+
+    def _stamp_again(self, writing: Writing, there: Version) -> None:
+        """Put it once more behind a version that our clock has not reached, once: our clock is slow, or that of its
+        publisher is fast, and the put came later all the same.
+        """
+        publication, puts = self._publication, self._puts
+        is_fresh = publication.is_current and puts.clock.seconds() <= publication.fresh_until_s
+        if publication.stamped_again or not is_fresh or not publication.is_plain:
+            return
+        versioned = publication.versioned
+        version = None if there <= versioned.version else self._version_behind(there, writing)
+        if version is None:
+            return
+        puts.report_ahead(there)
+        publication.stamped_again = True
+        publication.confirmed = False
+        publication.versioned = replace(versioned, version=version)
+        self._writing = None
+        self.begin(puts.locating.known(position_of(versioned.key), versioned.copies))
+
+    def _version_behind(self, there: Version, writing: Writing) -> Version | None:
+        key, now_ms = self._publication.versioned.key, self._puts.ring.neighbours_time_ms()
+        if not is_ahead(there, now_ms):
+            self._puts.versions.see(there, now_ms, key)
+            return self._puts.versions.next(now_ms, key)
+        # Not on the word of one: a liar could claim the far future, and all others would refuse what follows it.
+        if sum(reason == "newer" for reason in writing.refusals.values()) < writing.quorum:
+            return None
+        return self._puts.versions.after(there)
