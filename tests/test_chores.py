@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.node.chores import HURRY_SPACING_S, JITTER_MAX, JITTER_MIN, LATE_S, SLOWER, Chore
@@ -242,3 +243,52 @@ class ChoreTests(SynchronousTestCase):
         self.clock.resume()
         self.advance(0)
         self.assertEqual(self.late, [5.0])
+
+
+class HurriedLaterTests(SynchronousTestCase):
+    """A chore with an interval of 60 s, hurried by about 1 s, 3 s apart at least."""
+
+    def setUp(self) -> None:
+        """Its rounds are noted, and end when the test says so."""
+        self.heap = HeapClock()
+        self.rounds: list[float] = []
+        self.under_way: Deferred[None] = succeed(None)
+        self.clock = HostClock(self.heap)
+        self.chore = Chore("test", self.round, self.clock, Random(1), 60.0, hurried_s=1.0, spacing_s=3.0)
+        self.chore.start()
+
+    def round(self) -> Deferred[None]:
+        self.rounds.append(self.clock.seconds())
+        return self.under_way
+
+    def advance(self, seconds: float) -> None:
+        self.heap.run_until(self.heap.now_us + int(seconds * 1e6))
+
+    def test_about_so_much_later(self) -> None:
+        """Half of it at least, half as much again at most."""
+        self.chore.hurry()
+        self.advance(JITTER_MAX)
+        self.assertEqual([JITTER_MIN <= at <= JITTER_MAX for at in self.rounds], [True])
+
+    def test_hurried_on_and_on(self) -> None:
+        """Being hurried again puts no round off, and brings none nearer to the last than they may be."""
+        for _ in range(120):
+            self.chore.hurry()
+            self.advance(0.1)
+        self.assertIn(len(self.rounds), (4, 5))
+        self.assertTrue(all(after - before >= 2.999 for before, after in pairwise(self.rounds)))
+
+    def test_hurried_in_the_midst_of_a_round(self) -> None:
+        """What happens during a round is seen by one more, about so much behind it."""
+        self.under_way = Deferred()
+        self.chore.hurry()
+        self.advance(JITTER_MAX)
+        self.chore.hurry()
+        self.advance(10)
+        self.assertEqual(len(self.rounds), 1)
+        under_way, self.under_way = self.under_way, succeed(None)
+        under_way.callback(None)
+        self.advance(JITTER_MIN - 0.001)
+        self.assertEqual(len(self.rounds), 1)
+        self.advance(JITTER_MAX)
+        self.assertEqual(len(self.rounds), 2)

@@ -11,9 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
-from chordtwist.node.pace import DAMPED_S, ROUND_S, SOON_S
 from chordtwist.node.records.record_bodies import body_of
-from chordtwist.node.records.repair import COMPARED_WITHIN_S
+from chordtwist.node.records.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, SOON_S
 from chordtwist.node.records.stray_records import TIDY_AFTER_S, TIDY_S
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -29,7 +29,8 @@ class Chore:
 
     A round never begins before the one before it has ended. A failing round is logged and the next one comes as if
     nothing had been. With `slowest_s` the interval grows from `interval_s` while rounds answer False for "nothing
-    changed", and falls back to `interval_s` as soon as one answers True, or on `hurry`.
+    changed", and falls back to `interval_s` as soon as one answers True, or on `hurry`. A hurried round comes
+    about `hurried_s` later, so that those whom one event hurries do not all begin at once; 0 is at once.
     """
 
     _log = Logger()
@@ -43,8 +44,12 @@ class Chore:
         interval_s: float,
         slowest_s: float | None = None,
         late: Callable[[float], None] | None = None,
+        hurried_s: float = 0.0,
+        spacing_s: float = HURRY_SPACING_S,
     ) -> None:
-        """@param late: told by how many seconds a round came too late, when that is much."""
+        """@param late: told by how many seconds a round came too late, when that is much.
+        @param spacing_s: between the beginnings of two rounds at least, however often it is hurried.
+        """
         self.name = name
         self._round = round
         self._clock = clock
@@ -52,8 +57,10 @@ class Chore:
         self._fastest_s = self._interval_s = interval_s
         self._slowest_s = interval_s if slowest_s is None else slowest_s
         self._late = late
+        self._hurried_s = hurried_s
+        self._spacing_s = spacing_s
         self._due = 0.0
-        self._began = -HURRY_SPACING_S
+        self._began = -spacing_s
         self._busy = False
         self._again = False
         self._loop: LoopingCall | None = None
@@ -81,23 +88,30 @@ class Chore:
             loop.stop()
 
     def hurry(self) -> None:
-        """Something happened: do a round as soon as `HURRY_SPACING_S` allows, and fall back to the fastest pace."""
+        """Do a round as soon as the spacing allows, since something happened, and fall back to the fastest pace."""
         self._interval_s = self._fastest_s
         if self._busy:
             self._again = True
-        elif self._loop is not None:
-            self._loop.interval = self._soon()
+        elif self._loop is not None and self._bring_forward(self._loop):
             self._loop.reset()
 
-    def _soon(self) -> float:
+    def _bring_forward(self, loop: LoopingCall) -> bool:
+        """Set the time of a hurried round, unless the one that is set comes before it."""
         now = self._clock.seconds()
-        self._due = max(now, self._began + HURRY_SPACING_S)
-        return self._due - now
+        wait = self._hurried_s * self._jitter() if self._hurried_s else 0.0
+        due = max(now + wait, self._began + self._spacing_s)
+        if wait and due >= self._due:
+            return False
+        self._due, loop.interval = due, due - now
+        return True
 
     def _next_wait(self) -> float:
-        wait = self._interval_s * (JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random())
+        wait = self._interval_s * self._jitter()
         self._due = self._clock.seconds() + wait
         return wait
+
+    def _jitter(self) -> float:
+        return JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random()
 
     def _once(self) -> Deferred[None] | None:
         loop = self._loop
@@ -113,15 +127,7 @@ class Chore:
         if self._late is not None and lateness > LATE_S:
             self._late(lateness)
         self._busy = True
-        try:
-            result = self._round()
-        except Exception:
-            self._failed(Failure())
-            return None
-        if isinstance(result, Deferred):
-            return result.addCallbacks(self._ended, self._failed)
-        self._ended(result)
-        return None
+        return maybeDeferred(self._round).addCallbacks(self._ended, self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # its node stops
@@ -140,9 +146,10 @@ class Chore:
             return
         if again:
             self._interval_s = self._fastest_s
-            loop.interval = self._soon()
-        else:
+        if not again or self._hurried_s:
             loop.interval = self._next_wait()
+        if again:
+            self._bring_forward(loop)
         if loop is self._round_of:
             self._beat_from_now(loop)
         else:

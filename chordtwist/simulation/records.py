@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.records import PutResult, Record, Version
-from chordtwist.node.pace import ROUND_S
+from chordtwist.node.records.repair import ROUND_S
 from chordtwist.simulation.chance import pick
 from chordtwist.simulation.clock import SECOND_US, microseconds
 from chordtwist.simulation.workload import Repeated, any_member

@@ -20,8 +20,8 @@ from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Versioned
 from chordtwist.core.ring import Arc, RingId, distance, position_bytes
+from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.pace import Pace
 from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
 from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
@@ -30,6 +30,16 @@ from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.node.records.stray_records import StrayRecords
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Digest
+
+ROUND_S = 60.0
+"""Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
+every read repairs what it meets."""
+
+SOON_S = 1.0
+"""After a change of the ring: a few rounds of stabilization, so that those who change together are seen together."""
+
+DAMPED_S = 3.0
+"""Between the beginnings of two rounds at least, however often the ring changes."""
 
 COMPARED_WITHIN_S = 300.0
 """One peer may take so long: enough for some gigabytes. What was sent until then counts; the next round goes on."""
@@ -73,7 +83,15 @@ class Repair:
         self._pulls = 0
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
-        self._pace = Pace(self._hold, clock, rng)
+        self._chore = Chore(
+            "repair",
+            lambda: Deferred.fromCoroutine(self.round()),
+            clock,
+            rng,
+            ROUND_S,
+            hurried_s=SOON_S,
+            spacing_s=DAMPED_S,
+        )
         self.stray_records = StrayRecords(
             ring.me, local_records, locating, reconciling, served_arcs, self._settled, clock, rng
         )
@@ -101,11 +119,11 @@ class Repair:
     def start(self) -> None:
         """Do rounds until `stop`."""
         self.stray_records.start()
-        self._pace.start()
+        self._chore.start()
 
     def stop(self) -> None:
         """End every timer and what is under way."""
-        self._pace.stop()
+        self._chore.stop()
         self.stray_records.stop()
         self._stop_comparing()
         if self._pull is not None:
@@ -122,7 +140,7 @@ class Repair:
             self.soon()
         else:
             self._pull = Deferred.fromCoroutine(self.pull(old_owner))
-            self._pull.addErrback(self._failed)
+            self._pull.addErrback(self._not_pulled)
 
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
@@ -147,14 +165,11 @@ class Repair:
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
-        self._pace.soon()
+        self._chore.hurry()
 
-    def _hold(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.round()).addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> None:
+    def _not_pulled(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("a round of repair failed; it goes on", failure)
+            self._log.failure("pulling our part of the ring failed; the rounds bring it", failure)
 
     # The round of an owner
 
@@ -244,7 +259,7 @@ class Repair:
             for _ in range(PULLS_MAX):
                 for peer in dict.fromkeys((old_owner, *self._ring.successors)):
                     arc = self.arc
-                    if arc is None or not self._pace.running or this != self._pulls:
+                    if arc is None or not self._chore.running or this != self._pulls:
                         return
                     self._local_records.refine(arc)
                     if peer != self._ring.me and await self._pulled(peer, arc):
