@@ -661,6 +661,14 @@ class BoundTests(ApiTestCase):
         self.dht.release()
         self.assertEqual((self.door._held_bytes, self.door._gone, self.dht.puts), (0, {}, []))
 
+    def test_gone_with_nothing_left(self) -> None:
+        """Who goes while there is no room, and left nothing, is not kept."""
+        self.dht.held = []
+        for _ in range(ALL_UNDER_WAY_BYTES_MAX // UNDER_WAY_BYTES_MAX):
+            self.client().send(Get(OTHER).pack() * SLOTS)
+        self.client().lose()
+        self.assertEqual((self.door._held_bytes, self.door._gone), (0, {}))
+
     def test_nothing_held_afterwards(self) -> None:
         """When its clients are gone the door holds nothing of theirs."""
         clients = [self.client() for _ in range(5)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from itertools import chain
@@ -219,6 +220,35 @@ class ApiFactory(Factory):
             left.addCallback(lambda fired: self._on_shutdown())
 
 
+class Stage(Enum):
+    """What a client's connection has come to."""
+
+    OPEN = "open"
+    """Its questions are carried out."""
+
+    AT_END = "at end"
+    """It sends nothing more; what it sent is carried out."""
+
+    ENDING = "ending"
+    """All that it sent is carried out; its connection ends when it has its answers."""
+
+    IGNORED = "ignored"
+    """What else it sends is not looked at: it sent SHUTDOWN."""
+
+    DISMISSED = "dismissed"
+    """The same, since it broke the rules or the node leaves; its connection ends when it has its answers."""
+
+    LOST = "lost"
+    """Its connection is gone; what it sent is carried out."""
+
+
+# Needed for every chunk, and to look a member up in its class takes Python 3.11 another 0.1 us.
+_OPEN, _ENDING, _LOST = Stage.OPEN, Stage.ENDING, Stage.LOST
+_IS_SERVED = (Stage.OPEN, Stage.AT_END, Stage.LOST)
+_IGNORES_INPUT = (Stage.IGNORED, Stage.DISMISSED)
+_ENDS = (Stage.ENDING, Stage.DISMISSED)
+
+
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class ApiProtocol(Protocol):
     """One client's connection.
@@ -241,22 +271,14 @@ class ApiProtocol(Protocol):
         self.held_bytes = 0
         self._since_s: float | None = None
         self._deadline: IDelayedCall | None = None
+        self._stage = _OPEN
         self._is_serving = False
-        # Questions are left in the reader: too many are under way, here or everywhere.
-        self._is_full = False
-        # The client does not read its answers.
-        self._is_choked = False
-        # What else the client sends is not looked at: it broke the rules, or the node leaves.
-        self._is_deaf = False
-        # The client will send nothing more.
-        self._is_at_end = False
-        # The connection ends when nothing is under way.
-        self._is_ending = False
-        self._is_paused = False
-        self._is_lost = False
+        self._is_full = False  # questions are left in the reader: too many are under way, here or everywhere
+        self._write_blocked = False  # the client does not read its answers
+        self._input_paused = False
 
     def connectionMade(self) -> None:
-        """A client is here."""
+        """Take in a client."""
         transport: Any = self.transport
         self._transport = transport
         if ITCPTransport.providedBy(transport) and not isinstance(transport.getHost(), UNIXAddress):
@@ -265,23 +287,24 @@ class ApiProtocol(Protocol):
         self._door.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """The client sent something."""
-        self._reader.feed(data)
-        self.serve()
+        """Carry out what the client sent."""
+        if self._stage not in _IGNORES_INPUT:
+            self._reader.feed(data)
+            self.serve()
 
     def readConnectionLost(self) -> None:
-        """The client will send nothing more; it may still wait for answers."""
-        self._is_at_end = True
+        """Answer what is asked already, since the client will send nothing more."""
+        if self._stage is _OPEN:
+            self._stage = Stage.AT_END
         self.serve()
 
     def writeConnectionLost(self) -> None:
-        """Never happens: this side does not half-close."""
+        """Do nothing: this side does not half-close."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone; PUTs that came over it are carried out all the same."""
-        self._is_lost = True
-        self._is_at_end = True
-        self._is_choked = False
+        """Carry out the PUTs that came over the connection, although it is gone."""
+        self._stage = _LOST
+        self._write_blocked = False
         self._unread_bytes = 0
         if self._deadline is not None:
             self._deadline.cancel()
@@ -290,27 +313,26 @@ class ApiProtocol(Protocol):
         self._door.lost(self)
 
     def pauseProducing(self) -> None:
-        """The transport holds all it wants to: the client does not read."""
-        self._is_choked = True
+        """Serve no further: the transport holds all it wants to, since the client does not read."""
+        self._write_blocked = True
 
     def resumeProducing(self) -> None:
-        """The client has read everything."""
-        self._is_choked = False
+        """Serve again: the client has read everything."""
+        self._write_blocked = False
         self._unread_bytes = 0
         self.serve()
 
     def stopProducing(self) -> None:
-        """The connection is gone; `connectionLost` sees to it."""
+        """Do nothing: the connection is gone, and `connectionLost` sees to it."""
 
     def close(self) -> None:
-        """The node ends this connection, once what was asked is answered and read."""
-        self._turn_deaf()
-        self._is_ending = True
-        self._settle(False)
+        """End this connection, once what was asked is answered and read."""
+        self._ignore_input(Stage.DISMISSED)
+        self._after_serving(False)
 
     def abort(self) -> None:
-        """The node ends this connection at once."""
-        self._turn_deaf()
+        """End this connection at once."""
+        self._ignore_input(Stage.DISMISSED)
         self._unread_bytes = 0
         self._transport.abortConnection()
 
@@ -318,7 +340,7 @@ class ApiProtocol(Protocol):
         """End this connection at once, since the client makes it cost too much."""
         self._warn(reason)
         self.abort()
-        self._count()
+        self._report_held_bytes()
 
     # Serving
 
@@ -329,23 +351,24 @@ class ApiProtocol(Protocol):
         self._is_serving = True
         has_taken = self._is_full = False
         try:
-            while not self._is_deaf and not self._is_choked:
+            while self._stage in _IS_SERVED and not self._write_blocked:
                 if self._under_way_bytes >= UNDER_WAY_BYTES_MAX or not self._door.has_room(self):
                     self._is_full = True
                     break
                 question = self._reader.take()
                 if question is None:
-                    self._is_ending = self._is_ending or self._is_at_end
+                    if self._stage is Stage.AT_END:
+                        self._stage = _ENDING
                     break
                 has_taken = True
                 self._carry_out(question)
         except Malformed as error:
-            self._break_off(f"it sent {error}")
+            self._dismiss(f"it sent {error}")
         finally:
             self._is_serving = False
         if self._joined:
             self._write_joined()
-        self._settle(has_taken)
+        self._after_serving(has_taken)
 
     def _carry_out(self, question: Question) -> None:
         if isinstance(question, Get):
@@ -362,7 +385,7 @@ class ApiProtocol(Protocol):
             self._shutdown()
 
     def _get(self, key: bytes) -> None:
-        if self._is_lost:
+        if self._stage is _LOST:
             return
         found = _begun(self._dht.get, key)
         result = getattr(found, "result", None)
@@ -417,9 +440,9 @@ class ApiProtocol(Protocol):
 
     def _shutdown(self) -> None:
         if not self._door.shutdown_beyond_loopback and not self._is_local():
-            self._break_off("it sent SHUTDOWN from beyond this machine, which is not allowed here")
+            self._dismiss("it sent SHUTDOWN from beyond this machine, which is not allowed here")
             return
-        self._turn_deaf()
+        self._ignore_input(Stage.IGNORED)
         self._log.info("API client {client} sent SHUTDOWN", client=self._client())
         self._door.leave()
 
@@ -441,7 +464,7 @@ class ApiProtocol(Protocol):
     def _done(self, cost_bytes: int) -> None:
         self._under_way_bytes -= cost_bytes
         self._door.done(cost_bytes)
-        if self._is_full or self._is_ending:
+        if self._is_full or self._stage is not _OPEN:
             self.serve()
 
     def _answer(self, raw: bytes) -> None:
@@ -455,78 +478,82 @@ class ApiProtocol(Protocol):
         self._joined.clear()
         self._joined_bytes = 0
         self._transport.write(raw)
-        if self._is_choked:
+        if self._write_blocked:
             self._unread_bytes += len(raw)
             if not self._is_serving:
-                self._count()
+                self._report_held_bytes()
 
-    def _settle(self, has_taken: bool) -> None:
-        # After serving: read on or not, watch the time of an incomplete message, end when there is nothing left to do.
-        if self._is_lost:
-            self._settle_rest()
+    def _after_serving(self, has_taken: bool) -> None:
+        if self._stage is _LOST:
+            self._keep_rest_or_nothing()
             return
-        is_paused = self._is_full or self._is_choked or self._is_deaf or self._is_at_end
-        if is_paused != self._is_paused:
-            self._is_paused = is_paused
-            if is_paused:
-                self._transport.pauseProducing()
-            else:
-                self._transport.resumeProducing()
-        if self._is_ending and self._under_way_bytes == 0:
+        is_paused = self._is_full or self._write_blocked or self._stage is not _OPEN
+        if is_paused is not self._input_paused:
+            self._pause_or_resume_input(is_paused)
+        if self._stage in _ENDS and self._under_way_bytes == 0:
             self._end()
-        self._count()
+        self._report_held_bytes()
         if is_paused or self._reader.held_bytes == 0:
             self._since_s = None
         elif has_taken or self._since_s is None:
-            self._since_s = self._door.clock.seconds()
-            if self._deadline is None:
-                self._deadline = self._door.clock.callLater(COMPLETE_WITHIN_S, self._look_at_deadline)
+            self._watch_incomplete()
 
-    def _settle_rest(self) -> None:
-        # After serving a client that is gone.
-        if self._is_full:
+    def _pause_or_resume_input(self, is_paused: bool) -> None:
+        self._input_paused = is_paused
+        if is_paused:
+            self._transport.pauseProducing()
+        else:
+            self._transport.resumeProducing()
+
+    def _watch_incomplete(self) -> None:
+        # One timer is set again and again instead of one for each message: most messages are complete at once.
+        self._since_s = self._door.clock.seconds()
+        if self._deadline is None:
+            self._deadline = self._door.clock.callLater(COMPLETE_WITHIN_S, self._look_at_deadline)
+
+    def _keep_rest_or_nothing(self) -> None:
+        # Of a client that is gone, what waits for room is kept; what is not complete never will be.
+        if self._is_full and self._reader.held_bytes:
             self._unread_bytes = GONE_BYTES
             self._door.stays_behind(self)
         else:
-            # What is not complete never will be.
             self._unread_bytes = 0
             self._reader = QuestionReader()
             self._door.served_out(self)
-        self._count()
+        self._report_held_bytes()
 
     def _look_at_deadline(self) -> None:
-        # One timer is set again and again instead of one for each message: most messages are complete at once.
         self._deadline = None
         if self._since_s is not None:
             left_s = self._since_s + COMPLETE_WITHIN_S - self._door.clock.seconds()
             if left_s > 0:
                 self._deadline = self._door.clock.callLater(left_s, self._look_at_deadline)
             else:
-                self._break_off(f"its message is not complete {COMPLETE_WITHIN_S:g} s after it began")
-                self._settle(False)
+                self._dismiss(f"its message is not complete {COMPLETE_WITHIN_S:g} s after it began")
+                self._after_serving(False)
 
-    def _count(self) -> None:
+    def _report_held_bytes(self) -> None:
         held_bytes = self._reader.held_bytes + self._unread_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
             self._door.holding(more_bytes)
 
-    def _break_off(self, reason: str) -> None:
+    def _dismiss(self, reason: str) -> None:
         self._warn(reason)
-        self._turn_deaf()
-        self._is_ending = True
+        self._ignore_input(Stage.DISMISSED)
 
-    def _turn_deaf(self) -> None:
-        self._is_deaf = True
+    def _ignore_input(self, stage: Stage) -> None:
         # What was not looked at is given back.
         self._reader = QuestionReader()
+        if self._stage is not _LOST:
+            self._stage = stage
 
     def _end(self) -> None:
         if not self._transport.disconnecting:
             # A transport does not end while a producer is registered with it.
             self._transport.unregisterProducer()
             self._transport.loseConnection()
-            if self._is_deaf:
+            if self._stage is Stage.DISMISSED:
                 if self._deadline is not None:
                     self._deadline.cancel()
                 self._deadline = self._door.clock.callLater(READ_WITHIN_S, self._cut_off)
@@ -534,7 +561,7 @@ class ApiProtocol(Protocol):
     def _cut_off(self) -> None:
         self._deadline = None
         self.abort()
-        self._count()
+        self._report_held_bytes()
 
     def _warn(self, reason: str) -> None:
         # One line for a client's program that breaks the rules on one connection after another.
