@@ -36,12 +36,12 @@ class Link:
 
 def dialled(by: Peer = THEY, key: bytes = OLD, epoch: int = 1) -> Link:
     """A link that we dialled."""
-    return Link(Met(by, key, epoch, 1), by)
+    return Link(Met(by, key, epoch), by)
 
 
 def accepted(by: Peer = THEY, key: bytes = OLD, epoch: int = 1) -> Link:
     """A link that the other side dialled."""
-    return Link(Met(by, key, epoch, 1))
+    return Link(Met(by, key, epoch))
 
 
 class BelievedTests(SynchronousTestCase):
@@ -62,12 +62,12 @@ class BelievedTests(SynchronousTestCase):
             (silent, NEW, 4, False, True),
             (silent, NEW, 9, True, False),
         ):
-            reason = why_not_believed(known, Met(THEY, key, epoch, 1), is_linked, NOW, DEAD_AFTER_S)
+            reason = why_not_believed(known, Met(THEY, key, epoch), is_linked, NOW, DEAD_AFTER_S)
             self.assertEqual(is_believed, reason is None, (known, key, epoch, is_linked))
 
     def test_words(self) -> None:
         """It says when the node with the other key was last heard."""
-        reason = why_not_believed(Proof(OLD, 5, NOW - 1), Met(THEY, NEW, 5, 1), False, NOW, DEAD_AFTER_S)
+        reason = why_not_believed(Proof(OLD, 5, NOW - 1), Met(THEY, NEW, 5), False, NOW, DEAD_AFTER_S)
         self.assertEqual("another key than that of the node heard there 1.0 s ago", reason)
 
 

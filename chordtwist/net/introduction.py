@@ -20,7 +20,7 @@ _MEMBERSHIP = b"chordtwist-membership"
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """Who is at the other end of a link: the peer it says it is, the key it owns, its run, the version both speak.
+    """Who is at the other end of a link: the peer it says it is, the key it owns, its run.
 
     Only on a link that we dialled does it prove that the peer is where it says.
     """
@@ -28,7 +28,6 @@ class Met:
     peer: Peer
     key: bytes
     epoch: int
-    version: int
 
 
 class Introduction:
@@ -59,7 +58,7 @@ class Introduction:
         self._seq = 0
 
     def hello(self, dialled: Peer | None, channel: bytes) -> Hello:
-        """Our Hello for one link: to the peer we dialled, or, with None, to whoever dialled us.
+        """Make our Hello for one link: to the peer we dialled, or, with None, to whoever dialled us.
 
         `channel` is what only the two ends of the link can derive; empty without TLS.
         """
@@ -84,17 +83,12 @@ class Introduction:
         )
 
     def meet(self, hello: Hello, came_from: str, dialled: Peer | None, channel: bytes) -> Met:
-        """Who the other side is, by its Hello; `came_from` is the IP address at the other end of the transport.
+        """Judge who the other side is by its Hello; `came_from` is the IP address at the other end of the transport.
 
         @raise Refused: we do not talk to it, and why.
         @raise Malformed: the Hello contradicts itself.
         """
-        version = min(hello.version_max, PROTOCOL_VERSION_MAX)
-        if version < max(hello.version_min, PROTOCOL_VERSION_MIN):
-            raise Refused(
-                f"protocol versions {hello.version_min} to {hello.version_max} there and"
-                f" {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX} here"
-            )
+        _check_version(hello)
         differences = self.parameters.differences(_parameters_in(hello))
         if differences:
             raise Refused("; ".join(differences))
@@ -102,28 +96,49 @@ class Introduction:
             peer = self.identity.unpack(hello.address)
         except ValueError as error:
             raise Malformed(f"a Hello with an impossible address: {error}") from None
+        reason = self._why_not_there(hello, peer, came_from, dialled)
+        if reason is None:
+            reason = self._why_not_proved(hello, peer, dialled, channel)
+        if reason is not None:
+            raise Refused(reason)
+        return Met(peer, hello.key, hello.epoch)
+
+    def _why_not_there(self, hello: Hello, peer: Peer, came_from: str, dialled: Peer | None) -> str | None:
+        # What stands against the address that it claims.
         if hello.key == self._signer.public:
-            raise Refused(f"{peer} is this node itself")
+            return f"{peer} is this node itself"
         if peer == self.me:
-            raise Refused(f"it claims our own address {peer}")
+            return f"it claims our own address {peer}"
         if dialled is not None and peer != dialled:
-            raise Refused(f"the node at {dialled} says that its address is {peer}")
+            return f"the node at {dialled} says that its address is {peer}"
         if dialled is None and canonical_ip(peer.host) != canonical_ip(came_from):
-            raise Refused(f"it claims the address {peer} and comes from {came_from}")
+            return f"it claims the address {peer} and comes from {came_from}"
         if not can_be_neighbours(self.me, peer):
-            raise Refused(f"the address {peer} it claims cannot be reached from the network of this node's")
-        # The other side signed the address that it dialled, so what was said on one link is worth nothing on another.
+            return f"the address {peer} it claims cannot be reached from the network of this node's"
+        return None
+
+    def _why_not_proved(self, hello: Hello, peer: Peer, dialled: Peer | None, channel: bytes) -> str | None:
+        # What stands against its key, and its knowledge of the secret. The other side signed the address that it
+        # dialled, so what was said on one link is worth nothing on another.
         stamp = Stamp(peer, hello.epoch, hello.seq, hello.time_ms)
         said = pack_hello(self.identity, stamp, self.me if dialled is None else None, channel)
         if not self._verify(hello.key, hello.signature, said):
-            raise Refused(f"the signature of {peer} does not fit this link")
+            return f"the signature of {peer} does not fit this link"
         if not compare_digest(hello.membership, self._membership(hello.key, channel)):
-            raise Refused(f"{peer} does not know the network's secret" if self._secret else f"{peer} expects a secret")
-        return Met(peer, hello.key, hello.epoch, version)
+            return f"{peer} does not know the network's secret" if self._secret else f"{peer} expects a secret"
+        return None
 
     def _membership(self, key: bytes, channel: bytes) -> bytes:
         # With the speaker's key in it, our own proof cannot be sent back to us as somebody else's.
         return hmac_digest(self._secret, _MEMBERSHIP + key + channel, sha256) if self._secret else b""
+
+
+def _check_version(hello: Hello) -> None:
+    if min(hello.version_max, PROTOCOL_VERSION_MAX) < max(hello.version_min, PROTOCOL_VERSION_MIN):
+        raise Refused(
+            f"protocol versions {hello.version_min} to {hello.version_max} there and"
+            f" {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX} here"
+        )
 
 
 def _as_it_travels(parameters: Parameters) -> Parameters:
