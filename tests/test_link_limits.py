@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
@@ -14,7 +12,6 @@ from chordtwist.net import peer_protocol
 from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, PROVED_FACTOR, Bounds, Limits
 from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
-from chordtwist.net.refusals import KEPT_MAX, LINE_EVERY_S, LINES_AT_ONCE, Refusals
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import (
     Found,
@@ -257,42 +254,3 @@ class PoolLimitTests(PoolTestCase):
         pool.holding(2000)
         self.assertFalse(strangers.is_open)
         self.assertTrue(friends.is_open)
-
-
-class LineTests(SynchronousTestCase):
-    """Log lines."""
-
-    def setUp(self) -> None:
-        """Nothing was refused yet."""
-        self.clock = Clock()
-        self.refusals = Refusals(self.clock)
-        self.events: list[LogEvent] = []
-        observer: Any = self.events.append
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-
-    def test_one_address(self) -> None:
-        """One address and cause make one line a minute, which says how many were left out."""
-        for _ in range(100):
-            self.refusals.tell("192.0.2.1", "because")
-        self.assertEqual(1, len(self.events))
-        self.clock.advance(LINE_EVERY_S)
-        self.refusals.tell("192.0.2.1", "because")
-        self.assertEqual(" (99 more times since the last such line)", self.events[1]["more"])
-
-    def test_many_addresses(self) -> None:
-        """Many addresses make no more than so many lines, and the next says how many were left out."""
-        for number in range(2 * KEPT_MAX):
-            self.refusals.tell(f"2001:db8::{number:x}", "because")
-        self.assertEqual(LINES_AT_ONCE + 1, len(self.events))
-        self.clock.advance(2)
-        self.refusals.tell("192.0.2.1", "because")
-        left_out = 2 * KEPT_MAX - int(LINES_AT_ONCE) - 1
-        self.assertEqual(f" ({left_out} lines about others were left out)", self.events[-1]["more"])
-        self.assertEqual(2 * KEPT_MAX + 1, self.refusals.count)
-
-    def test_what_differs(self) -> None:
-        """Ports and other things that differ each time make no lines of their own."""
-        for port in range(1000, 1100):
-            self.refusals.tell(f"192.0.2.1:{port}", f"reason {port}", cause="reason", who="192.0.2.1")
-        self.assertEqual(1, len(self.events))

@@ -182,7 +182,7 @@ class PeerPool:
             return "its address cannot be reached from the network of this node's"
         if peer in self._dialling:
             return self._dialling.why_not_wait(peer)
-        refused = self.refusals.status(str(peer))
+        refused = self.refusals.why_refused(str(peer))
         if refused is not None:
             return f"refused for a while: {refused}"
         reason = self._dialling.why_not_wait(peer)
@@ -208,7 +208,7 @@ class PeerPool:
     def _why_not_accept(self, host: str) -> str | None:
         if self._stopped is not None:
             return "this node is leaving"
-        refused = self.refusals.status(host)
+        refused = self.refusals.why_refused(host)
         if refused is not None:
             return f"refused for a while: {refused}"
         reason = self._bounds.why_not_accept(host)
@@ -237,7 +237,7 @@ class PeerPool:
         peer = cast(Met, link.handshaken).peer
         self._no_longer_pending(link)
         if link.dialled is None:
-            refused = self.refusals.status(str(peer))
+            refused = self.refusals.why_refused(str(peer))
             if refused is not None:
                 raise Refused(f"refused for a while: {refused}")
         self._known_peers.add(link, self._clock.seconds())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chordtwist.core.allowance import Allowance
+from chordtwist.core.bounded import Bounded
 
 REFUSE_FOR_S = 30.0
 """How long an address is refused after a breach: a broken program costs a connection per half minute, and an operator
@@ -19,8 +20,15 @@ LINE_EVERY_S = 60.0
 LINES_PER_S, LINES_AT_ONCE = 1.0, 60.0
 """Lines about all addresses together: whoever has many writes the log no fuller than whoever has one."""
 
-KEPT_MAX = 4096
-"""Addresses, and causes of lines, that are remembered; the oldest goes first."""
+REFUSALS_MAX = 4096
+"""Addresses that are refused, and causes of lines, that are remembered; the oldest goes first."""
+
+
+@dataclass(slots=True)
+class _Line:
+    # The last line about one cause, and how often it was left out since.
+    told_at: float
+    left_out: int = 0
 
 
 class Refusals:
@@ -32,8 +40,8 @@ class Refusals:
         """@param line: the format of log lines."""
         self._clock = clock
         self._line = line
-        self._until: OrderedDict[str, tuple[float, str]] = OrderedDict()
-        self._lines: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._until: Bounded[str, tuple[float, str]] = Bounded(REFUSALS_MAX)
+        self._lines: Bounded[tuple[str, str], _Line] = Bounded(REFUSALS_MAX)
         self._all = Allowance(LINES_PER_S, LINES_AT_ONCE)
         self._left_out = 0
         self.count = 0
@@ -41,12 +49,9 @@ class Refusals:
     def refuse(self, address: str, reason: str) -> None:
         """Have nothing to do with an address for `REFUSE_FOR_S`."""
         self._until[address] = (self._clock.seconds() + REFUSE_FOR_S, reason)
-        self._until.move_to_end(address)
-        if len(self._until) > KEPT_MAX:
-            self._until.popitem(last=False)
 
-    def status(self, address: str) -> str | None:
-        """Why an address is refused at present; None when it is not."""
+    def why_refused(self, address: str) -> str | None:
+        """Say why an address is refused at present; None when it is not."""
         refused = self._until.get(address)
         if refused is None:
             return None
@@ -55,29 +60,26 @@ class Refusals:
             return None
         return refused[1]
 
-    def tell(self, address: str, reason: str, cause: str | None = None, who: str | None = None) -> None:
+    def tell(self, address: str, reason: str, who: str | None = None) -> None:
         """Log that something from `address` was refused.
 
-        `cause` names the reason, and `who` the address, without what differs each time; lines of one cause and address
-        are summed up.
+        `who` names the address without what differs each time; lines about one and the same reason are summed up.
         """
         self.count += 1
-        key = (who or address, cause or reason)
+        key = (who or address, reason)
         now = self._clock.seconds()
-        last, left_out = self._lines.get(key, (-LINE_EVERY_S, 0))
-        if now - last < LINE_EVERY_S:
-            self._lines[key] = (last, left_out + 1)
+        line = self._lines.get(key)
+        if line is not None and now - line.told_at < LINE_EVERY_S:
+            line.left_out += 1
             return
         if self._all.wait_s("", now) > 0:
             self._left_out += 1
             return
         self._all.spend("", 1, now)
+        left_out = 0 if line is None else line.left_out
         more = f" ({left_out} more times since the last such line)" if left_out else ""
         if self._left_out:
             more += f" ({self._left_out} lines about others were left out)"
             self._left_out = 0
         self.log.warn(self._line, address=address, reason=reason, more=more)
-        self._lines[key] = (now, 0)
-        self._lines.move_to_end(key)
-        if len(self._lines) > KEPT_MAX:
-            self._lines.popitem(last=False)
+        self._lines[key] = _Line(now)
