@@ -44,8 +44,7 @@ from chordtwist.net.certificates import issue, make_authority, make_key, self_si
 from chordtwist.net.client_puzzles import PuzzleChallenger
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.tls import Credentials, Tls, explain, words_for
-from chordtwist.net.tls_link import OPENING_BYTES as TLS_OPENING_BYTES
-from chordtwist.net.tls_link import RECORDS_AT_ONCE
+from chordtwist.net.tls_link import RECORD_OPENING_BYTES, RECORDS_AT_ONCE
 from chordtwist.node.records.record_bodies import body_of, versioned_from
 from chordtwist.storage.layout import pack, unpack, unpack_entry
 from chordtwist.storage.state import _number, _peers, _seed
@@ -130,8 +129,8 @@ def _feed_api(make: Callable[[], Reader], raw: bytes) -> None:
     assert not is_malformed and b"".join(message.pack() for message in again) == written, "written, it reads otherwise"
 
 
-def _messages(reader: Reader, stream: bytes, piece: int) -> tuple[list[api.Question | api.Answer], bool]:
-    messages: list[api.Question | api.Answer] = []
+def _messages(reader: Reader, stream: bytes, piece: int) -> tuple[list[api.ApiQuestion | api.ApiAnswer], bool]:
+    messages: list[api.ApiQuestion | api.ApiAnswer] = []
     try:
         for at in range(0, len(stream), piece):
             reader.feed(stream[at : at + piece])
@@ -164,7 +163,9 @@ def feed_peer_messages(raw: bytes) -> None:
     elif isinstance(message, wire.Store):
         _keep(message.record)
     elif isinstance(message, wire.Solution):
-        assert PuzzleChallenger(1, 1, Clock()).paid(OTHER, message) != wire.Noted(), "it solved what nobody asked it"
+        unused: Any = None
+        challenger = PuzzleChallenger(unused, unused, unused, 1, 1, Clock())
+        assert challenger.answer(OTHER, message) != wire.Noted(), "it solved what nobody asked it"
     elif isinstance(message, wire.Puzzle):
         solve(message.puzzle, message.bits, 0, 10)
     elif isinstance(message, wire.HandedOver | wire.StoreAll):
@@ -305,7 +306,7 @@ def _counted(stream: bytes, piece: int) -> tuple[int, bytes]:
             assert records <= RECORDS_AT_ONCE, "more than so many are read at once"
             whole += records
             passed += portion
-    assert passed + link._opening == stream and len(link._opening) < TLS_OPENING_BYTES, "bytes are lost, or held"
+    assert passed + link._opening == stream and len(link._opening) < RECORD_OPENING_BYTES, "bytes are lost, or held"
     return whole, link._opening
 
 
@@ -411,7 +412,7 @@ def answer_seeds() -> list[bytes]:
         api.Failure(key).pack(),
         api.Outcome(1, api.ResultCode.DONE, result).pack(),
         api.Outcome(2, api.ResultCode.REFUSED, api.NOTHING_STORED, "because é").pack(),
-        api.pack_status(3, {"member": True, "successors": ["192.0.2.2:6401"]}),
+        api.pack_state(3, {"member": True, "successors": ["192.0.2.2:6401"]}),
     ]
     return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed)])]
 

@@ -19,24 +19,23 @@ from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.records import Record
 from chordtwist.net.api import (
     ALL_UNDER_WAY_BYTES_MAX,
-    CLOSE_WITHIN_S,
+    CLIENTS_HELD_BYTES_MAX,
     COMPLETE_WITHIN_S,
+    CONNECTIONS_CLOSE_WITHIN_S,
     COST_BYTES_MIN,
     GONE_BYTES,
-    HELD_BYTES_MAX,
-    JOINED_BYTES_MAX,
     READ_WITHIN_S,
     UNDER_WAY_BYTES_MAX,
     ApiFactory,
     ApiProtocol,
     connections_bound,
 )
-from chordtwist.net.bounds import links_bound
+from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
     VALUE_BYTES_MAX,
-    Answer,
     AnswerReader,
+    ApiAnswer,
     Delete,
     Failure,
     Get,
@@ -88,7 +87,7 @@ class Client:
         self.protocol.connectionLost(TwistedFailure(ConnectionDone()))
 
     @property
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[ApiAnswer]:
         """Everything the node wrote, read as a client would."""
         reader = AnswerReader()
         reader.feed(b"".join(self.transport.writes))
@@ -602,7 +601,7 @@ class BoundTests(ApiTestCase):
             self.dht.held = []
             hoarders[-1].send(Get(KEY).pack() * SLOTS)
             self.dht.release()
-            self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
+            self.assertLessEqual(self.door._held_bytes, CLIENTS_HELD_BYTES_MAX)
         self.assertEqual(len(self.warnings()), 1)
         dropped = [hoarder for hoarder in hoarders if hoarder.transport.disconnected]
         self.assertEqual(len(dropped), 1)
@@ -623,8 +622,8 @@ class BoundTests(ApiTestCase):
             client.send(Get(KEY).pack() * (SLOTS - 1), b"\x00\x00\x00\x00")
             self.dht.release()
             written += sum(map(len, client.transport.writes))
-            self.assertLess(written, HELD_BYTES_MAX * 1.1)
-        self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
+            self.assertLess(written, CLIENTS_HELD_BYTES_MAX * 1.1)
+        self.assertLessEqual(self.door._held_bytes, CLIENTS_HELD_BYTES_MAX)
 
     def test_memory_of_clients_that_are_gone(self) -> None:
         """What clients leave that come and go while there is no room counts; what is kept is still carried out."""
@@ -634,12 +633,12 @@ class BoundTests(ApiTestCase):
         modest, raw = Put(0, 0, OTHER, b"x" * 1000).pack(), Put(0, 0, KEY, b"x" * 60_000).pack()
         bystander = self.client()
         bystander.send(modest)
-        versioned = (HELD_BYTES_MAX - len(modest)) // (len(raw) + GONE_BYTES)
+        versioned = (CLIENTS_HELD_BYTES_MAX - len(modest)) // (len(raw) + GONE_BYTES)
         for count in range(1, versioned + 5):
             client = self.client()
             client.send(raw)
             client.lose()
-            self.assertLessEqual(self.door._held_bytes, HELD_BYTES_MAX)
+            self.assertLessEqual(self.door._held_bytes, CLIENTS_HELD_BYTES_MAX)
             self.assertEqual(self.door.refusals.count, max(0, count - versioned))
         self.assertEqual(self.dht.puts, [])
         self.dht.release()
@@ -720,7 +719,7 @@ class ClosingTests(ApiTestCase):
         """A client that does not read its last answers is given a moment, then its connection is cut."""
         client = self.client()
         closed = self.door.close()
-        self.clock.advance(CLOSE_WITHIN_S)
+        self.clock.advance(CONNECTIONS_CLOSE_WITHIN_S)
         self.assertTrue(client.transport.disconnected)
         client.lose()
         self.assertIsNone(self.successResultOf(closed))

@@ -15,8 +15,9 @@ from chordtwist.wire.api_messages import (
     REASON_BYTES_MAX,
     SEQ_MAX,
     VALUE_BYTES_MAX,
-    Answer,
     AnswerReader,
+    ApiAnswer,
+    ApiQuestion,
     Delete,
     Failure,
     Get,
@@ -24,15 +25,14 @@ from chordtwist.wire.api_messages import (
     Outcome,
     Put,
     PutConfirmed,
-    Question,
     QuestionReader,
     ResultCode,
     Shutdown,
     StatusPiece,
     Success,
     pack_found,
-    pack_status,
-    unpack_status,
+    pack_state,
+    unpack_state,
 )
 
 KEY = bytes(range(32))
@@ -52,7 +52,7 @@ seals = st.builds(
     signature=st.binary(min_size=64, max_size=64),
     expected_seq=st.none() | seqs,
 )
-questions: st.SearchStrategy[Question] = st.one_of(
+questions: st.SearchStrategy[ApiQuestion] = st.one_of(
     st.builds(Put, u16, u8, keys, values),
     st.builds(Get, keys),
     st.builds(Shutdown),
@@ -61,7 +61,7 @@ questions: st.SearchStrategy[Question] = st.one_of(
     st.builds(GetStatus, u32),
 )
 results = st.builds(PutResult, u8, u8, st.builds(Version, u64, st.binary(max_size=18)), u64)
-answers: st.SearchStrategy[Answer] = st.one_of(
+answers: st.SearchStrategy[ApiAnswer] = st.one_of(
     st.builds(Success, keys, values),
     st.builds(Failure, keys),
     st.builds(Outcome, u32, st.sampled_from(ResultCode), results, st.text(max_size=90)),
@@ -75,9 +75,9 @@ def pieces(draw: st.DataObject, raw: bytes) -> Iterable[bytes]:
     return [raw[start:end] for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
 
 
-def read_all(reader: QuestionReader | AnswerReader, chunks: Iterable[bytes]) -> list[Question | Answer]:
+def read_all(reader: QuestionReader | AnswerReader, chunks: Iterable[bytes]) -> list[ApiQuestion | ApiAnswer]:
     """Everything a reader makes of chunks that arrive one after another."""
-    found: list[Question | Answer] = []
+    found: list[ApiQuestion | ApiAnswer] = []
     for chunk in chunks:
         reader.feed(chunk)
         while (message := reader.take()) is not None:
@@ -151,15 +151,15 @@ class LayoutTests(SynchronousTestCase):
     def test_long_status(self) -> None:
         """A status longer than a message is cut into pieces, the last of which says so."""
         state = {"peers": ["x" * 64] * 2500}
-        told = [piece for piece in read_all(AnswerReader(), [pack_status(5, state)]) if isinstance(piece, StatusPiece)]
+        told = [piece for piece in read_all(AnswerReader(), [pack_state(5, state)]) if isinstance(piece, StatusPiece)]
         self.assertEqual([piece.is_last for piece in told], [False, False, True])
-        self.assertEqual(unpack_status(b"".join(piece.text for piece in told)), state)
+        self.assertEqual(unpack_state(b"".join(piece.text for piece in told)), state)
         self.assertEqual(json.loads(b"".join(piece.text for piece in told)), state)
 
     def test_no_status(self) -> None:
         """Pieces that make no JSON object are no status."""
         for text in b"[]", b"{", b'{"\xff": 1}':
-            self.assertRaises(Malformed, unpack_status, text)
+            self.assertRaises(Malformed, unpack_state, text)
 
     def test_long_reason(self) -> None:
         """A reason too long for its place is cut between characters; counts too high for it become the highest."""
@@ -170,7 +170,7 @@ class LayoutTests(SynchronousTestCase):
 
 class StreamTests(SynchronousTestCase):
     @given(st.data(), st.lists(questions, max_size=8))
-    def test_questions(self, draw: st.DataObject, sent: list[Question]) -> None:
+    def test_questions(self, draw: st.DataObject, sent: list[ApiQuestion]) -> None:
         """Questions come out as they were packed, however their bytes are split or glued; nothing is held back."""
         reader = QuestionReader()
         chunks = pieces(draw, b"".join(question.pack() for question in sent))
@@ -178,7 +178,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(reader.held_bytes, 0)
 
     @given(st.data(), st.lists(answers, max_size=8))
-    def test_answers(self, draw: st.DataObject, sent: list[Answer]) -> None:
+    def test_answers(self, draw: st.DataObject, sent: list[ApiAnswer]) -> None:
         """Answers come out as they were packed, however their bytes are split or glued; nothing is held back."""
         reader = AnswerReader()
         chunks = pieces(draw, b"".join(answer.pack() for answer in sent))
@@ -186,12 +186,12 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(reader.held_bytes, 0)
 
     @given(st.data(), st.lists(questions, max_size=3), st.binary(min_size=4, max_size=80))
-    def test_garbage(self, draw: st.DataObject, sent: list[Question], garbage: bytes) -> None:
+    def test_garbage(self, draw: st.DataObject, sent: list[ApiQuestion], garbage: bytes) -> None:
         """What is made of garbage, and of the messages in front of it, does not depend on how the bytes are split."""
         raw = b"".join(question.pack() for question in sent) + garbage
 
-        def outcome(chunks: Iterable[bytes]) -> tuple[list[Question | Answer], str]:
-            reader, found = QuestionReader(), list[Question | Answer]()
+        def outcome(chunks: Iterable[bytes]) -> tuple[list[ApiQuestion | ApiAnswer], str]:
+            reader, found = QuestionReader(), list[ApiQuestion | ApiAnswer]()
             try:
                 for chunk in chunks:
                     reader.feed(chunk)
@@ -241,7 +241,7 @@ class StreamTests(SynchronousTestCase):
 
         reader = QuestionReader()
         raw = Put(0, 0, KEY, b"x" * 5000).pack()
-        found: list[Question] = []
+        found: list[ApiQuestion] = []
         for at in range(len(raw)):
             if type(reader._arrived) is bytearray:
                 reader._arrived = Counting(reader._arrived)

@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
-from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, PROVED_FACTOR, Bounds, Limits
-from chordtwist.net.peer_pool import ALL_HELD_BYTES_MAX
-from chordtwist.net.peer_protocol import COSTS, JOINED_BYTES_MAX
+from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, JOINED_BYTES_MAX, PROVED_FACTOR, Bounds, Limits
+from chordtwist.net.peer_pool import LINKS_HELD_BYTES_MAX
+from chordtwist.net.peer_protocol import COSTS
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import (
     Found,
@@ -248,8 +248,8 @@ class PoolLimitTests(PoolTestCase):
         strangers = next(
             link for link in pool._links if link.handshaken is not None and link.handshaken.peer == stranger.peer
         )
-        friends.held_bytes, strangers.held_bytes = ALL_HELD_BYTES_MAX - 1000, 2000
-        pool.holding(ALL_HELD_BYTES_MAX - 1000)
+        friends.held_bytes, strangers.held_bytes = LINKS_HELD_BYTES_MAX - 1000, 2000
+        pool.holding(LINKS_HELD_BYTES_MAX - 1000)
         self.assertTrue(strangers.is_open)
         pool.holding(2000)
         self.assertFalse(strangers.is_open)

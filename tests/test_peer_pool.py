@@ -27,7 +27,7 @@ from chordtwist.net.bounds import (
 )
 from chordtwist.net.dialling import CONNECT_WITHIN_S, DIAL_AGAIN_LAST_S
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import IDLE_S, LOOK_EVERY_S, QUIET_S, SPARE_IDLE_S, PeerPool
+from chordtwist.net.peer_pool import IDLE_S, LINK_QUIET_S, LOOK_AT_LINKS_EVERY_S, SPARE_IDLE_S, PeerPool
 from chordtwist.net.peer_protocol import HELLO_WITHIN_S
 from chordtwist.net.refusals import REFUSE_FOR_S
 from chordtwist.node.interfaces import IAnswer, IPeerLink
@@ -146,7 +146,7 @@ class OneLinkTests(PoolTestCase):
     """Of two links between one pair, one is kept."""
 
     def kept(self, first: Host, second: Host) -> list[tuple[str, str]]:
-        self.network.pass_time(QUIET_S + 3 * LOOK_EVERY_S)
+        self.network.pass_time(LINK_QUIET_S + 3 * LOOK_AT_LINKS_EVERY_S)
         return self.network.links()
 
     def test_reused(self) -> None:
@@ -201,7 +201,7 @@ class OneLinkTests(PoolTestCase):
         self.assertEqual(one.peer.id, other.peer.id)
         self.meet(one, other)
         self.meet(other, one)
-        self.network.pass_time(QUIET_S + 3 * LOOK_EVERY_S)
+        self.network.pass_time(LINK_QUIET_S + 3 * LOOK_AT_LINKS_EVERY_S)
         self.assertEqual((one.pool.status()["open"], other.pool.status()["open"]), (1, 1))
         (dialled_port,) = {end.getPeer().port for end in self.network.transports[::2] if end.is_up}
         self.assertEqual(dialled_port, 7000)
@@ -583,7 +583,7 @@ class BoundTests(PoolTestCase):
         """A question that crosses such a Goodbye is asked again over another link."""
         one, other = self.host(1), self.host(2)
         self.meet(one, other)
-        self.network.pass_time(QUIET_S)
+        self.network.pass_time(LINK_QUIET_S)
         other.answers.reply = lambda peer, question: Noted()
         (accepted,) = other.pool._links
         accepted.end("idle")

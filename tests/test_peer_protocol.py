@@ -22,9 +22,9 @@ from chordtwist.net.peer_protocol import (
     ANSWERING_MAX,
     ASKED_MAX,
     BLOCKED_BYTES_MAX,
-    CLOSE_WITHIN_S,
-    HELD_BYTES_MAX,
+    HELD_BACK_BYTES_MAX,
     HELLO_WITHIN_S,
+    LINK_CLOSES_WITHIN_S,
     OWED_MAX,
     STALLED_S,
     End,
@@ -497,7 +497,7 @@ class AnsweringTests(LinkTestCase):
     def test_reading_stops(self) -> None:
         """With too many questions held back nothing is read any more, until they are answered."""
         self.link.pauseProducing()
-        self.say(*((number, Ping()) for number in range(HELD_BYTES_MAX // 10 + 1)))
+        self.say(*((number, Ping()) for number in range(HELD_BACK_BYTES_MAX // 10 + 1)))
         self.assertEqual(self.transport.producerState, "paused")
         self.link.resumeProducing()
         self.assertEqual(self.transport.producerState, "producing")
@@ -553,9 +553,9 @@ class AnsweringTests(LinkTestCase):
         """However many are held back, and answered at once, each is answered, and none from within another."""
         self.owner.reply = lambda question: succeed(Pong())
         self.link.pauseProducing()
-        self.say(*((number, Ping()) for number in range(HELD_BYTES_MAX // 10)))
+        self.say(*((number, Ping()) for number in range(HELD_BACK_BYTES_MAX // 10)))
         self.link.resumeProducing()
-        self.assertEqual([(number, Pong()) for number in range(HELD_BYTES_MAX // 10)], self.said())
+        self.assertEqual([(number, Pong()) for number in range(HELD_BACK_BYTES_MAX // 10)], self.said())
 
     def test_held_question_breaks(self) -> None:
         """A question that was held back and breaks the protocol ends the link when its turn comes."""
@@ -611,7 +611,7 @@ class EndingTests(LinkTestCase):
         self.meet()
         self.link.end("leaving")
         self.assertFalse(self.transport.aborted)
-        self.clock.advance(CLOSE_WITHIN_S)
+        self.clock.advance(LINK_CLOSES_WITHIN_S)
         self.assertTrue(self.transport.aborted)
 
     def test_they_say_goodbye(self) -> None:

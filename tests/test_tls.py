@@ -38,7 +38,7 @@ from chordtwist.net.certificates import (
     subject_address,
 )
 from chordtwist.net.introduction import Introduction
-from chordtwist.net.peer_pool import CHECK_AGAIN_EVERY_LOOKS, LOOK_EVERY_S, PeerPool
+from chordtwist.net.peer_pool import CHECK_AGAIN_EVERY_LOOKS, LOOK_AT_LINKS_EVERY_S, PeerPool
 from chordtwist.net.tls import (
     CANNOT_BE_READ,
     CERTIFICATE_BYTES_MAX,
@@ -518,7 +518,7 @@ class ClosedTests(TlsTestCase):
         self.meet(one, good)
         serial = x509.load_pem_x509_certificate(theirs.certificate).serial_number
         cast(Path, files.revoked).write_bytes(revocation_list(AUTHORITY, AUTHORITY_KEY, [serial], NOW))
-        self.network.pass_time(LOOK_AGAIN_EVERY_S + LOOK_EVERY_S, step_s=0.5)
+        self.network.pass_time(LOOK_AGAIN_EVERY_S + LOOK_AT_LINKS_EVERY_S, step_s=0.5)
         self.assertEqual(self.logged, ["its certificate was revoked"])
         self.assertEqual(self.network.links(), [("127.0.0.1", "127.0.0.3")])
         self.assertEqual(one.answers.lost, [])
@@ -531,7 +531,7 @@ class ClosedTests(TlsTestCase):
         while self.network.links():
             one.pool.ask(other.peer, Ping()).addErrback(lambda failure: None)
             self.network.pass_time(60, step_s=1)
-        self.assertLess(self.network.clock.seconds(), (CHECK_AGAIN_EVERY_LOOKS + 60) * LOOK_EVERY_S)
+        self.assertLess(self.network.clock.seconds(), (CHECK_AGAIN_EVERY_LOOKS + 60) * LOOK_AT_LINKS_EVERY_S)
         self.assertEqual(self.logged[:1], [f"its certificate expired on {TOMORROW}"])
 
     def test_vanished_files(self) -> None:

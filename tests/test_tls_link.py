@@ -14,9 +14,9 @@ from chordtwist.net.certificates import load_key, make_key, self_signed
 from chordtwist.net.tls import Credentials, Tls, explain
 from chordtwist.net.tls_link import (
     HANDSHAKE_BYTES_MAX,
-    RECORD_BYTES_MAX,
     RECORDS_AT_ONCE,
     SILENT_RECORDS_MAX,
+    TLS_RECORD_BYTES_MAX,
 )
 from tests import certificates
 from tests.tls_end import End, carry
@@ -88,7 +88,7 @@ class TlsLinkTests(SynchronousTestCase):
     def test_longest(self) -> None:
         """What fits into one record is sent in one, anything longer in several."""
         self.carry()
-        for length in (RECORD_BYTES_MAX, RECORD_BYTES_MAX + 1, 100_000):
+        for length in (TLS_RECORD_BYTES_MAX, TLS_RECORD_BYTES_MAX + 1, 100_000):
             self.one.link.write(b"x" * length)
             self.carry()
             self.assertEqual(sum(map(len, self.other.listener.pieces)), length)
@@ -98,19 +98,19 @@ class TlsLinkTests(SynchronousTestCase):
         """What is written is sent at once, however much OpenSSL had to send before it."""
         self.carry()
         for _ in range(10):
-            self.one.link.getHandle().send(b"x" * RECORD_BYTES_MAX)
+            self.one.link.getHandle().send(b"x" * TLS_RECORD_BYTES_MAX)
         self.one.link.write(b"y")
         self.carry()
-        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * RECORD_BYTES_MAX + b"y")
+        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * TLS_RECORD_BYTES_MAX + b"y")
 
     def test_ends_behind_much_else(self) -> None:
         """So is the end of the connection."""
         self.carry()
         for _ in range(10):
-            self.one.link.getHandle().send(b"x" * RECORD_BYTES_MAX)
+            self.one.link.getHandle().send(b"x" * TLS_RECORD_BYTES_MAX)
         self.one.link.loseConnection()
         self.other.link.dataReceived(self.one.sent())
-        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * RECORD_BYTES_MAX)
+        self.assertEqual(b"".join(self.other.listener.pieces), b"x" * 10 * TLS_RECORD_BYTES_MAX)
         self.assertTrue(self.other.transport.disconnecting)
 
     def test_written_too_soon(self) -> None:

@@ -27,22 +27,22 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused
 from chordtwist.core.records import PutResult, Record
-from chordtwist.net.bounds import links_bound
+from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
 from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
+    ApiQuestion,
     Delete,
     Get,
     GetStatus,
     Outcome,
     Put,
     PutConfirmed,
-    Question,
     QuestionReader,
     ResultCode,
     pack_found,
-    pack_status,
+    pack_state,
 )
 
 T = TypeVar("T")
@@ -56,16 +56,13 @@ UNDER_WAY_BYTES_MAX = 1_048_576
 ALL_UNDER_WAY_BYTES_MAX = 67_108_864
 """Questions of all connections under way at once: 4,096 GETs."""
 
-HELD_BYTES_MAX = 67_108_864
+CLIENTS_HELD_BYTES_MAX = 67_108_864
 """What all connections together may make us hold: messages that are not complete, answers that nobody reads, and what
 waits for room of clients that are gone. Beyond it the connection that holds most is dropped, since pausing alone does
 not help against many that never read, nor against many that come and go."""
 
 GONE_BYTES = 2_048
 """What a client that is gone is reckoned at besides its messages that wait: nothing else bounds how many there are."""
-
-JOINED_BYTES_MAX = 65_536
-"""Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop."""
 
 COMPLETE_WITHIN_S = 60.0
 """From the first byte of a message to its last: the longest needs no more at 10 kbit/s."""
@@ -79,7 +76,7 @@ DESCRIPTORS_LEFT = 256
 READ_WITHIN_S = 10.0
 """For a client that broke the rules to read what it is owed: then its connection is cut."""
 
-CLOSE_WITHIN_S = 1.0
+CONNECTIONS_CLOSE_WITHIN_S = 1.0
 """For questions under way to be answered, and answers to be read, when the node closes its connections."""
 
 
@@ -137,14 +134,15 @@ class ApiFactory(Factory):
         return len(self._connections)
 
     def close(self) -> Deferred[None]:
-        """End every connection as soon as its client has the answers it waits for, or after `CLOSE_WITHIN_S`.
+        """End every connection as soon as its client has the answers it waits for; cut it off when it takes too long.
 
-        To be called once, when nobody listens any more; fires when no connection is left.
+        To be called once, when nobody listens any more; fires when no connection is left, `CONNECTIONS_CLOSE_WITHIN_S`
+        later at the latest.
         """
         if not self._connections:
             return succeed(None)
         closed = self._closed = Deferred()
-        deadline = self.clock.callLater(CLOSE_WITHIN_S, self._abort)
+        deadline = self.clock.callLater(CONNECTIONS_CLOSE_WITHIN_S, self._abort)
         for connection in list(self._connections):
             connection.close()
 
@@ -205,7 +203,7 @@ class ApiFactory(Factory):
     def holding(self, more_bytes: int) -> None:
         """A connection makes us hold so many bytes more, or less."""
         self._held_bytes += more_bytes
-        while self._held_bytes > HELD_BYTES_MAX:
+        while self._held_bytes > CLIENTS_HELD_BYTES_MAX:
             most = max(chain(self._connections, self._gone), key=lambda connection: connection.held_bytes)
             self._gone.pop(most, None)
             self._waiting.pop(most, None)
@@ -220,10 +218,10 @@ class ApiFactory(Factory):
             left.addCallback(lambda fired: self._on_shutdown())
 
 
-class Stage(Enum):
+class ClientStage(Enum):
     """What a client's connection has come to."""
 
-    OPEN = "open"
+    SERVED = "served"
     """Its questions are carried out."""
 
     AT_END = "at end"
@@ -243,10 +241,10 @@ class Stage(Enum):
 
 
 # Needed for every chunk, and to look a member up in its class takes Python 3.11 another 0.1 us.
-_OPEN, _ENDING, _LOST = Stage.OPEN, Stage.ENDING, Stage.LOST
-_IS_SERVED = (Stage.OPEN, Stage.AT_END, Stage.LOST)
-_IGNORES_INPUT = (Stage.IGNORED, Stage.DISMISSED)
-_ENDS = (Stage.ENDING, Stage.DISMISSED)
+_SERVED, _ENDING, _LOST = ClientStage.SERVED, ClientStage.ENDING, ClientStage.LOST
+_CARRIED_OUT = (ClientStage.SERVED, ClientStage.AT_END, ClientStage.LOST)
+_IGNORES_INPUT = (ClientStage.IGNORED, ClientStage.DISMISSED)
+_ENDS = (ClientStage.ENDING, ClientStage.DISMISSED)
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -271,7 +269,7 @@ class ApiProtocol(Protocol):
         self.held_bytes = 0
         self._since_s: float | None = None
         self._deadline: IDelayedCall | None = None
-        self._stage = _OPEN
+        self._stage = _SERVED
         self._is_serving = False
         self._is_full = False  # questions are left in the reader: too many are under way, here or everywhere
         self._write_blocked = False  # the client does not read its answers
@@ -294,8 +292,8 @@ class ApiProtocol(Protocol):
 
     def readConnectionLost(self) -> None:
         """Answer what is asked already, since the client will send nothing more."""
-        if self._stage is _OPEN:
-            self._stage = Stage.AT_END
+        if self._stage is _SERVED:
+            self._stage = ClientStage.AT_END
         self.serve()
 
     def writeConnectionLost(self) -> None:
@@ -327,12 +325,12 @@ class ApiProtocol(Protocol):
 
     def close(self) -> None:
         """End this connection, once what was asked is answered and read."""
-        self._ignore_input(Stage.DISMISSED)
+        self._ignore_input(ClientStage.DISMISSED)
         self._after_serving(False)
 
     def abort(self) -> None:
         """End this connection at once."""
-        self._ignore_input(Stage.DISMISSED)
+        self._ignore_input(ClientStage.DISMISSED)
         self._unread_bytes = 0
         self._transport.abortConnection()
 
@@ -351,13 +349,13 @@ class ApiProtocol(Protocol):
         self._is_serving = True
         has_taken = self._is_full = False
         try:
-            while self._stage in _IS_SERVED and not self._write_blocked:
+            while self._stage in _CARRIED_OUT and not self._write_blocked:
                 if self._under_way_bytes >= UNDER_WAY_BYTES_MAX or not self._door.has_room(self):
                     self._is_full = True
                     break
                 question = self._reader.take()
                 if question is None:
-                    if self._stage is Stage.AT_END:
+                    if self._stage is ClientStage.AT_END:
                         self._stage = _ENDING
                     break
                 has_taken = True
@@ -370,7 +368,7 @@ class ApiProtocol(Protocol):
             self._write_joined()
         self._after_serving(has_taken)
 
-    def _carry_out(self, question: Question) -> None:
+    def _carry_out(self, question: ApiQuestion) -> None:
         if isinstance(question, Get):
             self._get(question.key)
         elif isinstance(question, Put):
@@ -380,7 +378,7 @@ class ApiProtocol(Protocol):
         elif isinstance(question, Delete):
             self._delete(question)
         elif isinstance(question, GetStatus):
-            self._answer(pack_status(question.request_id, self._dht.status()))
+            self._answer(pack_state(question.request_id, self._dht.status()))
         else:
             self._shutdown()
 
@@ -442,7 +440,7 @@ class ApiProtocol(Protocol):
         if not self._door.shutdown_beyond_loopback and not self._is_local():
             self._dismiss("it sent SHUTDOWN from beyond this machine, which is not allowed here")
             return
-        self._ignore_input(Stage.IGNORED)
+        self._ignore_input(ClientStage.IGNORED)
         self._log.info("API client {client} sent SHUTDOWN", client=self._client())
         self._door.leave()
 
@@ -464,7 +462,7 @@ class ApiProtocol(Protocol):
     def _done(self, cost_bytes: int) -> None:
         self._under_way_bytes -= cost_bytes
         self._door.done(cost_bytes)
-        if self._is_full or self._stage is not _OPEN:
+        if self._is_full or self._stage is not _SERVED:
             self.serve()
 
     def _answer(self, raw: bytes) -> None:
@@ -487,7 +485,7 @@ class ApiProtocol(Protocol):
         if self._stage is _LOST:
             self._keep_rest_or_nothing()
             return
-        is_paused = self._is_full or self._write_blocked or self._stage is not _OPEN
+        is_paused = self._is_full or self._write_blocked or self._stage is not _SERVED
         if is_paused is not self._input_paused:
             self._pause_or_resume_input(is_paused)
         if self._stage in _ENDS and self._under_way_bytes == 0:
@@ -540,9 +538,9 @@ class ApiProtocol(Protocol):
 
     def _dismiss(self, reason: str) -> None:
         self._warn(reason)
-        self._ignore_input(Stage.DISMISSED)
+        self._ignore_input(ClientStage.DISMISSED)
 
-    def _ignore_input(self, stage: Stage) -> None:
+    def _ignore_input(self, stage: ClientStage) -> None:
         # What was not looked at is given back.
         self._reader = QuestionReader()
         if self._stage is not _LOST:
@@ -553,7 +551,7 @@ class ApiProtocol(Protocol):
             # A transport does not end while a producer is registered with it.
             self._transport.unregisterProducer()
             self._transport.loseConnection()
-            if self._stage is Stage.DISMISSED:
+            if self._stage is ClientStage.DISMISSED:
                 if self._deadline is not None:
                     self._deadline.cancel()
                 self._deadline = self._door.clock.callLater(READ_WITHIN_S, self._cut_off)

@@ -32,6 +32,10 @@ keep one another's records, and an address that listens for us can be refused fo
 AT_ONCE_S = 5.0
 """After a quiet time, as much may come at once as else in so many seconds."""
 
+JOINED_BYTES_MAX = 1 << 16
+"""Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop. A
+chunk of small questions for large values would else have all of them in memory at once."""
+
 DESCRIPTORS_FOR_OTHERS = 128
 LINKS_MAX = 2048
 """Links of one node at most: about 90 MiB with TLS."""

@@ -64,14 +64,14 @@ def load_key(pem: bytes) -> PrivateKey:
 def self_signed(key_pem: bytes, host: str, now: datetime) -> bytes:
     """A certificate for the node at an IP address, signed with its own key; PEM."""
     key = load_key(key_pem)
-    name = _name(str(canonical_ip(host)))
+    name = _common_name(str(canonical_ip(host)))
     return _pem(_node(name, name, key, host, now, SELF_SIGNED_FOR, issuer_key=key).sign(key, _digest(key)))
 
 
 def make_authority(key_pem: bytes, network: str, now: datetime, lifetime: timedelta = AUTHORITY_FOR) -> bytes:
     """The certificate of a network's authority; PEM."""
     key = load_key(key_pem)
-    name = _name(f"{network} authority"[:64])
+    name = _common_name(f"{network} authority"[:64])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     builder = _begin(name, name, key, now, lifetime)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -91,7 +91,7 @@ def issue(
     @raise ValueError: the authority's key is not that of its certificate.
     """
     authority, authority_key = _authority(authority_pem, authority_key_pem)
-    name = _name(str(canonical_ip(host)))
+    name = _common_name(str(canonical_ip(host)))
     builder = _node(name, authority.subject, load_key(key_pem), host, now, lifetime, issuer_key=authority_key)
     return _pem(builder.sign(authority_key, _digest(authority_key)))
 
@@ -202,7 +202,7 @@ def _begin(
     )
 
 
-def _name(text: str) -> x509.Name:
+def _common_name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 

@@ -47,8 +47,8 @@ from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
     VALUE_BYTES_MAX,
-    Answer,
     AnswerReader,
+    ApiAnswer,
     Delete,
     Failure,
     Get,
@@ -60,7 +60,7 @@ from chordtwist.wire.api_messages import (
     Shutdown,
     StatusPiece,
     Success,
-    unpack_status,
+    unpack_state,
 )
 
 T = TypeVar("T")
@@ -235,7 +235,7 @@ class DhtClient(Protocol):
 
     # Inside
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: ApiAnswer) -> None:
         if isinstance(answer, Success):
             self._found(answer.key, answer.value)
         elif isinstance(answer, Failure):
@@ -273,7 +273,7 @@ class DhtClient(Protocol):
         if len(text) > STATUS_BYTES_MAX:
             raise Malformed(f"a status of more than {STATUS_BYTES_MAX} bytes")
         if piece.is_last:
-            state = unpack_status(self._described.pop(piece.request_id))
+            state = unpack_state(self._described.pop(piece.request_id))
             self._describing.pop(piece.request_id).callback(state)
 
     def _ask(self, raw: bytes, waiting: dict[int, Deferred[T]], request_id: int) -> Deferred[T]:

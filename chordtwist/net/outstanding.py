@@ -15,7 +15,7 @@ from chordtwist.wire.peer_messages import Answer, Question
 SWEEP_EVERY_S = 0.02
 """Least time between two sweeps: under load, a question may be given up this much late."""
 
-LATE_S = 0.1
+SWEEP_LATE_S = 0.1
 """A sweep that comes so late means that this process stood still: answers may have come that nobody read."""
 
 Asked = tuple[float, Question, "Deferred[Answer]"]
@@ -73,7 +73,7 @@ class Outstanding:
         now = self._clock.seconds()
         late_s = now - self._sweeps_at
         self._timer, self._sweeps_at = None, inf
-        if late_s > LATE_S:
+        if late_s > SWEEP_LATE_S:
             # Doubt oneself first: every question has as much more time as this process lost, or all of its own again.
             for request_id, (gives_up_at, question, answered) in self._asked.items():
                 more_s = min(late_s, question.answer_within_s)

@@ -29,17 +29,17 @@ IDLE_S = 120.0
 FRAME_WITHIN_S = 10.0
 """A frame that has begun ends within this time: the longest, 512 KiB of records, at 420 kbit/s."""
 
-QUIET_S = 1.0
+LINK_QUIET_S = 1.0
 """A link that is not needed any more ends when nothing was under way on it for so long: the other side has noticed the
 better one by then."""
 
-LOOK_EVERY_S = 1.0
+LOOK_AT_LINKS_EVERY_S = 1.0
 """Pause between two looks at all links, for those that idle, dawdle or are to end."""
 
 SPARE_IDLE_S = 5.0
 """Only a link unused for so long makes room for another: newcomers cannot push out what is in use."""
 
-ALL_HELD_BYTES_MAX = 1 << 26
+LINKS_HELD_BYTES_MAX = 1 << 26
 """What all links together may make us hold: frames that are not complete, questions that wait, answers that are not
 taken. Beyond it links end, those with strangers first, the one that holds most first."""
 
@@ -49,7 +49,7 @@ CHECK_AGAIN_EVERY_LOOKS = 3600
 IDLE, DUPLICATE, NO_ROOM = "idle", "duplicate", "no room"
 MOVED_ON = frozenset((IDLE, DUPLICATE, NO_ROOM))
 """Reasons of a Goodbye that say nothing against another link: what was asked meanwhile is asked again over that. A link
-that we dialled less than `QUIET_S` ago is not yet any of that: else the other side could make us dial without pause."""
+that we dialled a moment ago is not yet any of that: else the other side could make us dial without pause."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class PeerPool:
         """Answer with what `node` says. Comes before the first question, either way."""
         self._node = node
         self._looked_at = self._clock.seconds()
-        self._look = self._clock.callLater(LOOK_EVERY_S, self._look_after_links)
+        self._look = self._clock.callLater(LOOK_AT_LINKS_EVERY_S, self._look_after_links)
 
     def stop(self) -> Deferred[None]:
         """Say Goodbye on every link; fires when all are closed, within about a second. Nothing is asked after it."""
@@ -274,7 +274,7 @@ class PeerPool:
     def holding(self, more_bytes: int) -> None:
         """Count what links hold; end those that hold most while all together hold too much."""
         self._held_bytes += more_bytes
-        while self._held_bytes > ALL_HELD_BYTES_MAX:
+        while self._held_bytes > LINKS_HELD_BYTES_MAX:
             most = max(self._links, key=lambda link: (bool(link.held_bytes), not link.is_proved, link.held_bytes))
             reason = "it makes this node hold more than any other, and all together are beyond the bound"
             self.refusals.tell(most.name, reason)
@@ -314,7 +314,7 @@ class PeerPool:
 
     def _go_on_without(self, link: PeerProtocol, peer: Peer, end: End, reason: str, unanswered: list[Asked]) -> None:
         has_another = peer.packed in self._known_peers.asking
-        is_young = link.dialled is not None and self._clock.seconds() - link.made_at < QUIET_S
+        is_young = link.dialled is not None and self._clock.seconds() - link.made_at < LINK_QUIET_S
         has_moved_on = reason in MOVED_ON and (has_another or not is_young)
         why = f"it said Goodbye: {reason}" if end is End.HEARD else reason
         if self._dialling.is_for(peer, link):
@@ -384,9 +384,9 @@ class PeerPool:
 
     def _look_after_links(self) -> None:
         now = self._clock.seconds()
-        stood_still = now - self._looked_at > 2 * LOOK_EVERY_S
+        stood_still = now - self._looked_at > 2 * LOOK_AT_LINKS_EVERY_S
         self._looked_at = now
-        self._look = self._clock.callLater(LOOK_EVERY_S, self._look_after_links)
+        self._look = self._clock.callLater(LOOK_AT_LINKS_EVERY_S, self._look_after_links)
         if stood_still:
             return  # what the others did meanwhile has not been read yet
         for link in list(self._links):
@@ -403,5 +403,5 @@ class PeerPool:
         elif not link.under_way:
             if unused_s >= IDLE_S:
                 link.end(IDLE)
-            elif unused_s >= QUIET_S and self._known_peers.is_duplicate(link):
+            elif unused_s >= LINK_QUIET_S and self._known_peers.is_duplicate(link):
                 link.end(DUPLICATE)

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import Malformed, Refused, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
+from chordtwist.net.bounds import JOINED_BYTES_MAX
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.tls import Tls, explain
@@ -56,7 +57,7 @@ HELLO_WITHIN_S = 5.0
 """From the connection to the other side's Hello, TLS handshake included: fifty nodes that start at once on two cores
 need about two seconds; one that dawdles on purpose holds a descriptor no longer than this."""
 
-CLOSE_WITHIN_S = 1.0
+LINK_CLOSES_WITHIN_S = 1.0
 """How long the transport may take to close once a Goodbye is written."""
 
 STALLED_S = 10.0
@@ -71,17 +72,13 @@ OWED_MAX = 4096
 ANSWERING_MAX = 1024
 """Questions of theirs that wait for the node's answer; further ones are held back."""
 
-HELD_BYTES_MAX = 1 << 16
+HELD_BACK_BYTES_MAX = 1 << 16
 """Bytes of questions held back; with more of them, nothing is read from the link. As much as one read brings: what is
 not read costs nothing, and 64 KiB are thousands of questions."""
 
-WAIT_S_MIN = 0.1
+LET_WAIT_S_MIN = 0.1
 """Whoever asks too much waits so long at least: all its links wake up for what came back meanwhile, not for each
 question."""
-
-JOINED_BYTES_MAX = 1 << 16
-"""Answers are joined into one write until they are this long: what Twisted's transports hold before they say stop. A
-chunk of small questions for large values would else have all of them in memory at once."""
 
 BYTES_PER_COST = 8192
 """So many bytes, either way, cost the node about as much as one short question: some 0.02 ms."""
@@ -106,8 +103,10 @@ BLOCKED_BYTES_MAX = 1 << 22
 GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
 """Bytes of an incomplete frame that are kept of somebody who has not said Hello."""
 
-_HELLO, _GOODBYE = Hello.kind, Goodbye.kind
-_ANSWERS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
+_LINK_KIND_MAX = Goodbye.kind
+"""Messages of the link itself have kinds up to this one; questions and answers have higher ones."""
+
+_ANSWER_KINDS = frozenset(message.kind for message in MESSAGES if issubclass(message, Answer))
 
 
 class Phase(Enum):
@@ -127,7 +126,7 @@ class Phase(Enum):
 
 
 # Needed for every frame, and to look a member up in its class takes Python 3.11 another 0.1 us.
-_OPEN, _ENDED = Phase.OPEN, Phase.ENDED
+_LINK_OPEN, _LINK_ENDED = Phase.OPEN, Phase.ENDED
 
 
 class End(Enum):
@@ -279,7 +278,7 @@ class PeerProtocol(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether questions may be asked over it."""
-        return self._phase is _OPEN
+        return self._phase is _LINK_OPEN
 
     @property
     def under_way(self) -> int:
@@ -350,7 +349,7 @@ class PeerProtocol(Protocol):
 
     def dataReceived(self, received: bytes) -> None:
         """Take what arrives; what that makes us write goes out in one piece."""
-        if self._phase is _ENDED:
+        if self._phase is _LINK_ENDED:
             return
         self.heard_at = self._clock.seconds()
         # Where something was asked in this turn before, all goes with it: one record of TLS instead of two.
@@ -361,7 +360,7 @@ class PeerProtocol(Protocol):
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
         finally:
-            if self._held and self._phase is not _ENDED:
+            if self._held and self._phase is not _LINK_ENDED:
                 self._answer_held()  # what came may have made answers ready, and so room for what waits
             self._is_taking = False
             if flushes_here:
@@ -387,7 +386,7 @@ class PeerProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End it, since the transport is gone."""
         self.connected = 0
-        if self._phase is not _ENDED:
+        if self._phase is not _LINK_ENDED:
             we_refused, why = explain(reason, self.transport) or (False, reason.getErrorMessage().rstrip("."))
             self._end(End.REFUSED if we_refused else End.LOST, why)
         self._clear_limit()
@@ -407,7 +406,7 @@ class PeerProtocol(Protocol):
     def _introduce(self) -> None:
         self._phase = Phase.GREETING
         hello = self._introduction.hello(self.dialled, self._channel)
-        self._writes.append(pack_frame(_HELLO, 0, encode(hello)))
+        self._writes.append(pack_frame(Hello.kind, 0, encode(hello)))
         self._flush()
 
     def _take_frames(self, received: bytes) -> None:
@@ -415,15 +414,15 @@ class PeerProtocol(Protocol):
         if frames:
             self.used_at = self.heard_at
         for kind, request_id, body in frames:
-            if self._phase is not _OPEN or kind <= _GOODBYE:
+            if self._phase is not _LINK_OPEN or kind <= _LINK_KIND_MAX:
                 self._take_greeting(kind, body)
-            elif kind in _ANSWERS:
+            elif kind in _ANSWER_KINDS:
                 self._take_answer(kind, request_id, body)
             else:
                 self._take_question(kind, request_id, body)
-            if self._phase is _ENDED:
+            if self._phase is _LINK_ENDED:
                 return
-        if self._phase is not _OPEN and self._frames.held_bytes > GREETING_BYTES_MAX:
+        if self._phase is not _LINK_OPEN and self._frames.held_bytes > GREETING_BYTES_MAX:
             raise Malformed(f"more than {GREETING_BYTES_MAX} bytes before Hello")
 
     def _take_greeting(self, kind: int, body: bytes) -> None:
@@ -440,7 +439,7 @@ class PeerProtocol(Protocol):
             self.handshaken = self._introduction.meet(hello, self.came_from, self.dialled, self._channel)
             self._outstanding = Outstanding(self.handshaken.peer, self._clock, self._gave_up)
             self._clear_limit()
-            self._phase = _OPEN
+            self._phase = _LINK_OPEN
             cast(Any, self.transport).registerProducer(self, True)
             if self._tls is not None and self.dialled is not None:
                 self._tls.remember(cast(Any, self.transport).getHandle(), (self.dialled.host, self.dialled.port))
@@ -476,7 +475,7 @@ class PeerProtocol(Protocol):
             self._held_bytes += len(body) + OPENING_BYTES
             if wait_s > 0:
                 self._let_wait(wait_s)
-            elif self._held_bytes > HELD_BYTES_MAX:
+            elif self._held_bytes > HELD_BACK_BYTES_MAX:
                 self._pause_input()
         else:
             self._answer(kind, request_id, body)
@@ -486,7 +485,7 @@ class PeerProtocol(Protocol):
 
     def _let_wait(self, wait_s: float) -> None:
         # Whoever asks too much waits, and what it sends stays where it is: nothing is lost, nobody else pays for it.
-        self._waiting = self._clock.callLater(max(wait_s, WAIT_S_MIN), self._has_waited)
+        self._waiting = self._clock.callLater(max(wait_s, LET_WAIT_S_MIN), self._has_waited)
         self._pause_input()
 
     def _has_waited(self) -> None:
@@ -503,7 +502,7 @@ class PeerProtocol(Protocol):
         # As many as may be answered now; what comes is read again once few are left.
         self._is_taking = True
         try:
-            while self._held and self._phase is not _ENDED and self._can_answer():
+            while self._held and self._phase is not _LINK_ENDED and self._can_answer():
                 wait_s = self._owner.wait_s(self)
                 if wait_s > 0:
                     self._let_wait(wait_s)
@@ -515,8 +514,8 @@ class PeerProtocol(Protocol):
             self._end(End.BROKEN, str(error))
         finally:
             self._is_taking = False
-        has_room = self._waiting is None and self._held_bytes <= HELD_BYTES_MAX
-        if self._input_paused and has_room and self._phase is not _ENDED:
+        has_room = self._waiting is None and self._held_bytes <= HELD_BACK_BYTES_MAX
+        if self._input_paused and has_room and self._phase is not _LINK_ENDED:
             self._input_paused = False
             cast(Any, self.transport).resumeProducing()
 
@@ -538,7 +537,7 @@ class PeerProtocol(Protocol):
             self._write_answer(answer, request_id)
 
     def _answered(self, answer: Answer, request_id: int) -> None:
-        if self._phase is not _ENDED:
+        if self._phase is not _LINK_ENDED:
             self._write_answer(answer, request_id)
         self._answer_done()
 
@@ -585,7 +584,7 @@ class PeerProtocol(Protocol):
 
     def _report_held_bytes(self) -> None:
         held_bytes = 0
-        if self._phase is not _ENDED:
+        if self._phase is not _LINK_ENDED:
             held_bytes = self._frames.held_bytes + self._held_bytes + self._blocked_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
@@ -594,8 +593,8 @@ class PeerProtocol(Protocol):
     # The end
 
     def _end(self, end: End, reason: str) -> None:
-        phase, self._phase = self._phase, _ENDED
-        if phase is _ENDED:
+        phase, self._phase = self._phase, _LINK_ENDED
+        if phase is _LINK_ENDED:
             return
         self._held.clear()
         self._frames = FrameReader({})
@@ -607,7 +606,7 @@ class PeerProtocol(Protocol):
         if self.connected:
             may_write = phase is not Phase.CONNECTING
             if may_write and end is not End.HEARD:
-                self._writes.append(pack_frame(_GOODBYE, 0, encode(Goodbye(reason[:REASON_MAX]))))
+                self._writes.append(pack_frame(Goodbye.kind, 0, encode(Goodbye(reason[:REASON_MAX]))))
                 self._flush()
             self._close(may_write)
         self._owner.ended(self, end, reason, unanswered)
@@ -617,7 +616,7 @@ class PeerProtocol(Protocol):
         if may_write:
             transport.unregisterProducer()
             transport.loseConnection()
-            self._set_limit(CLOSE_WITHIN_S, transport.abortConnection)
+            self._set_limit(LINK_CLOSES_WITHIN_S, transport.abortConnection)
         else:
             transport.abortConnection()
 

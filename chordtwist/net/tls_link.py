@@ -17,10 +17,10 @@ from twisted.internet.interfaces import ITransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-OPENING_BYTES = 5
+RECORD_OPENING_BYTES = 5
 """Kind, version, and in the last two the length (RFC 8446, 5.1)."""
 
-RECORD_BYTES_MAX = 1 << 14
+TLS_RECORD_BYTES_MAX = 1 << 14
 """What one record holds at most."""
 
 HANDSHAKE_BYTES_MAX = 1 << 14
@@ -76,7 +76,7 @@ class TlsLink(TLSMemoryBIOProtocol):
         then: Callable[[], object] | None = None
         try:
             for _ in range(records):
-                texts.append(connection.recv(RECORD_BYTES_MAX))
+                texts.append(connection.recv(TLS_RECORD_BYTES_MAX))
         # A record may hold nothing for the link: a ticket, new keys, the end. Then there are fewer to be read than were
         # counted, and what Twisted does about that is to be done.
         except SSL.WantReadError:
@@ -96,7 +96,7 @@ class TlsLink(TLSMemoryBIOProtocol):
     def write(self, data: bytes) -> None:
         """Send it as one record, where one holds it."""
         is_ready = self._handshakeDone and not (self._appSendBuffer or self.disconnecting or self._lostTLSConnection)
-        if not is_ready or not 0 < len(data) <= RECORD_BYTES_MAX:
+        if not is_ready or not 0 < len(data) <= TLS_RECORD_BYTES_MAX:
             super().write(data)
             return
         connection = self._tlsConnection
@@ -131,21 +131,21 @@ class TlsLink(TLSMemoryBIOProtocol):
         # How many records the beginning of `received` completes, this beginning, and what is to come later. An opening
         # without length is in neither: it is held back.
         end = len(received)
-        if not (self._lacking or self._opening) and end > OPENING_BYTES:
-            if end == OPENING_BYTES + (received[3] << 8 | received[4]):
+        if not (self._lacking or self._opening) and end > RECORD_OPENING_BYTES:
+            if end == RECORD_OPENING_BYTES + (received[3] << 8 | received[4]):
                 return 1, received, b""
         elif self._opening:
             received, self._opening = self._opening + received, b""
             end = len(received)
         at = self._lacking
         records = int(0 < at <= end)
-        while at + OPENING_BYTES <= end and records < RECORDS_AT_ONCE:
-            at += OPENING_BYTES + (received[at + 3] << 8 | received[at + 4])
+        while at + RECORD_OPENING_BYTES <= end and records < RECORDS_AT_ONCE:
+            at += RECORD_OPENING_BYTES + (received[at + 3] << 8 | received[at + 4])
             records += at <= end
         self._lacking = max(0, at - end)
         if at >= end:
             return records, received, b""
-        if end - at < OPENING_BYTES:
+        if end - at < RECORD_OPENING_BYTES:
             self._opening = received[at:]
             return records, received[:at], b""
         return records, received[:at], received[at:]

@@ -57,7 +57,7 @@ _PUT = Struct(">HHHBx32s")
 _KEYED = Struct(">HH32s")
 _PUT_CONFIRMED = Struct(">HHIIB32s")
 _DELETE = Struct(">HHI32s")
-_SEAL = Struct(">32s64sQ?Q")
+_SEAL_HEAD = Struct(">32s64sQ?Q")
 _OUTCOME = Struct(">HHIBBBQQB")
 _REQUEST = Struct(">HHI")
 _STATUS_PIECE = Struct(">HHI?")
@@ -142,7 +142,7 @@ class GetStatus(msgspec.Struct, frozen=True, gc=False):
         return _REQUEST.pack(_REQUEST.size, STATUS, self.request_id)
 
 
-Question: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | GetStatus
+ApiQuestion: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | GetStatus
 
 
 # From the node
@@ -212,7 +212,7 @@ class StatusPiece(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-Answer: TypeAlias = Success | Failure | Outcome | StatusPiece
+ApiAnswer: TypeAlias = Success | Failure | Outcome | StatusPiece
 
 
 def pack_found(key: bytes, value: bytes | None) -> bytes:
@@ -222,7 +222,7 @@ def pack_found(key: bytes, value: bytes | None) -> bytes:
     return _KEYED.pack(_KEYED.size, FAILURE, key)
 
 
-def pack_status(request_id: int, state: Mapping[str, object]) -> bytes:
+def pack_state(request_id: int, state: Mapping[str, object]) -> bytes:
     """The answer to a STATUS: as many pieces as the JSON text of `state` needs."""
     text = msgspec.json.encode(state)
     starts = range(0, len(text), _PIECE_BYTES_MAX)
@@ -231,7 +231,7 @@ def pack_status(request_id: int, state: Mapping[str, object]) -> bytes:
     )
 
 
-def unpack_status(text: bytes | bytearray) -> dict[str, Any]:
+def unpack_state(text: bytes | bytearray) -> dict[str, Any]:
     """The state that the pieces of a STATUS's answer make together.
 
     @raise Malformed: they make no JSON object.
@@ -323,7 +323,7 @@ class _MessageReader(ABC, Generic[M]):
             return f"a message of size {size}; its header alone has {HEADER_BYTES} bytes"
         layout = self._layouts.get(number)
         if layout is None:
-            name = _NAMES.get(number)
+            name = _TYPE_NAMES.get(number)
             return f"a message of the unknown type {number}" if name is None else self._misplaced(name)
         if layout.size_min == layout.size_max:
             return f"{layout.name} of size {size}; it has {layout.size_min}"
@@ -334,7 +334,7 @@ class _MessageReader(ABC, Generic[M]):
         """What is wrong with a message of this name that may not come now."""
 
 
-class QuestionReader(_MessageReader[Question]):
+class QuestionReader(_MessageReader[ApiQuestion]):
     """Reads what a client sends."""
 
     __slots__ = ("_announced",)
@@ -378,7 +378,7 @@ class QuestionReader(_MessageReader[Question]):
         return GetStatus(_REQUEST.unpack_from(buffer, at)[2])
 
 
-class AnswerReader(_MessageReader[Answer]):
+class AnswerReader(_MessageReader[ApiAnswer]):
     """Reads what the node sends."""
 
     __slots__ = ()
@@ -413,7 +413,7 @@ class AnswerReader(_MessageReader[Answer]):
         return StatusPiece(request_id, is_last, buffer[at + _STATUS_PIECE.size : end])
 
 
-_SEALED_BYTES_MAX = _SEAL.size + SALT_BYTES_MAX
+_SEALED_BYTES_MAX = _SEAL_HEAD.size + SALT_BYTES_MAX
 
 _QUESTIONS = {
     PUT: _Layout("PUT", _PUT.size + 1, MESSAGE_BYTES_MAX, QuestionReader._put),
@@ -435,24 +435,22 @@ _ANSWERS = {
     OUTCOME: _Layout("OUTCOME", _OUTCOME.size, MESSAGE_BYTES_MAX, AnswerReader._outcome),
     STATUS_PIECE: _Layout("STATUS PIECE", _STATUS_PIECE.size, MESSAGE_BYTES_MAX, AnswerReader._status_piece),
 }
-_NAMES = {number: layout.name for table in (_QUESTIONS, _ANNOUNCED, _ANSWERS) for number, layout in table.items()}
+_TYPE_NAMES = {number: layout.name for table in (_QUESTIONS, _ANNOUNCED, _ANSWERS) for number, layout in table.items()}
 
 
 def _pack_seal(seal: Seal | None) -> bytes:
     if seal is None:
         return b""
-    expected_seq = seal.expected_seq
-    return (
-        _SEAL.pack(seal.public_key, seal.signature, seal.seq, expected_seq is not None, expected_seq or 0) + seal.salt
-    )
+    is_expecting, expected_seq = seal.expected_seq is not None, seal.expected_seq or 0
+    return _SEAL_HEAD.pack(seal.public_key, seal.signature, seal.seq, is_expecting, expected_seq) + seal.salt
 
 
 def _unpack_seal(name: str, raw: bytes) -> Seal | None:
     if not raw:
         return None
-    if len(raw) < _SEAL.size:
-        raise Malformed(f"{name} with a seal of {len(raw)} bytes; it has {_SEAL.size} to {_SEALED_BYTES_MAX}")
-    public_key, signature, seq, is_expecting, expected_seq = _SEAL.unpack_from(raw)
+    if len(raw) < _SEAL_HEAD.size:
+        raise Malformed(f"{name} with a seal of {len(raw)} bytes; it has {_SEAL_HEAD.size} to {_SEALED_BYTES_MAX}")
+    public_key, signature, seq, is_expecting, expected_seq = _SEAL_HEAD.unpack_from(raw)
     if max(seq, expected_seq) > SEQ_MAX:
         raise Malformed(f"{name} with a seq beyond {SEQ_MAX}")
-    return Seal(public_key, raw[_SEAL.size :], seq, signature, expected_seq if is_expecting else None)
+    return Seal(public_key, raw[_SEAL_HEAD.size :], seq, signature, expected_seq if is_expecting else None)

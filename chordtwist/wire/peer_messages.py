@@ -25,9 +25,9 @@ REASON_MAX = 200
 U64 = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 U16 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 U8 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 8)]
-Address = Annotated[bytes, msgspec.Meta(min_length=6, max_length=18)]
+PackedAddress = Annotated[bytes, msgspec.Meta(min_length=6, max_length=18)]
 """A packed address, checked again by `Identity.unpack`."""
-MaybeAddress = Annotated[bytes, msgspec.Meta(max_length=18)]
+MaybePackedAddress = Annotated[bytes, msgspec.Meta(max_length=18)]
 """A packed address, or nothing."""
 Key = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Reason = Annotated[str, msgspec.Meta(max_length=REASON_MAX)]
@@ -68,7 +68,7 @@ class Hello(Message, frozen=True):
     successors: U16
     replication: U16
     dead_after_ms: U64
-    address: Address
+    address: PackedAddress
     """Where the sender says it can be dialled; believed only when our own dial there met the same key."""
     key: Key
     """The Ed25519 key that signs the sender's tables."""
@@ -107,7 +107,7 @@ class PingFor(Question, frozen=True):
     kind: ClassVar[int] = 12
     answer_within_s: ClassVar[float] = 2.0
 
-    target: Address
+    target: PackedAddress
 
 
 class Silent(Answer, frozen=True):
@@ -140,7 +140,7 @@ class JoinFailure(Answer, frozen=True):
     body_bytes_max: ClassVar[int] = 1024
 
     reason: Reason
-    better: MaybeAddress = b""
+    better: MaybePackedAddress = b""
     busy: bool = False
 
 
@@ -164,7 +164,7 @@ class Announced(Answer, frozen=True):
     kind: ClassVar[int] = 24
     body_bytes_max: ClassVar[int] = 8192
 
-    members: Annotated[list[Address], msgspec.Meta(max_length=PEERS_TOLD_MAX)]
+    members: Annotated[list[PackedAddress], msgspec.Meta(max_length=PEERS_TOLD_MAX)]
 
 
 class NotMember(Answer, frozen=True):
@@ -196,7 +196,7 @@ class OtherRing(Question, frozen=True):
 
     kind: ClassVar[int] = 28
 
-    member: Address
+    member: PackedAddress
 
 
 # Ring
@@ -274,7 +274,7 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     value: Annotated[bytes, msgspec.Meta(max_length=VALUE_BYTES_MAX)]
     record_kind: U8
     version_ms: U64
-    publisher: MaybeAddress
+    publisher: MaybePackedAddress
     ttl_ms: U64
     copies: U8
     seal: Seal | None = None
@@ -317,7 +317,7 @@ class Refused(Answer, frozen=True):
 
     reason: Reason
     version_ms: U64 = 0
-    publisher: MaybeAddress = b""
+    publisher: MaybePackedAddress = b""
 
 
 class Fetch(Question, frozen=True):
@@ -353,7 +353,7 @@ class NotMine(Answer, frozen=True):
 
     kind: ClassVar[int] = 46
 
-    predecessor: Address
+    predecessor: PackedAddress
 
 
 class Pulling(Answer, frozen=True):
@@ -436,7 +436,7 @@ class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     key: Key
     version_ms: U64
-    publisher: MaybeAddress
+    publisher: MaybePackedAddress
 
 
 class Missing(Answer, frozen=True):
