@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -385,12 +385,10 @@ class ApiProtocol(Protocol):
     def _get(self, key: bytes) -> None:
         if self._stage is _LOST:
             return
-        found = _begun(self._dht.get, key)
-        result = getattr(found, "result", None)
-        if type(result) is Record:
-            # It is here already, as most values are that this node keeps itself: a callback would cost more than the
-            # rest of the answer.
-            self._answer(pack_found(key, result.value))
+        found = maybeDeferred(self._dht.get, key)
+        record = _at_hand(found)
+        if record is not None:
+            self._answer(pack_found(key, record.value))
         else:
             self._follow(found, COST_BYTES_MIN, partial(self._answer_get, key))
 
@@ -402,7 +400,7 @@ class ApiProtocol(Protocol):
         self._answer(pack_found(key, None if found is None else found.value))
 
     def _put(self, put: Put) -> None:
-        stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None)
+        stored = maybeDeferred(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None)
         self._follow(stored, len(put.value), partial(self._note_put, put.key))
 
     def _note_put(self, key: bytes, result: PutResult | Failure) -> None:
@@ -413,11 +411,11 @@ class ApiProtocol(Protocol):
                 self._log.debug("PUT {key} came to nothing: {reason}", key=key.hex(), reason=result.value)
 
     def _put_confirmed(self, put: PutConfirmed) -> None:
-        stored = _begun(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None, put.seal)
+        stored = maybeDeferred(self._dht.put, put.key, put.value, put.ttl_s or None, put.replication or None, put.seal)
         self._follow(stored, len(put.value), partial(self._answer_outcome, put.request_id))
 
     def _delete(self, delete: Delete) -> None:
-        deleted = _begun(self._dht.delete, delete.key, delete.seal)
+        deleted = maybeDeferred(self._dht.delete, delete.key, delete.seal)
         self._follow(deleted, COST_BYTES_MIN, partial(self._answer_outcome, delete.request_id))
 
     def _answer_outcome(self, request_id: int, result: PutResult | Failure) -> None:
@@ -581,9 +579,8 @@ class ApiProtocol(Protocol):
         return f"[{peer.host}]:{peer.port}" if ":" in peer.host else f"{peer.host}:{peer.port}"
 
 
-def _begun(ask: Callable[..., Deferred[T]], *arguments: object) -> Deferred[T]:
-    # A hash table that raises has a bug; whoever waits for it is told all the same.
-    try:
-        return ask(*arguments)
-    except Exception:
-        return fail()
+def _at_hand(found: Deferred[Record | None]) -> Record | None:
+    # The one way past a Deferred: most records that are asked for here are here already, and to follow the Deferred of
+    # one takes 1.9 us more, of the 44 that a get takes.
+    result = getattr(found, "result", None)
+    return result if type(result) is Record else None

@@ -263,8 +263,6 @@ class _MessageReader(ABC, Generic[M]):
     done does not depend on how the bytes were split. After a `Malformed` the reader must not be used again.
     """
 
-    __slots__ = ("_arrived", "_at", "_buffer", "_layouts", "_needed")
-
     def __init__(self, layouts: Mapping[int, _Layout]) -> None:
         self._layouts = layouts
         # Read from `_buffer`, from `_at` on; bytes behind it gather in `_arrived` until they can complete `_needed`.
@@ -337,8 +335,6 @@ class _MessageReader(ABC, Generic[M]):
 class QuestionReader(_MessageReader[ApiQuestion]):
     """Reads what a client sends."""
 
-    __slots__ = ("_announced",)
-
     def __init__(self) -> None:
         super().__init__(_QUESTIONS)
         self._announced: PutConfirmed | None = None
@@ -380,8 +376,6 @@ class QuestionReader(_MessageReader[ApiQuestion]):
 
 class AnswerReader(_MessageReader[ApiAnswer]):
     """Reads what the node sends."""
-
-    __slots__ = ()
 
     def __init__(self) -> None:
         super().__init__(_ANSWERS)
