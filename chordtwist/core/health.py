@@ -73,51 +73,82 @@ class Facts:
 
 def complaints(facts: Facts) -> dict[Cause, str]:
     """Say what is wrong at one look, each in a line for people."""
-    found: dict[Cause, str] = {}
-    if facts.refusals and not facts.answering and set(facts.obstacles) <= set(facts.refusals):
-        found[Cause.REFUSED] = _refused(facts.refusals)
-    elif not facts.is_member or (facts.listed and not facts.answering):
-        found[Cause.CUT_OFF] = _cut_off(facts)
-    if facts.certificate_left_s is not None and facts.certificate_left_s < CERTIFICATE_ENDING_S:
-        found[Cause.CERTIFICATE] = _certificate(facts.certificate_left_s)
-    if facts.wall_year < 2020:
-        found[Cause.CLOCK] = f"this machine's clock says {facts.wall_year}"
-    elif facts.clock_ahead_ms is not None and abs(facts.clock_ahead_ms) >= CLOCK_OFF_MS:
-        way = "ahead of" if facts.clock_ahead_ms > 0 else "behind"
-        found[Cause.CLOCK] = f"this machine's clock is {abs(facts.clock_ahead_ms) / 1000:.0f} s {way} its neighbours'"
-    if facts.disk_error:
-        found[Cause.DISK] = facts.disk_error
-    elif facts.disk_free_bytes is not None and facts.disk_free_bytes < DISK_FREE_BYTES_MIN:
-        found[Cause.DISK] = f"{facts.disk_free_bytes >> 20} MiB left on the disk of state_dir"
-    if facts.descriptors_free is not None and facts.descriptors_free < DESCRIPTORS_FREE_MIN:
-        found[Cause.DESCRIPTORS] = f"{facts.descriptors_free} file descriptors left: raise the limit (ulimit -n)"
-    stayed = facts.members_before - facts.left
-    if facts.members_before > facts.replication and facts.members * SHRUNK_BY <= stayed:
-        found[Cause.SHRUNK] = (
-            f"{facts.members:.0f} members where some {facts.members_before:.0f} were, and {facts.left} of them left"
-        )
-    if facts.records_below and facts.members >= facts.replication:
-        found[Cause.COPIES] = f"{facts.records_below} records have fewer copies than they should"
-    return found
+    refused = _refused(facts)
+    said = {
+        Cause.REFUSED: refused,
+        Cause.CUT_OFF: "" if refused else _cut_off(facts),
+        Cause.CERTIFICATE: _certificate(facts.certificate_left_s),
+        Cause.CLOCK: _clock(facts),
+        Cause.DISK: _disk(facts),
+        Cause.DESCRIPTORS: _descriptors(facts.descriptors_free),
+        Cause.SHRUNK: _shrunk(facts),
+        Cause.COPIES: _copies(facts),
+    }
+    return {cause: text for cause, text in said.items() if text}
+
+
+# Each of the following says one cause in a line for people, or nothing where it does not hold.
+
+
+def _refused(facts: Facts) -> str:
+    refusals = facts.refusals
+    if not refusals or facts.answering or not set(facts.obstacles) <= set(refusals):
+        return ""
+    causes = sorted(set(refusals.values()))
+    who = f"all of {len(refusals)} refuse" if len(refusals) > 1 else f"{next(iter(refusals))} refuses"
+    return f"cut off: {who} us: {'; '.join(causes[:3])}"
 
 
 def _cut_off(facts: Facts) -> str:
+    if facts.is_member and (facts.answering or not facts.listed):
+        return ""
     if facts.obstacles:
         some = "; ".join(f"{who}: {why}" for who, why in sorted(facts.obstacles.items())[:3])
         return f"in no ring: {some}"
     return f"cut off: none of {facts.listed} neighbours answers" if facts.listed else "in no ring yet"
 
 
-def _refused(refusals: Mapping[str, str]) -> str:
-    causes = sorted(set(refusals.values()))
-    who = f"all of {len(refusals)} refuse" if len(refusals) > 1 else f"{next(iter(refusals))} refuses"
-    return f"cut off: {who} us: {'; '.join(causes[:3])}"
-
-
-def _certificate(left_s: float) -> str:
+def _certificate(left_s: float | None) -> str:
+    if left_s is None or left_s >= CERTIFICATE_ENDING_S:
+        return ""
     if left_s <= 0:
         return "our certificate has ended"
     return f"our certificate ends in {left_s / 86_400:.0f} days" if left_s >= 86_400 else "our certificate ends today"
+
+
+def _clock(facts: Facts) -> str:
+    if facts.wall_year < 2020:
+        return f"this machine's clock says {facts.wall_year}"
+    ahead_ms = facts.clock_ahead_ms or 0
+    if abs(ahead_ms) < CLOCK_OFF_MS:
+        return ""
+    way = "ahead of" if ahead_ms > 0 else "behind"
+    return f"this machine's clock is {abs(ahead_ms) / 1000:.0f} s {way} its neighbours'"
+
+
+def _disk(facts: Facts) -> str:
+    if facts.disk_error or facts.disk_free_bytes is None or facts.disk_free_bytes >= DISK_FREE_BYTES_MIN:
+        return facts.disk_error
+    return f"{facts.disk_free_bytes >> 20} MiB left on the disk of state_dir"
+
+
+def _descriptors(free: int | None) -> str:
+    if free is None or free >= DESCRIPTORS_FREE_MIN:
+        return ""
+    return f"{free} file descriptors left: raise the limit (ulimit -n)"
+
+
+def _shrunk(facts: Facts) -> str:
+    stayed = facts.members_before - facts.left
+    if facts.members_before <= facts.replication or facts.members * SHRUNK_BY > stayed:
+        return ""
+    return f"{facts.members:.0f} members where some {facts.members_before:.0f} were, and {facts.left} of them left"
+
+
+def _copies(facts: Facts) -> str:
+    if not facts.records_below or facts.members < facts.replication:
+        return ""
+    return f"{facts.records_below} records have fewer copies than they should"
 
 
 @dataclass(frozen=True, slots=True)
