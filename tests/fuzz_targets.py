@@ -116,6 +116,12 @@ def feed_answers(raw: bytes) -> None:
     _feed_api(api.AnswerReader, raw)
 
 
+def feed_states(raw: bytes) -> None:
+    """What the pieces of a STATUS's answer make together."""
+    with suppress(Malformed):
+        api.unpack_state(raw)
+
+
 Reader = api.QuestionReader | api.AnswerReader
 
 
@@ -417,6 +423,11 @@ def answer_seeds() -> list[bytes]:
     return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed)])]
 
 
+def state_seeds() -> list[bytes]:
+    """A state, and arrays within arrays."""
+    return [b'{"member":true,"successors":["192.0.2.2:6401"],"fingers":{}}', b'{"a":' + b"[" * 5_000]
+
+
 _TYPES = range(650, 662)
 
 
@@ -547,6 +558,7 @@ TARGETS = {
         Target("statements", feed_statements, statement_seeds),
         Target("api-questions", feed_questions, question_seeds),
         Target("api-answers", feed_answers, answer_seeds),
+        Target("states", feed_states, state_seeds),
         Target("tls-records", feed_tls_records, tls_record_seeds),
         Target("certificates", feed_certificates, certificate_seeds),
         Target("state-files", feed_state_files, state_file_seeds),

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Refused, Unreachable
-from chordtwist.core.records import Record
+from chordtwist.core.records import VALUE_BYTES_MAX, Record
 from chordtwist.net.api import (
     ALL_UNDER_WAY_BYTES_MAX,
     CLIENTS_HELD_BYTES_MAX,
@@ -33,7 +33,6 @@ from chordtwist.net.api import (
 from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
-    VALUE_BYTES_MAX,
     AnswerReader,
     ApiAnswer,
     Delete,

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.address import UnixAddress
 from chordtwist.core.errors import Malformed, Refused, Unreachable
-from chordtwist.core.records import PutResult, Seal, Version, signed_key
+from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version, signed_key
 from chordtwist.core.signed import Ed25519Signer
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint
@@ -25,7 +25,6 @@ from chordtwist.net.client import DhtClient, NodeGone, key_of, seal
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
-    VALUE_BYTES_MAX,
     Failure,
     Get,
     Outcome,

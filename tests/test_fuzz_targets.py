@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.api_messages import unpack_state
 from tests.fuzz_targets import FOUND, TARGETS, messages_of_peers
 
 names = st.sampled_from(sorted(TARGETS))
@@ -59,3 +60,11 @@ class TargetTests(SynchronousTestCase):
         store = b"\x94" + wire.encode(next(m for m in messages_of_peers() if isinstance(m, wire.Store)))[1:]
         self.assertRaises(Malformed, wire.decode, wire.Store.kind, store + b"\x91" * 60_000 + b"\x90")
         self.assertEqual(wire.Ping(), wire.decode(wire.Ping.kind, ping))
+        for message in wire.MESSAGES:
+            for nested in (b"\x91", b"\x81\xa1a"):
+                for depth in (1_000, 5_000):
+                    try:
+                        wire.decode(message.kind, nested * depth + b"\x90")
+                    except Malformed:
+                        continue  # else nothing is demanded there, and what is nested is skipped
+        self.assertRaises(Malformed, unpack_state, b'{"a":' + b"[" * 5_000 + b"]" * 5_000 + b"}")

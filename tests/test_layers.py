@@ -181,6 +181,16 @@ def first_cycle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def constants_of(source: str) -> Iterator[str]:
+    """The constants that a module defines: names in capitals, of two letters and more, that are not private."""
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in targets:
+            for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+                if isinstance(name, ast.Name) and len(name.id) > 1 and name.id.isupper() and name.id[0] != "_":
+                    yield name.id
+
+
 class LayersTests(SynchronousTestCase):
     """The package as it is."""
 
@@ -207,6 +217,15 @@ class LayersTests(SynchronousTestCase):
             found = [one for one in imports_of(module, path.read_text()) if not one.for_types_only]
             graph[module] = {name for one in found for name in (one.whole, one.module) if name in known}
         self.assertEqual([], first_cycle(graph))
+
+    def test_one_constant_one_meaning(self) -> None:
+        """No constant stands in two modules: whoever reads its name knows which one is meant."""
+        homes: dict[str, list[str]] = {}
+        for module, path in modules().items():
+            for name in constants_of(path.read_text()):
+                homes.setdefault(name, []).append(module)
+        self.assertGreater(len(homes), 100)
+        self.assertEqual({}, {name: places for name, places in homes.items() if len(places) > 1})
 
 
 class OffencesTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.liveness import HEARD_MAX, SILENT_MAX, TRIES_MIN, Liveness
+from chordtwist.core.liveness import HEARD_MAX, SILENT_PEERS_MAX, TRIES_MIN, Liveness
 from tests.builders import peer
 
 
@@ -164,8 +164,8 @@ class LivenessTests(SynchronousTestCase):
 
     def test_silence_is_bounded(self) -> None:
         """So it is with strangers that never answer: the first to fall silent is forgotten first."""
-        for number in range(SILENT_MAX + 1):
+        for number in range(SILENT_PEERS_MAX + 1):
             self.liveness.unanswered(peer(number), 1)
         self.assertFalse(self.liveness.is_silent(peer(0)))
         self.assertTrue(self.liveness.is_silent(peer(1)))
-        self.assertTrue(self.liveness.is_silent(peer(SILENT_MAX)))
+        self.assertTrue(self.liveness.is_silent(peer(SILENT_PEERS_MAX)))

@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
 from chordtwist.core.records import (
+    VALUE_BYTES_MAX,
     PutResult,
     Record,
     RecordKind,
@@ -35,7 +36,7 @@ from chordtwist.node.records.record_bodies import body_of
 from chordtwist.storage.index import EXPIRED_MAX
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import VALUE_BYTES_MAX, Fetch, NotFound, Ping, Pulling, Store, Stored
+from chordtwist.wire.peer_messages import Fetch, NotFound, Ping, Pulling, Store, Stored
 from tests.builders import at, peer
 from tests.record_ring import DELAY_S, WALL_MS, RecordRing, key_in
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.lookup import Route
-from chordtwist.core.routes import KEPT_S, ROUTES_MAX, Routes
+from chordtwist.core.routes import ROUTE_KEPT_S, ROUTES_MAX, Routes
 from tests.builders import at, peer, peers
 
 
@@ -57,8 +57,8 @@ class RoutesTests(SynchronousTestCase):
     def test_forgets_with_time(self) -> None:
         """After a minute a route is not relied on."""
         self.routes.learn(self.route, 0)
-        self.assertIsNotNone(self.routes.known(at(150), KEPT_S))
-        self.assertIsNone(self.routes.known(at(150), KEPT_S + 1))
+        self.assertIsNotNone(self.routes.known(at(150), ROUTE_KEPT_S))
+        self.assertIsNone(self.routes.known(at(150), ROUTE_KEPT_S + 1))
 
     def test_forgets_what_was_stale(self) -> None:
         """Also when it was forgotten before."""
@@ -71,7 +71,7 @@ class RoutesTests(SynchronousTestCase):
         """Owners that come and go, and are never looked for again, are not kept for long."""
         for place in range(ROUTES_MAX):
             self.routes.learn(Route(at(place), (peer(place),)), float(place))
-            self.assertLessEqual(len(self.routes), 2 * KEPT_S + 1)
+            self.assertLessEqual(len(self.routes), 2 * ROUTE_KEPT_S + 1)
         self.assertIsNotNone(self.routes.known(at(ROUTES_MAX - 1), ROUTES_MAX))
 
     def test_is_bounded(self) -> None:

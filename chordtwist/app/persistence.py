@@ -14,7 +14,7 @@ from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX
 from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
-from chordtwist.storage.state import KEY_BYTES, StateDirectory
+from chordtwist.storage.state import SEED_BYTES, StateDirectory
 
 
 class Persistence:
@@ -44,7 +44,7 @@ class Persistence:
         self.directory: StateDirectory | None = None
         self.store: IRecordStore
         if state_dir is None:
-            self.seed = secrets.token_bytes(KEY_BYTES)
+            self.seed = secrets.token_bytes(SEED_BYTES)
             self.store = MemoryRecordStore(records_max, bytes_max)
             return
         directory = self.directory = StateDirectory(state_dir)

@@ -14,14 +14,14 @@ HEARD_MAX = 4096
 later.
 """
 
-KEPT_S = 600.0
+SILENCE_KEPT_S = 600.0
 """Who has not been heard of, or asked in vain, for so long is forgotten, with the same effect: in a ring whose members
 come and go for days most of those that a node ever met are gone for good."""
 
 SWEEP_MIN = 64
 """Fewer that were heard of are not looked through for those to be forgotten."""
 
-SILENT_MAX = 4096
+SILENT_PEERS_MAX = 4096
 """Peers that owe us an answer; the one that was not asked for the longest is forgotten first, with the same effect."""
 
 
@@ -72,13 +72,13 @@ class Liveness:
         silence = self._silent.pop(peer, None)
         if silence is None:
             heard = self._heard.get(peer, counted)
-            silence = _Silence(heard if heard >= counted - KEPT_S else counted, counted)
+            silence = _Silence(heard if heard >= counted - SILENCE_KEPT_S else counted, counted)
         silence.asked = counted
         silence.tries += 1
         self._silent[peer] = silence
-        if len(self._silent) > SILENT_MAX:
+        if len(self._silent) > SILENT_PEERS_MAX:
             del self._silent[next(iter(self._silent))]
-        self._forget_before(counted - KEPT_S)
+        self._forget_before(counted - SILENCE_KEPT_S)
 
     def others_tried(self, peer: Peer) -> None:
         """Others could not reach `peer` either, or there are no others."""

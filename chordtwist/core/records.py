@@ -20,6 +20,8 @@ from chordtwist.core.signed import Verify, pack_record
 
 KEY_BYTES = 32
 SALT_BYTES_MAX = 64
+VALUE_BYTES_MAX = 65_495
+"""The longest value that the course API can carry, in a PUT; every path carries it."""
 
 
 class RecordKind(IntEnum):

@@ -9,7 +9,7 @@ from chordtwist.core.lookup import Route
 from chordtwist.core.ring import RING_SIZE, Arc, RingId, distance
 
 ROUTES_MAX = 4_096
-KEPT_S = 60.0
+ROUTE_KEPT_S = 60.0
 """A stale route costs one more round trip, since an owner that is none says so: kept for as long as a quiet ring hardly
 changes, and short against what a changing one would make of a thousand routes."""
 
@@ -45,7 +45,7 @@ class Routes:
         arc, route, learned_s = self._routes[owner]
         if position not in arc:
             return None
-        if now_s - learned_s > KEPT_S:
+        if now_s - learned_s > ROUTE_KEPT_S:
             self.forget(route)
             return None
         return replace(route, position=position, hops=0, questions=0)
@@ -61,8 +61,8 @@ class Routes:
 
     def _forget_old(self, now_s: float) -> None:
         """Owners that have died are never found again: their routes would stay until there are too many."""
-        self._routes = {owner: known for owner, known in self._routes.items() if now_s - known[2] <= KEPT_S}
+        self._routes = {owner: known for owner, known in self._routes.items() if now_s - known[2] <= ROUTE_KEPT_S}
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
         self._owners = sorted(self._routes)
-        self._look_at_s = now_s + KEPT_S
+        self._look_at_s = now_s + ROUTE_KEPT_S

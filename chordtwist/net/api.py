@@ -119,7 +119,7 @@ class ApiFactory(Factory):
         self._closed: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> ApiProtocol | None:
-        """One more client, or None beyond the bound: then Twisted closes the connection at once."""
+        """Make the connection of one more client, or None beyond the bound: then Twisted closes it at once."""
         if len(self._connections) >= self._connections_max:
             host = getattr(addr, "host", "on the Unix socket")
             self.refusals.tell(host, f"more than {self._connections_max} connections")
@@ -159,37 +159,37 @@ class ApiFactory(Factory):
     # What the protocols tell
 
     def connected(self, connection: ApiProtocol) -> None:
-        """A client is here."""
+        """Count a client."""
         self._connections[connection] = None
 
     def lost(self, connection: ApiProtocol) -> None:
-        """A client is gone; what it sent may still wait for room."""
+        """Forget a client that is gone; what it sent may still wait for room."""
         del self._connections[connection]
         if self._closed is not None and not self._connections:
             closed, self._closed = self._closed, None
             closed.callback(None)
 
     def stays_behind(self, connection: ApiProtocol) -> None:
-        """Messages of a client that is gone wait for room."""
+        """Keep a client that is gone, since messages of it wait for room."""
         self._gone[connection] = None
 
     def served_out(self, connection: ApiProtocol) -> None:
-        """Nothing of a client that is gone waits any more."""
+        """Forget a client that is gone, since nothing of it waits any more."""
         self._gone.pop(connection, None)
 
     def has_room(self, connection: ApiProtocol) -> bool:
-        """Whether one more question may be put to the hash table; if not, the connection is served when there is."""
+        """Say whether one more question may be put to the hash table; if not, it is served when there is."""
         if self._under_way_bytes < ALL_UNDER_WAY_BYTES_MAX:
             return True
         self._waiting[connection] = None
         return False
 
     def begun(self, cost_bytes: int) -> None:
-        """A question is under way."""
+        """Count a question that is under way."""
         self._under_way_bytes += cost_bytes
 
     def done(self, cost_bytes: int) -> None:
-        """A question is answered; those that waited for its room are served."""
+        """Count a question as answered; serve those that waited for its room are served."""
         self._under_way_bytes -= cost_bytes
         if self._is_waking:
             return
@@ -201,7 +201,7 @@ class ApiFactory(Factory):
         self._is_waking = False
 
     def holding(self, more_bytes: int) -> None:
-        """A connection makes us hold so many bytes more, or less."""
+        """Count the bytes that a connection makes us hold: more, or less."""
         self._held_bytes += more_bytes
         while self._held_bytes > CLIENTS_HELD_BYTES_MAX:
             most = max(chain(self._connections, self._gone), key=lambda connection: connection.held_bytes)

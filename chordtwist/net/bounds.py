@@ -42,7 +42,7 @@ LINKS_MAX = 2048
 
 
 def links_bound(nodes: int = 1) -> int:
-    """How many links each of `nodes` nodes of this process may have: half of the descriptors it may open are theirs.
+    """Compute how many links each of `nodes` nodes of this process may have: half of its descriptors are theirs.
 
     The other half is for clients of the API, the store and the log. Of several nodes each may have four times its
     share: the one that all others begin with needs more than most will ever use.
@@ -87,7 +87,7 @@ class Bounds:
     # Connections
 
     def why_not_accept(self, host: str) -> str | None:
-        """What stands against one more connection from `host`; None when nothing does."""
+        """Say what stands against one more connection from `host`; None when nothing does."""
         try:
             address, *prefix = self._groups(host)
         except ValueError as error:
@@ -107,29 +107,29 @@ class Bounds:
         return None
 
     def accepted(self, host: str) -> None:
-        """A connection from `host` is there."""
+        """Count a connection from `host`."""
         self.pending += 1
         groups = self._groups(host)
         self._pending_from.update(groups)
         self._from[groups[0]] += 1
 
     def no_longer_pending(self, host: str) -> None:
-        """It has said Hello, or has ended without one."""
+        """Count it as no longer pending: it has said Hello, or has ended without one."""
         self.pending -= 1
         self._pending_from -= Counter(self._groups(host))
 
     def closed(self, host: str) -> None:
-        """It is gone."""
+        """Forget a connection from `host`: it is gone."""
         self._from -= Counter(self._groups(host)[:1])
 
     # Questions
 
     def wait_s(self, place: Hashable, is_proved: bool) -> float:
-        """How long whoever stands at a place has to wait with its next question."""
+        """Say how long whoever stands at a place has to wait with its next question."""
         return self._questions(is_proved).wait_s(place, self._clock.seconds())
 
     def spend(self, place: Hashable, is_proved: bool, cost: float) -> None:
-        """What it asked cost so much; all links of one place pay together, whatever ports are claimed."""
+        """Charge what it asked; all links of one place pay together, whatever ports are claimed."""
         self._questions(is_proved).spend(place, cost, self._clock.seconds())
 
     def _questions(self, is_proved: bool) -> Allowance:

@@ -38,13 +38,13 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Pri
 
 
 def make_key() -> bytes:
-    """A new private key (P-256), PEM."""
+    """Make a new private key (P-256), PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load_key(pem: bytes) -> PrivateKey:
-    """The private key in a PEM file.
+    """Read the private key in a PEM file.
 
     @raise ValueError: there is none that serves, and why.
     """
@@ -62,14 +62,14 @@ def load_key(pem: bytes) -> PrivateKey:
 
 
 def self_signed(key_pem: bytes, host: str, now: datetime) -> bytes:
-    """A certificate for the node at an IP address, signed with its own key; PEM."""
+    """Make a certificate for the node at an IP address, signed with its own key; PEM."""
     key = load_key(key_pem)
     name = _common_name(str(canonical_ip(host)))
     return _pem(_node(name, name, key, host, now, SELF_SIGNED_FOR, issuer_key=key).sign(key, _digest(key)))
 
 
 def make_authority(key_pem: bytes, network: str, now: datetime, lifetime: timedelta = AUTHORITY_FOR) -> bytes:
-    """The certificate of a network's authority; PEM."""
+    """Make the certificate of a network's authority; PEM."""
     key = load_key(key_pem)
     name = _common_name(f"{network} authority"[:64])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -86,7 +86,7 @@ def issue(
     now: datetime,
     lifetime: timedelta = NODE_FOR,
 ) -> bytes:
-    """A certificate of the authority for the node at an IP address, which has the key; PEM.
+    """Issue the authority's certificate for the node at an IP address, which has the key; PEM.
 
     @raise ValueError: the authority's key is not that of its certificate.
     """
@@ -103,7 +103,7 @@ def revocation_list(
     now: datetime,
     lifetime: timedelta = AUTHORITY_FOR,
 ) -> bytes:
-    """The authority's list of certificates that are not to be taken any more, by serial number; PEM.
+    """Make the authority's list of certificates that are not to be taken any more, by serial number; PEM.
 
     @raise ValueError: the authority's key is not that of its certificate.
     """
@@ -121,7 +121,7 @@ def revocation_list(
 
 
 def revoked_serials(list_pem: bytes, authorities: Iterable[x509.Certificate]) -> frozenset[int]:
-    """The serial numbers on a revocation list of one of the authorities.
+    """Read the serial numbers on a revocation list of one of the authorities.
 
     @raise ValueError: it is no revocation list, or none of theirs.
     """

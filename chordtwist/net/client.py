@@ -40,13 +40,12 @@ from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
-from chordtwist.core.records import KEY_BYTES, PutResult, Seal
+from chordtwist.core.records import KEY_BYTES, VALUE_BYTES_MAX, PutResult, Seal
 from chordtwist.core.signed import Signer, pack_record
 from chordtwist.net.failures import in_words
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
-    VALUE_BYTES_MAX,
     AnswerReader,
     ApiAnswer,
     Delete,
@@ -73,14 +72,14 @@ class NodeGone(Unreachable):
 
 
 def key_of(name: str) -> bytes:
-    """The key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256."""
+    """Find the key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256."""
     if len(name) == 2 * KEY_BYTES and not set(name) - set(hexdigits):
         return bytes.fromhex(name)
     return sha256(name.encode(errors="surrogateescape")).digest()
 
 
 def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
-    """What makes `value` a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
+    """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
     there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).
     """
     signature = signer.sign(pack_record(salt, seq, sha256(value).digest()))
@@ -111,7 +110,7 @@ class DhtClient(Protocol):
 
     @classmethod
     def connect(cls, endpoint: IStreamClientEndpoint) -> Deferred[DhtClient]:
-        """A client of the node that `endpoint` reaches; fails with `NodeGone`."""
+        """Connect to the node that `endpoint` reaches; fails with `NodeGone`."""
 
         def unreachable(reason: TwistedFailure) -> DhtClient:
             reason.trap(ConnectError, DNSLookupError)
@@ -150,7 +149,7 @@ class DhtClient(Protocol):
         return self._ask(message.pack(), self._changing, request_id)
 
     def get(self, key: bytes) -> Deferred[bytes | None]:
-        """The value under `key`, or None."""
+        """Get the value under `key`, or None."""
         _check(key)
         if self._error is not None:
             return fail(self._error)
@@ -166,7 +165,7 @@ class DhtClient(Protocol):
         return self._ask(Delete(request_id, key, seal).pack(), self._changing, request_id)
 
     def status(self) -> Deferred[dict[str, Any]]:
-        """The node's state; the fields of ``chordtwist status --json``."""
+        """Ask for the node's state; the fields of ``chordtwist status --json``."""
         request_id = self._request_id()
         return self._ask(GetStatus(request_id).pack(), self._describing, request_id)
 
@@ -191,7 +190,7 @@ class DhtClient(Protocol):
     # Called by Twisted
 
     def connectionMade(self) -> None:
-        """The node is there."""
+        """Begin, since the node is there."""
         transport: Any = self.transport
         self._transport = transport
         if ITCPTransport.providedBy(transport):
@@ -199,7 +198,7 @@ class DhtClient(Protocol):
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Answers came, or parts of them; once nothing is awaited any more they are passed over."""
+        """Take answers, or parts of them; once nothing is awaited any more they are passed over."""
         if self._error is not None:
             return
         self._reader.feed(data)
@@ -212,7 +211,7 @@ class DhtClient(Protocol):
             self._transport.abortConnection()
 
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
-        """The connection is gone, and with it every answer that is not here."""
+        """Fail what waits: the connection is gone, and with it every answer that is not here."""
         self._is_gone = True
         self._give_up(NodeGone(None, f"the connection to the node is gone: {in_words(reason.value)}"))
         ends, self._until_end = self._until_end, []
@@ -220,18 +219,18 @@ class DhtClient(Protocol):
             end.callback(None)
 
     def pauseProducing(self) -> None:
-        """The node takes no more at the moment."""
+        """Hold back what is asked, since the node takes no more at the moment."""
         self._is_full = True
 
     def resumeProducing(self) -> None:
-        """The node took everything."""
+        """Write on, since the node took everything."""
         self._is_full = False
         until_room, self._until_room = self._until_room, []
         for room in until_room:
             room.callback(None)
 
     def stopProducing(self) -> None:
-        """The connection is gone; `connectionLost` sees to it."""
+        """Do nothing: the connection is gone, and `connectionLost` sees to it."""
 
     # Inside
 

@@ -48,7 +48,7 @@ class Names:
         self._said: dict[str, str] = {}
 
     def peers(self) -> Deferred[list[Peer]]:
-        """The peers of the list, in its order, none twice. Fires within `RESOLVE_WITHIN_S`.
+        """Find the peers of the list, in its order, none twice. Fires within `RESOLVE_WITHIN_S`.
 
         A name that cannot be resolved is left out, with one line in the log until the reason changes. Fails with
         `Unreachable` when not one of a list could be: who was to join somebody does not begin a ring for that.
@@ -110,7 +110,7 @@ class Resolver:
         self._threads = threads
 
     def __call__(self, host: str) -> Deferred[list[str]]:
-        """The IP addresses of a name."""
+        """Look up the IP addresses of a name."""
         return deferToThreadPool(self._reactor, self._threads, _look_up, host)
 
     def stop(self) -> None:

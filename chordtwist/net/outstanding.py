@@ -44,11 +44,11 @@ class Outstanding:
             self._sweep_at(asked[0])
 
     def take(self, request_id: int) -> Asked | None:
-        """The question of that id, which is not waited for any longer; None when there is none."""
+        """Take the question of that id, which is not waited for any longer; None when there is none."""
         return self._asked.pop(request_id, None)
 
     def take_all(self) -> list[Asked]:
-        """All questions in the order in which they were asked; none is waited for any longer."""
+        """Take all questions, in the order in which they were asked; none is waited for any longer."""
         asked = list(self._asked.values())
         self._asked.clear()
         if self._timer is not None:

@@ -136,7 +136,7 @@ class PeerPool:
         self._fire_when_closed()
 
     def status(self) -> dict[str, int]:
-        """The state of the links, as plain values."""
+        """Show the state of the links, as plain values."""
         return {
             "open": sum(link.is_open for link in self._links),
             "pending": self._bounds.pending,

@@ -152,34 +152,34 @@ class LinkOwner(Shape):
     """Who has links: told what happens on each."""
 
     def accepts(self, link: PeerProtocol, host: str) -> bool:
-        """Whether a connection that came from an IP address may become this link."""
+        """Say whether a connection that came from an IP address may become this link."""
 
     def handshaken(self, link: PeerProtocol) -> None:
-        """The other side has said a good Hello. @raise Refused: it is not wanted all the same."""
+        """Take in a link whose other side has said a good Hello. @raise Refused: it is not wanted all the same."""
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
-        """The answer to what came over a link. @raise Malformed, Untruthful: the link is to end."""
+        """Answer what came over a link. @raise Malformed, Untruthful: the link is to end."""
 
     def wait_s(self, link: PeerProtocol) -> float:
-        """How long the other side has to wait before another question of its is answered; 0 when it need not."""
+        """Say how long the other side has to wait before another question of its is answered; 0 when it need not."""
 
     def spent(self, link: PeerProtocol, cost: float) -> None:
-        """The other side cost us something: 1 for the cheapest question."""
+        """Charge the other side with what it cost us: 1 for the cheapest question."""
 
     def holding(self, more_bytes: int) -> None:
-        """A link makes us hold so many bytes more, or less."""
+        """Count the bytes that a link makes us hold: more, or less."""
 
     def flush_later(self, link: PeerProtocol) -> None:
-        """A link has something to write: its `flush` is to be called when this turn of the reactor is over."""
+        """Call a link's `flush`, since it has something to write, when this turn of the reactor is over."""
 
     def ended(self, link: PeerProtocol, end: End, reason: str, unanswered: list[Asked]) -> None:
-        """Nothing comes or goes over the link any more. `unanswered` are our questions; they are now the owner's."""
+        """Forget a link, since nothing comes or goes over it any more. `unanswered`: our questions, now the owner's."""
 
     def closed(self, link: PeerProtocol) -> None:
-        """The link's descriptor is free; follows `ended`."""
+        """Count a link's descriptor as free; follows `ended`."""
 
     def wrote(self, length: int) -> None:
-        """So many bytes were written, before encryption."""
+        """Count bytes that were written, before encryption."""
 
 
 class PeerFactory(Factory):
@@ -194,17 +194,17 @@ class PeerFactory(Factory):
         self._clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """A link to whoever dialled us, or None: then Twisted closes the connection at once."""
+        """Make the link to whoever dialled us, or None: then Twisted closes the connection at once."""
         link = self.link(None)
         host = cast(Any, addr).host
         return self.wrapped(link) if self._owner.accepts(link, host) else None
 
     def link(self, dialled: Peer | None) -> PeerProtocol:
-        """A link that has no transport yet."""
+        """Make a link that has no transport yet."""
         return PeerProtocol(self._owner, self._introduction, self._tls, self._clock, dialled)
 
     def wrapped(self, link: PeerProtocol) -> Protocol:
-        """What a transport is given for a link: the link itself, or TLS around it."""
+        """Make what a transport is given for a link: the link itself, or TLS around it."""
         if self._tls is None:
             return link
         return self._tls.wrap(link, None if link.dialled is None else (link.dialled.host, link.dialled.port))

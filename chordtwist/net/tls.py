@@ -94,12 +94,12 @@ class CredentialFiles:
     revoked: Path | None = None
 
     def read(self) -> Credentials:
-        """What the files hold. @raise OSError: one cannot be read."""
+        """Read what the files hold. @raise OSError: one cannot be read."""
         paths = (self.certificate, self.key, self.authority, self.revoked)
         return Credentials(*(b"" if path is None else path.read_bytes() for path in paths))
 
     def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Changes when a file does."""
+        """Make a stamp that changes when a file does."""
         paths = (self.certificate, self.key, self.authority, self.revoked)
         return tuple(_stamp(path) for path in paths if path is not None)
 
@@ -136,7 +136,7 @@ class Tls:
         self._accepting = self._factory(False)
 
     def wrap(self, link: Protocol, dialled: tuple[str, int] | None) -> Protocol:
-        """TLS around a link: as the side that dialled an address, or as the one that was dialled."""
+        """Wrap TLS around a link: as the side that dialled an address, or as the one that was dialled."""
         wrapped = TlsLink(self._accepting if dialled is None else self._dialling, link)
         wrapped.dialled = dialled
         return wrapped
@@ -181,7 +181,7 @@ class Tls:
         self._sessions.clear()
 
     def look_again(self) -> bool:
-        """Whether the files have changed, and what they hold now is in use: what stood before is to be checked again.
+        """Say whether the files have changed, and are in use: what stood before is to be checked again.
 
         Looks every `LOOK_AGAIN_EVERY_S`, however often it is called. Files that do not serve change nothing.
         """
@@ -206,7 +206,7 @@ class Tls:
         return TLSMemoryBIOFactory(_Creator(self), dials, Factory(), self._clock)
 
     def connection(self, link: TlsLink, dials: bool) -> SSL.Connection:
-        """OpenSSL's side of a new link."""
+        """Make OpenSSL's side of a new link."""
         connection = SSL.Connection(self._terms.dialling if dials else self._terms.accepting, None)
         connection.set_app_data(link)
         if dials and link.dialled is not None:
@@ -217,8 +217,8 @@ class Tls:
 
 
 def explain(reason: Failure, transport: object) -> tuple[bool, str] | None:
-    """Why TLS over a transport failed, if that is what its connection was lost by: whether it was we who refused the
-    other side, and the reason in words.
+    """Say why TLS over a transport failed, if that is what its connection was lost by: whether it was we who refused
+    the other side, and the reason in words.
     """
     error = reason.value
     if not isinstance(error, SSL.Error):
@@ -338,7 +338,7 @@ def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate, no
 
 
 def words_for(error: int, shown: crypto.X509, is_closed: bool) -> str:
-    """What OpenSSL has against a certificate, in a closed network or an open one."""
+    """Say what OpenSSL has against a certificate, in a closed network or an open one."""
     try:
         if error == _EXPIRED:
             return f"its certificate expired on {shown.to_cryptography().not_valid_after_utc:%Y-%m-%d %H:%M} UTC"

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 SECOND_US = 1_000_000
 
-SWEEP_CALLS_MIN = 4096
+SWEPT_CALLS_MIN = 4096
 """Cancelled calls kept before it is worth sweeping them out."""
 
 SPAN_BITS = 16
@@ -43,7 +43,7 @@ class HeapClock:
         self._inserted = 0
         self._running = 0
         self._dropped = 0
-        self._sweep_above = SWEEP_CALLS_MIN
+        self._sweep_above = SWEPT_CALLS_MIN
 
     def at(self, due_us: int, act: Callable[[Any], object], subject: Any) -> int:
         """Call ``act(subject)`` at `due_us`, not before now; for the network's own events, which nobody cancels."""
@@ -126,7 +126,7 @@ class HeapClock:
         if self._dropped <= self._sweep_above:
             return
         entries = self.entries()
-        self._sweep_above = max(SWEEP_CALLS_MIN, len(entries) // 2)
+        self._sweep_above = max(SWEPT_CALLS_MIN, len(entries) // 2)
         if self._dropped > self._sweep_above:
             self._dropped = 0
             for span in (self._heap, *self._later.values()):

@@ -19,7 +19,7 @@ from chordtwist.simulation import report
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
 
-COLLECT_AFTER = 1_000_000
+SIMULATION_COLLECTS_AFTER = 1_000_000
 """Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
 
 
@@ -106,7 +106,7 @@ def command(
         records=records,
     )
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
-    gc.set_threshold(COLLECT_AFTER, 20, 50)
+    gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s
     run = simulate(options, shows_progress=sys.stderr.isatty())
     click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))

@@ -37,7 +37,7 @@ from chordtwist.wire.peer_messages import (
 LINK_IDLE_US = 120_000_000
 """An unused link is closed after this time, as the real pool's `IDLE_S` says; the next question greets again."""
 
-LINKS_MAX = 256
+SIMULATED_LINKS_MAX = 256
 """Links of one host that are remembered before the idle ones are forgotten."""
 
 HANDSHAKE_ROUND_TRIPS = 2
@@ -388,7 +388,7 @@ class SimulatedLink:
         self.ended = False
         self.links: dict[SimulatedLink, int] = {}
         """Open links: the other end, and when they were last used, to a second."""
-        self.links_max = LINKS_MAX
+        self.links_max = SIMULATED_LINKS_MAX
         self.keys: dict[bytes, bytes] = {}
         self.answering: dict[_Asked, None] = {}
         """Questions whose answer takes its time."""
@@ -444,7 +444,7 @@ class SimulatedLink:
             mine.links[theirs] = now_us
             if len(mine.links) > mine.links_max:
                 mine.links = {link: last for link, last in mine.links.items() if now_us - last <= LINK_IDLE_US}
-                mine.links_max = max(LINKS_MAX, 2 * len(mine.links))
+                mine.links_max = max(SIMULATED_LINKS_MAX, 2 * len(mine.links))
 
     def tell_lost(self, peer: Peer) -> None:
         """The network saw a reset from `peer`."""

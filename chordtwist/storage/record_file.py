@@ -31,7 +31,7 @@ from chordtwist.core.records import KEY_BYTES
 
 T = TypeVar("T")
 
-FORMAT = 2
+STORE_FORMAT = 2
 """Of the records on disk (`layout`): raised when an older node would misread them. 1 had them in the order of keys."""
 
 MAP_BYTES_MIN = 4 << 20
@@ -107,12 +107,13 @@ class RecordFile:
             with self._env.begin(write=True, db=self._about) as txn:
                 written = int.from_bytes(txn.get(b"format", b""), "big")
                 self.skew_ms = int.from_bytes(txn.get(b"skew", b""), "big", signed=True)
-                if written > FORMAT:
+                if written > STORE_FORMAT:
                     raise StateUnusable(
-                        f"{self.path}: written by a newer chordtwist (format {written}; this one reads up to {FORMAT})"
+                        f"{self.path}: written by a newer chordtwist"
+                        f" (format {written}; this one reads up to {STORE_FORMAT})"
                     )
-                if written < FORMAT:
-                    txn.put(b"format", FORMAT.to_bytes(4, "big"))
+                if written < STORE_FORMAT:
+                    txn.put(b"format", STORE_FORMAT.to_bytes(4, "big"))
         except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.IncompatibleError, lmdb.BadTxnError) as error:
             raise Corrupt(str(error)) from error
         except lmdb.Error as error:
@@ -147,7 +148,7 @@ class RecordFile:
                 if not rows:
                     break
         except lmdb.MapFullError:
-            raise StateUnusable(f"{self.path}: the disk is too full to bring it to format {FORMAT}") from None
+            raise StateUnusable(f"{self.path}: the disk is too full to bring it to format {STORE_FORMAT}") from None
         except lmdb.Error as error:
             raise Corrupt(str(error)) from error
         self._env.set_mapsize(self._map_bytes)

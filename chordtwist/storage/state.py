@@ -21,10 +21,10 @@ from chordtwist.storage.files import replace_file, sync_directory
 
 T = TypeVar("T")
 
-FORMAT = 1
+STATE_FORMAT = 1
 """Of the directory: raised when a file of it changes so that an older node would misread it."""
 
-KEY_BYTES = 32
+SEED_BYTES = 32
 """An Ed25519 seed (RFC 8032, section 5.1.5)."""
 
 PEERS_REMEMBERED_MAX = 256
@@ -88,7 +88,7 @@ class StateDirectory:
         path = self.path / "node-key"
         seed = self._read(path, _seed, default=b"")
         if not seed:
-            seed = secrets.token_bytes(KEY_BYTES)
+            seed = secrets.token_bytes(SEED_BYTES)
             self.write(path, seed.hex().encode() + b"\n")
         elif path.stat().st_mode & 0o077:
             try:
@@ -157,12 +157,12 @@ class StateDirectory:
     def _check_format(self) -> None:
         path = self.path / "format"
         written = self._read(path, _number, default=0)
-        if written > FORMAT:
+        if written > STATE_FORMAT:
             raise StateUnusable(
-                f"{self.path}: written by a newer chordtwist (format {written}; this one reads up to {FORMAT})"
+                f"{self.path}: written by a newer chordtwist (format {written}; this one reads up to {STATE_FORMAT})"
             )
-        if written < FORMAT:
-            self.write(path, b"%d\n" % FORMAT)
+        if written < STATE_FORMAT:
+            self.write(path, b"%d\n" % STATE_FORMAT)
 
     def _read(self, path: Path, parse: Callable[[bytes], T], default: T) -> T:
         """What `parse` makes of the file; `default` when there is none, or none that makes sense."""
@@ -214,8 +214,8 @@ def _number(raw: bytes) -> int:
 
 def _seed(raw: bytes) -> bytes:
     seed = bytes.fromhex(raw.decode("ascii"))
-    if len(seed) != KEY_BYTES:
-        raise ValueError(f"{len(seed)} bytes instead of {KEY_BYTES}")
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"{len(seed)} bytes instead of {SEED_BYTES}")
     return seed
 
 

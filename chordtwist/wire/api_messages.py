@@ -35,12 +35,10 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import SALT_BYTES_MAX, PutResult, Seal, Version
+from chordtwist.core.records import SALT_BYTES_MAX, VALUE_BYTES_MAX, PutResult, Seal, Version
 
 MESSAGE_BYTES_MAX = 65_535
 HEADER_BYTES = 4
-VALUE_BYTES_MAX = 65_495
-"""The longest value a PUT can carry."""
 TTL_S_MAX = 65_535
 """The longest life the course's PUT can ask for; a PUT CONFIRMED can ask for more."""
 SEQ_MAX = (1 << 63) - 1
@@ -223,7 +221,7 @@ def pack_found(key: bytes, value: bytes | None) -> bytes:
 
 
 def pack_state(request_id: int, state: Mapping[str, object]) -> bytes:
-    """The answer to a STATUS: as many pieces as the JSON text of `state` needs."""
+    """Pack the answer to a STATUS: as many pieces as the JSON text of `state` needs."""
     text = msgspec.json.encode(state)
     starts = range(0, len(text), _PIECE_BYTES_MAX)
     return b"".join(
@@ -232,13 +230,13 @@ def pack_state(request_id: int, state: Mapping[str, object]) -> bytes:
 
 
 def unpack_state(text: bytes | bytearray) -> dict[str, Any]:
-    """The state that the pieces of a STATUS's answer make together.
+    """Read the state that the pieces of a STATUS's answer make together.
 
     @raise Malformed: they make no JSON object.
     """
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"a status that cannot be read: {error}") from None
 
 
@@ -280,7 +278,7 @@ class _MessageReader(ABC, Generic[M]):
             self._arrived += received
 
     def take(self) -> M | None:
-        """The next complete message, or None when it needs more bytes.
+        """Take the next complete message, or None when it needs more bytes.
 
         @raise Malformed: what comes next can never be a message; the words say why.
         """
@@ -329,7 +327,7 @@ class _MessageReader(ABC, Generic[M]):
 
     @abstractmethod
     def _misplaced(self, name: str) -> str:
-        """What is wrong with a message of this name that may not come now."""
+        """Say what is wrong with a message of this name that may not come now."""
 
 
 class QuestionReader(_MessageReader[ApiQuestion]):

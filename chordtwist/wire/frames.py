@@ -20,7 +20,7 @@ Frame = tuple[int, int, bytes]
 
 
 def pack_frame(kind: int, request_id: int, body: bytes) -> bytes:
-    """One frame, ready to be written."""
+    """Pack one frame, ready to be written."""
     return _OPENING.pack(_COUNTED + len(body), kind, request_id) + body
 
 
@@ -38,7 +38,7 @@ class FrameReader:
         self._needed = OPENING_BYTES
 
     def feed(self, received: bytes) -> list[Frame]:
-        """The frames that `received` completes, in order.
+        """Cut out the frames that `received` completes, in order.
 
         @raise Malformed: an unknown kind, or a length its kind may not have. Complete frames in front of it in the same
             bytes are lost with it: the link ends anyway.

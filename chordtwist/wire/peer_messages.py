@@ -11,9 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
-
-VALUE_BYTES_MAX = 65_495
-"""The longest value the course API can carry; every path carries it."""
+from chordtwist.core.records import VALUE_BYTES_MAX
 
 BATCH_BYTES_MAX = 262_144
 """Bytes of records in one `HandedOver` or `StoreAll`: large enough to stream at full speed, small enough that no link
@@ -570,7 +568,7 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 def decode(kind: int, body: bytes) -> Message:
-    """The message a frame of `kind` carries.
+    """Decode the message that a frame of `kind` carries.
 
     @raise Malformed: the kind is unknown, or the body is not what its fields demand.
     """

@@ -22,10 +22,11 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from chordtwist.core.address import Address, ApiAddress, UnixAddress
+from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
 from chordtwist.net.client import DhtClient
-from chordtwist.wire.api_messages import VALUE_BYTES_MAX, AnswerReader, Failure, Get, Put, Success
+from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Put, Success
 from tests.memory_dht import MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32

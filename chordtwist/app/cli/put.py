@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from chordtwist.app.cli import signing, talking
-from chordtwist.core.records import PutResult, Seal, signed_key
-from chordtwist.wire.api_messages import VALUE_BYTES_MAX
+from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, signed_key
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door

@@ -22,6 +22,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import (
     KEY_BYTES,
+    VALUE_BYTES_MAX,
     PutResult,
     Record,
     RecordKind,
@@ -45,9 +46,6 @@ from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.replica import Replica
 from chordtwist.node.records.served_arcs import ServedArcs
-from chordtwist.wire.peer_messages import (
-    VALUE_BYTES_MAX,
-)
 
 
 class HashTable:

@@ -47,7 +47,7 @@ CLEARLY_LARGE = 4
 TURNS_MAX = 20
 """Times that a newcomer asks a member with another in hand, before it looks again who is there."""
 
-SILENT_MAX = 1
+SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
 
 LIVE_SAID_MAX = 3
@@ -240,7 +240,7 @@ class Joining:
         first, *heard = await self._line_up(members)
         asked, taken_in_by = [first], [first]
         try:
-            silent_left = SILENT_MAX
+            silent_left = SILENT_TRIES_MAX
             while batch := [peer for peer in heard if peer not in taken_in_by]:
                 asked = [*dict.fromkeys((*asked, *batch))]
                 for peer, answer in zip(batch, await self._announce(batch, COMING), strict=True):
