@@ -172,6 +172,11 @@ class RingCheck:
             self._excuse(now_us, "failures left {} principals", self._linked_principals)
         self._short = self._linked_principals < min(self._linked, self.entries_max + 1)
 
+    def resume(self) -> None:
+        """There is one ring again: its invariants are asserted from here on."""
+        self.suspended = False
+        self.bursts = self.misjudged = 0
+
     # What it knows
 
     def owner(self, position: RingId) -> Peer | None:

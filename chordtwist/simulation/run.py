@@ -164,6 +164,19 @@ class Run:
             f"{what} {self.due - self.readable - self.gone} of {self.due} records with a living copy were not read",
         )
 
+    def until(self, true: Callable[[], bool], within_s: float, what: str) -> None:
+        """Let time pass until something is true; it is expected to become so."""
+        for _ in range(int(within_s * 20)):
+            if true():
+                return
+            self.world.run(0.05)
+        self.expect(true(), f"not within {within_s:g} s: {what}")
+
+    def until_members(self, *peers: Peer, within_s: float = 30) -> None:
+        """Let time pass until all of these nodes are members; they are expected to become so."""
+        live = self.world.live
+        self.until(lambda: all(live[peer].is_member for peer in peers), within_s, f"{' '.join(map(str, peers))} joined")
+
     def expect(self, true: bool, what: str) -> None:
         """Note `what` as a failure of the run unless it is so."""
         if not true:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import between
 from chordtwist.simulation.invariants import RingCheck
@@ -12,29 +14,21 @@ def lost_properties(check: RingCheck) -> list[str]:
     following = {peer: _first_living(check, peer) for peer in check.members}
     rings = _cycles(following)
     on_ring = {peer for ring in rings for peer in ring}
-    lost = []
-    if not rings:
-        lost.append("at least one ring")
-    if len(rings) > 1:
-        lost.append("at most one ring")
-    if any(not _reaches(peer, following, on_ring) for peer in following):
-        lost.append("connected appendages")
-    if any(_skipped(ring, peer, following[peer]) for ring in rings for peer in ring):
-        lost.append("ordered ring")
-    if any(_skipped(on_ring, peer, following[peer]) for peer in following if peer not in on_ring):
-        lost.append("ordered merges")
-    if any(
-        _skipped(set(following) - on_ring, peer, following[peer], but=peer) and following[peer] not in on_ring
-        for peer in following
-        if peer not in on_ring
-    ):
-        lost.append("ordered appendages")
+    beside = set(following) - on_ring
     followed = set(following.values())
-    if len(following) > 1 and any(
-        pointers.linked and peer not in followed and peer not in on_ring for peer, pointers in check.members.items()
-    ):
-        lost.append("valid successor list")
-    return lost
+    unfollowed = {peer for peer in beside - followed if check.members[peer].linked}
+    holds = {
+        "at least one ring": bool(rings),
+        "at most one ring": len(rings) <= 1,
+        "connected appendages": all(_reaches(peer, following, on_ring) for peer in following),
+        "ordered ring": not any(_skipped(ring, peer, following[peer]) for ring in rings for peer in ring),
+        "ordered merges": not any(_skipped(on_ring, peer, following[peer]) for peer in beside),
+        "ordered appendages": not any(
+            _skipped(beside - {peer}, peer, following[peer]) for peer in beside if following[peer] not in on_ring
+        ),
+        "valid successor list": len(following) <= 1 or not unfollowed,
+    }
+    return [name for name, does in holds.items() if not does]
 
 
 def _first_living(check: RingCheck, peer: Peer) -> Peer | None:
@@ -62,5 +56,5 @@ def _reaches(peer: Peer | None, following: dict[Peer, Peer | None], on_ring: set
     return peer in on_ring
 
 
-def _skipped(among: set[Peer] | list[Peer], peer: Peer, target: Peer | None, but: Peer | None = None) -> bool:
-    return target is not None and any(between(peer.id, other.id, target.id) for other in among if other != but)
+def _skipped(among: Iterable[Peer], peer: Peer, target: Peer | None) -> bool:
+    return target is not None and any(between(peer.id, other.id, target.id) for other in among)
