@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,7 +52,6 @@ class AllowanceTests(SynchronousTestCase):
         self.assertGreater(self.allowance.wait_s("a", 1.0), 0)
         self.assertEqual(KEPT_MAX, len(self.allowance._left))
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 20)), max_size=60))
     def test_rate(self, steps: list[tuple[float, float]]) -> None:
         """Whoever waits when it has to never spends more than was there at first, what came since, and one thing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,13 +33,11 @@ class TargetTests(SynchronousTestCase):
             for raw in (*target.seeds(), *(path.read_bytes() for path in FOUND.glob(f"{target.name}/*"))):
                 target.feed(raw)
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(names, st.binary(max_size=400))
     def test_any_bytes(self, name: str, raw: bytes) -> None:
         """Any bytes are a message or malformed."""
         TARGETS[name].feed(raw)
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(names.flatmap(lambda name: st.tuples(st.just(name), wrecks(name))))
     def test_wrecked_messages(self, wreck: tuple[str, bytes]) -> None:
         """Messages with a few bytes changed are messages or malformed."""

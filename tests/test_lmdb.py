@@ -30,7 +30,7 @@ from chordtwist.storage.index import TTL_MS_MAX
 from chordtwist.storage.layout import pack
 from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
-from tests import contracts
+from tests import SOAK, contracts
 from tests.contracts import make_record, make_tombstone
 from tests.store_machine import LmdbStoreMachine
 from tests.workers import InlineWorker, ReactorTurns, SteppedWorker, folder_in_memory
@@ -60,7 +60,7 @@ class LmdbRecordStoreTests(contracts.RecordStoreContract):
         """Whatever is done to it, in whatever order, however its process ends and whenever the next one starts, it
         says what a dictionary with a clock says.
         """
-        run_state_machine_as_test(LmdbStoreMachine, settings=settings(max_examples=40, deadline=None))
+        run_state_machine_as_test(LmdbStoreMachine, settings=settings(max_examples=10 * SOAK))
 
 
 class Run:

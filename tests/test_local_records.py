@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
@@ -177,7 +177,6 @@ ends = st.integers(0, RING_SIZE - 1)
 class SummaryTests(LocalRecordsCase):
     """Summaries that follow every change without counting everything again."""
 
-    @settings(max_examples=60, deadline=None)
     @given(changes, ends, ends, st.integers(0, 4), st.integers(1, 5))
     def test_is_what_counting_says(
         self, steps: list[tuple[int, int, int, bool]], after: int, upto: int, copies_above: int, size: int

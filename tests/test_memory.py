@@ -13,7 +13,7 @@ from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import ADDED_MAX, EXPIRED_MAX, LARGE, Expiries, Places
 from chordtwist.storage.memory import MemoryRecordStore
-from tests import contracts
+from tests import SOAK, contracts
 from tests.contracts import make_record
 from tests.store_machine import StoreMachine
 
@@ -26,7 +26,7 @@ class MemoryRecordStoreTests(contracts.RecordStoreContract):
 
     def test_like_a_dictionary(self) -> None:
         """Whatever is done to it, in whatever order, it says what a dictionary with a clock says."""
-        run_state_machine_as_test(StoreMachine, settings=settings(max_examples=100, deadline=None))
+        run_state_machine_as_test(StoreMachine, settings=settings(max_examples=20 * SOAK))
 
 
 class PlacesTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from hashlib import sha256
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -944,7 +944,6 @@ class AnswerTests(RingCase):
 class ConvergenceTests(SynchronousTestCase):
     """Whatever replicas are told, in whatever order, they agree."""
 
-    @settings(max_examples=60, deadline=None)
     @given(
         st.lists(
             st.tuples(st.integers(1, 4), st.sampled_from([b"a", b"b"]), st.integers(1, 60), st.booleans()),

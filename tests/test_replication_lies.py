@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -177,7 +177,6 @@ class OneLiarTests(LieCase):
 class ManyLiarsTests(LieCase):
     """Everybody says anything."""
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.tuples(st.sampled_from(EIGHT[:-1]), st.sampled_from(NONSENSE)), min_size=1, max_size=7))
     def test_nobody_waits_for_ever(self, lies: list[tuple[int, Answer]]) -> None:
         """A put and a get end in time, and no error but the documented ones comes of it."""
