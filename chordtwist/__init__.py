@@ -22,3 +22,5 @@ The folders are the layers, and each may import only what stands before it (``te
 ``app``         assembly: configuration, logging, the twistd plugin, the ``chordtwist`` command
 =============== =====================================================================================
 """
+
+__version__ = "0.1.0"

@@ -13,6 +13,7 @@ import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist import __version__
 from chordtwist.app import cli
 
 
@@ -42,8 +43,8 @@ class CommandsTests(SynchronousTestCase):
         self.assertIn("No such command 'rnu'", shown.output)
 
     def test_version(self) -> None:
-        """The version can be asked for."""
-        self.assertIn("version", CliRunner().invoke(cli.main, ["--version"]).output)
+        """The version can be asked for, and is the package's."""
+        self.assertIn(f"version {__version__}\n", CliRunner().invoke(cli.main, ["--version"]).output)
 
     def test_full_disk_behind_the_output(self) -> None:
         """What cannot be written ends a command with status 1 and one line; whoever has read enough is told nothing."""

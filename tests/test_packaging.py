@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -50,6 +52,28 @@ class CheckoutTests(SynchronousTestCase):
         """No __init__.py in our `twisted`: it would hide the real Twisted, or our plugin."""
         self.assertEqual([], list((CHECKOUT / "twisted").rglob("__init__.py")))
 
+    def test_version(self) -> None:
+        """The version is one of those that CONTRIBUTING.rst describes."""
+        self.assertRegex(chordtwist.__version__, r"^\d+\.\d+\.\d+(\.dev0)?$")
+
+    def test_fragments(self) -> None:
+        """Each news fragment is named ``+WORDS.KIND.rst``; without the plus towncrier takes the words for an issue."""
+        kinds = "feature|bugfix|doc|removal|misc"
+        fragments = {path.name for path in (CHECKOUT / "newsfragments").iterdir()} - {".gitignore"}
+        self.assertEqual([], [name for name in fragments if not re.fullmatch(rf"\+[\w-]+\.({kinds})\.rst", name)])
+
+    def test_pins(self) -> None:
+        """constraints.txt, which ``make`` installs by, names everything that pyproject.toml asks for, once."""
+        pinned = re.findall(r"^([\w.-]+)==", (CHECKOUT / "constraints.txt").read_text(), re.M)
+        self.assertEqual(len(pinned), len(set(pinned)))
+        project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+        asked = [
+            *project["dependencies"],
+            *(name for extra in project["optional-dependencies"].values() for name in extra),
+        ]
+        names = {re.split(r"[\[>=<~ ]", name)[0].lower() for name in asked} - {"atheris"}
+        self.assertEqual(set(), names - {name.lower() for name in pinned})
+
     def test_tools(self) -> None:
         """Every tool says in one line what it is for, as ``python -m tools`` shows it."""
         from tools.__main__ import purposes
@@ -59,7 +83,9 @@ class CheckoutTests(SynchronousTestCase):
         self.assertEqual([], [name for name, purpose in shown.items() if not purpose.endswith(".")])
 
     def test_wheel(self) -> None:
-        """The wheel holds every module of ours, the plugin file, the mark of types, and nothing else."""
+        """The wheel has the version that the package says, and holds every module of ours, the plugin file, the mark of
+        types, and nothing else.
+        """
         if find_spec("hatchling") is None:
             raise SkipTest("hatchling is not installed")
         with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +98,7 @@ class CheckoutTests(SynchronousTestCase):
             )
             self.assertEqual(0, ran.returncode, ran.stderr)
             (wheel,) = Path(folder).glob("*.whl")
+            self.assertEqual(chordtwist.__version__, wheel.name.split("-")[1])
             held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
         ours = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "chordtwist").rglob("*.py")}
         self.assertEqual(ours | {"chordtwist/py.typed", "twisted/plugins/chordtwist_plugin.py"}, held)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import click
 
+from chordtwist import __version__
 from chordtwist.app.config_file import ConfigurationError
 
 COMMANDS = (
@@ -69,7 +70,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="chordtwist")
+@click.version_option(__version__)
 def main() -> None:
     """A Chord distributed hash table: run a node, and talk to one.
 
