@@ -5,20 +5,34 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests run in as many processes: most of their time is waiting for nothing but the processor.
 JOBS ?= 2
+# How many times as many examples and seeds make soak takes as make test.
+SOAK ?= 20
 # How long make fuzz searches, all parsers together.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test lint types explore docs fuzz clean
+.PHONY: help node test quick soak coverage lint types explore docs news fuzz pins clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 node: $(VENV)/.node  ## start one node with etc/node.ini in the foreground
 	@$(BIN)/chordtwist run -c etc/node.ini
 
-test: $(VENV)/.test  ## run the tests
-	@$(BIN)/python -m twisted.trial -j$(JOBS) tests
+test: $(VENV)/.dev  ## run the tests: units, simulated rings, real sockets and processes
+	@PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit simulation live
+
+quick: $(VENV)/.dev  ## run the unit tests only
+	@PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit
+
+soak: $(VENV)/.dev  ## run the same tests with more examples and seeds: SOAK=100 for a hundred times as many
+	@CHORDTWIST_SOAK=$(SOAK) PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit simulation
+
+coverage: $(VENV)/.dev  ## measure which branches the unit tests and the simulated rings take; there is a floor
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m twisted.trial $$(.ci/tests --names unit simulation)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: $(VENV)/.dev  ## check style and format
 	@$(BIN)/ruff check .
@@ -33,19 +47,24 @@ explore: $(VENV)/.node  ## simulate mixed faults and overwritten keys, with fres
 docs: $(VENV)/.docs  ## build the documents into docs/_build/html
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
+news: $(VENV)/.dev  ## show what the fragments say; make news RELEASE=yes moves them into NEWS.rst
+	@$(BIN)/towncrier build $(if $(RELEASE),--yes,--draft)
+
 fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 for longer
 	@$(BIN)/python -m tools.fuzz --seconds $(FUZZ_SECONDS)
+
+pins:  ## write constraints.txt anew, from the newest releases
+	@PYTHON=$(PYTHON) .ci/pins
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*
 
 # Each stamp says that the environment holds what its targets need.
 $(VENV)/.node: extras =
-$(VENV)/.test: extras = [test,dev]
 $(VENV)/.dev: extras = [test,dev]
 $(VENV)/.docs: extras = [test,dev,docs]
 $(VENV)/.fuzz: extras = [fuzz]
-$(VENV)/.node $(VENV)/.test $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml
+$(VENV)/.node $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "chordtwist needs python3; on Debian: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -53,5 +72,5 @@ $(VENV)/.node $(VENV)/.test $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "chordtwist needs python3-venv; on Debian: apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(extras)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.$(extras)'
 	@touch $@
