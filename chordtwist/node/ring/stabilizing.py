@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from random import Random
-from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Lookup
@@ -36,14 +34,6 @@ STABILIZE_SLOWEST = 5
 
 WALKED_AT_ONCE = 64
 """Members that one round steps over towards ourselves, each reached before it is adopted."""
-
-
-class _Asked(NamedTuple):
-    """A head that was asked for its table, and as which run it was known then."""
-
-    head: Peer
-    epoch: int | None
-    answer: Deferred[Table]
 
 
 class Stabilizing:
@@ -80,7 +70,7 @@ class Stabilizing:
         self._shown: tuple[Successors, bool] = ((), False)
         self._chore = Chore(
             "stabilize",
-            self._look_at_head,
+            lambda: Deferred.fromCoroutine(self.round()),
             clock,
             rng,
             interval_s,
@@ -133,76 +123,79 @@ class Stabilizing:
 
     # A round
 
-    def _look_at_head(self) -> Deferred[bool]:
-        """A round. Most find both sides as the last one left them: those are one question, and nothing behind it."""
-        routing = self._routing
-        settled = self._settled if self._membership.is_member else None
-        if settled is None or settled[1] != routing.changes or settled[0].predecessor != routing.me:
-            return Deferred.fromCoroutine(self.round())
-        return self._tables.fetch(settled[0].peer).addBoth(self._head_said, *settled)
+    async def round(self) -> bool:
+        """Do one round, and answer whether it changed anything. At most one is under way, since the chore waits for it.
 
-    def _head_said(self, said: Table | Failure, before: Table, changes: int) -> bool | Deferred[bool]:
-        is_same = self._routing.changes == changes
-        if not self._membership.is_member or (said is before and is_same and self._closer is None):
-            return not is_same
-        answer = fail(said) if isinstance(said, Failure) else succeed(said)
-        rest = Deferred.fromCoroutine(self.round(_Asked(before.peer, before.epoch, answer)))
-        return rest.addCallback(lambda changed: changed or self._routing.changes != changes)
-
-    def _ask_head(self) -> _Asked | None:
-        head = self._routing.head
-        return None if head is None else _Asked(head, self._tables.epoch_of(head), self._tables.fetch(head))
-
-    async def round(self, asked: _Asked | None = None) -> bool:
-        """One round; answers whether it changed anything. At most one is under way, since the chore waits for it.
-
-        @param asked: the head, when it was asked already.
+        A quiet one is a single question, whose answer says what it said the last time.
         """
         routing = self._routing
         changes = routing.changes
-        while self._membership.is_member and (asked := asked or self._ask_head()) is not None:
-            (head, epoch, answer), asked = asked, None
-            try:
-                table = await answer
-            except NoMember as said:
-                if self._member_checks.is_newcomer(head, said, epoch) and head == routing.head:
+        while self._membership.is_member and (head := routing.head) is not None:
+            table = await self._reach(head)
+            if table is None:
+                if head == routing.head:
                     return True  # it lives, and has no list yet
-                continue
-            except Unreachable:
-                self._probing.check_all(routing.successors)
-                if await self._probing.check(head) and head == routing.head:
-                    return True
-                continue
-            self._admission.gone_live(head)
-            # As which run we met it as our head: what we knew of it before may be of a run long gone.
-            met, self._head_met = self._head_met, (head, table.epoch)
-            if self._member_checks.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
-                self._membership.drop(head)
-                continue
-            told, self._closer = self._closer, None
-            if told is not None or (table, routing.changes) != self._settled:
-                await self._copy(table, head)
-                if head != routing.head:
-                    continue
-                closer = routing.better_head(table)
-                if told is not None and between(routing.me.id, told.id, (closer or head).id):
-                    closer = told
-                if closer is None and routing.follows(table) and routing.last_of(table) is None:
-                    # Until one of the two changes, another round could only find the same.
-                    self._settled = (table, routing.changes)
-                for _ in range(WALKED_AT_ONCE):
-                    # After a merge whole runs of members may stand between us and our head.
-                    adopted = None if closer is None else await self._adopt(closer, routing.head)
-                    if adopted is None:
-                        break
-                    closer = routing.better_head(adopted)
-            if routing.head is not None and not (routing.head == head and table.predecessor == routing.me):
-                # A head that has just shown us as its predecessor would change nothing.
-                await self._notify(routing.head)
-            break
+            elif await self._take_over(table):
+                await self._notify_head(table)
+                break
         if self._membership.is_member and routing.cut_off and not await self._bridge():
             self._membership.rejoin()
         return routing.changes != changes
+
+    async def _reach(self, head: Peer) -> Table | None:
+        """Ask our head for its table. None: it is our head no more, or lives and shows no table yet."""
+        epoch = self._tables.epoch_of(head)
+        try:
+            table = await self._tables.fetch(head)
+        except NoMember as said:
+            self._member_checks.is_newcomer(head, said, epoch)
+            return None
+        except Unreachable:
+            self._probing.check_all(self._routing.successors)
+            await self._probing.check(head)
+            return None
+        self._admission.gone_live(head)
+        # As which run we met it as our head: what we knew of it before may be of a run long gone.
+        met, self._head_met = self._head_met, (head, table.epoch)
+        if self._member_checks.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
+            self._membership.drop(head)
+            return None
+        return table
+
+    async def _take_over(self, table: Table) -> bool:
+        """Take over the list of our head, and of whoever stands between us and it; False where it is our head no more.
+
+        Nothing is done where both sides are as the last round left them.
+        """
+        routing, head = self._routing, table.peer
+        told, self._closer = self._closer, None
+        if told is None and (table, routing.changes) == self._settled:
+            return True
+        await self._copy(table, head)
+        if head != routing.head:
+            return False
+        closer = routing.better_head(table)
+        if told is not None and between(routing.me.id, told.id, (closer or head).id):
+            closer = told
+        if closer is None and routing.follows(table) and routing.last_of(table) is None:
+            # Until one of the two changes, another round could only find the same.
+            self._settled = (table, routing.changes)
+        await self._walk_back(closer)
+        return True
+
+    async def _walk_back(self, closer: Peer | None) -> None:
+        """Adopt one better head after another: after a merge whole runs of members stand between us and our head."""
+        for _ in range(WALKED_AT_ONCE):
+            adopted = None if closer is None else await self._adopt(closer, self._routing.head)
+            if adopted is None:
+                break
+            closer = self._routing.better_head(adopted)
+
+    async def _notify_head(self, table: Table) -> None:
+        """Notify our head, unless `table`, which it has just shown, names us as its predecessor."""
+        head = self._routing.head
+        if head is not None and not (head == table.peer and table.predecessor == self._routing.me):
+            await self._notify(head)
 
     async def _bridge(self) -> bool:
         """Find the next member when every entry of our list has died; answers whether there is one.
