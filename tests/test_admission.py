@@ -10,16 +10,16 @@ from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.node.ring.admission import (
-    COMING,
+    ANNOUNCE,
     HELD_S,
-    KNOCKING,
     LIVE,
+    PROBE,
     REACHED_MAX,
     WAITED_AT_ONCE_S,
     WAITED_PER_S,
     WAITING_MAX,
     WENT_LIVE_MAX,
-    WITHDRAWN,
+    WITHDRAW,
     Admission,
 )
 from chordtwist.wire.peer_messages import (
@@ -107,11 +107,11 @@ class JoinRequestTests(AdmissionTestCase):
 class AnnounceTests(AdmissionTestCase):
     """`Announce`: newcomers of small rings."""
 
-    def announce(self, newcomer: Peer, step: int = COMING, epoch: int = 1) -> Deferred[tuple[Answer, bool]]:
+    def announce(self, newcomer: Peer, step: int = ANNOUNCE, epoch: int = 1) -> Deferred[tuple[Answer, bool]]:
         return Deferred.fromCoroutine(self.admission.announcement(newcomer, Announce(epoch, step)))
 
     def announced(
-        self, newcomer: Peer, step: int = COMING, epoch: int = 1, seconds: float = 0.2
+        self, newcomer: Peer, step: int = ANNOUNCE, epoch: int = 1, seconds: float = 0.2
     ) -> tuple[Answer, bool]:
         asked = self.announce(newcomer, step, epoch)
         self.scene.advance(seconds)
@@ -158,7 +158,7 @@ class AnnounceTests(AdmissionTestCase):
 
     def test_awaited_for_a_while(self) -> None:
         """It is awaited for a bounded time, whether or not it says that it is live."""
-        for step in (COMING, LIVE):
+        for step in (ANNOUNCE, LIVE):
             with self.subTest(step=step):
                 self.announced(peer(30), step)
                 self.scene.advance(2 * FREE_AFTER_S - 1)
@@ -194,7 +194,7 @@ class AnnounceTests(AdmissionTestCase):
 
         admission = Admission(self.routing, dialled, FREE_AFTER_S, self.scene.link.clock)
         first, second = (
-            Deferred.fromCoroutine(admission.announcement(peer(30), Announce(1, COMING))) for _ in range(2)
+            Deferred.fromCoroutine(admission.announcement(peer(30), Announce(1, ANNOUNCE))) for _ in range(2)
         )
         dials[1].callback(Pong())
         self.assertTrue(self.successResultOf(second)[1])
@@ -204,10 +204,10 @@ class AnnounceTests(AdmissionTestCase):
         self.assertFalse(changed)
         self.assertTrue(admission.awaits(peer(30), 1))
 
-    def test_another_in_hand(self) -> None:
+    def test_another_has_the_slot(self) -> None:
         """A second newcomer is told to come again when the first has not gone live in a moment."""
         self.announced(peer(30))
-        busy = (JoinFailure("another newcomer is in hand", busy=True), False)
+        busy = (JoinFailure("another newcomer has the slot", busy=True), False)
         self.assertEqual(self.announced(peer(40), seconds=HELD_S), busy)
         self.announced(peer(30), LIVE)
         self.assertTrue(self.announced(peer(40))[1])
@@ -219,7 +219,7 @@ class AnnounceTests(AdmissionTestCase):
         self.announced(peer(30), LIVE)
         self.assertTrue(self.successResultOf(second)[1])
         self.assertNoResult(third)
-        self.announced(peer(40), WITHDRAWN)
+        self.announced(peer(40), WITHDRAW)
         self.assertTrue(self.successResultOf(third)[1])
 
     def test_whose_turn_never_comes(self) -> None:
@@ -239,28 +239,28 @@ class AnnounceTests(AdmissionTestCase):
         self.scene.advance(HELD_S)
         self.assertEqual({type(self.successResultOf(one)[0]) for one in waiting}, {JoinFailure})
 
-    def test_knocks(self) -> None:
+    def test_probes(self) -> None:
         """Before its turn it is dialled back and told of the members; not a second time when its turn comes."""
-        answer, changed = self.announced(peer(30), KNOCKING)
+        answer, changed = self.announced(peer(30), PROBE)
         self.assertEqual((self.members(answer), changed), ({known.packed for known in peers(50, 80, 10)}, False))
         self.assertFalse(self.admission.awaits(peer(30), 1))
         self.assertTrue(self.announced(peer(30), seconds=0)[1])
         for place in range(1000, 1001 + REACHED_MAX):
             self.scene.start(peer(place), self.scene.others[40])
-            self.announced(peer(place), KNOCKING)
+            self.announced(peer(place), PROBE)
         self.announced(peer(30), LIVE)
         self.assertNoResult(self.announce(peer(30), epoch=2))
 
-    def test_knocks_in_vain(self) -> None:
+    def test_probes_in_vain(self) -> None:
         """One that cannot be dialled back is refused before its turn."""
         self.scene.silence(30)
         expected = JoinFailure("10.0.0.30:6401 cannot be reached from 10.0.0.50:6401: no answer in time")
-        self.assertEqual(self.announced(peer(30), KNOCKING, seconds=1.5), (expected, False))
+        self.assertEqual(self.announced(peer(30), PROBE, seconds=1.5), (expected, False))
 
     def test_after_a_withdrawal(self) -> None:
         """Or has withdrawn."""
         self.announced(peer(30))
-        self.announced(peer(30), WITHDRAWN)
+        self.announced(peer(30), WITHDRAW)
         self.assertTrue(self.announced(peer(40))[1])
 
     def test_newcomer_that_never_goes_live(self) -> None:
@@ -294,24 +294,24 @@ class AnnounceTests(AdmissionTestCase):
             if isinstance(self.announced(peer(30), epoch=epoch)[0], JoinFailure):
                 break
             self.scene.advance(FREE_AFTER_S / 2)
-            self.announced(peer(30), WITHDRAWN, epoch=epoch, seconds=0)
+            self.announced(peer(30), WITHDRAW, epoch=epoch, seconds=0)
             waited_s += FREE_AFTER_S / 2 + 0.2
         self.assertLess(waited_s, 1.5 * WAITED_AT_ONCE_S)
 
     def test_withdrawn(self) -> None:
         """Whoever withdraws is taken out again, and the list stays whole."""
         self.announced(peer(30))
-        answer, changed = self.announced(peer(30), WITHDRAWN)
+        answer, changed = self.announced(peer(30), WITHDRAW)
         self.assertTrue(self.members(answer) and changed)
         self.assertEqual((self.successors(), self.routing.whole), ([80, 10], True))
         self.assertFalse(self.admission.awaits(peer(30), 1))
 
     def test_withdrawal_of_nobody(self) -> None:
         """A member that is no newcomer is not taken out by the word "withdrawn", nor one of another epoch."""
-        self.assertFalse(self.announced(peer(80), WITHDRAWN)[1])
+        self.assertFalse(self.announced(peer(80), WITHDRAW)[1])
         self.announced(peer(30), epoch=4)
         self.announced(peer(30), LIVE, epoch=4)
-        self.assertFalse(self.announced(peer(30), WITHDRAWN, epoch=5)[1])
+        self.assertFalse(self.announced(peer(30), WITHDRAW, epoch=5)[1])
         self.assertEqual(self.successors(), [80, 10, 30])
 
     def test_live(self) -> None:
@@ -360,7 +360,7 @@ class AnnounceTests(AdmissionTestCase):
     def test_withdraws_meanwhile(self) -> None:
         """A newcomer that withdraws while it is dialled back is not taken in."""
         asked = self.announce(peer(30))
-        self.announced(peer(30), WITHDRAWN, seconds=0)
+        self.announced(peer(30), WITHDRAW, seconds=0)
         self.scene.advance(0.2)
         answer, changed = self.successResultOf(asked)
         self.assertIsInstance(answer, JoinFailure)

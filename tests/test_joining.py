@@ -15,7 +15,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
-from chordtwist.node.ring.admission import COMING, KNOCKING, LIVE, WITHDRAWN
+from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
 from chordtwist.node.ring.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -275,18 +275,18 @@ class SmallRingTests(JoiningTestCase):
         it is.
         """
         self.joined(80)
-        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING, COMING, LIVE]] * 3)
+        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE, ANNOUNCE, LIVE]] * 3)
 
     def test_smallest_first(self) -> None:
         """The member with the smallest id is asked before all others, so that newcomers meet there."""
         late: Deferred[Answer] = Deferred()
         before = self.scene.others[10].reply
         self.scene.others[10].reply = lambda asker, question: (
-            late if isinstance(question, Announce) and question.step == COMING else before(asker, question)
+            late if isinstance(question, Announce) and question.step == ANNOUNCE else before(asker, question)
         )
         joining = self.join(80)
         self.scene.advance(1)
-        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING, COMING], [KNOCKING], [KNOCKING]])
+        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE, ANNOUNCE], [PROBE], [PROBE]])
         late.callback(Announced([]))
         self.scene.others[10].reply = before
         self.scene.advance(1)
@@ -301,7 +301,7 @@ class SmallRingTests(JoiningTestCase):
         for place, more in ((50, peers(60)), (60, peers(60, 70))):
 
             def reply(asker: Peer, question: Question, more: Sequence[Peer] = more) -> Answer | Deferred[Answer]:
-                if isinstance(question, Announce) and question.step == COMING:
+                if isinstance(question, Announce) and question.step == ANNOUNCE:
                     return Announced([member.packed for member in (*everybody, *more)])
                 return before(asker, question)
 
@@ -309,7 +309,7 @@ class SmallRingTests(JoiningTestCase):
         self.scene.others[70].reply = lambda asker, question: Deferred()
         self.join(80)
         self.scene.advance(30)
-        self.assertIn(WITHDRAWN, self.steps(10))
+        self.assertIn(WITHDRAW, self.steps(10))
 
     def test_told_of_more(self) -> None:
         """Members that others name are told as well, and become part of its list."""
@@ -327,19 +327,19 @@ class SmallRingTests(JoiningTestCase):
         self.assertEqual(places(self.routing.successors), [50, 80, 10])
 
     def test_busy(self) -> None:
-        """A member that has another newcomer in hand is asked again later; those that had taken it in are told that it
+        """A member whose slot another newcomer has is asked again later; those that had taken it in are told that it
         withdrew.
         """
         everybody = Announced([member.packed for member in self.members])
-        self.answer(80, Announce, everybody, JoinFailure("another newcomer is in hand", busy=True), everybody)
+        self.answer(80, Announce, everybody, JoinFailure("another newcomer has the slot", busy=True), everybody)
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(10), [KNOCKING, COMING, WITHDRAWN])
-        self.assertEqual(self.steps(50), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(10), [PROBE, ANNOUNCE, WITHDRAW])
+        self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW])
         self.scene.advance(3)
         self.successResultOf(joining)
-        self.assertEqual(self.steps(50), [KNOCKING, COMING, WITHDRAWN, KNOCKING, COMING, LIVE])
+        self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW, PROBE, ANNOUNCE, LIVE])
 
     def test_refused(self) -> None:
         """A member that refuses it ends the attempt; all others are told."""
@@ -349,7 +349,7 @@ class SmallRingTests(JoiningTestCase):
         self.scene.advance(2)
         error = self.failureResultOf(joining, Refused).value
         self.assertEqual(str(error), "a member does not take us in: you cannot be reached")
-        self.assertEqual(self.steps(50)[-1], WITHDRAWN)
+        self.assertEqual(self.steps(50)[-1], WITHDRAW)
 
     def test_refused_before_its_turn(self) -> None:
         """One that refuses it before its turn has come, since it cannot dial it back, keeps nobody waiting."""
@@ -357,7 +357,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(2)
         self.failureResultOf(joining, Refused)
-        self.assertEqual([self.steps(place) for place in self.ring], [[KNOCKING]] * 3)
+        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE]] * 3)
 
     def test_one_comes_before_the_first(self) -> None:
         """A newcomer that learns, when its turn comes, of a member before the first one lines up there as others do."""
@@ -366,7 +366,7 @@ class SmallRingTests(JoiningTestCase):
         known, everybody = ([member.packed for member in peers(*places)] for places in ((10, 50, 80), (5, 10, 50, 80)))
         self.answer(10, Announce, Announced(known), Announced(everybody))
         self.joined(80)
-        self.assertEqual(self.steps(10), [KNOCKING, COMING, WITHDRAWN, COMING, LIVE])
+        self.assertEqual(self.steps(10), [PROBE, ANNOUNCE, WITHDRAW, ANNOUNCE, LIVE])
 
     def test_told_once_more(self) -> None:
         """A member that is silent when its turn has come is asked once more, and told again that it is live."""
@@ -376,14 +376,14 @@ class SmallRingTests(JoiningTestCase):
         def reply(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
             if isinstance(question, Announce):
                 heard.append(question.step)
-                if question.step in (COMING, LIVE) and heard.count(question.step) == 1:
+                if question.step in (ANNOUNCE, LIVE) and heard.count(question.step) == 1:
                     return late
             return before(asker, question)
 
         self.scene.others[80].reply = reply
         self.joined(80, seconds=4)
         self.scene.advance(4)
-        self.assertEqual(heard, [KNOCKING, COMING, COMING, LIVE, LIVE])
+        self.assertEqual(heard, [PROBE, ANNOUNCE, ANNOUNCE, LIVE, LIVE])
 
     def test_silent_member(self) -> None:
         """It goes live only when all have answered: a silent member must be found dead first."""
@@ -401,7 +401,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
 
     def test_ceases_to_be_whole_meanwhile(self) -> None:
         """So does a list that is not whole any more: the ring grew beyond it."""
@@ -409,7 +409,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
 
     def test_predecessor_leaves_meanwhile(self) -> None:
         """So does a predecessor that is no member any more."""
@@ -417,7 +417,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
 
     def test_listed_itself(self) -> None:
         """Where its own earlier run is still listed it may go on: everybody who takes it in replaces that."""
@@ -434,7 +434,7 @@ class LargestSmallRingTests(JoiningTestCase):
     ring = whole_ring(10, 20, 50, 70, 80)
 
     def test_ends_wholeness(self) -> None:
-        """Having it in hand made its predecessor's list an ordinary one: it joins, with an ordinary list."""
+        """Taking it in made its predecessor's list an ordinary one: it joins, with an ordinary list."""
         self.answer(20, GetTable, signed(self.ring[20]), signed(table(20, (50, 70), 10, seq=2)))
         self.assertEqual(self.joined(80), peer(50))
         self.assertEqual(self.routing.predecessor, peer(20))
@@ -446,7 +446,7 @@ class LargestSmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [KNOCKING, COMING, WITHDRAWN])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
 
 
 class RingOfOneTests(JoiningTestCase):

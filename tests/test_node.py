@@ -313,7 +313,7 @@ class GrowthTests(RingTestCase):
                 self.assert_safe()
 
     def test_two_become_a_large_ring(self) -> None:
-        """So they do where having the second in hand makes the lists of the ring ordinary ones. (When it waited for one
+        """So they do where taking the second in makes the lists of the ring ordinary ones. (When it waited for one
         that was whole, it tried on for up to two minutes.)
         """
         for seed in (608, 708, 908, 1208):

@@ -17,7 +17,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Status, unpack_acknowledged, unpack_status, unpack_table
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
-from chordtwist.node.ring.admission import COMING, LIVE, WITHDRAWN
+from chordtwist.node.ring.admission import ANNOUNCE, LIVE, WITHDRAW
 from chordtwist.node.ring.dial_limits import PER_TELLER_PER_MIN
 from chordtwist.node.ring.rectifying import LOOKS_AT_ONCE
 from chordtwist.simulation.signer import verify_simulated
@@ -548,7 +548,7 @@ class NewcomerTests(OneNodeTestCase):
 
     def test_unfinished(self) -> None:
         """One that was taken in is our head while it joins, is shown to nobody, and keeps nothing yet."""
-        self.assertIsInstance(self.announce(COMING), Announced)
+        self.assertIsInstance(self.announce(ANNOUNCE), Announced)
         self.scene.advance(5)
         self.assertEqual(self.state(), (90, [60, 90]))
         self.assertEqual(self.node.statements.table.successors, peers(90))
@@ -558,7 +558,7 @@ class NewcomerTests(OneNodeTestCase):
 
     def test_goes_live(self) -> None:
         """When it goes live it is shown, and keeps its arc."""
-        self.announce(COMING)
+        self.announce(ANNOUNCE)
         self.scene.show(table(60, (90, 50), 50, whole=True, seq=2), table(90, (50, 60), 60, whole=True, seq=2))
         self.announce(LIVE)
         self.scene.advance(5)
@@ -600,9 +600,9 @@ class NewcomerTests(OneNodeTestCase):
 
     def test_withdraws(self) -> None:
         """When it withdraws the list is what it was, and whole."""
-        self.announce(COMING)
+        self.announce(ANNOUNCE)
         self.assertEqual(self.state(), (90, [60, 90]))
-        self.announce(WITHDRAWN)
+        self.announce(WITHDRAW)
         self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
 
     def test_member_restarts(self) -> None:
@@ -610,7 +610,7 @@ class NewcomerTests(OneNodeTestCase):
         word = not_member(90, epoch=2)
         self.asked_by(90, Leave(word.body, word.signature))
         self.assertEqual((self.state(), self.node.routing.alone), ((None, []), True))
-        self.asked_by(90, Announce(2, COMING))
+        self.asked_by(90, Announce(2, ANNOUNCE))
         self.scene.show(table(90, (50,), 50, whole=True, epoch=2))
         self.asked_by(90, Announce(2, LIVE))
         seen: list[object] = []
@@ -621,16 +621,16 @@ class NewcomerTests(OneNodeTestCase):
 
     def test_dies(self) -> None:
         """When it dies it is dropped."""
-        self.announce(COMING)
+        self.announce(ANNOUNCE)
         self.scene.links[60].crash()
         self.scene.advance(15)
         self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
 
     def test_neither(self) -> None:
         """One that does nothing of all this is let go after a while: it must not keep us from stabilizing for ever."""
-        for step in (COMING, LIVE):
+        for step in (ANNOUNCE, LIVE):
             with self.subTest(step=step):
-                self.announce(COMING)
+                self.announce(ANNOUNCE)
                 self.announce(step)
                 self.assertEqual(self.state(), (90, [60, 90]))
                 self.scene.advance(40)

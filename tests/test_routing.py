@@ -241,7 +241,7 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000, 65000], True))
         self.assertEqual(state.predecessor, peer(60000))
 
-    def test_newcomer_in_hand(self) -> None:
+    def test_newcomer_taken_in(self) -> None:
         """A newcomer that we have taken in stays: it goes live on our word, and no list names it before."""
         state = routing(10, (20, 30, 60000, 65000), predecessor=65000, whole=True)
         state.take_in(peer(40))

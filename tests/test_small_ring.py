@@ -45,7 +45,7 @@ class CopiedTests(SynchronousTestCase):
 
     def test_unknown_to_the_head(self) -> None:
         """A whole list of the head that comes round without naming us is whole for us too: the head has not heard yet
-        that we went live. Cut short, the list would lose the newcomers that we have in hand ourselves.
+        that we went live. Cut short, the list would lose the newcomers that we have taken in ourselves.
         """
         self.assertEqual(copied(peer(10), peers(20, 30, 20), 3), (peers(20, 30), True))
         self.assertEqual(copied(peer(10), peers(20, 30, 5, 15, 20), 3), (peers(20, 30, 5), True))

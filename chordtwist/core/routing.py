@@ -160,9 +160,9 @@ class Routing:
         whole = closed(self.me, entries, last.extended, self.entries_max) if entries[-1] == last.peer else None
         if whole is None:
             return self.stabilize(table)
-        # Whom we have in hand nobody shows us.
-        in_hand = (peer for peer in self.successors if peer in self._newcomers and peer not in whole)
-        return self._write(self.predecessor, *fitted(in_order(self.me, (*whole, *in_hand)), True, self.entries_max))
+        # Whom we have taken in nobody shows us.
+        taken_in = (peer for peer in self.successors if peer in self._newcomers and peer not in whole)
+        return self._write(self.predecessor, *fitted(in_order(self.me, (*whole, *taken_in)), True, self.entries_max))
 
     def follows(self, table: Table) -> bool:
         """Whether our list is what the head's `table` makes it, with nobody more and nobody less."""

@@ -143,10 +143,10 @@ class JoinFailure(Answer, frozen=True):
 
 
 class Announce(Question, frozen=True):
-    """Small rings only: a newcomer tells every member of itself. `step`: 0 coming, 1 live now, 2 withdrawn, 3 soon to
-    come.
+    """Small rings only: a newcomer tells every member of itself. `step`: 0 announce (take
+    me in), 1 live now, 2 withdraw, 3 probe (do we reach each other?).
 
-    While another newcomer is in hand the answer to the first step waits for a second.
+    While another newcomer has the admission slot the answer to the first of these waits for a second.
     """
 
     kind: ClassVar[int] = 23

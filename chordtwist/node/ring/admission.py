@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -23,7 +24,7 @@ from chordtwist.wire.peer_messages import (
     Question,
 )
 
-COMING, LIVE, WITHDRAWN, KNOCKING = range(4)
+ANNOUNCE, LIVE, WITHDRAW, PROBE = range(4)
 """The steps of an `Announce`."""
 
 HELD_S = 1.0
@@ -33,7 +34,7 @@ and again. Short against the time that an `Announce` may take, dialling back inc
 REACHED_S = 30.0
 """A newcomer that was dialled back so lately is not dialled again when its turn comes."""
 
-HANDS_AWAITED = 2
+SLOTS_AWAITED = 2
 """A newcomer is awaited for so many times as long as it keeps others waiting: it asks twice before it goes live."""
 
 WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
@@ -41,7 +42,7 @@ WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
 of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
 
 WAITING_MAX = 64
-"""Announcements that wait for the hand to be free."""
+"""Announcements that wait for the slot to be free."""
 
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
@@ -53,37 +54,38 @@ WENT_LIVE_MAX = 64
 class Admission:
     """Answers `JoinRequest` and `Announce` for one member.
 
-    A small ring takes one newcomer at a time: while another is in hand the answer waits for a moment, then it is busy.
+    A small ring takes in one newcomer at a time, which has the slot. Meanwhile the answer to another waits a moment,
+    then it is busy.
     """
 
     def __init__(
         self,
         routing: Routing,
         ask: Callable[[Peer, Question], Deferred[Answer]],
-        hand_free_after_s: float,
+        slot_free_after_s: float,
         clock: IReactorTime,
     ) -> None:
-        """@param hand_free_after_s: a newcomer that has not gone live by then no longer keeps others waiting."""
+        """@param slot_free_after_s: a newcomer that has not gone live by then no longer keeps others waiting."""
         self._routing = routing
         self._ask = ask
-        self._hand_free_after_s = hand_free_after_s
+        self._slot_free_after_s = slot_free_after_s
         self._clock = clock
-        self._in_hand: tuple[Peer, int] | None = None
+        self._slot: tuple[Peer, int] | None = None
         self._since = 0.0
         self._in_vain = Allowance(WAITED_PER_S, WAITED_AT_ONCE_S)
         self._taken_in: dict[Peer, tuple[int, float]] = {}
-        self._went_live: dict[Peer, tuple[int, float]] = {}
+        self._went_live: Bounded[Peer, tuple[int, float]] = Bounded(WENT_LIVE_MAX)
         """In which epoch, and since when."""
-        self._reached: dict[Peer, float] = {}
+        self._reached: Bounded[Peer, float] = Bounded(REACHED_MAX)
         """When newcomers were dialled back."""
         self._waiting: dict[Deferred[None], None] = {}
-        """For the hand to be free, in the order they came."""
+        """For the slot to be free, in the order they came."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
         live; it counts as alive. Not for ever: our own stabilizing waits for it where it is our head.
         """
-        earliest_s = self._clock.seconds() - HANDS_AWAITED * self._hand_free_after_s
+        earliest_s = self._clock.seconds() - SLOTS_AWAITED * self._slot_free_after_s
         found = (self._taken_in.get(peer), self._went_live.get(peer))
         return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
 
@@ -91,29 +93,29 @@ class Admission:
         """A newcomer answers as a member now, or its place is another's."""
         self._taken_in.pop(peer, None)
         self._routing.gone_live(peer)
-        if self._in_hand is not None and self._in_hand[0] == peer:
-            self._free_hand()
+        if self._slot is not None and self._slot[0] == peer:
+            self._free_slot()
 
     def gone(self, peer: Peer) -> None:
         """A newcomer will not become a member: it withdrew, cannot be reached, or joins as another run."""
-        if self._in_hand is not None and self._in_hand[0] == peer:
-            self._let_go()
+        if self._slot is not None and self._slot[0] == peer:
+            self._take_back_slot()
         self.gone_live(peer)
 
-    def _let_go(self) -> None:
-        """The newcomer in hand kept others waiting for nothing."""
-        if self._in_hand is not None:
+    def _take_back_slot(self) -> None:
+        """Free the slot of a newcomer that kept others waiting for nothing, and note how long."""
+        if self._slot is not None:
             now = self._clock.seconds()
-            self._in_vain.spend(self._in_hand[0].id, min(now - self._since, self._hand_free_after_s), now)
-            self._free_hand()
+            self._in_vain.spend(self._slot[0].id, min(now - self._since, self._slot_free_after_s), now)
+            self._free_slot()
 
-    def _free_hand(self) -> None:
-        self._in_hand = None
+    def _free_slot(self) -> None:
+        self._slot = None
         self._clock.callLater(0, self._pass_on)
 
     def _pass_on(self) -> None:
         """The turn is that of whoever waits for longest."""
-        if self._in_hand is None and self._waiting:
+        if self._slot is None and self._waiting:
             next(iter(self._waiting)).callback(None)
 
     async def request(self, peer: Peer, question: JoinRequest) -> Answer:
@@ -124,51 +126,60 @@ class Admission:
         return await self._dial_back(peer) or self._misplaced(peer) or JoinSuccess()
 
     async def announcement(self, peer: Peer, question: Announce) -> tuple[Answer, bool]:
-        """Take a newcomer into a whole list. Answers also whether the list changed."""
+        """Take a newcomer into a whole list, step by step. Answers also whether the list changed."""
         routing = self._routing
+        newcomer = (peer, question.epoch)
         if question.step == LIVE:
             self.gone_live(peer)
             self._went_live[peer] = (question.epoch, self._clock.seconds())
-            if len(self._went_live) > WENT_LIVE_MAX:
-                del self._went_live[next(iter(self._went_live))]
             return self._members(), False
-        if question.step == WITHDRAWN:
-            awaited = self.awaits(peer, question.epoch)
+        if question.step == WITHDRAW:
+            awaited = self.awaits(*newcomer)
             self.gone(peer)
             return self._members(), awaited and routing.take_back(peer)
         if peer.id == routing.me.id:
             return JoinFailure(f"{routing.me} holds that place"), False
-        newcomer = (peer, question.epoch)
         if not routing.whole:
-            return JoinFailure("the ring is changing", busy=True), False
-        if question.step == KNOCKING:
+            return self._busy("the ring is changing"), False
+        if question.step == PROBE:
             return await self._dial_back(peer) or self._members(), False
-        if not await self._take_by_the_hand(newcomer):
-            return JoinFailure("another newcomer is in hand", busy=True), False
+        if not await self._has_slot(newcomer):
+            return self._busy("another newcomer has the slot"), False
         if self._is_taken_in(newcomer):
             return self._members(), False
-        unreachable = None if self._is_reached(peer) else await self._dial_back(peer)
-        if unreachable is not None and self._is_taken_in(newcomer):
+        refusal = await self._unfit(newcomer)
+        if self._is_taken_in(newcomer):
             return self._members(), False  # told twice, and reached by the other dial
-        if unreachable is not None:
-            self.gone(peer)
-            return unreachable, False
-        holder = next((member for member in routing.successors if member.id == peer.id and member != peer), None)
-        if holder is not None and await self._dial_back(holder) is None:
-            # Another port of one address: whoever else runs programs there does not take a live node's place.
-            self.gone_live(peer)
-            return JoinFailure(f"{holder} holds that place"), False
-        if self._in_hand != newcomer or not routing.whole:
-            return JoinFailure("the ring is changing", busy=True), False
+        if refusal is not None:
+            return refusal, False
         self._taken_in[peer] = (question.epoch, self._clock.seconds())
         members = self._members()
         return members, routing.take_in(peer)
 
-    async def _take_by_the_hand(self, newcomer: tuple[Peer, int]) -> bool:
-        """Whether it is in hand now, or within a moment."""
+    async def _unfit(self, newcomer: tuple[Peer, int]) -> JoinFailure | None:
+        """Say why one that has the slot is not taken in: nobody answers there, or somebody live holds its place."""
+        peer, routing = newcomer[0], self._routing
+        if not self._is_reached(peer) and (unreachable := await self._dial_back(peer)) is not None:
+            if not self._is_taken_in(newcomer):
+                self.gone(peer)
+            return unreachable
+        holder = next((member for member in routing.successors if member.id == peer.id and member != peer), None)
+        if holder is not None and await self._dial_back(holder) is None:
+            # Another port of one address: whoever else runs programs there does not take a live node's place.
+            self.gone_live(peer)
+            return JoinFailure(f"{holder} holds that place")
+        if self._slot != newcomer or not routing.whole:
+            return self._busy("the ring is changing")
+        return None
+
+    def _busy(self, reason: str) -> JoinFailure:
+        return JoinFailure(reason, busy=True)
+
+    async def _has_slot(self, newcomer: tuple[Peer, int]) -> bool:
+        """Whether the slot is its now, or within a moment."""
         until_s = self._clock.seconds() + HELD_S
         while not self._takes(newcomer, now := self._clock.seconds()):
-            if self._in_hand is None:
+            if self._slot is None:
                 self._pass_on()  # this one has kept others waiting often enough
                 return False
             if len(self._waiting) >= WAITING_MAX:
@@ -184,13 +195,13 @@ class Admission:
         return True
 
     def _takes(self, newcomer: tuple[Peer, int], now: float) -> bool:
-        if self._in_hand is not None and now - self._since >= self._hand_free_after_s:
-            self._let_go()
-        if self._in_hand is not None:
-            return self._in_hand == newcomer  # whose time runs on
+        if self._slot is not None and now - self._since >= self._slot_free_after_s:
+            self._take_back_slot()
+        if self._slot is not None:
+            return self._slot == newcomer  # whose time runs on
         if self._in_vain.wait_s(newcomer[0].id, now) > 0:
             return False
-        self._in_hand, self._since = newcomer, now
+        self._slot, self._since = newcomer, now
         return True
 
     def _is_taken_in(self, newcomer: tuple[Peer, int]) -> bool:
@@ -217,10 +228,7 @@ class Admission:
             await self._ask(peer, Ping())
         except Unreachable as error:
             return JoinFailure(f"{peer} cannot be reached from {self._routing.me}: {error.reason}"[:REASON_MAX])
-        self._reached.pop(peer, None)
         self._reached[peer] = self._clock.seconds()
-        if len(self._reached) > REACHED_MAX:
-            del self._reached[next(iter(self._reached))]
         return None
 
     def _is_reached(self, peer: Peer) -> bool:

@@ -18,7 +18,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.ring.admission import COMING, KNOCKING, LIVE, WITHDRAWN
+from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -45,7 +45,7 @@ CLEARLY_LARGE = 4
 """A ring estimated at so many times the members that its rules need has them."""
 
 TURNS_MAX = 20
-"""Times that a newcomer asks a member with another in hand, before it looks again who is there."""
+"""Times that a newcomer asks a member whose slot is taken, before it looks again who is there."""
 
 SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
@@ -125,46 +125,54 @@ class Joining:
                 if peer.id == me.id:
                     raise Refused(f"{peer} does not admit us: {peer} holds that place") from None
             raise
-        predecessor = first.peer
         if me in first.successors:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
-            await self._tell_older(predecessor)
+            await self._tell_older(first.peer)
             if first.successors[0] == me and not first.whole:
                 raise StartOver
         followers = self._followers(first)
         in_our_place = [peer for peer in first.successors if peer.id == me.id and peer != me]
-        owner = (*in_our_place, *followers)[0]
-        await self._be_admitted(owner)
+        await self._be_admitted((*in_our_place, *followers)[0])
         if first.whole:
-            members = await self._be_taken_in(followers)
-            try:
-                # Every member has us in hand, so no other newcomer came in since; some may have come before us, while
-                # we waited in line: our predecessor may be another one than at first.
-                followers = in_order(me, members)
-                predecessor = followers[-1]
-                again = await self._fetch(predecessor)
-                # With one more than a whole list holds, having us in hand ends wholeness.
-                may_be_whole = len(members) <= 2 * self._routing.entries_max
-                if may_be_whole and not again.whole:
-                    raise StartOver
-                if not {*again.successors, predecessor} - {me} <= set(members):
-                    raise StartOver
-                self._routing.join(predecessor, followers, whole=True)
-                Deferred.fromCoroutine(self._say_live(members))
-                return followers[0]
-            except StartOver:
-                await self._announce(members, WITHDRAWN)
-                raise
+            return await self._join_whole(followers)
+        return await self._join_large(first, followers)
+
+    async def _join_whole(self, followers: Iterable[Peer]) -> Peer:
+        """Join a ring in which everybody knows everybody: in the slot of each member, then live at once."""
+        me = self._routing.me
+        members = await self._be_taken_in(followers)
+        try:
+            # We have the slot of every member, so no other newcomer came in since; some may have come before us, while
+            # we waited in line: our predecessor may be another one than at first.
+            followers = in_order(me, members)
+            predecessor = followers[-1]
+            again = await self._fetch(predecessor)
+            # With one more than a whole list holds, taking us in ends wholeness.
+            may_be_whole = len(members) <= 2 * self._routing.entries_max
+            if may_be_whole and not again.whole:
+                raise StartOver
+            if not {*again.successors, predecessor} - {me} <= set(members):
+                raise StartOver
+        except StartOver:
+            await self._announce(members, WITHDRAW)
+            raise
+        self._routing.join(predecessor, followers, whole=True)
+        Deferred.fromCoroutine(self._say_live(members))
+        return followers[0]
+
+    async def _join_large(self, first: Table, followers: tuple[Peer, ...]) -> Peer:
+        """Join by the list of the member before us, which was `first` and must still say the same (Zave's join)."""
+        predecessor = first.peer
         if len(first.successors) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
             raise StartOver
-        if between(predecessor.id, first.successors[0].id, me.id):
-            # Its head lies before us and shows no table: dead, or a newcomer that withdrew. It must let go of it first.
+        if between(predecessor.id, first.successors[0].id, self._routing.me.id):
+            # Its head lies before us and shows no table: dead, or a newcomer that withdrew, which it must drop first.
             raise StartOver
         if not await self._is_large(first):
             raise StartOver
         again = await self._fetch(predecessor)
-        if again.whole or again.successors != first.successors or not followers:
+        if again.whole or again.successors != first.successors:
             raise StartOver
         self._routing.join(predecessor, followers, whole=False)
         return followers[0]
@@ -232,7 +240,7 @@ class Joining:
         raise StartOver
 
     async def _be_taken_in(self, members: Iterable[Peer]) -> list[Peer]:
-        """Announce ourselves to every member that we learn of; answers with all of them, who have us in hand now.
+        """Announce ourselves to every member that we learn of; answers with all of them, in whose slots we are now.
 
         The member with the smallest id is asked before all others, so that newcomers meet there and not halfway. Before
         its turn comes a newcomer makes sure that it reaches everybody, and they it: else all others wait for nothing.
@@ -243,7 +251,7 @@ class Joining:
             silent_left = SILENT_TRIES_MAX
             while batch := [peer for peer in heard if peer not in taken_in_by]:
                 asked = [*dict.fromkeys((*asked, *batch))]
-                for peer, answer in zip(batch, await self._announce(batch, COMING), strict=True):
+                for peer, answer in zip(batch, await self._announce(batch, ANNOUNCE), strict=True):
                     if isinstance(answer, Announced):
                         taken_in_by.append(peer)
                         heard += [named for named in self._named(answer) if named not in heard]
@@ -251,20 +259,20 @@ class Joining:
                         raise self._not_taken_in(answer)
                 silent_left -= 1
         except (Refused, StartOver):
-            await self._announce(asked, WITHDRAWN)
+            await self._announce(asked, WITHDRAW)
             raise
         return taken_in_by
 
     async def _line_up(self, members: Iterable[Peer]) -> list[Peer]:
-        """Ask the first member until it has us in hand: it holds its answer for a while when others come before us.
+        """Ask the first member until its slot is ours: it holds its answer for a while when others come before us.
 
         Answers with that one, and the members that it names.
         """
         reached: dict[Peer, None] = {}
         for _ in range(TURNS_MAX):
-            members = await self._knock(members, reached)
+            members = await self._probe(members, reached)
             first = min(members, key=lambda peer: peer.id)
-            answer = (await self._announce([first], COMING))[0]
+            answer = (await self._announce([first], ANNOUNCE))[0]
             if isinstance(answer, Announced):
                 members = [first, *self._named(answer)]
                 if min(members, key=lambda peer: peer.id) == first:
@@ -274,19 +282,19 @@ class Joining:
                 del reached[first]  # it tells us who came meanwhile
                 await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
                 continue
-            await self._announce([first], WITHDRAWN)
+            await self._announce([first], WITHDRAW)
             if not isinstance(answer, Announced):
                 raise self._not_taken_in(answer)
         raise StartOver
 
-    async def _knock(self, members: Iterable[Peer], reached: dict[Peer, None]) -> list[Peer]:
+    async def _probe(self, members: Iterable[Peer], reached: dict[Peer, None]) -> list[Peer]:
         """Make sure that we reach all members that any of them names, and they us; answers with all of them.
 
         @param reached: those that were reached before, and afterwards all.
         """
         heard = [*members]
         while batch := [peer for peer in heard if peer not in reached]:
-            for peer, answer in zip(batch, await self._announce(batch, KNOCKING), strict=True):
+            for peer, answer in zip(batch, await self._announce(batch, PROBE), strict=True):
                 if isinstance(answer, Announced):
                     heard += [named for named in self._named(answer) if named not in heard]
                 elif not isinstance(answer, NotMember):
