@@ -7,9 +7,6 @@ To understand it, read four modules in this order:
 3. :mod:`chordtwist.core.lookup`: one search under way, and whom to ask next.
 4. :mod:`chordtwist.node.node`: a node over time: it answers, joins, stabilizes, leaves.
 
-Behind the last stand the steps that take several questions: :mod:`chordtwist.node.ring.joining`,
-:mod:`chordtwist.node.ring.stabilizing`, :mod:`chordtwist.node.ring.rectifying`, :mod:`chordtwist.node.ring.search`.
-
 The folders are the layers, and each may import only what stands before it (``tests/test_layers.py`` holds the table):
 
 =============== =====================================================================================
@@ -21,6 +18,30 @@ The folders are the layers, and each may import only what stands before it (``te
 ``simulation``  the same node on a simulated network and clock
 ``app``         assembly: configuration, logging, the twistd plugin, the ``chordtwist`` command
 =============== =====================================================================================
+
+Where to look for what:
+
+==================================== ================================================================
+becoming a member                    ``node/ring``: ``bootstrap`` (whom to ask), ``joining`` (the newcomer's side),
+                                     ``admission`` (the members' side), ``membership`` (what one node is just now)
+keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectifying`` (Zave's operations), ``fingers``,
+                                     ``member_checks``, ``merging`` (two rings become one)
+who is dead                          ``core/liveness`` (the rule), ``node/ring/probing`` (the questions)
+finding a place on the ring          ``core/lookup``, ``node/ring/search``, ``node/ring/searches``
+what a node says of itself           ``core/table``, ``core/signed`` (bytes), ``node/ring/statements``; others' words:
+                                     ``node/ring/tables``
+a record                             ``core/records``, ``core/versions``, ``core/reading``, ``core/writing`` (the rules)
+put and get                          ``node/records``: ``hash_table`` (what doors ask), ``puts``, ``reads``,
+                                     ``publishing``, ``replica`` (what other nodes ask)
+enough copies                        ``node/records``: ``repair``, ``reconciling``, ``stray_records``, ``served_arcs``
+bytes of messages                    ``wire/frames``, ``wire/peer_messages``, ``wire/api_messages``
+one link to a peer, all of them      ``net/peer_protocol``, ``net/peer_pool``, ``net/dialling``, ``net/known_peers``
+the door for programs                ``net/api``, ``net/client``
+what it costs, and who pays          ``core/allowance``, ``net/bounds``, ``net/client_puzzles``,
+                                     ``node/ring/dial_limits``
+a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``
+is it well                           ``core/health``
+==================================== ================================================================
 """
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ from twisted.logger import LogEvent
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import ID_BITS, RingId
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Signer, Stamp, Status, fingerprint, pack_status, pack_table
+from chordtwist.core.signed import Signer, Stamp, Status, fingerprint, pack_status, table_content, table_opening
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.node.ring.membership import Membership
 from chordtwist.simulation.chance import constant
@@ -110,6 +110,11 @@ def routing(
     return state
 
 
+def is_alone(state: Routing) -> bool:
+    """Whether this is a ring of one."""
+    return state.whole and not state.successors
+
+
 def whole_ring(*members: int) -> dict[int, Table]:
     """The tables of all members of a small ring in its ideal state, by place; `members` in clockwise order."""
     count = len(members)
@@ -136,6 +141,11 @@ def large_ring(entries: int, *members: int) -> dict[int, Table]:
 def fingerprint_of(place: int) -> bytes:
     """How a table names the key of the peer at a place."""
     return fingerprint(signer(peer(place)).public)
+
+
+def pack_table(identity: Identity, table: Table) -> bytes:
+    """The bytes of a table, as one signs them."""
+    return table_opening(identity, table) + table_content(table)
 
 
 def signed(table: Table, by: Signer | None = None) -> TableIs:

@@ -32,7 +32,6 @@ from chordtwist.core.signed import (
     Stamp,
     pack_acknowledged,
     pack_status,
-    pack_table,
     unpack_acknowledged,
     unpack_status,
     unpack_table,
@@ -52,6 +51,7 @@ from chordtwist.wire import api_messages as api
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 from tests import certificates
+from tests.builders import pack_table
 from tests.tls_end import End, carry
 
 FOUND = Path(__file__).parent / "fuzz_found"

@@ -8,7 +8,8 @@ from random import Random
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.node.chores import HURRY_SPACING_S, JITTER_MAX, JITTER_MIN, LATE_S, SLOWER, Chore
+from chordtwist.core.backoff import JITTER_MAX, JITTER_MIN
+from chordtwist.node.chores import HURRY_SPACING_S, LATE_S, SLOWER, Chore
 from chordtwist.simulation.clock import HeapClock, HostClock
 
 

@@ -22,7 +22,7 @@ from chordtwist.simulation.chance import Delays, exponential
 from chordtwist.simulation.faults import Cut, Loss, Partition
 from chordtwist.simulation.network import CONTINENT
 from chordtwist.simulation.world import World
-from tests.builders import lines
+from tests.builders import is_alone, lines
 
 SUCCESSORS = 4
 
@@ -155,7 +155,7 @@ class FirstNodeTests(RingTestCase):
         host = self.world.start()
         self.world.run(0.01)
         self.assertTrue(host.node.is_member)
-        self.assertTrue(host.node.routing.alone)
+        self.assertTrue(is_alone(host.node.routing))
 
     def test_only_itself_listed(self) -> None:
         """So is one whose list holds its own address alone."""
@@ -284,7 +284,7 @@ class GrowthTests(RingTestCase):
                 self.world.crash(peer)
             self.until(lambda: self.is_ideal() and len(self.world.live) == len(ring), 25)
             self.assert_one_ring(len(ring))
-        self.assertTrue(self.node(ring[0]).routing.alone)
+        self.assertTrue(is_alone(self.node(ring[0]).routing))
         self.assert_safe()
 
     def test_whole_again(self) -> None:
@@ -436,7 +436,7 @@ class DeathTests(RingTestCase):
         ring = self.ring(5)
         self.world.crash(*ring[1:])
         self.until(self.is_ideal, 10)
-        self.assertTrue(self.node(ring[0]).routing.alone)
+        self.assertTrue(is_alone(self.node(ring[0]).routing))
         self.assertTrue(self.node(ring[0]).is_member)
 
     def test_first_node_comes_back(self) -> None:
@@ -453,7 +453,7 @@ class DeathTests(RingTestCase):
         self.until(self.is_ideal, 10)
         self.world.check.suspended = True
         self.world.start(first)
-        self.until(lambda: self.node(first).routing.alone, 5)
+        self.until(lambda: is_alone(self.node(first).routing), 5)
         self.until(self.is_ideal, 60)
         self.assert_one_ring(6)
 

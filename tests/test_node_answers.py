@@ -44,7 +44,20 @@ from chordtwist.wire.peer_messages import (
     Silent,
     TableIs,
 )
-from tests.builders import IDENTITY, Neighbourhood, at, lines, not_member, peer, peers, places, signed, signer, table
+from tests.builders import (
+    IDENTITY,
+    Neighbourhood,
+    at,
+    is_alone,
+    lines,
+    not_member,
+    peer,
+    peers,
+    places,
+    signed,
+    signer,
+    table,
+)
 
 SUCCESSORS = 3
 
@@ -609,7 +622,7 @@ class NewcomerTests(OneNodeTestCase):
         """A member that is taken in again, as another run, is met as that, and not dropped once more for it."""
         word = not_member(90, epoch=2)
         self.asked_by(90, Leave(word.body, word.signature))
-        self.assertEqual((self.state(), self.node.routing.alone), ((None, []), True))
+        self.assertEqual((self.state(), is_alone(self.node.routing)), ((None, []), True))
         self.asked_by(90, Announce(2, ANNOUNCE))
         self.scene.show(table(90, (50,), 50, whole=True, epoch=2))
         self.asked_by(90, Announce(2, LIVE))

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Stamp, Status, pack_acknowledged, pack_status, pack_table
+from chordtwist.core.signed import Stamp, Status, pack_acknowledged, pack_status
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.wire import peer_messages
 from chordtwist.wire.peer_messages import (
@@ -40,6 +40,7 @@ from chordtwist.wire.peer_messages import (
     decode,
     encode,
 )
+from tests.builders import pack_table
 
 BATCHES = {HandedOver, StoreAll}
 """Bounded by the bytes of their values, which no field says."""

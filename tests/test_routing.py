@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.ring import ID_BITS, finger_start
 from chordtwist.core.routing import Routing
-from tests.builders import PLACE_BITS, at, peer, peers, places, routing, table
+from tests.builders import PLACE_BITS, at, is_alone, peer, peers, places, routing, table
 
 FIRST = ID_BITS - PLACE_BITS
 """The finger that begins one place behind its owner; test peers are never closer."""
@@ -23,7 +23,7 @@ class SayingTests(SynchronousTestCase):
     def test_fresh(self) -> None:
         """Before it joins a node knows nobody and owns nothing: it is neither alone nor any part of a ring."""
         state = routing(10)
-        self.assertEqual((state.head, state.alone, state.everybody()), (None, False, []))
+        self.assertEqual((state.head, is_alone(state), state.everybody()), (None, False, []))
         self.assertFalse(state.owns(at(10)))
         self.assertEqual(state.replicas(at(10)), ())
 
@@ -31,7 +31,7 @@ class SayingTests(SynchronousTestCase):
         """A ring of one is whole and owns the whole circle."""
         state = routing(10)
         self.assertTrue(state.begin())
-        self.assertTrue(state.alone)
+        self.assertTrue(is_alone(state))
         self.assertFalse(state.cut_off)
         self.assertTrue(all(state.owns(at(place)) for place in (9, 10, 11)))
         self.assertEqual(state.replicas(at(9)), peers(10))
@@ -44,7 +44,7 @@ class SayingTests(SynchronousTestCase):
         """Without an entry in a ring too large to know all its members a member is cut off, not alone."""
         state = routing(10, (), predecessor=5)
         self.assertTrue(state.cut_off)
-        self.assertFalse(state.alone)
+        self.assertFalse(is_alone(state))
 
     def test_owns(self) -> None:
         """A member owns what lies behind its predecessor, up to and including itself."""
@@ -140,7 +140,7 @@ class JoinTests(SynchronousTestCase):
         """Whoever begins a ring forgets the one before."""
         state = routing(10, (20, 30), predecessor=5)
         state.begin()
-        self.assertEqual((state.predecessor, state.successors, state.alone), (None, (), True))
+        self.assertEqual((state.predecessor, state.successors, is_alone(state)), (None, (), True))
 
 
 class StabilizeTests(SynchronousTestCase):
@@ -385,9 +385,9 @@ class DropTests(SynchronousTestCase):
         state = routing(10)
         state.join(peer(30), peers(20, 30), whole=True)
         state.drop(peer(20))
-        self.assertFalse(state.alone)
+        self.assertFalse(is_alone(state))
         state.drop(peer(30))
-        self.assertTrue(state.alone)
+        self.assertTrue(is_alone(state))
         self.assertIsNone(state.predecessor)
 
     def test_last_of_all_after_a_notification(self) -> None:
@@ -398,7 +398,7 @@ class DropTests(SynchronousTestCase):
         state.drop(peer(40))
         self.assertTrue(state.rectify(peer(30), predecessor_is_dead=True))
         state.drop(peer(30))
-        self.assertTrue(state.alone)
+        self.assertTrue(is_alone(state))
 
     def test_last_entry_of_a_large_ring(self) -> None:
         """When every entry of an ordinary list has died there are others whom we do not know: we are cut off."""
@@ -465,7 +465,7 @@ class NewcomerTests(SynchronousTestCase):
         state.begin()
         state.take_in(peer(30))
         state.take_back(peer(30))
-        self.assertTrue(state.alone)
+        self.assertTrue(is_alone(state))
 
 
 class UnfinishedNewcomerTests(SynchronousTestCase):

@@ -20,13 +20,13 @@ from chordtwist.core.signed import (
     pack_hello,
     pack_record,
     pack_status,
-    pack_table,
     unpack_acknowledged,
     unpack_status,
     unpack_table,
     verify_ed25519,
 )
 from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
+from tests.builders import pack_table
 
 IDENTITY, OTHER_NETWORK = Identity("test", Policy.IP), Identity("other", Policy.IP)
 KEY = bytes(range(32))

@@ -9,12 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Status, pack_table
+from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.tables import STATUSES_MAX, TABLES_MAX, NoMember, Tables
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Pong, Same, TableIs
-from tests.builders import IDENTITY, Neighbourhood, not_member, peer, places, signed, signer, table
+from tests.builders import IDENTITY, Neighbourhood, not_member, pack_table, peer, places, signed, signer, table
 
 ENTRIES_MAX = 3
 

@@ -12,12 +12,11 @@ KEPT_MAX = 4096
 class Allowance:
     """Something that everybody has a share of. Debts are possible, since what a thing costs shows when it is done."""
 
-    __slots__ = ("_at_once", "_left", "_per_s")
-
     def __init__(self, per_s: float, at_once: float) -> None:
         """@param at_once: what may be spent after a quiet time; comes back at `per_s`."""
         self._per_s = per_s
         self._at_once = at_once
+        # No `Bounded`, which would add 0.7 us to the 0.6 of `spend`: that is called with every question.
         self._left: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, who: Hashable, now: float) -> float:

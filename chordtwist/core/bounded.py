@@ -1,4 +1,4 @@
-"""A map that never holds more than so many entries: whoever was not used for longest goes first."""
+"""A map that never holds more than so many entries: whoever was set longest ago goes first."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ V = TypeVar("V")
 
 
 class Bounded(OrderedDict[K, V], Generic[K, V]):
-    """Keeps the `entries_max` entries that were set or used last.
+    """Keeps the `entries_max` entries that were set last.
 
-    An OrderedDict and not cachetools.LRUCache, which takes half as long again: it lies on
-    the path of every frame. Reading by ``[key]`` and ``get`` does not count as use; `use` does.
+    An OrderedDict and not cachetools.LRUCache, which takes half as long again: it lies on the path of every frame.
+    Reading does not count.
     """
 
     def __init__(self, entries_max: int) -> None:
@@ -21,15 +21,8 @@ class Bounded(OrderedDict[K, V], Generic[K, V]):
         self.entries_max = entries_max
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Set `key`, as the one used last; forget the one not used for longest when there are too many."""
+        """Set `key`; forget the one set longest ago when there are too many."""
         super().__setitem__(key, value)
         self.move_to_end(key)
         if len(self) > self.entries_max:
             self.popitem(last=False)
-
-    def use(self, key: K) -> V | None:
-        """Read `key` and count it as used; None when it is not there."""
-        value = self.get(key)
-        if value is not None:
-            self.move_to_end(key)
-        return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.peer import Peer
 
 TRIES_MIN = 3
@@ -50,7 +51,7 @@ class Liveness:
         self._heard: dict[Peer, float] = {}
         """When each last answered, in time that counts: without that by which we were late."""
         self._sweep_at = SWEEP_MIN
-        self._silent: dict[Peer, _Silence] = {}
+        self._silent: Bounded[Peer, _Silence] = Bounded(SILENT_PEERS_MAX)
         """In the order in which they were last asked."""
         self.excused_s = 0.0
         """By how much this process was late so far."""
@@ -69,15 +70,13 @@ class Liveness:
     def unanswered(self, peer: Peer, now: float) -> None:
         """A question to `peer` went unanswered, or could not be put."""
         counted = now - self.excused_s
-        silence = self._silent.pop(peer, None)
+        silence = self._silent.get(peer)
         if silence is None:
             heard = self._heard.get(peer, counted)
             silence = _Silence(heard if heard >= counted - SILENCE_KEPT_S else counted, counted)
         silence.asked = counted
         silence.tries += 1
         self._silent[peer] = silence
-        if len(self._silent) > SILENT_PEERS_MAX:
-            del self._silent[next(iter(self._silent))]
         self._forget_before(counted - SILENCE_KEPT_S)
 
     def others_tried(self, peer: Peer) -> None:

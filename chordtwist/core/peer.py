@@ -38,6 +38,7 @@ class Peer:
     travel (4 or 16 bytes and a u16).
     """
 
+    # A node holds up to some ten thousand: with slots each takes 80 bytes, without 120.
     __slots__ = ("_hash", "host", "id", "packed", "port")
 
     def __init__(self, id: RingId, host: str, port: int, packed: bytes) -> None:

@@ -31,8 +31,6 @@ class Quota:
 class Ledger:
     """Who delivered what is kept. What was here before a restart, or what we asked for, is charged to nobody."""
 
-    __slots__ = ("_charged", "_quota", "_totals")
-
     def __init__(self, quota: Quota) -> None:
         self._quota = quota
         self._charged: dict[bytes, tuple[str, int]] = {}

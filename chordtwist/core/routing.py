@@ -49,11 +49,6 @@ class Routing:
         return self.successors[0] if self.successors else None
 
     @property
-    def alone(self) -> bool:
-        """Whether this is a ring of one."""
-        return self.whole and not self.successors
-
-    @property
     def cut_off(self) -> bool:
         """Whether every successor died in a ring too large to know all its members."""
         return not self.whole and not self.successors

@@ -98,13 +98,10 @@ def fingerprint(public: bytes) -> bytes:
     return sha256(public).digest()[:FINGERPRINT_LENGTH]
 
 
-def pack_table(identity: Identity, table: Table) -> bytes:
-    """The bytes of a table: the common opening, then `table_content`."""
-    return table_opening(identity, table) + table_content(table)
-
-
 def table_opening(identity: Identity, table: Table) -> bytes:
-    """What is new with every signature of a table: whose it is, and of when."""
+    """What is new with every signature of a table, whose it is and of when: the first bytes of one, before
+    `table_content`.
+    """
     return _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms))
 
 
@@ -239,8 +236,6 @@ def _sized(raw: bytes) -> bytes:
 
 class _Reader:
     """Takes fields off the front of a layout; every shortage is `Malformed`."""
-
-    __slots__ = ("_at", "_body")
 
     def __init__(self, body: bytes, at: int = 0) -> None:
         self._body = body

@@ -38,8 +38,6 @@ class VersionClock:
     A version further ahead than `FOLLOWED_MS_MAX` counts for its own key only.
     """
 
-    __slots__ = ("_ahead", "_last_ms", "_publisher", "_stamped")
-
     def __init__(self, publisher: bytes) -> None:
         """@param publisher: this node's packed address, which tells versions of the same millisecond apart."""
         self._publisher = publisher

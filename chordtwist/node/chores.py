@@ -11,11 +11,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chordtwist.core.backoff import jittered
+
 SLOWER = 1.2
 """While nothing changes each round comes this much later than the one before (MIT's Chord)."""
-
-JITTER_MIN, JITTER_MAX = 0.5, 1.5
-"""Each wait is the present interval times a random number between these."""
 
 HURRY_SPACING_S = 0.2
 """Rounds that were hurried begin at least so far apart, so that many small events cost one round."""
@@ -98,7 +97,7 @@ class Chore:
     def _bring_forward(self, loop: LoopingCall) -> bool:
         """Set the time of a hurried round, unless the one that is set comes before it."""
         now = self._clock.seconds()
-        wait = self._hurried_s * self._jitter() if self._hurried_s else 0.0
+        wait = jittered(self._hurried_s, self._rng) if self._hurried_s else 0.0
         due = max(now + wait, self._began + self._spacing_s)
         if wait and due >= self._due:
             return False
@@ -106,12 +105,9 @@ class Chore:
         return True
 
     def _next_wait(self) -> float:
-        wait = self._interval_s * self._jitter()
+        wait = jittered(self._interval_s, self._rng)
         self._due = self._clock.seconds() + wait
         return wait
-
-    def _jitter(self) -> float:
-        return JITTER_MIN + (JITTER_MAX - JITTER_MIN) * self._rng.random()
 
     def _once(self) -> Deferred[None] | None:
         loop = self._loop

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chordtwist.core import errors
+from chordtwist.core.backoff import backoff_s, jittered
 from chordtwist.core.lookup import Route
 from chordtwist.core.records import PutResult, Record, Versioned, position_of, precedence
 from chordtwist.core.versions import VersionClock
@@ -193,9 +194,9 @@ class Publisher:
         if not publication.is_current:
             publication.fail(errors.Refused(OVERWRITTEN))
             return
-        wait_s = min(RETRY_SLOWEST_S, RETRY_S * (1 << min(publication.retries, 10)))
+        wait_s = backoff_s(publication.retries, RETRY_S, RETRY_SLOWEST_S)
         publication.retries += 1
-        self._schedule(wait_s * (0.5 + self._rng.random()), publication)
+        self._schedule(jittered(wait_s, self._rng), publication)
 
     # Looking after it
 
@@ -203,7 +204,7 @@ class Publisher:
         looks = publication.looks
         publication.looks += 1
         wait_s = LOOK_AFTER_S[looks] if looks < len(LOOK_AFTER_S) else LOOK_AFTER_SLOWEST_S
-        self._schedule(wait_s * (0.5 + self._rng.random()), publication)
+        self._schedule(jittered(wait_s, self._rng), publication)
 
     def _attend(self, publication: Publication) -> None:
         """Forget it, give it up, try it again, or look after it: its time has come."""

@@ -11,6 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chordtwist.core.backoff import backoff_s, jittered
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
@@ -48,15 +50,12 @@ class Bootstrap:
         self._joining = joining
         self._clock = clock
         self._rng = rng
-        self._lost: dict[Peer, None] = {}
+        self._lost: Bounded[Peer, None] = Bounded(LOST_MAX)
         self._said: dict[Peer, str] = {}
 
     def lost(self, peer: Peer) -> None:
         """A member was lost from the ring; the node may meet it again."""
-        self._lost.pop(peer, None)
         self._lost[peer] = None
-        if len(self._lost) > LOST_MAX:
-            del self._lost[next(iter(self._lost))]
 
     def found(self, peer: Peer) -> None:
         """A member that was lost has answered, in whatever ring."""
@@ -74,7 +73,7 @@ class Bootstrap:
         Answers with the old owner of our arc, or None when we are to begin a ring.
         """
         began = self._clock.seconds()
-        wait_s = RETRY_MIN_S
+        rounds = 0
         while still_wanted():
             listed = await self._listed()
             seeds = listed or []
@@ -92,10 +91,9 @@ class Bootstrap:
                     self._say(self._me, str(error))
             elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
                 return None
-            await deferLater(self._clock, wait_s * (0.5 + self._rng.random()))
-            wait_s = min(RETRY_MAX_S, wait_s * 2)
-            if self._may_begin(listed):
-                wait_s = min(wait_s, FIRST_AFTER_S / 4)
+            slowest_s = FIRST_AFTER_S / 4 if self._may_begin(listed) else RETRY_MAX_S
+            await deferLater(self._clock, jittered(backoff_s(rounds, RETRY_MIN_S, slowest_s), self._rng))
+            rounds += 1
         return None
 
     def _may_begin(self, listed: list[Peer] | None) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.signed import Stamp, Status, Verify, unpack_status, unpack_table
@@ -74,8 +75,8 @@ class Tables:
         self._verify = verify
         self._seconds = seconds
         self._listed_max = 2 * entries_max + 1
-        self._known: dict[Peer, Known] = {}
-        self._statuses: dict[Peer, tuple[int, int]] = {}
+        self._known: Bounded[Peer, Known] = Bounded(TABLES_MAX)
+        self._statuses: Bounded[Peer, tuple[int, int]] = Bounded(STATUSES_MAX)
 
     def fetch(self, peer: Peer) -> Deferred[Table]:
         """The table of `peer` as it is now.
@@ -106,7 +107,7 @@ class Tables:
         return None if known is None or self._seconds() - known.taken_s > CLOCK_KNOWN_S else known.ahead_ms
 
     def forget(self, peer: Peer) -> None:
-        """It died, left, or is another incarnation."""
+        """Forget the table of a peer, since it died, left, or is another run."""
         self._known.pop(peer, None)
 
     def status_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Status] | None:
@@ -128,10 +129,7 @@ class Tables:
             self._verified(peer, said.signature, said.body)
         except Untruthful:
             return None  # perhaps it has another key now; it is not believed before our own dial has met that
-        self._statuses.pop(peer, None)
         self._statuses[peer] = order
-        if len(self._statuses) > STATUSES_MAX:
-            del self._statuses[next(iter(self._statuses))]
         if known is not None and stamp.epoch >= known.table.epoch:
             self.forget(peer)
         return stamp.epoch, status
@@ -156,10 +154,7 @@ class Tables:
             ahead_ms = known.ahead_ms
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000)
-        self._known.pop(peer, None)
         self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
-        if len(self._known) > TABLES_MAX:
-            del self._known[next(iter(self._known))]
         return table
 
     def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
