@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.testing import CliRunner, Result
@@ -21,13 +21,16 @@ from twisted.test.iosim import FakeTransport, connect
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
-from chordtwist.app.cli.talking import Door
+from chordtwist.app.cli.talking import LOOK_EVERY_S, UP_WITHIN_S, Door, patient
 from chordtwist.core.address import ApiAddress
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.client import DhtClient, NodeGone
 from tests.memory_dht import MemoryDht
+
+if TYPE_CHECKING:
+    from chordtwist.app.cli.talking import Connect
 
 T = TypeVar("T")
 
@@ -45,11 +48,10 @@ class MemoryDoor(Door):
         self.is_there = True
         self.is_silent = False
 
-    def run(self, api: ApiAddress, conversation: Callable[[Callable[[], Awaitable[Any]]], Coroutine[Any, Any, T]]) -> T:
+    def run(self, api: ApiAddress, conversation: Callable[[Connect], Coroutine[Any, Any, T]]) -> T:
         self.asked.append(str(api))
-        talked: Deferred[T] = Deferred.fromCoroutine(conversation(self._connect))
-        while any([pump.pump() for pump in self._pumps]):
-            pass
+        talked: Deferred[T] = Deferred.fromCoroutine(conversation(self.connect))
+        self.pump()
         results: list[T | Failure] = []
         talked.addBoth(results.append)
         result = results[0]
@@ -57,7 +59,12 @@ class MemoryDoor(Door):
             result.raiseException()
         return result
 
-    def _connect(self) -> Deferred[DhtClient]:
+    def pump(self) -> None:
+        """Let all that is written arrive."""
+        while any([pump.pump() for pump in self._pumps]):
+            pass
+
+    def connect(self, member: bool = False) -> Deferred[DhtClient]:
         if self.is_silent:
             return fail(TimeoutError(30, "Deferred"))
         if not self.is_there:
@@ -108,6 +115,17 @@ class PutTests(CommandTestCase):
         self.assertEqual(self.command(put.command, "greeting", typed=value).exit_code, 0)
         self.assertEqual([stored for _, stored, *_ in self.dht.puts], [value])
         self.assertEqual(len(value), 65_495)
+
+    def test_dash_and_file(self) -> None:
+        """A dash is standard input, as everywhere; a file is read where it is named, whatever is in it."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"-\xff\n")
+        self.assertEqual(0, self.command(put.command, "greeting", "-", typed=b"good morning").exit_code)
+        self.assertEqual(0, self.command(put.command, "greeting", "--file", str(path), typed=b"no").exit_code)
+        self.assertEqual(0, self.command(put.command, "--content", "-", typed=b"typed").exit_code)
+        self.assertEqual(0, self.command(put.command, "--content", "--file", "-", typed=b"typed as well").exit_code)
+        expected = [b"good morning", b"-\xff\n", b"typed", b"typed as well"]
+        self.assertEqual(expected, [value for _, value, *_ in self.dht.puts])
 
     def test_hexadecimal_key(self) -> None:
         """64 hexadecimal digits are the key itself."""
@@ -189,11 +207,48 @@ class PutTests(CommandTestCase):
             (("name", "value", "--signed", str(no_key)), "holds no Ed25519 private key"),
             (("name", "value", "--signed", "missing.pem"), "No such file"),
             (("n" * 65, "value", "--signed", keyfile), "a name of at most 64 bytes"),
+            (("name", "value", "--file", str(no_key)), "VALUE and --file are two values"),
+            (("name", "-", "--file", str(no_key)), "VALUE and --file are two values"),
+            (("name", "--file", "missing"), "No such file"),
+            (("name", "--file", "/"), "Is a directory"),
         ):
             result = self.command(put.command, *words)
             self.assertEqual(result.exit_code, 2, words)
             self.assertIn(about, result.output)
         self.assertEqual(self.door.asked, [])
+
+
+class KeyTests(CommandTestCase):
+    """What all three commands make of the KEY that was typed."""
+
+    def test_empty(self) -> None:
+        """An empty name is a script's mistake: nothing is stored, read or ended under the hash of nothing."""
+        keyfile = self.keyfile()
+        for command, *words in (
+            (put.command, "", "value"),
+            (put.command, "", "value", "--signed", keyfile),
+            (get.command, ""),
+            (delete.command, ""),
+            (delete.command, "", "--signed", keyfile),
+        ):
+            result = self.command(command, *words)
+            self.assertEqual(2, result.exit_code, words)
+            self.assertIn("'KEY': it is empty", result.output)
+        self.assertEqual([], self.door.asked)
+
+    def test_nearly_a_key(self) -> None:
+        """A digit too few or too many, 0x or a blank in front: said on standard error, and taken as a name."""
+        for name in ("a" * 63, "A1" * 32 + "f", "0x" + "a" * 64, "0x" + "a" * 62, " " + "a" * 64, " " + "a" * 63):
+            for command, *words in (put.command, name, "value"), (get.command, name), (delete.command, name):
+                result = self.command(command, *words)
+                self.assertEqual(0, result.exit_code, result.output)
+                self.assertEqual(f"{name} is taken as a name; a key has 64 digits\n", result.stderr)
+        self.assertEqual(sha256(b"a" * 63).digest(), self.dht.puts[0][0])
+
+    def test_others(self) -> None:
+        """A key, and a name that nobody takes for one, are used without a word."""
+        for name in ("a" * 64, "AB" * 32, "a" * 40, "0xdead", "a" * 72, "greeting", "g" * 64):
+            self.assertEqual("", self.command(put.command, name, "value").stderr, name)
 
 
 class GetTests(CommandTestCase):
@@ -345,3 +400,71 @@ class ReachingTests(CommandTestCase):
         runner.invoke(get.command, ["greeting", "--api", "unix:/run/api.sock"], obj=self.door)
         self.command(get.command, "greeting")
         self.assertEqual(self.door.asked, ["[::1]:7402", "unix:/run/api.sock", "127.0.0.1:7401"])
+
+
+class PatienceTests(SynchronousTestCase):
+    """A node that may still be starting is waited for, for a while."""
+
+    def setUp(self) -> None:
+        """A place where nobody listens."""
+        self.clock = Clock()
+        self.dht = MemoryDht(self.clock)
+        self.door = MemoryDoor(self.dht, self.clock)
+        self.door.is_there = False
+
+    def connect(self, waits_s: float, member: bool = False) -> Deferred[DhtClient]:
+        """Begin to connect."""
+        self.connected = patient(self.door.connect, waits_s, self.clock)
+        return Deferred.fromCoroutine(self.connected(member=member))  # type: ignore[arg-type]
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and all that is written arrive."""
+        for _ in range(round(seconds / LOOK_EVERY_S)):
+            self.door.pump()
+            self.clock.advance(LOOK_EVERY_S)
+        self.door.pump()
+
+    def test_comes_up(self) -> None:
+        """Who listens in time is connected to."""
+        client = self.connect(UP_WITHIN_S)
+        self.pass_time(2)
+        self.assertNoResult(client)
+        self.door.is_there = True
+        self.pass_time(LOOK_EVERY_S)
+        self.successResultOf(client)
+
+    def test_never_comes_up(self) -> None:
+        """After that time, or at once where there is nothing to wait for, nobody is there."""
+        client = self.connect(UP_WITHIN_S)
+        self.pass_time(UP_WITHIN_S - 0.2)
+        self.assertNoResult(client)
+        self.pass_time(0.4)
+        self.failureResultOf(client, NodeGone)
+        self.failureResultOf(self.connect(0), NodeGone)
+
+    def test_gone_after_it_was_there(self) -> None:
+        """A node that was there and is gone is not waited for."""
+        self.door.is_there = True
+        self.successResultOf(self.connect(UP_WITHIN_S))
+        self.door.is_there = False
+        self.failureResultOf(Deferred.fromCoroutine(self.connected()), NodeGone)  # type: ignore[arg-type]
+
+    def test_member(self) -> None:
+        """A node that is asked for records gets the time to join its ring."""
+        self.door.is_there = True
+        self.dht.state = {"member": False}
+        client = self.connect(UP_WITHIN_S, member=True)
+        self.pass_time(2)
+        self.assertNoResult(client)
+        self.dht.state = {"member": True}
+        self.pass_time(0.2)
+        self.successResultOf(client)
+
+    def test_never_a_member(self) -> None:
+        """One that is in no ring by then is asked all the same; so is one from elsewhere, without a question before."""
+        self.door.is_there = True
+        self.dht.state = {"member": False}
+        client = self.connect(UP_WITHIN_S, member=True)
+        self.pass_time(UP_WITHIN_S + 0.3)
+        self.successResultOf(client)
+        self.successResultOf(self.connect(0, member=True))

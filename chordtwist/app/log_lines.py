@@ -23,6 +23,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 
 from chordtwist.app.config import Level, LogFormat, LogSection
+from chordtwist.core.printable import printable
 
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The journal's number for each of our levels (sd-daemon(3), as syslog's)."""
@@ -81,17 +82,11 @@ def _json_line(event: LogEvent) -> str:
 def _message(event: LogEvent) -> list[str]:
     # The message in one line, then the lines of a traceback. What a stranger sent may be in the message: escaped, it
     # can neither forge a second line nor move the cursor of a terminal.
-    lines = [_printable(formatEvent(event))]
+    lines = [printable(formatEvent(event))]
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
-        lines += [_printable(line) for line in failure.getTraceback().splitlines()]
+        lines += [printable(line) for line in failure.getTraceback().splitlines()]
     return lines
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _time(event: LogEvent) -> str:

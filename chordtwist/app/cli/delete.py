@@ -14,15 +14,8 @@ if TYPE_CHECKING:
     from chordtwist.core.address import ApiAddress
 
 
-@click.command()
-@click.argument("key")
-@signing.keyfile_option
-@signing.seq_option
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: ApiAddress, as_json: bool) -> None:
-    """Put an end to the value under KEY, everywhere, before its time.
+@click.command(
+    help="""Put an end to the value under KEY, everywhere, before its time.
 
     KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. A record that was put with
     --signed is ended with the same key file and name; one that was put with --content cannot be ended.
@@ -33,6 +26,15 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
         chordtwist delete greeting
         chordtwist delete news --signed owner.pem
     """
+)
+@talking.key_argument
+@signing.keyfile_option
+@signing.seq_option
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: ApiAddress, as_json: bool) -> None:
+    """Run ``chordtwist delete``."""
     from chordtwist.net.client import key_of, seal
 
     if keyfile is None:
@@ -45,7 +47,7 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
         place, end = signed_key(signer.public, salt), seal(signer, b"", signing.seq_or_now(seq), salt)
 
     async def conversation(connect: Connect) -> PutResult:
-        client = await connect()
+        client = await connect(member=True)
         return await client.delete(place, end)
 
     result = talking.confirmed(door, api, conversation, place, as_json)

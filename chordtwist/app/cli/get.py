@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from chordtwist.core.address import ApiAddress
 
 
-@click.command()
-@talking.key_argument
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, key: bytes, api: ApiAddress, as_json: bool) -> None:
-    """Read the value under KEY and write it to standard output, exactly its bytes.
+@click.command(
+    help="""Read the value under KEY and write it to standard output, exactly its bytes.
 
     KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits.
 
@@ -33,18 +28,28 @@ def command(door: Door, key: bytes, api: ApiAddress, as_json: bool) -> None:
 
     Where there is nothing, nothing is written and the exit status is 1. With --json the value is shown in base64.
     """
+)
+@talking.key_argument
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, key: str, api: ApiAddress, as_json: bool) -> None:
+    """Run ``chordtwist get``."""
     from chordtwist.core.errors import IN_NO_RING
+    from chordtwist.net.client import key_of
+
+    place = key_of(key)
 
     async def conversation(connect: Connect) -> tuple[bytes | None, bool]:
-        client = await connect()
-        value = await client.get(key)
+        client = await connect(member=True)
+        value = await client.get(place)
         # A node that is in no ring finds nothing either.
         return value, value is not None or bool((await client.status()).get("member", True))
 
     value, has_looked = door.talk(api, conversation)
     if as_json:
         encoded = None if value is None else b64encode(value).decode()
-        talking.show_json({"key": key.hex(), "found": value is not None, "value_base64": encoded})
+        talking.show_json({"key": place.hex(), "found": value is not None, "value_base64": encoded})
     elif value is not None:
         if sys.stdout is None:
             raise click.ClickException("standard output is closed")
@@ -54,6 +59,6 @@ def command(door: Door, key: bytes, api: ApiAddress, as_json: bool) -> None:
         except OSError as error:
             raise click.ClickException(f"standard output: {error.strerror}") from None
     if not has_looked:
-        raise talking.No(f"{key.hex()}: not found: {IN_NO_RING}")
+        raise talking.No(f"{place.hex()}: not found: {IN_NO_RING}")
     if value is None:
-        raise talking.No(f"there is no value under {key.hex()}")
+        raise talking.No(f"there is no value under {place.hex()}")

@@ -16,7 +16,24 @@ if TYPE_CHECKING:
     from chordtwist.core.address import ApiAddress
 
 
-@click.command()
+@click.command(
+    help="""Store VALUE under KEY, and say how many copies were made.
+
+    KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. VALUE has 1 to 65,495 bytes;
+    it is read from standard input when it is - or left out.
+
+    \b
+    Examples:
+        chordtwist put greeting "good morning"
+        chordtwist put backup --file backup.tar --ttl 86400 --replication 8
+        date | chordtwist put now -
+        chordtwist put --content "nobody can change this"
+        chordtwist put news "only I can change this" --signed owner.pem
+
+    A value under a name can be replaced by anybody. What is put with --content or --signed cannot; both tell the key
+    under which to get it.
+    """
+)
 @click.argument("key", metavar="[KEY]", required=False)
 @click.argument("value", required=False)
 @click.option(
@@ -34,6 +51,7 @@ if TYPE_CHECKING:
     default=0,
     help="Copies to make of it, at most the network's successors. Default 0: its replication.",
 )
+@click.option("--file", metavar="PATH", type=click.File("rb"), help="Read the value from this file.")
 @click.option(
     "--content", is_flag=True, help="Take no KEY: the key is the SHA-256 of the value, and nothing else fits."
 )
@@ -55,6 +73,7 @@ def command(
     value: str | None,
     ttl_s: int,
     replication: int,
+    file: BinaryIO | None,
     content: bool,
     keyfile: BinaryIO | None,
     seq: int | None,
@@ -62,21 +81,7 @@ def command(
     api: ApiAddress,
     as_json: bool,
 ) -> None:
-    """Store VALUE under KEY, and say how many copies were made.
-
-    KEY is a name, whose SHA-256 is the key, or the key itself as 64 hexadecimal digits. VALUE is read from standard
-    input when it is left out; it has 1 to 65,495 bytes.
-
-    \b
-    Examples:
-        chordtwist put greeting "good morning"
-        chordtwist put backup --ttl 86400 --replication 8 < backup.tar
-        chordtwist put --content "nobody can change this"
-        chordtwist put news "only I can change this" --signed owner.pem
-
-    A value under a name can be replaced by anybody. What is put with --content or --signed cannot; both tell the key
-    under which to get it.
-    """
+    """Run ``chordtwist put``."""
     if content:
         if keyfile is not None:
             raise click.UsageError("--content and --signed are two kinds of record; choose one")
@@ -85,13 +90,17 @@ def command(
         key, value = None, key
     elif key is None:
         raise click.UsageError("Missing argument 'KEY'.")
+    else:
+        talking.check_name(key)
     if keyfile is None and (seq is not None or expected_seq is not None):
         raise click.UsageError("--seq and --expect are for --signed")
-    raw = _bytes(value)
+    if file is not None and value is not None:
+        raise click.UsageError("VALUE and --file are two values; choose one")
+    raw = _bytes(value, file)
     place, seal = _place(key, raw, keyfile, seq, expected_seq)
 
     async def conversation(connect: Connect) -> PutResult:
-        client = await connect()
+        client = await connect(member=True)
         return await client.put_confirmed(place, raw, ttl_s, replication, seal)
 
     result = talking.confirmed(door, api, conversation, place, as_json)
@@ -114,14 +123,26 @@ def command(
         )
 
 
-def _bytes(value: str | None) -> bytes:
+def _bytes(value: str | None, file: BinaryIO | None) -> bytes:
     # An argument is what the shell passed, also where that is no text in this locale.
-    raw = _standard_input() if value is None else value.encode(errors="surrogateescape")
+    if file is not None:
+        raw = _read(file)
+    elif value is None or value == "-":
+        raw = _standard_input()
+    else:
+        raw = value.encode(errors="surrogateescape")
     if not raw:
         raise talking.BadValue("the value is empty; it has 1 to 65,495 bytes")
     if len(raw) > VALUE_BYTES_MAX:
         raise talking.BadValue("the value has more than 65,495 bytes")
     return raw
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(VALUE_BYTES_MAX + 1)
+    except OSError as error:
+        raise click.FileError(file.name, error.strerror) from None
 
 
 def _standard_input() -> bytes:
