@@ -11,7 +11,7 @@ from cryptography import x509
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli import main
+from chordtwist.app.cli.commands import main
 from chordtwist.core.errors import Refused
 from chordtwist.net.certificates import subject_address
 from chordtwist.net.tls import CredentialFiles, Tls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,16 @@ from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist import __version__
-from chordtwist.app import cli
+from chordtwist.app.cli import commands as cli
+from chordtwist.app.cli.certify import command as certify_commands
+
+
+def helps() -> dict[str, str]:
+    """What every command shows as its help, and the list of scenarios."""
+    names = [[name] for name in cli.main.list_commands(click.Context(cli.main))]
+    certify = [["certify", name] for name in certify_commands.commands]
+    asked = [[*words, "--help"] for words in ([], *names, *certify)] + [["simulate", "--scenarios"]]
+    return {" ".join(words): CliRunner().invoke(cli.main, words).output for words in asked}
 
 
 class CommandsTests(SynchronousTestCase):
@@ -64,11 +74,23 @@ class CommandsTests(SynchronousTestCase):
     def test_help_loads_no_reactor(self) -> None:
         """Listing the commands does not choose the reactor of the process."""
         program = (
-            "import sys; from click.testing import CliRunner; from chordtwist.app.cli import main;"
+            "import sys; from click.testing import CliRunner; from chordtwist.app.cli.commands import main;"
             "CliRunner().invoke(main, ['--help']); print('twisted.internet.reactor' in sys.modules)"
         )
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)
+
+    def test_without_docstrings(self) -> None:
+        """Under python -OO, which throws docstrings away, every help says what it says otherwise."""
+        program = "import json; from tests.test_cli import helps; print(json.dumps(helps()))"
+        here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-OO", "-c", program]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
+        expected = helps()
+        self.assertEqual(expected, json.loads(ran.stdout))
+        scenarios = expected.pop("simulate --scenarios").splitlines()
+        self.assertEqual([], [words for words, shown in expected.items() if "\n\n  " not in shown])
+        self.assertEqual([], [line for line in scenarios if len(line.split()) < 4])
 
 
 class RunTests(SynchronousTestCase):

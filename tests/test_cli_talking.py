@@ -21,7 +21,7 @@ from twisted.test.iosim import FakeTransport, connect
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
-from chordtwist.app.cli.talking import LOOK_EVERY_S, UP_WITHIN_S, Door, patient
+from chordtwist.app.cli.talking import TRY_EVERY_S, UP_WITHIN_S, Door, patient
 from chordtwist.core.address import ApiAddress
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
@@ -419,9 +419,9 @@ class PatienceTests(SynchronousTestCase):
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and all that is written arrive."""
-        for _ in range(round(seconds / LOOK_EVERY_S)):
+        for _ in range(round(seconds / TRY_EVERY_S)):
             self.door.pump()
-            self.clock.advance(LOOK_EVERY_S)
+            self.clock.advance(TRY_EVERY_S)
         self.door.pump()
 
     def test_comes_up(self) -> None:
@@ -430,7 +430,7 @@ class PatienceTests(SynchronousTestCase):
         self.pass_time(2)
         self.assertNoResult(client)
         self.door.is_there = True
-        self.pass_time(LOOK_EVERY_S)
+        self.pass_time(TRY_EVERY_S)
         self.successResultOf(client)
 
     def test_never_comes_up(self) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli import main
+from chordtwist.app.cli.commands import main
 from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.config import DhtSection, NodeConfig, TlsMode, TlsSection
 from chordtwist.core.address import Address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import signal
 import sys
 from math import isnan
 from pathlib import Path
@@ -17,7 +18,7 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.simulation import report
 from chordtwist.simulation.run import Options, Run
-from chordtwist.simulation.scenarios import SCENARIOS
+from chordtwist.simulation.scenarios import SCENARIOS, SENTENCES
 
 SIMULATION_COLLECTS_AFTER = 1_000_000
 """Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
@@ -50,15 +51,32 @@ def simulate(options: Options, shows_progress: bool = False) -> Run:
     return run
 
 
+def _uninterrupted(options: Options) -> Run:
+    # Ctrl-C ends the process in silence, but only after the bar has given the cursor back.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return simulate(options, shows_progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
 def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        width = max(map(len, SCENARIOS)) + 2
-        for name, function in SCENARIOS.items():
-            click.echo(f"{name:<{width}}{' '.join((function.__doc__ or '').split())}")
+        width = max(map(len, SENTENCES)) + 2
+        for name, sentence in SENTENCES.items():
+            click.echo(f"{name:<{width}}{sentence}")
         context.exit()
 
 
-@click.command("simulate")
+@click.command(
+    "simulate",
+    help="""Run the very same node, thousands of it, on a simulated network, and check the ring after every step.
+
+    Exit status: 0 everything came right, 1 something did not; then the end of the trace and the command that shows it
+    again are printed.
+    """,
+)
 @click.option("--nodes", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Nodes of the ring.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same run, to the bit, anywhere.")
 @click.option("--minutes", default=10.0, show_default=True, type=POSITIVE, help="Simulated minutes under load.")
@@ -88,11 +106,7 @@ def command(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Run the very same node, thousands of it, on a simulated network, and check the ring after every step.
-
-    Exit status: 0 everything came right, 1 something did not; then the end of the trace and the command that shows it
-    again are printed.
-    """
+    """Run ``chordtwist simulate``."""
     options = Options(
         nodes=nodes,
         seed=seed,
@@ -108,7 +122,7 @@ def command(
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s
-    run = simulate(options, shows_progress=sys.stderr.isatty())
+    run = _uninterrupted(options)
     click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))
     if plot is not None:
         try:

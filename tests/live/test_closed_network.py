@@ -9,7 +9,7 @@ from hashlib import sha256
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli import main
+from chordtwist.app.cli.commands import main
 from tests.fleet import Fleet, value_of
 
 WITHIN_S = 30.0

@@ -12,7 +12,7 @@ from xml.dom.minidom import parseString
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli import Commands, main
+from chordtwist.app.cli.commands import Commands, main
 from chordtwist.simulation import report
 from chordtwist.simulation.command import command
 from chordtwist.simulation.run import Options, Run

@@ -1,84 +1,22 @@
-"""The `chordtwist` command: each of its commands lives in a module of this folder, loaded when it is asked for.
+"""The `chordtwist` command: its entry point here, the list of its commands in `commands`, one module for each of them.
 
-Exit status of all of them: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable.
+Exit status of all of them: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
 
-from errno import EPIPE
-from importlib import import_module
-from importlib.util import find_spec
-
-import click
-
-from chordtwist import __version__
-from chordtwist.app.config_file import ConfigurationError
-
-COMMANDS = (
-    "run",
-    "put",
-    "get",
-    "delete",
-    "shutdown",
-    "status",
-    "inspect",
-    "ring",
-    "testnet",
-    "simulate",
-    "certify",
-)
-"""In the order of ``chordtwist --help``: a node's life first. Those without a module are not there yet."""
+import signal
 
 
-class BadConfiguration(click.ClickException):
-    """A configuration file that cannot be used, in one line."""
-
-    exit_code = 2
-
-
-class Commands(click.Group):
-    """The commands, each the click command named `command` of the module of its name.
-
-    Nothing of a command is imported before it is asked for: ``chordtwist get`` answers without loading a node.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands whose module exists."""
-        return [name for name in COMMANDS if find_spec(f"{__name__}.{name}") is not None]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or None."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        command = import_module(f"{__name__}.{cmd_name}").command
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{__name__}.{cmd_name}.command is no click command")
-        return command
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for; a bad configuration ends it with one line, and so does a full disk behind
-        standard output.
-        """
-        try:
-            return super().invoke(ctx)
-        except ConfigurationError as error:
-            raise BadConfiguration(str(error)) from None
-        except OSError as error:
-            if error.errno == EPIPE:
-                raise  # whoever reads has enough: no reason for a word
-            raise click.ClickException(f"{error.filename or 'standard output'}: {error.strerror}") from None
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
 def main() -> None:
-    """A Chord distributed hash table: run a node, and talk to one.
+    """Run the command of the command line, and end the process with its status.
 
-    \b
-    Start a node with a configuration file, then store and read through its API:
-        chordtwist run -c etc/node.ini
-        chordtwist put greeting "good morning"
-        chordtwist get greeting
-
-    Exit status: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable.
+    Until a command says otherwise Ctrl-C ends the process at once and in silence, also while Python still imports what
+    the command needs: Python's own reaction is a traceback. Where the shell has Ctrl-C ignored, as for what runs behind
+    an ampersand in a script, it stays ignored.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from chordtwist.app.cli.commands import main as commands
+
+    commands()

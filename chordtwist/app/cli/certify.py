@@ -53,9 +53,8 @@ def _address(context: click.Context, parameter: click.Parameter, written: str) -
 address_argument = click.argument("address", callback=_address)
 
 
-@click.group()
-def command() -> None:
-    """Make the authority of a closed network, and certificates for its nodes.
+@click.group(
+    help="""Make the authority of a closed network, and certificates for its nodes.
 
     \b
     An authority, once; then a certificate for each node, by the address that others dial:
@@ -71,15 +70,20 @@ def command() -> None:
 
     Copy these four files to the node. A running node takes up changed files by itself.
     """
+)
+def command() -> None:
+    """Do nothing: the work is in the commands of the group."""
 
 
-@command.command()
+@command.command(
+    help="Make the network's authority: authority.pem and an empty revoked.pem for all nodes, authority.key for none."
+)
 @click.option("--network", default="chordtwist", show_default=True, help="The name of the network.")
 @folder_option
 @days_option(3650)
 @json_option
 def authority(network: str, folder: Path, days: int, as_json: bool) -> None:
-    """Make the network's authority: authority.pem and an empty revoked.pem for every node, authority.key for nobody."""
+    """Make the network's authority: authority.pem and an empty revoked.pem for all nodes, authority.key for none."""
     from chordtwist.net.certificates import make_authority, make_key, revocation_list
 
     if (folder / "authority.key").exists():
@@ -97,7 +101,7 @@ def authority(network: str, folder: Path, days: int, as_json: bool) -> None:
     _tell(as_json, f"made {folder / 'authority.pem'}", authority=str(folder / "authority.pem"))
 
 
-@command.command()
+@command.command(help="Issue a certificate for the node at ADDRESS, with a new key.")
 @address_argument
 @folder_option
 @days_option(365)
@@ -115,7 +119,9 @@ def node(address: str, folder: Path, days: int, as_json: bool) -> None:
     _told_of(office, address, until, as_json)
 
 
-@command.command()
+@command.command(
+    help="Issue another certificate for the node at ADDRESS, with the key it has. The earlier one stays valid."
+)
 @address_argument
 @folder_option
 @days_option(365)
@@ -127,7 +133,9 @@ def renew(address: str, folder: Path, days: int, as_json: bool) -> None:
     _told_of(office, address, until, as_json)
 
 
-@command.command()
+@command.command(
+    help="Take back all certificates of the node at ADDRESS: the others refuse it once they have revoked.pem."
+)
 @address_argument
 @folder_option
 @json_option
@@ -141,7 +149,7 @@ def revoke(address: str, folder: Path, as_json: bool) -> None:
     _tell(as_json, f"revoked {count} of {address} in {path}", revoked=count, list=str(path), address=address)
 
 
-@command.command()
+@command.command(help="List what was issued, and what was revoked.")
 @folder_option
 @json_option
 def issued(folder: Path, as_json: bool) -> None:

@@ -14,7 +14,15 @@ from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 
 
-@click.command()
+@click.command(
+    help="""Run a node in the foreground, until it is told to leave.
+
+    Writes its log to standard error, and no pid file. SHUTDOWN over the API, SIGTERM or Ctrl-C let it leave its ring:
+    it hands its values over, which takes 5 seconds at most, and ends with status 0. A second signal ends it at once.
+
+    The same node as ``twistd -n chord --config FILE``.
+    """
+)
 @click.option(
     "-c",
     "--config",
@@ -25,13 +33,7 @@ from chordtwist.app.service import StartError, build
     help="The configuration file; etc/node.ini of the source shows every option.",
 )
 def command(path: str) -> None:
-    """Run a node in the foreground, until it is told to leave.
-
-    Writes its log to standard error, and no pid file. SHUTDOWN over the API, SIGTERM or Ctrl-C let it leave its ring:
-    it hands its values over, which takes 5 seconds at most, and ends with status 0. A second signal ends it at once.
-
-    The same node as ``twistd -n chord --config FILE``.
-    """
+    """Run ``chordtwist run``."""
     config = config_file.read_file(path)
     globalLogBeginner.beginLoggingTo([log_lines.observer(config.log, sys.stderr, os.environ)], redirectStandardIO=False)
     from twisted.internet import reactor

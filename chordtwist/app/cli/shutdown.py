@@ -13,12 +13,8 @@ if TYPE_CHECKING:
     from chordtwist.core.address import ApiAddress
 
 
-@click.command()
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, api: ApiAddress, as_json: bool) -> None:
-    """Let the node leave its ring and end its process.
+@click.command(
+    help="""Let the node leave its ring and end its process.
 
     It hands its values over to its neighbours first; the command waits until it is gone, which takes 5 seconds at most.
 
@@ -27,6 +23,12 @@ def command(door: Door, api: ApiAddress, as_json: bool) -> None:
         chordtwist shutdown
         chordtwist shutdown --api 127.0.0.2:7401
     """
+)
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, api: ApiAddress, as_json: bool) -> None:
+    """Run ``chordtwist shutdown``."""
 
     async def conversation(connect: Connect) -> bool:
         from chordtwist.net.client import NodeGone

@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from chordtwist.core.address import ApiAddress
 
 
-@click.command()
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, api: ApiAddress, as_json: bool) -> None:
-    """Show what the node knows of itself: its place, its neighbours, what it keeps.
+@click.command(
+    help="""Show what the node knows of itself: its place, its neighbours, what it keeps.
 
     \b
     Examples:
         chordtwist status
         chordtwist status --json --api 127.0.0.2:7401
     """
+)
+@talking.api_option
+@talking.json_option
+@talking.pass_door
+def command(door: Door, api: ApiAddress, as_json: bool) -> None:
+    """Run ``chordtwist status``."""
 
     async def conversation(connect: Connect) -> dict[str, Any]:
         client = await connect()

@@ -26,7 +26,7 @@ UP_WITHIN_S = 3.0
 """How long a node on this machine is given to come up, and to become a member of its ring: it may have been started by
 the line before this one."""
 
-LOOK_EVERY_S = 0.1
+TRY_EVERY_S = 0.1
 
 KEY_DIGITS_OFF_MAX = 4
 """Somebody who types so many digits too few or too many may mean a key; it is taken as a name, and that is said."""
@@ -142,7 +142,7 @@ def patient(connect: Callable[[], Awaitable[DhtClient]], waits_s: float, clock: 
             except NodeGone:
                 if clock.seconds() >= ends_at_s:
                     raise
-            await deferLater(clock, LOOK_EVERY_S)
+            await deferLater(clock, TRY_EVERY_S)
 
     return connected
 

@@ -36,7 +36,18 @@ def _ip_address(context: click.Context, parameter: click.Parameter, written: str
         raise click.BadParameter(f"{written!r} is no IP address; its port is that of --base-port") from None
 
 
-@click.command()
+@click.command(
+    help="""Run N nodes on loopback addresses of their own, 127.0.0.1 and up, in one process.
+
+    Every node has its own API, links and records, as N processes would have. SHUTDOWN at one of them lets that node
+    leave; Ctrl-C lets all of them leave.
+
+    \b
+    chordtwist testnet 10
+    chordtwist put greeting hello --api 127.0.0.3:7401
+    chordtwist get greeting --api 127.0.0.8:7401
+    """
+)
 @click.argument("nodes", metavar="N", type=click.IntRange(1, NODES_MAX))
 @click.option(
     "--base-port",
@@ -62,16 +73,7 @@ def _ip_address(context: click.Context, parameter: click.Parameter, written: str
     help="A configuration for all of them; addresses and bootstrap nodes in it are replaced.",
 )
 def command(nodes: int, base_port: int, first: str, join: str | None, path: str | None) -> None:
-    """Run N nodes on loopback addresses of their own, 127.0.0.1 and up, in one process.
-
-    Every node has its own API, links and records, as N processes would have. SHUTDOWN at one of them lets that node
-    leave; Ctrl-C lets all of them leave.
-
-    \b
-    chordtwist testnet 10
-    chordtwist put greeting hello --api 127.0.0.3:7401
-    chordtwist get greeting --api 127.0.0.8:7401
-    """
+    """Run ``chordtwist testnet``."""
     try:
         addresses = loopback_addresses(first, nodes)
     except ValueError as error:

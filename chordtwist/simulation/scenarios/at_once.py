@@ -10,9 +10,8 @@ ROUNDS_AFTER_HALF_DIED = 30
 """So many stabilizations, at their fastest pace, and the half that lives is an ideal ring."""
 
 
-@scenario
+@scenario("All nodes start within one second, all with the same three bootstrap addresses (hivemind#624).")
 def join_storm(run: Run) -> None:
-    """All nodes start within one second, all with the same three bootstrap addresses (hivemind#624)."""
     world, options = run.world, run.options
     addresses = [world.address() for _ in range(options.nodes)]
     world.seed_peers = addresses[:3]
@@ -29,9 +28,8 @@ def join_storm(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("As many consecutive nodes as a list may lose vanish at once, without a sound (chord-grpc#156).")
 def neighbours_vanish(run: Run) -> None:
-    """As many consecutive nodes as a list may lose vanish at once, without a sound (chord-grpc#156)."""
     run.grow()
     run.load()
     run.minutes(0.5)
@@ -44,9 +42,8 @@ def neighbours_vanish(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Half of all nodes lose power in one instant; lookups begin in the next (Chord paper, theorem 6, figure 11).")
 def half_dies(run: Run) -> None:
-    """Half of all nodes lose power in one instant; lookups begin in the next (Chord paper, theorem 6, figure 11)."""
     run.grow()
     world = run.world
     run.load()

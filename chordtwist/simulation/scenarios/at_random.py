@@ -14,12 +14,12 @@ MOST_WAITING = 6
 """Newcomers that wait to become members: a small ring takes in one at a time, and none while a path to it is broken."""
 
 
-@scenario
+@scenario(
+    "Everything at random: ebbing and flooding across the small-ring switch, every fault there is, then peace. "
+    "Each ebb and flood goes to a random size on the other side of the switch; newcomers, ends and faults come in "
+    "both."
+)
 def mixed(run: Run) -> None:
-    """Everything at random: ebbing and flooding across the small-ring switch, every fault there is, then peace.
-
-    Each ebb and flood goes to a random size on the other side of the switch; newcomers, ends and faults come in both.
-    """
     world, rng = run.world, run.world.rng
     run.may_misjudge = True
     run.grow(max(2, run.options.nodes >> rng.getrandbits(1)))
@@ -40,9 +40,10 @@ def mixed(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario(
+    "Nodes join three at a time and end one at a time, all the while, in a ring little larger than a list is long."
+)
 def crowd(run: Run) -> None:
-    """Nodes join three at a time and end one at a time, all the while, in a ring little larger than a list is long."""
     world, rng = run.world, run.world.rng
     run.grow(2 * run.options.successors + 4)
     run.load()

@@ -9,9 +9,8 @@ from chordtwist.simulation.scenarios.catalogue import scenario
 from chordtwist.simulation.workload import Churn
 
 
-@scenario
+@scenario("A ring at work for the given minutes; with --session-median its nodes come and go all the while.")
 def steady(run: Run) -> None:
-    """A ring at work for the given minutes; with --session-median its nodes come and go all the while."""
     _churn(run, run.options.session_median_s)
 
 
@@ -28,27 +27,23 @@ def _churn(run: Run, median_s: float | None) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Half of all nodes stay for less than an hour.")
 def churn_60(run: Run) -> None:
-    """Half of all nodes stay for less than an hour."""
     _churn(run, 3600)
 
 
-@scenario
+@scenario("Half of all nodes stay for less than ten minutes.")
 def churn_10(run: Run) -> None:
-    """Half of all nodes stay for less than ten minutes."""
     _churn(run, 600)
 
 
-@scenario
+@scenario("Half of all nodes stay for less than 84 seconds: what Bamboo was measured with (USENIX 2004).")
 def churn_1_4(run: Run) -> None:
-    """Half of all nodes stay for less than 84 seconds: what Bamboo was measured with (USENIX 2004)."""
     _churn(run, 84)
 
 
-@scenario
+@scenario("Every fifth segment is lost and sent again, from the first join on.")
 def loss_20(run: Run) -> None:
-    """Every fifth segment is lost and sent again, from the first join on."""
     run.may_misjudge = True
     run.world.network.install(Loss(0.2))
     run.grow()
@@ -57,9 +52,8 @@ def loss_20(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("One node is slow by 400 ms each way: nobody may give it up, and nobody may wait for it twice.")
 def slow_node(run: Run) -> None:
-    """One node is slow by 400 ms each way: nobody may give it up, and nobody may wait for it twice."""
     peers = run.grow()
     run.world.network.install(SlowHost(pick(run.world.rng, peers), 400_000))
     run.load()
@@ -67,9 +61,8 @@ def slow_node(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("One node after another stands still for 2 s, as a loaded host does: too short to be dead.")
 def paused_node(run: Run) -> None:
-    """One node after another stands still for 2 s, as a loaded host does: too short to be dead."""
     peers = run.grow()
     run.load()
     for _ in range(max(1, int(run.options.minutes * 6))):
@@ -81,9 +74,8 @@ def paused_node(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("One node crashes and starts again every few seconds, all the time.")
 def flapping_node(run: Run) -> None:
-    """One node crashes and starts again every few seconds, all the time."""
     peers = run.grow()
     flapping = pick(run.world.rng, peers)
     run.load()
@@ -95,9 +87,8 @@ def flapping_node(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Every node leaves and starts again on its address, one after another, with writes going on.")
 def rolling_restart(run: Run) -> None:
-    """Every node leaves and starts again on its address, one after another, with writes going on."""
     peers = run.grow()
     run.load()
     for peer in peers:

@@ -19,13 +19,13 @@ LEVEL = 1.1
 PUTS_PER_SECOND = 1.0
 
 
-@scenario
+@scenario(
+    "A ring at work, to be run for a day: what nodes keep and remember levels off (bittorrent-dht#46, flow- "
+    "go#5799). Half of the nodes stay, and are watched; the others come and go, every second time at an address "
+    "never seen before. Records live for a twenty-fourth of the time on average, some of the newer ones for less "
+    "than those they replace."
+)
 def day(run: Run) -> None:
-    """A ring at work, to be run for a day: what nodes keep and remember levels off (bittorrent-dht#46, flow-go#5799).
-
-    Half of the nodes stay, and are watched; the others come and go, every second time at an address never seen before.
-    Records live for a twenty-fourth of the time on average, some of the newer ones for less than those they replace.
-    """
     world, options = run.world, run.options
     staying = dict.fromkeys(run.grow()[::2])
     run.records.ttl_s = lambda: options.minutes * 60 / 12 * world.rng.random()

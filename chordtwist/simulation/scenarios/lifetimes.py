@@ -14,13 +14,12 @@ KEYS_OVERWRITTEN = 20
 READS_PER_SECOND = 2.0
 
 
-@scenario
+@scenario(
+    "bmuller/kademlia#107: keys overwritten five times while nodes come and go; no old value may come back. Every "
+    "other newer value has a shorter life than the one it replaces. Half of the clocks are wrong by up to 30 s, "
+    "one in sixteen by minutes."
+)
 def overwritten(run: Run) -> None:
-    """bmuller/kademlia#107: keys overwritten five times while nodes come and go; no old value may come back.
-
-    Every other newer value has a shorter life than the one it replaces. Half of the clocks are wrong by up to 30 s, one
-    in sixteen by minutes.
-    """
     world, records, rng = run.world, run.records, run.world.rng
     world.skew_ms = lambda: _clock_error_ms(rng)
     run.grow()
@@ -45,9 +44,8 @@ def overwritten(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Short-lived records, nodes coming and going, wall clocks wrong by up to 30 s: nothing outlives its end.")
 def expiry(run: Run) -> None:
-    """Short-lived records, nodes coming and going, wall clocks wrong by up to 30 s: nothing outlives its end."""
     world, records = run.world, run.records
     world.skew_ms = lambda: below(world.rng, 60_000) - 30_000
     run.grow()

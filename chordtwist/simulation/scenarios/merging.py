@@ -11,9 +11,8 @@ ONE_RING_WITHIN_S = 60
 """A healed partition has become one ring by then, each of its two halves having found the other."""
 
 
-@scenario
+@scenario("The network falls into two halves, with writes on both sides; then it is healed (stacks-core#164).")
 def partition_and_merge(run: Run) -> None:
-    """The network falls into two halves, with writes on both sides; then it is healed (stacks-core#164)."""
     run.grow()
     world = run.world
     run.load()
@@ -32,9 +31,10 @@ def partition_and_merge(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario(
+    "Two rings of one network grow apart; then each learns of the other's bootstrap addresses, and they become one."
+)
 def two_rings(run: Run) -> None:
-    """Two rings of one network grow apart; then each learns of the other's bootstrap addresses, and they become one."""
     world, options = run.world, run.options
     run.may_misjudge = world.check.suspended = True
     addresses = [world.address() for _ in range(options.nodes)]

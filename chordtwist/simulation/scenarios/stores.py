@@ -7,9 +7,8 @@ from chordtwist.simulation.run import Run
 from chordtwist.simulation.scenarios.catalogue import scenario
 
 
-@scenario
+@scenario('A public "DHT Init" list: nodes and blocks; 3/5 as many again join; two stop; then two every 5 s, 7 times.')
 def dht_init(run: Run) -> None:
-    """A public "DHT Init" list: nodes and blocks; 3/5 as many again join; two stop; then two every 5 s, 7 times."""
     world = run.world
     run.grow()
     run.records.value_bytes = 1024
@@ -31,9 +30,8 @@ def dht_init(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("egroh/dht_chord's own test, but with the values stored before two of the nodes leave.")
 def first_leavers(run: Run) -> None:
-    """egroh/dht_chord's own test, but with the values stored before two of the nodes leave."""
     run.grow()
     for _ in range(16):
         run.records.put_once()
@@ -44,9 +42,8 @@ def first_leavers(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("sit/dht's maintenance test: a batch at one node; a second joins and the first is killed, again and again.")
 def second_takes_over(run: Run) -> None:
-    """sit/dht's maintenance test: a batch at one node; a second joins and the first is killed, again and again."""
     world = run.world
     world.start()
     world.run(1)
@@ -63,9 +60,8 @@ def second_takes_over(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario('OpenDHT\'s persistence test "delete": a share of the nodes is killed, as many as copies less one at once.')
 def share_killed(run: Run) -> None:
-    """OpenDHT's persistence test "delete": a share of the nodes is killed, as many as copies less one at once."""
     run.grow()
     run.load()
     run.minutes(0.5)
@@ -78,9 +74,8 @@ def share_killed(run: Run) -> None:
     run.expect(not run.gone, f"{run.gone} records died, with never more than {at_once} nodes at once")
 
 
-@scenario
+@scenario('OpenDHT\'s persistence test "replace": nodes are killed and as many added, until none of the first is left.')
 def replaced(run: Run) -> None:
-    """OpenDHT's persistence test "replace": nodes are killed and as many added, until none of the first is left."""
     first = run.grow()
     run.load()
     run.minutes(0.5)

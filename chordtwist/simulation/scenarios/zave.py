@@ -24,9 +24,8 @@ def _join(run: Run, *peers: Peer) -> None:
     run.until_members(*peers)
 
 
-@scenario
+@scenario("At most one ring: n1 and n3 join n0, n2 and die before lists are copied again.")
 def zave_two_rings(run: Run) -> None:
-    """At most one ring: n1 and n3 join n0, n2 and die before lists are copied again."""
     n0, n1, n2, n3 = _four(run)
     _join(run, n2)
     run.world.run(3)
@@ -39,9 +38,8 @@ def zave_two_rings(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("At least one ring: n1 joins n0, n2, notifies n2, and dies.")
 def zave_no_ring(run: Run) -> None:
-    """At least one ring: n1 joins n0, n2, notifies n2, and dies."""
     n0, n1, n2, _ = _four(run)
     _join(run, n2)
     run.world.run(3)
@@ -53,9 +51,8 @@ def zave_no_ring(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Connected appendages: n2 dies just as n1 joins in front of it.")
 def zave_lost_appendage(run: Run) -> None:
-    """Connected appendages: n2 dies just as n1 joins in front of it."""
     n0, n1, n2, n3 = _four(run)
     _join(run, n2)
     run.world.run(3)
@@ -68,9 +65,8 @@ def zave_lost_appendage(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Valid successor lists: n1's second entry is old when n2 dies, and jumps over n3.")
 def zave_wrong_list(run: Run) -> None:
-    """Valid successor lists: n1's second entry is old when n2 dies, and jumps over n3."""
     n0, n1, n2, n3 = _four(run)
     _join(run, n2)
     _join(run, n1)
@@ -82,9 +78,8 @@ def zave_wrong_list(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Ordered merges: n1 and n2 join in front of n3 at once, and notify in order.")
 def zave_disordered_merge(run: Run) -> None:
-    """Ordered merges: n1 and n2 join in front of n3 at once, and notify in order."""
     n0, n1, n2, n3 = _four(run)
     _join(run, n3)
     run.world.run(3)
@@ -94,9 +89,8 @@ def zave_disordered_merge(run: Run) -> None:
     run.finish()
 
 
-@scenario
+@scenario("Ordered appendages: n1, n2 and n3 join n0 at once, which then dies.")
 def zave_disordered_appendages(run: Run) -> None:
-    """Ordered appendages: n1, n2 and n3 join n0 at once, which then dies."""
     n0, n1, n2, n3 = _four(run)
     _join(run, n1, n2, n3)
     run.world.power_off(n0)
