@@ -72,5 +72,6 @@ $(VENV)/.node $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml constrain
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "chordtwist needs python3-venv; on Debian: apt install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.$(extras)'
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(extras)'
 	@touch $@

@@ -13,11 +13,12 @@ from chordtwist.simulation.invariants import RingCheck
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
 from chordtwist.simulation.trace import Trace
+from tests import SOAK
 from tests.simulation.original_chord import OriginalRing
 from tests.simulation.ring_shape import lost_properties
 from tests.simulation.test_invariants import peers_in_order
 
-SEEDS = 8
+SEEDS = 8 * SOAK
 
 
 class OriginalRulesTests(SynchronousTestCase):
