@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Precedence, Record, RecordKind
+from chordtwist.core.records import Precedence, Record
 
 REDIRECTS_MAX = 4
 """Owners that may have joined before the one we knew, one by one; with more, a fresh search is cheaper."""
@@ -42,6 +42,9 @@ class Said:
 
 
 NOTHING_KEPT = Said(None)
+
+PROVED_BY_KEY: Precedence = (1,)
+"""The precedence of a content record, see `precedence_of`."""
 
 
 class Reading:
@@ -218,44 +221,67 @@ class Reading:
         )
 
     def _settle(self) -> None:
-        if len(self._said) >= self._quorum and self._best is not None and self._has_met_the_last_write():
-            self._done = (self._ended or self._in_hand_precedence == self._best) and not self._in_doubt
+        """Decide whether the answers are enough; content proves itself."""
+        has_best = self._ended or self._in_hand_precedence == self._best
+        if self._best == PROVED_BY_KEY and has_best:
+            self._done = True
+        elif self._best is not None and len(self._said) >= self._quorum and self._has_met_the_last_write():
+            self._done = has_best and not self._in_doubt
 
     def _next(self) -> list[Ask]:
+        """Weigh what was said so far, and ask whoever is needed beyond those that are being asked."""
         self._weigh()
-        if self._in_hand is not None and self._in_hand.kind is RecordKind.CONTENT and self._in_hand_precedence == (1,):
-            self._done = self._best == (1,)
         self._settle()
         if self._done:
             return []
-        heard = len(self._said)
-        asks: list[Ask] = []
-        if self._best is not None and not self._ended and self._in_hand_precedence != self._best:
-            asks += self._fetch_best()
-        within = self._order[: self._replicas + sum(peer in self._out for peer in self._order)]
-        fresh = [peer for peer in within if peer not in self._asked]
-        value_coming = self._in_hand is not None or any(value for _, value in self._waiting)
-        waiting = {peer for peer, _ in self._waiting if peer not in self._said}
-        if heard and self._best is None and not value_coming:
-            # Those that spoke have nothing. Nothing is only nothing when all say so: the others at once.
-            asks += [self._ask(peer, value=True) for peer in fresh]
-            asks += [self._ask(peer, value=True) for peer in within if peer in waiting]
+        asks = self._fetch_best()
+        if self._said and self._best is None and not self._is_value_coming:
+            asks += self._ask_everybody()
         else:
-            if not value_coming:
-                source = fresh[:1] or [peer for peer in within if peer in waiting][:1]
-                asks += [self._ask(peer, value=True) for peer in source]
-                waiting.update(source)
-                fresh = fresh[1:]
-            wanted = self._replicas if self._in_doubt else self._quorum
-            lacking = max(0, wanted - heard - len(waiting))
-            asks += [self._ask(peer, value=False) for peer in fresh[:lacking]]
-        if not self._waiting:
-            self._done = True
+            asks += self._seek_value()
+            asks += self._complete_majority()
+        self._done = not self._waiting
         return asks
 
     def _fetch_best(self) -> list[Ask]:
-        """The value from one of those that name the best version, unless one of them is being asked for it."""
+        """Ask one of those that name the best version for the value, unless one of them is being asked for it."""
+        if self._best is None or self._ended or self._in_hand_precedence == self._best:
+            return []
         holders = [peer for peer, said in self._said.items() if said.precedence == self._best and not said.ended]
         if any((peer, True) in self._waiting for peer in holders):
             return []
         return [self._ask(holders[0], value=True)]
+
+    def _ask_everybody(self) -> list[Ask]:
+        """Ask all others for the value at once: those that spoke have nothing, and that is so only when all say so."""
+        return [self._ask(peer, value=True) for peer in self._fresh() + self._silent()]
+
+    def _seek_value(self) -> list[Ask]:
+        """Ask somebody for the value, unless it is here or on its way."""
+        if self._is_value_coming:
+            return []
+        source = self._fresh()[:1] or self._silent()[:1]
+        return [self._ask(peer, value=True) for peer in source]
+
+    def _complete_majority(self) -> list[Ask]:
+        """Ask so many for their version that all who are asked make a majority; in doubt, all replicas."""
+        wanted = self._replicas if self._in_doubt else self._quorum
+        silent = {peer for peer, _ in self._waiting if peer not in self._said}
+        lacking = wanted - len(self._said) - len(silent)
+        return [self._ask(peer, value=False) for peer in self._fresh()[:lacking]] if lacking > 0 else []
+
+    @property
+    def _is_value_coming(self) -> bool:
+        return self._in_hand is not None or any(value for _, value in self._waiting)
+
+    def _within(self) -> list[Peer]:
+        """List the replicas, and as many behind them as have dropped out."""
+        return self._order[: self._replicas + sum(peer in self._out for peer in self._order)]
+
+    def _fresh(self) -> list[Peer]:
+        """List those that have not been asked."""
+        return [peer for peer in self._within() if peer not in self._asked]
+
+    def _silent(self) -> list[Peer]:
+        """List those that were asked for their version and have said nothing so far."""
+        return [peer for peer in self._within() if (peer, False) in self._waiting and peer not in self._said]
