@@ -27,7 +27,6 @@ from chordtwist.core.records import Record, Tombstone, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import TTL_MS_MAX
-from chordtwist.storage.layout import pack
 from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import SOAK, contracts
@@ -731,36 +730,12 @@ class CorruptTests(DiskTests):
         with lmdb.open(str(path.parent), max_dbs=2, lock=False, map_size=64 << 20) as env:
             about = env.open_db(b"about")
             with env.begin(write=True, db=about) as txn:
-                txn.put(b"format", (3).to_bytes(4, "big"))
+                txn.put(b"format", (2).to_bytes(4, "big"))
         before = path.read_bytes()
         with self.assertRaises(StateUnusable) as caught:
             LmdbRecordStore(self.directory, SteppedWorker(), lambda: 0, lambda: WALL_MS)
-        self.assertIn("newer chordtwist (format 3; this one reads up to 2)", str(caught.exception))
+        self.assertIn("newer chordtwist (format 2; this one reads up to 1)", str(caught.exception))
         self.assertEqual(path.read_bytes(), before)
-
-    def test_older_format(self) -> None:
-        """Records of format 1, which lay in the order of keys, are all there at the next start and the one after it,
-        also where a process that was killed had moved some of them.
-        """
-        records = [make_record(b"%d" % n, value=b"%d" % n, expiry_ms=60_000 + n) for n in range(100)]
-        for moved in (0, 40):
-            folder = self.directory.parent / f"format-1-{moved}"
-            folder.mkdir()
-            with lmdb.open(str(folder), max_dbs=3, lock=False, map_size=64 << 20) as env:
-                with env.begin(write=True, db=env.open_db(b"about")) as txn:
-                    txn.put(b"format", (2 if moved else 1).to_bytes(4, "big"))
-                    txn.put(b"skew", WALL_MS.to_bytes(8, "big", signed=True))
-                with env.begin(write=True, db=env.open_db(b"arrivals")) as txn:
-                    for n, record in enumerate(records[:moved]):
-                        txn.put(n.to_bytes(8, "big"), record.key + pack(record, 0))
-                with env.begin(write=True, db=env.open_db(b"records")) as txn:
-                    for record in records[moved:]:
-                        txn.put(record.key, pack(record, 0))
-            for _ in range(2):
-                run = Run(folder)
-                self.assertEqual([run.store.get(record.key) for record in records], records)
-                self.assertEqual(run.store.records(), len(records))
-                self.successResultOf(run.store.close())
 
     def test_not_allowed(self) -> None:
         """A folder that cannot be made is an error of one line that names it."""

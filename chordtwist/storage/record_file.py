@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from errno import EDQUOT, EFBIG, ENOSPC
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,8 +30,8 @@ from chordtwist.core.records import KEY_BYTES
 
 T = TypeVar("T")
 
-STORE_FORMAT = 2
-"""Of the records on disk (`layout`): raised when an older node would misread them. 1 had them in the order of keys."""
+STORE_FORMAT = 1
+"""Of the records on disk (`layout`): raised when an older node would misread them."""
 
 MAP_BYTES_MIN = 4 << 20
 """Where a file begins."""
@@ -52,9 +51,6 @@ ZEROS_BYTES = 1 << 20
 
 SHRINK_CHANGES_MAX = 32
 """Changes in one commit that lives on the headroom."""
-
-MOVED_AT_ONCE = 16
-"""Records in one commit that brings them to this format, on the headroom: no more than 1 MiB."""
 
 NUMBER_BYTES = 8
 
@@ -82,7 +78,7 @@ class RecordFile:
             self._env = lmdb.open(
                 str(directory),
                 map_size=max(MAP_BYTES_MIN, size - HEADROOM_BYTES),
-                max_dbs=3,
+                max_dbs=2,
                 max_spare_txns=1,
                 lock=False,
                 mode=0o700,
@@ -120,7 +116,6 @@ class RecordFile:
             raise StateUnusable(f"{self.path}: cannot be used: {error}") from error
         self._map_bytes = self._env.info()["map_size"]
         self._allocate(self._map_bytes)
-        self._adopt_records_by_key()
         self._numbers: dict[bytes, bytes] = {}
         self._changed: tuple[list[bytes], dict[bytes, bytes]] = ([], {})
         """What the transaction that is not committed yet removes, and the numbers of what it puts."""
@@ -130,28 +125,6 @@ class RecordFile:
         except lmdb.Error as error:
             self._snapshot.abort()
             raise Corrupt(str(error)) from error
-
-    def _adopt_records_by_key(self) -> None:
-        """Move what a node of format 1 has left, in small commits on the headroom; the next start goes on with it."""
-        try:
-            by_key = self._env.open_db(b"records", create=False)
-        except lmdb.NotFoundError:
-            return
-        self._env.set_mapsize(self._map_bytes + HEADROOM_BYTES)
-        try:
-            while True:
-                with self._env.begin(write=True, db=self._records) as txn:
-                    rows = list(islice(txn.cursor(by_key), MOVED_AT_ONCE))
-                    for number, (key, raw) in enumerate(rows, _last_number(txn) + 1):
-                        txn.put(_packed(number), key + raw, append=True)
-                        txn.delete(key, db=by_key)
-                if not rows:
-                    break
-        except lmdb.MapFullError:
-            raise StateUnusable(f"{self.path}: the disk is too full to bring it to format {STORE_FORMAT}") from None
-        except lmdb.Error as error:
-            raise Corrupt(str(error)) from error
-        self._env.set_mapsize(self._map_bytes)
 
     def rows(self) -> Iterator[tuple[bytes, memoryview]]:
         """Everything, the oldest first; to be read once, before anything else. The views end with the next step.
