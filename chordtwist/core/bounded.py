@@ -22,7 +22,8 @@ class Bounded(OrderedDict[K, V], Generic[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         """Set `key`; forget the one set longest ago when there are too many."""
-        super().__setitem__(key, value)
+        # Without `super()`, which takes as long as all the rest.
+        OrderedDict.__setitem__(self, key, value)
         self.move_to_end(key)
         if len(self) > self.entries_max:
             self.popitem(last=False)

@@ -6,6 +6,7 @@ version, although no two wall clocks agree. `now_ms`, the wall time, is always a
 
 from __future__ import annotations
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.records import Version
 
 STAMPED_KEYS_MAX = 4096
@@ -44,7 +45,8 @@ class VersionClock:
         self._last_ms = 0
         self._stamped: set[bytes] = set()
         """Keys that have a version of that millisecond."""
-        self._ahead: dict[bytes, int] = {}
+        # Of keys forgotten here the replicas say it again: they refuse what is older.
+        self._ahead: Bounded[bytes, int] = Bounded(AHEAD_KEYS_MAX)
         """Keys of which a version ahead of this clock was seen or stamped, and its millisecond."""
 
     def next(self, now_ms: int, key: bytes) -> Version:
@@ -70,9 +72,6 @@ class VersionClock:
             if version.ms <= now_ms + FOLLOWED_MS_MAX:
                 self._run_to(version.ms + 1)
             elif version.ms > self._ahead.get(key, 0):
-                if len(self._ahead) >= AHEAD_KEYS_MAX:
-                    # Of keys forgotten here the replicas say it again: they refuse what is older.
-                    self._ahead.clear()
                 self._ahead[key] = version.ms
         return True
 
