@@ -36,8 +36,6 @@ class Room:
     values beyond `bytes_max`, is refused. Replacing something by no more bytes, and removing, always works.
     """
 
-    __slots__ = ("_bytes_max", "_records_max", "bytes", "keys", "records")
-
     def __init__(self, records_max: int, bytes_max: int) -> None:
         self._records_max = records_max
         self._bytes_max = bytes_max
@@ -68,8 +66,6 @@ class Places:
     large store that would take the next scan hundreds of milliseconds: there it is done every `ADDED_MAX` keys.
     Removed ones are skipped until they are half of all.
     """
-
-    __slots__ = ("_added", "_ordered", "_removed")
 
     def __init__(self) -> None:
         self._ordered: SortedList[tuple[RingId, bytes]] = SortedList()
@@ -130,8 +126,6 @@ class HasExpiry(Protocol):
 
 class Expiries:
     """When each key expires, soonest first: a heap in which what is no longer true is found out when it comes up."""
-
-    __slots__ = ("_heap",)
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, bytes]] = []

@@ -467,8 +467,6 @@ class LmdbRecordStore:
 class Batch:
     """Changes that become one commit: first what is removed, then what is put."""
 
-    __slots__ = ("bytes", "is_expected", "is_open", "put", "removed", "waiting")
-
     def __init__(self) -> None:
         self.removed: set[bytes] = set()
         self.put: dict[bytes, Versioned] = {}
