@@ -7,8 +7,11 @@ import gc
 import json
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from math import isnan
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -17,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from twisted.logger import globalLogBeginner
 
 from chordtwist.simulation import report
-from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.run import Interrupted, Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS, SENTENCES
 
 SIMULATION_COLLECTS_AFTER = 1_000_000
@@ -32,33 +35,40 @@ class _Positive(click.FloatRange):
         return number
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status of what Ctrl-C ended, as shells have it."""
+
 POSITIVE = _Positive(0.001, 1_000_000)
 
 
 def simulate(options: Options, shows_progress: bool = False) -> Run:
-    """Run one scenario to its end, or to the first error in a node."""
-    if not shows_progress:
-        run = Run(options)
-        SCENARIOS[options.scenario](run)
-        return run
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        # How long the ring takes to form and to come to rest is not known before: the bar shows the minutes asked for.
-        task = bar.add_task(options.scenario, total=options.minutes * 60)
-        run = Run(options, lambda now_s: bar.update(task, completed=now_s, refresh=False))
-        SCENARIOS[options.scenario](run)
+    """Run one scenario to its end, to the first error in a node, or to the simulated second in which Ctrl-C comes."""
+    with ExitStack() as stack:
+        run = Run(options, stack.enter_context(_bar(options)) if shows_progress else None)
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            run.interrupted = True
+            signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:  # as it is for what a script starts behind an ampersand
+            stack.callback(signal.signal, signal.SIGINT, before)
+            signal.signal(signal.SIGINT, interrupt)
+        with suppress(Interrupted):
+            SCENARIOS[options.scenario](run)
     return run
 
 
-def _uninterrupted(options: Options) -> Run:
-    # Ctrl-C ends the process in silence, but only after the bar has given the cursor back.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return simulate(options, shows_progress=sys.stderr.isatty())
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+@contextmanager
+def _bar(options: Options) -> Iterator[Callable[[float], None]]:
+    """Show a bar on the terminal, and give what moves it on to a simulated second.
+
+    How long the ring takes to form and to come to rest is not known before: the bar shows the minutes asked for.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f} s"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(options.scenario, total=options.minutes * 60)
+        yield lambda now_s: bar.update(task, completed=now_s, refresh=False)
 
 
 def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -74,7 +84,7 @@ def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="""Run the very same node, thousands of it, on a simulated network, and check the ring after every step.
 
     Exit status: 0 everything came right, 1 something did not; then the end of the trace and the command that shows it
-    again are printed.
+    again are printed. Ctrl-C ends a run early: what came of it so far is printed, and the exit status is 130.
     """,
 )
 @click.option("--nodes", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Nodes of the ring.")
@@ -122,13 +132,15 @@ def command(
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s
-    run = _uninterrupted(options)
+    run = simulate(options, shows_progress=sys.stderr.isatty())
     click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))
     if plot is not None:
         try:
             plot.write_text(report.plot(run))
         except OSError as error:
             raise click.FileError(str(plot), error.strerror) from None
+    if run.interrupted:
+        sys.exit(INTERRUPTED)
     if run.problems():
         click.echo(report.failure_page(run), err=True)
         sys.exit(1)

@@ -8,7 +8,7 @@ DIGITS = 3
 
 
 def as_json(run: Run) -> dict[str, object]:
-    """The figures of a finished run; the fields other people's scripts lean on, and what explains them."""
+    """The figures of a run, whole or interrupted: the fields other people's scripts lean on, and what explains them."""
     world, lookups, records = run.world, run.lookups, run.records
     answered = max(1, lookups.right + lookups.explained + lookups.unreached)
     return {
@@ -17,6 +17,7 @@ def as_json(run: Run) -> dict[str, object]:
         "scenario": run.options.scenario,
         "simulated_s": round(world.now_s, DIGITS),
         "wall_s": round(run.wall_s, DIGITS),
+        "interrupted": run.interrupted,
         "trace_hash": world.trace.digest(),
         "invariants": {
             "checked": world.check.checked,
@@ -87,6 +88,8 @@ def as_lines(run: Run) -> str:
             f"{records.unreadable} found nothing"
         )
     lines.append(f"  traffic: {run.bytes_per_node_s():,.0f} bytes per node and second")
+    if run.interrupted:
+        lines.append("  interrupted: what would have come later is missing")
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in run.notes.items()]
     for problem in run.problems():
         lines.append(f"  PROBLEM {problem}")

@@ -22,6 +22,10 @@ SETTLE_S = 300.0
 """A healed ring that has not become ideal by then never will."""
 
 
+class Interrupted(Exception):
+    """Somebody does not want to wait for the end of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What one run is made of."""
@@ -106,6 +110,8 @@ class Run:
         """After how many seconds of peace, or of its beginning, the ring was ideal for the first time."""
         self.due = self.readable = self.gone = 0
         """Records that should be there at the end, that were read, and of which no copy is left."""
+        self.interrupted = False
+        """Set from outside: the run raises `Interrupted` at the end of this simulated second."""
         self.node_seconds = 0.0
         self.load_began: tuple[float, int] | None = None
         self._began = time.monotonic()
@@ -226,6 +232,8 @@ class Run:
             self._progress(world.now_s)
         if world.now_s - self._sampled[0] >= self._sample_every_s:
             self._sample()
+        if self.interrupted:
+            raise Interrupted
 
     def _sample(self) -> None:
         world, lookups = self.world, self.lookups

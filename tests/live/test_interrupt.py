@@ -60,14 +60,6 @@ class InterruptTests(SynchronousTestCase):
             for words in ["run", "-c", "node.ini"], ["testnet", "3"], ["get", "greeting"], ["--help"]:
                 self.assertEqual(SILENCE, end_of(start(*words, path=f"{folder}:{ROOT}")), words)
 
-    def test_simulate(self) -> None:
-        """A simulation, which draws a bar, gives the cursor back before it ends, with that status."""
-        program = (
-            "import os; from chordtwist.simulation import command\n"
-            "command.simulate = lambda *arguments, **names: os.kill(os.getpid(), 2)\n" + PROGRAM
-        )
-        self.assertEqual((130, b"", b""), end_of(start("simulate", program=program)))
-
     def test_ignored(self) -> None:
         """Where the shell has it ignored, as for what a script starts behind an ampersand, it stays so."""
         program = (

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +75,29 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((shown["invariants"]["violated"], shown["records"]["lost"]), (0, 0))
         self.assertEqual(shown["lookups"]["right"], shown["lookups"]["asked"])
 
+    def test_interrupted(self) -> None:
+        """On a terminal a bar shows how far a run is; Ctrl-C ends it with status 130, and tells what ran so far."""
+        program = "from chordtwist.app.cli import main; main()"
+        arguments = [sys.executable, "-c", program, "simulate", "--json", *SMALL, "--minutes", "3000"]
+        ours, its = pty.openpty()
+        environment = os.environ | {"TERM": "xterm"}
+        with (
+            os.fdopen(ours, "rb", 0) as terminal,
+            subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=its, env=environment) as process,
+        ):
+            self.addCleanup(process.kill)
+            os.close(its)
+            shown = b""
+            while not re.search(rb"[1-9]\d* s", shown):
+                shown += terminal.read(1024)
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # which is how a terminal that nobody has any more ends
+                while terminal.read(1024):
+                    pass
+            told = json.loads(process.communicate()[0])
+        self.assertEqual((process.returncode, told["interrupted"]), (130, True))
+        self.assertGreater(told["simulated_s"], 0)
+
     def test_plot(self) -> None:
         """--plot writes an SVG."""
         path = Path(self.mktemp())
@@ -120,6 +147,12 @@ class ReportTests(SynchronousTestCase):
         told = report.as_lines(run_small())
         self.assertIn("lookups: ", told)
         self.assertNotIn("PROBLEM", told)
+
+    def test_interrupted(self) -> None:
+        """A run that ended early says so."""
+        run = run_small()
+        run.interrupted = True
+        self.assertIn("interrupted", report.as_lines(run))
 
     def test_problems(self) -> None:
         """What went wrong is named, with the end of the trace and the command that shows it again."""
