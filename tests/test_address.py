@@ -18,6 +18,10 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(text, str(Address.parse(text)))
         self.assertEqual("unix:/run/api.sock", str(UnixAddress(Path("/run/api.sock"))))
 
+    def test_one_form(self) -> None:
+        """An IPv4 address that is written as IPv6 is the IPv4 address."""
+        self.assertEqual(Address("127.0.0.1", 6401), Address.parse("[::ffff:127.0.0.1]:6401"))
+
     def test_loopback(self) -> None:
         """All of 127.0.0.0/8, [::1] and localhost are loopback."""
         loopback = ("127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1")
@@ -29,6 +33,14 @@ class AddressTests(SynchronousTestCase):
         """What is no address is refused, in words that quote it and show what would be one."""
         for text, expected in (
             ("localhost", "'localhost' is not host:port"),
+            ("[::1]", "'[::1]' is not host:port"),
+            ("tcp://127.0.0.1:7401", "'tcp://127.0.0.1:7401' is a URL; an address is host:port alone"),
+            ("http://[::1]:7401/", "'http://[::1]:7401/' is a URL; an address is host:port alone"),
+            *(
+                (text, f"{text!r} is more than one host:port; where several may stand, commas stand between")
+                for text in ("127.0.0.1:1 127.0.0.2:1", "[::1]:1,[::2]:1", "no name:7401")
+            ),
+            ("localhost:" + "1" * 5000, f"port '{'1' * 5000}' is not a whole number from 1 to 65535"),
             (":7401", "':7401' is not host:port"),
             ("localhost:0", "port '0' is not a whole number from 1 to 65535"),
             ("localhost:65536", "port '65536' is not a whole number from 1 to 65535"),
@@ -39,7 +51,6 @@ class AddressTests(SynchronousTestCase):
             ("[node]:7401", "'[node]:7401' has something other than an IPv6 address in its brackets"),
             ("[fe80::1%eth0]:7401", "'[fe80::1%eth0]:7401' has a zone, which means something else on every host"),
             ("1.2.3:7401", "'1.2.3' is neither an IP address nor a host name"),
-            ("no name:7401", "'no name' is neither an IP address nor a host name"),
             ("a..b:7401", "'a..b' is neither an IP address nor a host name"),
         ):
             error = self.assertRaises(ValueError, Address.parse, text)

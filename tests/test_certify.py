@@ -124,7 +124,11 @@ class CertifyTests(SynchronousTestCase):
     def test_bad_address(self) -> None:
         """A name is no address, and nobody can dial every address of a host: bad usage."""
         self.done("authority")
-        for address, reason in (("example.org", "is no IP address"), ("0.0.0.0", "nobody can dial 0.0.0.0")):
+        for address, reason in (
+            ("example.org", "is no IP address"),
+            ("0.0.0.0", "every address"),
+            ("255.255.255.255", "reserved"),
+        ):
             result = self.run_certify("node", address)
             self.assertEqual(result.exit_code, 2)
             self.assertIn(reason, result.output)

@@ -102,7 +102,7 @@ class RunTests(SynchronousTestCase):
             path = Path(folder) / "node.ini"
             path.write_text("[dht]\nreplicaton = 3\n")
             shown = CliRunner().invoke(cli.main, ["run", "-c", str(path)])
-        expected = f"Error: {path}, line 2: replicaton: is no key of [dht]; the nearest known one is replication\n"
+        expected = f"Error: {path}, line 2: replicaton: is no key of [dht]; did you mean replication?\n"
         self.assertEqual((2, expected), (shown.exit_code, shown.output))
 
     def test_no_configuration(self) -> None:

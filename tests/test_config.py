@@ -144,7 +144,7 @@ class RefusalTests(SynchronousTestCase):
     def test_unknown_key(self) -> None:
         """A key that is not known is named together with the nearest that is."""
         error = self.assertRaises(ConfigurationError, read, "[dht]\n\nreplicaton = 3")
-        expected = "node.ini, line 3: replicaton: is no key of [dht]; the nearest known one is replication"
+        expected = "node.ini, line 3: replicaton: is no key of [dht]; did you mean replication?"
         self.assertEqual(expected, str(error))
 
     def test_values(self) -> None:
@@ -174,7 +174,30 @@ class RefusalTests(SynchronousTestCase):
             "default_store_duration = 0": "from 1 to",
             "stabilize_interval = soon": "number of seconds",
             "stabilize_interval = nan": "number of seconds",
-            "stabilize_interval = -1": "0.05 or more",
+            "stabilize_interval = -1": "from 0.05 to 60",
+            "stabilize_interval = 1e30": "from 0.05 to 60",
+            "stabilize_interval = inf": "from 0.05 to 60",
+            f"replication = {'9' * 5000}": "whole number 1 255",
+            # Who lists several has written no commas, or the address of a web page.
+            "bootstrap_node = 127.0.0.1:6401 127.0.0.2:6401": "more than one commas",
+            "bootstrap_node = tcp://127.0.0.1:6401": "URL host:port",
+            "p2p_address = 127.0.0.1:6401, 127.0.0.2:6401": "more than one",
+            # No node has these, and nobody can dial them.
+            "p2p_address = 224.0.0.1:6401": "multicast",
+            "p2p_address = 255.255.255.255:6401": "reserved",
+            "public_address = 0.0.0.0:6401": "every address of a host",
+            "public_address = [ff02::1]:6401": "multicast",
+            "bootstrap_node = 127.0.0.1:6401, 0.0.0.0:6401": "0.0.0.0:6401 every address",
+            "bootstrap_node = [fe80::1]:6401": "link-local",
+            "api_address = 224.0.0.1:7401": "multicast",
+            # Quotes would be part of the value; so would what nobody sees.
+            'network = "lab"': "network quotes",
+            "network = 'lab'": "network quotes",
+            'state_dir = "/srv/a b"': "state_dir quotes",
+            'network = "lab # my lab"': "network quotes",
+            "hostkey = /keys/\0.pem": "hostkey control character U+0000",
+            "network = a\u2028b": "network U+2028",
+            "network = a\x1b[31m": "network U+001B",
             "identity = name": "ip, address",
             "network =": "1 to 255",
             "api_beyond_loopback = perhaps": "yes no",
@@ -189,7 +212,6 @@ class RefusalTests(SynchronousTestCase):
             # Nobody can dial a wildcard, nor does a place follow from a name.
             (f"[dht]\n{wildcard}", 2, "p2p_address 0.0.0.0:6401 public_address"),
             ("[dht]\nlisten_address = [::]:6401", 2, "listen_address public_address"),
-            ("[dht]\npublic_address = 0.0.0.0:6401", 2, "public_address IP"),
             ("[dht]\npublic_address = node.example.org:6401", 2, "public_address IP"),
             ("[dht]\np2p_address = 127.0.0.1:7401", None, "api_address p2p_address 127.0.0.1:7401"),
             # The API is opened beyond loopback by two words, never by one.
@@ -218,7 +240,7 @@ class RefusalTests(SynchronousTestCase):
         """
         bootstrap = "bootstrap = 127.0.0.1:1\nbootstrapper = 127.0.0.1:1"
         for text, line, words in (
-            ("[dht]\nnetwork", 2, "'network' key = value"),
+            ("[dht]\nnetwork", 2, "key = value"),
             ("[dht]\n= value", 2, "key = value"),
             ("[dht\n", 1, "closing ]"),
             ("[dht]\nnetwork = a\nnetwork = b", 3, "network line 2"),
@@ -228,6 +250,49 @@ class RefusalTests(SynchronousTestCase):
             ("hostkey = ~nobody-of-that-name/k.pem\n[dht]", 1, "hostkey home"),
         ):
             self.assert_refused(text, line=line, words=words)
+
+    def test_near_misses(self) -> None:
+        """A section or key of ours that is spelled wrong is refused, with the right one; others' are left alone."""
+        for text, line, words in (
+            ("[dht]\n[tsl]\nmode = closed", 2, "[tsl] did you mean [tls]?"),
+            ("[dth]\n", 1, "[dth] did you mean [dht]?"),
+            ("[dht]\n[limit]", 2, "[limit] did you mean [limits]?"),
+            ("[dht]\n[ logs ]", 2, "[logs] did you mean [log]?"),
+            ("[defualt]\nhostkey = k.pem\n[dht]", 1, "[defualt] did you mean [default]?"),
+            ("hostkye = k.pem\n[dht]", 1, "hostkye did you mean hostkey?"),
+            ("[default]\nhost_key = k.pem\n[dht]", 2, "host_key did you mean hostkey?"),
+            ("[dht]\nhostkeys = k.pem", 2, "hostkeys did you mean hostkey?"),
+            ("[dht]\n[tls]\nmoed = closed", 3, "moed did you mean mode?"),
+        ):
+            self.assert_refused(text, line=line, words=words)
+        others = ("onion", "gossip", "auth", "nse", "rps", "global", "logging", "http", "ssl", "web", "dhcp", "network")
+        read("".join(f"[{section}]\nkey = 1\n" for section in others) + "[dht]")
+        read("key = 1\nport = 2\n[default]\nhost = h\nkeyfile = k\n[dht]")
+
+    def test_nothing_is_quoted(self) -> None:
+        """What cannot be read is not shown: it may be a secret, in a line that went wrong in any way."""
+        for line in (
+            "secret S3cretS3cretS3cret",
+            "secret S3cretS3cretS3cret==",
+            "    S3cretS3cretS3cret",
+            "    S3cretS3cretS3cret==",
+            "secret: S3cretS3cretS3cret",
+            "[S3cretS3cretS3cret",
+            "= S3cretS3cretS3cret",
+            'secret = "S3cretS3cretS3cret"',
+            "secret = S3cret",
+            "secret = S3cretS3cretS3cret\x1b",
+        ):
+            error = self.assertRaises(ConfigurationError, read_text, f"[dht]\n[tls]\n{line}\n", "node.ini", FOLDER)
+            self.assertEqual((3, False), (error.line, "s3cret" in str(error).lower()), error)
+
+    def test_lines(self) -> None:
+        """Only LF, CRLF and CR end a line, as in an editor: the line of an error is the one that is meant."""
+        for sign in "\v\f\x1c\x1d\x1e\x85\u2028\u2029":
+            self.assert_refused(f"[dht]\n# a{sign}b\nreplicaton = 3", line=3, words="replicaton")
+            self.assertEqual(NodeConfig(), read(f"[dht]\n# a{sign}replication = 3"))
+        self.assert_refused("[dht]\r\n\r\nreplicaton = 3", line=3, words="replicaton")
+        self.assert_refused("[dht]\r\rreplicaton = 3", line=3, words="replicaton")
 
     def test_unreadable(self) -> None:
         """A file that cannot be read is named with the system's reason, one that is no text with the line."""

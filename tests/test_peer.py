@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.peer import PEERS_CACHED_MAX, Identity, Policy, canonical_ip
+from chordtwist.core.peer import PEERS_CACHED_MAX, Identity, Policy, canonical_ip, why_no_host
 
 BY_IP, BY_ADDRESS = Identity("test", Policy.IP), Identity("test", Policy.ADDRESS)
 
@@ -61,10 +61,13 @@ class IdTests(SynchronousTestCase):
         Identity("ä" * 127, Policy.IP)
 
 
+hosts = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(lambda ip: why_no_host(ip) is None)
+
+
 class PackedTests(SynchronousTestCase):
     """Addresses as they travel."""
 
-    @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)), st.integers(1, 65_535))
+    @given(hosts, st.integers(1, 65_535))
     def test_round_trip(self, address: object, port: int) -> None:
         """A peer is known again by its packed address."""
         host = str(address)
@@ -84,12 +87,44 @@ class PackedTests(SynchronousTestCase):
         for host, port in (("localhost", 1), ("1.2.3.4", 0), ("1.2.3.4", 65_536), ("fe80::1%eth0", 1)):
             self.assertRaises(ValueError, BY_IP.peer, host, port)
 
+    def test_no_host(self) -> None:
+        """What no host can have is no peer's address, whoever tells of it; a reason says so."""
+        for host, reason in (
+            ("0.0.0.0", "every address"),
+            ("0.1.2.3", "0.0.0.0/8"),
+            ("224.0.0.1", "multicast"),
+            ("239.255.255.250", "multicast"),
+            ("240.0.0.1", "reserved"),
+            ("255.255.255.255", "reserved"),
+            ("::", "every address"),
+            ("::2", "reserved"),
+            ("ff02::1", "multicast"),
+            ("fe80::1", "link-local"),
+            ("::ffff:224.0.0.1", "multicast"),
+        ):
+            self.assertIn(reason, str(why_no_host(canonical_ip(host))))
+            error = self.assertRaises(ValueError, BY_IP.peer, host, 6401)
+            self.assertIn(reason, str(error))
+            packed = canonical_ip(host).packed + b"\x19\x01"
+            self.assertRaises(ValueError, BY_ADDRESS.unpack, packed)
+        for host in (
+            "127.0.0.1",
+            "::1",
+            "10.0.0.1",
+            "169.254.1.1",
+            "192.0.2.1",
+            "100.64.0.1",
+            "2001:db8::1",
+            "8.8.8.8",
+        ):
+            self.assertIsNone(why_no_host(canonical_ip(host)), host)
+
     def test_bounded_memory(self) -> None:
         """However many addresses come by, a bounded number is remembered; forgotten ones are the same again."""
         identity = Identity("test", Policy.ADDRESS)
         first = identity.peer("10.0.0.1", 1)
         for number in range(PEERS_CACHED_MAX + 5):
-            identity.unpack(number.to_bytes(4, "big") + b"\0\1")
+            identity.unpack((10 << 24 | number).to_bytes(4, "big") + b"\0\1")
         self.assertLessEqual(len(identity._peers), PEERS_CACHED_MAX)
         self.assertEqual(identity.peer("10.0.0.1", 1), first)
 

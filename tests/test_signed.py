@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.peer import Identity, Peer, Policy, why_no_host
 from chordtwist.core.signed import (
     Ed25519Signer,
     Stamp,
@@ -35,7 +35,7 @@ US = IDENTITY.peer("192.0.2.1", 6401)
 u64 = st.integers(0, (1 << 64) - 1)
 peers = st.builds(
     IDENTITY.peer,
-    st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str),
+    st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(lambda ip: why_no_host(ip) is None).map(str),
     st.integers(1, 65_535),
 )
 stamps = st.builds(Stamp, peers, u64, u64, u64)

@@ -167,9 +167,9 @@ class DhtSection:
     )
     stabilize_interval: float = _option(
         1.0,
-        values.seconds(0.05),
-        "Seconds between two looks at the neighbours while the ring changes; in a quiet ring five times as many."
-        " Default 1: a process that ends is noticed at once, a machine that falls silent within 15 s, for some"
+        values.seconds(0.05, 60),
+        "Seconds, 0.05 to 60, between two looks at the neighbours while the ring changes; in a quiet ring five times as"
+        " many. Default 1: a process that ends is noticed at once, a machine that falls silent within 15 s, for some"
         " hundred bytes per second.",
     )
 
@@ -325,7 +325,7 @@ def _of_addresses(dht: DhtSection) -> Iterator[tuple[str, str, str]]:
     if own.is_wildcard and public is None:
         reason = f"{own} listens everywhere but cannot be dialled; public_address must say what can"
         yield "dht", "p2p_address", reason
-    if public is not None and (public.is_wildcard or not public.is_ip):
+    if public is not None and not public.is_ip:
         yield "dht", "public_address", f"{public} is not the IP address and port that others dial"
 
 

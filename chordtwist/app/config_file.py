@@ -5,11 +5,13 @@ Reading touches the one file and nothing else: names are resolved, and other pat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import category
 
 from chordtwist.app import values
 from chordtwist.app.config import (
@@ -23,8 +25,22 @@ from chordtwist.app.config import (
     options,
 )
 from chordtwist.core.errors import ChordtwistError
+from chordtwist.core.printable import printable
 
 T = TypeVar("T")
+
+DEFAULT = "default"
+"""The section for all programs that read a file; of ours only `hostkey` may stand there."""
+
+SECTION_LIKENESS, KEY_LIKENESS = 0.65, 0.8
+"""From where on a name outside of ours is one of ours spelled wrong, by the ratio of difflib: two letters changed about
+in three make 0.67."""
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""What editors count; `str.splitlines` ends a line at seven other signs as well."""
+
+_STEERING = ("Cc", "Zl", "Zp")
+"""Unicode's categories of what steers a terminal, ends a line or, NUL, a path."""
 
 
 class ConfigurationError(ChordtwistError):
@@ -98,32 +114,41 @@ class _Reader:
     def _lines(self, text: str) -> Iterator[tuple[int, str, str, str]]:
         # Python's configparser refuses keys before the first section and takes the colon of an address for a
         # separator, so the few rules of the format are here: line, section, key and value; no key where a section
-        # opens. Sections and keys are without case, as in Windows.
+        # opens. Sections and keys are without case, as in Windows. A line that cannot be read is not quoted: a secret
+        # may stand in it.
         section = ""
-        for line, raw in enumerate(text.splitlines(), 1):
+        for line, raw in enumerate(_LINE_END.split(text), 1):
             content = _without_comment(raw)
             if content.startswith("["):
                 if not content.endswith("]"):
-                    raise ConfigurationError(
-                        self._source, line, None, f"{content!r} opens a section without a closing ]"
-                    )
-                section = content[1:-1].strip().lower()
+                    raise ConfigurationError(self._source, line, None, "opens a section without a closing ]")
+                section = self._section_name(line, content[1:-1].strip().lower())
                 yield line, section, "", ""
-            elif content and (section in SECTIONS or not section or section == "default"):
+            elif content and (section in SECTIONS or not section or section == DEFAULT):
                 key, separator, value = content.partition("=")
-                if not separator or not key.strip():
-                    raise ConfigurationError(self._source, line, None, f"{content!r} is not of the form key = value")
-                yield line, section, key.strip().lower(), value.strip()
+                key = key.strip().lower()
+                if not separator or not key or len(key.split()) > 1:
+                    raise ConfigurationError(self._source, line, None, "is not of the form key = value")
+                yield line, section, key, value.strip()
+
+    def _section_name(self, line: int, name: str) -> str:
+        # A section of another program is no mistake; one of ours that is spelled wrong would leave its defaults.
+        known = (*SECTIONS, DEFAULT)
+        near = [] if name in known else get_close_matches(name, known, n=1, cutoff=SECTION_LIKENESS)
+        if near:
+            reason = f"[{printable(name)}] is no section of this program; did you mean [{near[0]}]?"
+            raise ConfigurationError(self._source, line, None, reason)
+        return name
 
     def _take(self, line: int, section: str, key: str, value: str) -> None:
-        if key == "hostkey" and section in ("", "default", "dht"):
+        if key == "hostkey" and section in ("", DEFAULT, "dht"):
             place, name = "", key
         elif section in SECTIONS:
             place, name = section, self._known(line, section, key)
-        elif section == "" and key in _names("dht"):
-            raise ConfigurationError(self._source, line, key, "stands before any section; [dht] belongs above it")
         else:
+            self._check_foreign(line, section, key)
             return  # a default, or a key before any section, that is for other modules
+        self._check_form(line, key, value)
         earlier = self._given.get((place, name))
         if earlier is not None:
             also = "" if earlier.key == key else f", as {earlier.key}"
@@ -134,9 +159,28 @@ class _Reader:
         names = _names(section)
         if key in names:
             return names[key]
-        (nearest,) = get_close_matches(key, names, n=1, cutoff=0.0)
-        reason = f"is no key of [{section}]; the nearest known one is {nearest}"
-        raise ConfigurationError(self._source, line, key, reason)
+        near = get_close_matches(key, (*names, *(["hostkey"] if section == "dht" else [])), n=1)
+        if not near:
+            # It may be no key at all but a secret that has slipped into a line of its own.
+            reason = f"no key of [{section}] stands here; they are {', '.join(options(section))}"
+            raise ConfigurationError(self._source, line, None, reason)
+        reason = f"is no key of [{section}]; did you mean {near[0]}?"
+        raise ConfigurationError(self._source, line, printable(key), reason)
+
+    def _check_foreign(self, line: int, section: str, key: str) -> None:
+        # Keys outside of our sections are other programs', unless they are ours.
+        if section == "" and key in _names("dht"):
+            raise ConfigurationError(self._source, line, key, "stands before any section; [dht] belongs above it")
+        if get_close_matches(key, ["hostkey"], n=1, cutoff=KEY_LIKENESS):
+            raise ConfigurationError(self._source, line, printable(key), "did you mean hostkey?")
+
+    def _check_form(self, line: int, key: str, value: str) -> None:
+        # Quotes would be part of a value; a sign that nobody sees would be so too, or would end a path.
+        if value.startswith('"') or value.endswith('"') or (len(value) > 1 and value[0] == value[-1] == "'"):
+            raise ConfigurationError(self._source, line, key, "stands in quotes, which would be part of it")
+        odd = next((sign for sign in value if category(sign) in _STEERING and sign != "\t"), None)
+        if odd is not None:
+            raise ConfigurationError(self._source, line, key, f"holds the control character U+{ord(odd):04X}")
 
     def _section(self, kind: type[T], section: str) -> T:
         given = {name: self._given.get((section, name)) for name in options(section)}

@@ -359,7 +359,10 @@ def quota_of(limits: LimitsSection) -> Quota:
 def own_peer(config: NodeConfig, identity: Identity) -> Peer:
     """This node as the others know it.
 
-    @raise StartError: its name cannot be resolved.
+    @raise StartError: its name cannot be resolved, or to nothing that others can dial.
     """
     address = config.announced_address
-    return identity.peer(own_ip(address), address.port)
+    try:
+        return identity.peer(own_ip(address), address.port)
+    except ValueError as error:
+        raise StartError(f"{address}: {error}") from None

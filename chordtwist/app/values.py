@@ -5,7 +5,6 @@ All raise ValueError in words that say what would be right.
 
 from __future__ import annotations
 
-import math
 import stat
 from collections.abc import Callable
 from enum import Enum
@@ -13,11 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from chordtwist.core.address import Address, ApiAddress, UnixAddress
+from chordtwist.core.peer import canonical_ip, why_no_host
 
 E = TypeVar("E", bound=Enum)
 
 SECRET_BYTES_MIN = 16
 """Shorter ones are found by trying."""
+
+NUMBER_DIGITS_MAX = 20
+"""No option has more."""
 
 
 def text(written: str, folder: Path) -> str:
@@ -43,18 +46,33 @@ def path(written: str, folder: Path) -> Path | None:
 
 
 def address(written: str, folder: Path) -> Address:
-    """host:port."""
-    return Address.parse(written)
+    """host:port, of one host or, to listen on, of all of its own."""
+    address = Address.parse(written)
+    _check_host(address, may_be_wildcard=True)
+    return address
 
 
 def some_address(written: str, folder: Path) -> Address | None:
-    """host:port; None when empty."""
-    return Address.parse(written) if written else None
+    """host:port of one host; None when empty."""
+    return _of_one_host(written) if written else None
 
 
 def addresses(written: str, folder: Path) -> tuple[Address, ...]:
     """Several host:port with commas between; empty when there is none."""
-    return tuple(Address.parse(part.strip()) for part in written.split(",") if part.strip())
+    return tuple(_of_one_host(part.strip()) for part in written.split(",") if part.strip())
+
+
+def _of_one_host(written: str) -> Address:
+    address = Address.parse(written)
+    _check_host(address)
+    return address
+
+
+def _check_host(address: Address, may_be_wildcard: bool = False) -> None:
+    if address.is_ip and not (may_be_wildcard and address.is_wildcard):
+        reason = why_no_host(canonical_ip(address.host))
+        if reason is not None:
+            raise ValueError(f"{address} cannot be dialled: {reason}")
 
 
 def api_address(written: str, folder: Path) -> ApiAddress:
@@ -66,7 +84,7 @@ def api_address(written: str, folder: Path) -> ApiAddress:
         return UnixAddress(socket)
     if ":" not in written:
         raise ValueError(f"{written!r} is neither host:port nor unix:PATH")
-    return Address.parse(written)
+    return address(written, folder)
 
 
 def socket_mode(written: str, folder: Path) -> int:
@@ -88,16 +106,16 @@ def yes_or_no(written: str, folder: Path) -> bool:
         raise ValueError(f"{written!r} is neither yes nor no") from None
 
 
-def seconds(least: float) -> Callable[[str, Path], float]:
-    """A number of seconds, `least` or more."""
+def seconds(least: float, most: float) -> Callable[[str, Path], float]:
+    """A number of seconds from `least` to `most`."""
 
     def read(written: str, folder: Path) -> float:
         try:
             seconds = float(written)
         except ValueError:
             raise ValueError(f"{written!r} is no number of seconds") from None
-        if not math.isfinite(seconds) or seconds < least:
-            raise ValueError(f"{written} is not a number of seconds of {least:g} or more")
+        if not least <= seconds <= most:  # nor is NaN
+            raise ValueError(f"{written} is not a number of seconds from {least:g} to {most:g}")
         return seconds
 
     return read
@@ -107,7 +125,9 @@ def number(least: int, most: int) -> Callable[[str, Path], int]:
     """A whole number from `least` to `most`."""
 
     def read(written: str, folder: Path) -> int:
-        if not (written.isascii() and written.isdigit() and least <= int(written) <= most):
+        # Python itself refuses to read very many digits, in words of its own.
+        is_whole = written.isascii() and written.isdigit() and len(written) <= NUMBER_DIGITS_MAX
+        if not is_whole or not least <= int(written) <= most:
             raise ValueError(f"{written!r} is not a whole number from {least} to {most}")
         return int(written)
 

@@ -27,20 +27,27 @@ class Address:
 
         @raise ValueError: it is none; the words say how one is written.
         """
+        if "://" in text:
+            raise ValueError(f"{text!r} is a URL; an address is host:port alone")
+        if len(text.split()) > 1 or "," in text:
+            raise ValueError(f"{text!r} is more than one host:port; where several may stand, commas stand between")
         host, colon, port = text.rpartition(":")
-        if not colon or not host:
+        if not colon or not host or text.endswith("]"):
             raise ValueError(f"{text!r} is not host:port")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
             if "%" in host:
                 raise ValueError(f"{text!r} has a zone, which means something else on every host")
-            if not isinstance(_ip(host), IPv6Address):
+            ip = _ip(host)
+            if not isinstance(ip, IPv6Address):
                 raise ValueError(f"{text!r} has something other than an IPv6 address in its brackets")
+            # An IPv4 address that is written as IPv6 has one form only.
+            host = host if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
         elif ":" in host:
             raise ValueError(f"{text!r} is ambiguous; an IPv6 address stands in brackets, as in [::1]:6401")
         elif _ip(host) is None and not _is_name(host):
             raise ValueError(f"{host!r} is neither an IP address nor a host name")
-        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        if not (port.isascii() and port.isdigit() and len(port) < 10 and 0 < int(port) < 65536):
             raise ValueError(f"port {port!r} is not a whole number from 1 to 65535")
         return cls(host, int(port))
 

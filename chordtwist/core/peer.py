@@ -75,6 +75,24 @@ def canonical_ip(text: str) -> IPAddress:
     return address
 
 
+def why_no_host(address: IPAddress) -> str | None:
+    """Say why no node can have an address, wherever it is; None when one can.
+
+    This is the rule for configurations, for certificates, and for peers that others tell of.
+    """
+    if address.is_unspecified:
+        return f"{address} means every address of a host"
+    if address.is_multicast:
+        return f"{address} is a multicast address"
+    if address.version == 4:
+        if address.packed[0] == 0:
+            return f"{address} is in 0.0.0.0/8, which means a network's own hosts"
+        return f"{address} is reserved" if address.is_reserved else None
+    if address.is_link_local:
+        return f"{address} is a link-local address, which means something else on every link"
+    return f"{address} is reserved" if address.is_reserved and not address.is_loopback else None
+
+
 class Identity:
     """The rule that gives the peers of one network their places.
 
@@ -93,7 +111,7 @@ class Identity:
     def peer(self, host: str, port: int) -> Peer:
         """The peer at an IP address and port.
 
-        @raise ValueError: `host` is no IP address, or `port` is not in 1 .. 65535.
+        @raise ValueError: `host` is no IP address of a host, or `port` is not in 1 .. 65535.
         """
         if not 0 < port < 65_536:
             raise ValueError(f"port {port} is not in 1 to 65535")
@@ -102,8 +120,8 @@ class Identity:
     def unpack(self, packed: bytes) -> Peer:
         """The peer whose address travelled as `packed`.
 
-        @raise ValueError: the length is neither 6 nor 18, the port is 0, or an IPv4 address is dressed as IPv6 (every
-            address has one form only, else one node would have two places).
+        @raise ValueError: the length is neither 6 nor 18, the port is 0, no host has the address (`why_no_host`), or an
+            IPv4 address is dressed as IPv6 (every address has one form only, else one node would have two places).
         """
         peer = self._peers.get(packed)
         if peer is None:
@@ -127,6 +145,9 @@ class Identity:
             raise ValueError(f"a packed address has {IPV4_LENGTH} or {IPV6_LENGTH} bytes, not {len(packed)}")
         if port == b"\0\0":
             raise ValueError(f"{address} with port 0")
+        reason = why_no_host(address)
+        if reason is not None:
+            raise ValueError(reason)
         if self.policy is Policy.ADDRESS:
             placed += port
         digest = sha256(self._prefix + placed).digest()

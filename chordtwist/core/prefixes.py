@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from ipaddress import IPv4Address, ip_network
 
-from chordtwist.core.peer import IPV6_LENGTH, IPAddress, Peer, canonical_ip
+from chordtwist.core.peer import IPV6_LENGTH, IPAddress, Peer, canonical_ip, why_no_host
 
 IPV4_PREFIX_BITS, IPV6_PREFIX_BITS = 24, 48
 """The least that is routed on its own in the Internet, and what a customer of an IPv6 provider is given at most."""
@@ -36,7 +36,7 @@ class Reach(IntEnum):
 
 def reach(address: IPAddress) -> Reach:
     """From how far away `address` can be dialled."""
-    if address.is_unspecified or address.is_multicast or (address.is_reserved and not address.is_loopback):
+    if why_no_host(address) is not None:
         return Reach.NOWHERE
     if address.is_loopback:
         return Reach.LOOPBACK

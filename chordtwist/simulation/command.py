@@ -93,8 +93,10 @@ def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--scenario", default="steady", show_default=True, type=click.Choice(list(SCENARIOS)), metavar="NAME")
 @click.option("--scenarios", is_flag=True, expose_value=False, is_eager=True, callback=_names, help="List them.")
 @click.option("--session-median", type=POSITIVE, metavar="S", help="Half of all nodes stay for less than S seconds.")
-@click.option("--lookups", type=click.IntRange(0), metavar="L", help="Lookups in all; 2 a second unless given.")
-@click.option("--records", type=click.IntRange(0), metavar="R", help="Records put in all; one per node unless given.")
+@click.option("--lookups", type=click.IntRange(0, 10**9), metavar="L", help="Lookups in all; 2 a second unless given.")
+@click.option(
+    "--records", type=click.IntRange(0, 10**9), metavar="R", help="Records put in all; one per node unless given."
+)
 @click.option("--successors", default=16, show_default=True, type=click.IntRange(2, 64), help="Length of lists, r.")
 @click.option("--replication", default=4, show_default=True, type=click.IntRange(1, 64), help="Copies of a record.")
 @click.option(

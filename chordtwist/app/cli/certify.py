@@ -38,15 +38,16 @@ def days_option(default: int) -> Callable[[F], F]:
 
 
 def _address(context: click.Context, parameter: click.Parameter, written: str) -> str:
-    from chordtwist.core.peer import canonical_ip
+    from chordtwist.core.peer import canonical_ip, why_no_host
 
     try:
         ip = canonical_ip(written)
     except ValueError:
         reason = f"{written!r} is no IP address; a certificate is for the address that other nodes dial"
         raise click.BadParameter(reason) from None
-    if ip.is_unspecified or ip.is_multicast:
-        raise click.BadParameter(f"nobody can dial {ip}; a certificate is for the address that other nodes dial")
+    against = why_no_host(ip)
+    if against is not None:
+        raise click.BadParameter(f"{against}; a certificate is for the address that other nodes dial")
     return str(ip)
 
 
