@@ -7,7 +7,7 @@ import gc
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from math import isnan
 from pathlib import Path
@@ -20,8 +20,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from twisted.logger import globalLogBeginner
 
 from chordtwist.simulation import report
+from chordtwist.simulation.adversaries import ATTACKS
+from chordtwist.simulation.byzantine import under_attack
 from chordtwist.simulation.run import Interrupted, Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS, SENTENCES
+from chordtwist.simulation.scenarios.catalogue import Scenario
 
 SIMULATION_COLLECTS_AFTER = 1_000_000
 """Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
@@ -55,7 +58,7 @@ def simulate(options: Options, shows_progress: bool = False) -> Run:
             stack.callback(signal.signal, signal.SIGINT, before)
             signal.signal(signal.SIGINT, interrupt)
         with suppress(Interrupted):
-            SCENARIOS[options.scenario](run)
+            _scenario(options)(run)
     return run
 
 
@@ -71,12 +74,25 @@ def _bar(options: Options) -> Iterator[Callable[[float], None]]:
         yield lambda now_s: bar.update(task, completed=now_s, refresh=False)
 
 
+def _scenario(options: Options) -> Scenario:
+    return under_attack if options.byzantine else SCENARIOS[options.scenario]
+
+
 def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        width = max(map(len, SENTENCES)) + 2
-        for name, sentence in SENTENCES.items():
-            click.echo(f"{name:<{width}}{sentence}")
-        context.exit()
+        _list(context, SENTENCES)
+
+
+def _attacks(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        _list(context, {name: attack.sentence for name, attack in ATTACKS.items()})
+
+
+def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
+    width = max(map(len, sentences)) + 2
+    for name, sentence in sentences.items():
+        click.echo(f"{name:<{width}}{sentence}")
+    context.exit()
 
 
 @click.command(
@@ -102,6 +118,15 @@ def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--stabilize-interval", default=1.0, show_default=True, type=POSITIVE, metavar="S", help="Fastest pace of upkeep."
 )
+@click.option(
+    "--byzantine", default=0.0, type=click.FloatRange(0, 0.9), metavar="F", help="Share of the nodes that lie."
+)
+@click.option("--attack", default="budgeted", show_default=True, type=click.Choice(list(ATTACKS)), metavar="NAME")
+@click.option("--attacks", is_flag=True, expose_value=False, is_eager=True, callback=_attacks, help="List them.")
+@click.option(
+    "--how", default="far", show_default=True, type=click.Choice(["far", "all"]), help="Lie to ring neighbours too?"
+)
+@click.option("--grown", is_flag=True, help="Liars lie from their first word, while the ring grows.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -115,6 +140,10 @@ def command(
     successors: int,
     replication: int,
     stabilize_interval: float,
+    byzantine: float,
+    attack: str,
+    how: str,
+    grown: bool,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -130,7 +159,13 @@ def command(
         replication=min(replication, successors),
         stabilize_interval_s=stabilize_interval,
         records=records,
+        byzantine=byzantine,
+        attack=attack,
+        how=how,
+        grown=grown,
     )
+    if byzantine and scenario != "steady":
+        raise click.UsageError("--byzantine has a scenario of its own: leave --scenario out")
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s

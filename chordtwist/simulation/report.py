@@ -53,6 +53,7 @@ def as_json(run: Run) -> dict[str, object]:
         "traffic": {"bytes_per_node_s": round(run.bytes_per_node_s(), DIGITS)},
         "evictions": {"colluders": 0, "evicted": 0, "honest": run.options.nodes, "honest_evicted": 0}
         | {"half_evicted_s": None},
+        "byzantine": None if run.figures is None else _attack(run) | run.figures.as_json(),
         "notes": run.notes,
         "problems": run.problems(),
     }
@@ -90,10 +91,21 @@ def as_lines(run: Run) -> str:
     lines.append(f"  traffic: {run.bytes_per_node_s():,.0f} bytes per node and second")
     if run.interrupted:
         lines.append("  interrupted: what would have come later is missing")
+    if run.figures is not None:
+        for name, figure in run.figures.as_json().items():
+            if isinstance(figure, dict):
+                low, high = 100 * figure["low"], 100 * figure["high"]
+                figure = f"{figure['right']} of {figure['of']}, {low:.2f} to {high:.2f} %"
+            lines.append(f"  {name.replace('_', ' ')}: {figure}")
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in run.notes.items()]
     for problem in run.problems():
         lines.append(f"  PROBLEM {problem}")
     return "\n".join(lines)
+
+
+def _attack(run: Run) -> dict[str, object]:
+    options = run.options
+    return {"share_lying": options.byzantine, "attack": options.attack, "how": options.how, "grown": options.grown}
 
 
 def failure_page(run: Run) -> str:

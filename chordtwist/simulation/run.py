@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.records import Records
 from chordtwist.simulation.workload import Lookups
 from chordtwist.simulation.world import World
+
+if TYPE_CHECKING:
+    from chordtwist.simulation.byzantine import Figures
 
 SAMPLES = 300
 """Points of a plot."""
@@ -46,12 +50,25 @@ class Options:
     records: int | None = None
     """Records put during the run; None: one for each node, at most 1,000."""
 
+    byzantine: float = 0.0
+    """The share of nodes that lie; the scenario is then the attack."""
+
+    attack: str = "budgeted"
+    how: str = "far"
+    """Whom they lie to: "far" leaves their ring neighbours out, "all" nobody."""
+
+    grown: bool = False
+    """Whether they lie from their first word, while the ring grows."""
+
     def command(self) -> str:
         """The command that does this run again, to the bit."""
         words = ["chordtwist simulate", f"--scenario {self.scenario}", f"--nodes {self.nodes}", f"--seed {self.seed}"]
         words.append(f"--minutes {self.minutes:g}")
         if self.session_median_s is not None:
             words.append(f"--session-median {self.session_median_s:g}")
+        if self.byzantine:
+            words.append(f"--byzantine {self.byzantine:g} --attack {self.attack} --how {self.how}")
+            words += ["--grown"] if self.grown else []
         for name in ("lookups", "records"):
             if (value := getattr(self, name)) is not None:
                 words.append(f"--{name} {value}")
@@ -105,6 +122,8 @@ class Run:
         """Figures of this scenario's own."""
         self.watch: Callable[[], dict[str, float]] = dict
         """Figures that a scenario wants in every sample."""
+        self.figures: Figures | None = None
+        """What liars achieved, where there are any."""
         self.samples: list[Sample] = []
         self.converged_s: float | None = None
         """After how many seconds of peace, or of its beginning, the ring was ideal for the first time."""
@@ -212,6 +231,8 @@ class Run:
     def problems(self) -> list[str]:
         """Everything that must not be, in words; none: the run is good."""
         check = self.world.check
+        if self.figures is not None:  # liars break what they can: only errors of ours are problems
+            return [f"bug: {error}" for error in self.world.errors[:5]] + self.failures
         found = [f"{v.at_us / 1e6:.6f} {v.invariant}: {v.what}" for v in check.violations]
         found += [f"record: {what}" for what in self.records.violations]
         found += [f"bug: {error}" for error in self.world.errors[:5]]

@@ -52,9 +52,9 @@ class World:
         parameters: Parameters | None = None,
         delays: Delays = CONTINENT,
         stabilize_interval_s: float = 1.0,
-        build: type[Node] = Node,
+        build: Callable[..., Node] = Node,
     ) -> None:
-        """@param build: the class of the nodes; tests of the checker pass one that breaks a rule."""
+        """@param build: makes the nodes; tests of the checker pass one that breaks a rule."""
         self.seed = seed
         self.parameters = parameters if parameters is not None else Parameters(network="simulation")
         self.identity = Identity(self.parameters.network, self.parameters.policy)

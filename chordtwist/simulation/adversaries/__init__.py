@@ -1,0 +1,57 @@
+"""Adversaries for the simulator: nodes that run our own code and lie, alone or as one coalition.
+
+`ATTACKS` names them; `Coalition` says who lies to whom and since when; each attack is a small class that decides what
+is said instead of the truth.
+"""
+
+from __future__ import annotations
+
+from chordtwist.simulation.adversaries.aimed import ActiveEclipse, EclipseJoiner, Turncoat
+from chordtwist.simulation.adversaries.answers import (
+    Alter,
+    FalseEnded,
+    Flood,
+    NotMineLiar,
+    Refuse,
+    SilentNode,
+    Slow,
+    Stale,
+    StoreThenDrop,
+)
+from chordtwist.simulation.adversaries.attack import Attack
+from chordtwist.simulation.adversaries.tables import (
+    Budgeted,
+    ColludersOnly,
+    Equivocate,
+    Hide,
+    InventDense,
+    InventSpread,
+    InventThirdParty,
+    LargerRing,
+)
+
+ATTACKS: dict[str, type[Attack]] = {
+    attack.name: attack
+    for attack in (
+        ColludersOnly,
+        Budgeted,
+        Hide,
+        ActiveEclipse,
+        EclipseJoiner,
+        Turncoat,
+        Equivocate,
+        InventDense,
+        InventSpread,
+        InventThirdParty,
+        LargerRing,
+        SilentNode,
+        Slow,
+        Flood,
+        Refuse,
+        NotMineLiar,
+        Alter,
+        Stale,
+        FalseEnded,
+        StoreThenDrop,
+    )
+}

@@ -1,0 +1,176 @@
+"""Attacks by refusing, waiting, or lying about records: what a node says besides its table."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import RecordKind
+from chordtwist.simulation.adversaries.attack import Attack
+from chordtwist.simulation.adversaries.liar import Liar
+from chordtwist.wire.peer_messages import (
+    Answer,
+    Fetch,
+    Found,
+    GetTable,
+    NotFound,
+    NotMine,
+    Ping,
+    Pong,
+    Question,
+    RecordBody,
+    Refused,
+    Store,
+    StoreAll,
+    Stored,
+    StoredAll,
+)
+
+RAISED_MS = 1
+"""By how much an altered value is newer than the true one."""
+
+ALTERED = b"altered"
+
+TOMBSTONE_MS = 600_000
+
+REMEMBERED = 4096
+"""Records whose first value a liar with stale values remembers."""
+
+FLOOD_PER_S = 20
+"""Questions that each flooding liar puts every second."""
+
+
+class SilentNode(Attack):
+    name = "silent"
+    sentence = "Answer pings, and nothing else."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        return None if isinstance(question, Ping) else Deferred()
+
+
+class Slow(Attack):
+    name = "slow"
+    sentence = "Answer everything just before the time for it is over."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        late_s = 0.8 * question.answer_within_s
+        return deferLater(liar.clock, late_s).addCallback(lambda _: liar.honest_later(asker, question))
+
+
+class Refuse(Attack):
+    name = "refuse"
+    sentence = "Refuse every record, as if there were no room."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        return Refused("full") if isinstance(question, Store) else None
+
+
+class NotMineLiar(Attack):
+    name = "not-mine"
+    sentence = "Send whoever brings or wants a record to a colluder."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if not isinstance(question, Store | Fetch) or question.rank:
+            return None
+        return NotMine(self.coalition.last_before(liar.me.id).packed)
+
+
+class Alter(Attack):
+    name = "alter"
+    sentence = "Answer with another value, in a version that is newer than the true one."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if not isinstance(question, Fetch):
+            return None
+        value = ALTERED if question.value else b""
+
+        def altered(honest: Answer) -> Answer:
+            if not isinstance(honest, Found) or honest.record.record_kind != RecordKind.PLAIN:
+                return honest
+            version_ms = honest.record.version_ms + RAISED_MS
+            return Found(_changed(honest.record, value, version_ms, honest.record.ttl_ms))
+
+        return liar.honest_later(asker, Fetch(question.key, 1, question.value)).addCallback(altered)
+
+
+class Stale(Attack):
+    name = "stale"
+    sentence = "Answer with the first value that one was ever given, as if nothing had been put since."
+    solo = True
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self._first: dict[bytes, RecordBody] = {}
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        brought: tuple[RecordBody, ...] = (question.record,) if isinstance(question, Store) else ()
+        if isinstance(question, StoreAll):
+            brought = tuple(question.records)
+        for record in brought:
+            if len(self._first) < REMEMBERED:
+                self._first.setdefault(record.key, record)
+        if isinstance(question, Fetch) and (old := self._first.get(question.key)) is not None:
+            return Found(old if question.value else _changed(old, b"", old.version_ms, old.ttl_ms))
+        return None
+
+
+class FalseEnded(Attack):
+    name = "false-ended"
+    sentence = "Say of every plain record that it was deleted just now."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if not isinstance(question, Fetch):
+            return None
+
+        def ended(honest: Answer) -> Answer:
+            if not isinstance(honest, Found) or honest.record.record_kind != RecordKind.PLAIN:
+                return honest
+            version_ms = honest.record.version_ms + RAISED_MS
+            return NotFound(_changed(honest.record, b"", version_ms, 0, TOMBSTONE_MS))
+
+        return liar.honest_later(asker, Fetch(question.key, 1, False)).addCallback(ended)
+
+
+class StoreThenDrop(Attack):
+    name = "store-then-drop"
+    sentence = "Confirm every record, and keep none."
+    solo = True
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if isinstance(question, Store):
+            return Stored()
+        if isinstance(question, StoreAll):
+            return StoredAll([])
+        return NotFound() if isinstance(question, Fetch) else None
+
+
+class Flood(Attack):
+    name = "flood"
+    sentence = "Ask honest members for their tables all the time, and for whatever else is cheap to ask."
+    solo = True
+
+    def each_second(self) -> None:
+        honest = self.coalition.honest()
+        if not honest:
+            return
+        for number, liar in enumerate(self.coalition.live()):
+            for n in range(FLOOD_PER_S):
+                peer = honest[(number * 31 + n * 17 + int(liar.clock.seconds())) % len(honest)]
+                question = GetTable(0, 0) if n % 2 else Fetch(bytes(32), 1, True)
+                liar.asking.ask(peer, question).addErrback(lambda failure: None)
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        return Pong() if isinstance(question, Ping) else None
+
+
+def _changed(record: RecordBody, value: bytes, version_ms: int, ttl_ms: int, tombstone_ttl_ms: int = 0) -> RecordBody:
+    """Forge a plain record of the same key and publisher."""
+    kind, publisher, copies = record.record_kind, record.publisher, record.copies
+    return RecordBody(record.key, value, kind, version_ms, publisher, ttl_ms, copies, None, tombstone_ttl_ms)

@@ -1,0 +1,232 @@
+"""A ring in which a share of the nodes lies: what lookups, values and newcomers come to, in figures.
+
+Nothing is expected of such a run but that no honest node breaks: it measures. A figure is a share with the interval
+that holds it with 95 % (Wilson 1927).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import sqrt
+
+from twisted.python.failure import Failure
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import PutResult, Record
+from chordtwist.core.ring import RingId, distance
+from chordtwist.simulation.adversaries import ATTACKS
+from chordtwist.simulation.adversaries.coalition import Coalition
+from chordtwist.simulation.chance import below, pick
+from chordtwist.simulation.run import Run
+from chordtwist.simulation.workload import Churn
+from chordtwist.simulation.world import LookupResult
+
+LOOKUPS = 1000
+VALUES = 200
+JOINERS = 20
+
+JOINER_S = 120.0
+"""So long after its start a newcomer is looked at."""
+
+APART_S = 0.02
+"""Lookups, puts and gets begin so far apart."""
+
+ANSWERED_S = 30.0
+"""Whatever was asked has ended by then."""
+
+Z = 1.96
+
+
+@dataclass
+class Share:
+    """How many of all."""
+
+    right: int = 0
+    of: int = 0
+
+    def count(self, is_right: bool) -> None:
+        self.right += is_right
+        self.of += 1
+
+    def as_json(self) -> dict[str, object]:
+        low, high = interval(self.right, self.of)
+        share = self.right / self.of if self.of else 0.0
+        return {"of": self.of, "right": self.right, "share": round(share, 5), "low": low, "high": high}
+
+
+def interval(right: int, of: int) -> tuple[float, float]:
+    """The Wilson interval of a share, 95 %."""
+    if not of:
+        return 0.0, 1.0
+    share, z2 = right / of, Z * Z
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    reach = Z * sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
+    return round(max(0.0, middle - reach), 5), round(min(1.0, middle + reach), 5)
+
+
+@dataclass
+class Figures:
+    """What the coalition achieved."""
+
+    lookups: Share = field(default_factory=Share)
+    honest_owners: Share = field(default_factory=Share)
+    """Of the lookups, those whose owner is honest."""
+    victims: Share = field(default_factory=Share)
+    """Lookups of keys that the victims own."""
+    questions: int = 0
+    puts: Share = field(default_factory=Share)
+    gets: Share = field(default_factory=Share)
+    values_wrong: int = 0
+    """Gets that answered with another value than the last that was confirmed: one that nobody put, or an older one."""
+    joiners: Share = field(default_factory=Share)
+    """Newcomers that were members in time, at their true place."""
+    joiners_colluders: Share = field(default_factory=Share)
+    """Entries of the newcomers' lists and fingers that are colluders."""
+    list_colluders: Share = field(default_factory=Share)
+    """Entries of honest lists that are colluders; of 1,000 nodes a quarter of which lie it should be a quarter."""
+    finger_colluders: Share = field(default_factory=Share)
+    lists_right: Share = field(default_factory=Share)
+    """Honest members whose list names the true next ones."""
+    honest_members: Share = field(default_factory=Share)
+    """Honest nodes that are members of the ring."""
+    principals: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        shares: dict[str, object] = {
+            name: value.as_json() for name, value in vars(self).items() if isinstance(value, Share)
+        }
+        questions = round(self.questions / max(1, self.lookups.of), 3)
+        counts = {"values_wrong": self.values_wrong, "principals": self.principals, "questions_mean": questions}
+        return {**shares, **counts}
+
+
+def under_attack(run: Run) -> None:
+    """Grow a ring with liars in it, let it go on for the given minutes, and measure."""
+    options, world = run.options, run.world
+    coalition = Coalition(
+        world, options.byzantine, ATTACKS[options.attack], to_all=options.how == "all", grown=options.grown
+    )
+    figures = run.figures = Figures()
+    world.grow(options.nodes)
+    if not options.grown:
+        world.settle(120.0)
+    coalition.close()
+    coalition.begin()
+    churn = None if options.session_median_s is None else Churn(world, options.session_median_s)
+    if churn is not None:
+        churn.begin()
+    values = _put(run, coalition, figures)
+    run.minutes()
+    _look_at_ring(coalition, figures)
+    _look_up(run, coalition, figures)
+    _get(run, coalition, figures, values)
+    _join(run, coalition, figures)
+
+
+def _look_at_ring(coalition: Coalition, figures: Figures) -> None:
+    world = coalition.world
+    for peer, host in world.live.items():
+        if peer in coalition:
+            continue
+        figures.honest_members.count(host.is_member)
+        routing = host.node.routing
+        for other in routing.successors:
+            figures.list_colluders.count(other in coalition)
+        for other in routing.fingers.values():
+            figures.finger_colluders.count(other in coalition)
+        true = coalition.members((peer.id + 1) % (1 << 256))
+        figures.lists_right.count(all(a == b for a, b in zip(routing.successors, true, strict=False)))
+    figures.principals = world.check.principals()
+
+
+def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
+    """Honest members look random positions up, then the victims' keys."""
+    world = run.world
+    count = LOOKUPS if run.options.lookups is None else run.options.lookups
+
+    def once(position: RingId, share: Share) -> None:
+        owner = world.check.owner(position)
+
+        def told(result: LookupResult) -> None:
+            is_right = result.verdict in ("right", "explained")
+            share.count(is_right)
+            if share is figures.lookups:
+                figures.questions += 0 if result.route is None else result.route.questions
+                if owner is not None and owner not in coalition:
+                    figures.honest_owners.count(is_right)
+
+        world.find(pick(world.rng, honest), position, told)
+        world.run(APART_S)
+
+    honest = coalition.honest()
+    for _ in range(count if honest else 0):
+        once(world.rng.getrandbits(256), figures.lookups)
+        honest = coalition.honest()
+    ids = world.check.ids
+    for number in range(count // 4 if coalition.attack.victims else 0):
+        victim = coalition.attack.victims[number % len(coalition.attack.victims)]
+        if victim in world.check.members and honest:
+            before = ids[ids.index(victim.id) - 1]
+            once((before + 1 + below(world.rng, distance(before, victim.id))) % (1 << 256), figures.victims)
+    world.run(ANSWERED_S)
+
+
+def _put(run: Run, coalition: Coalition, figures: Figures) -> dict[bytes, bytes]:
+    """Honest members put plain values, each key twice; by key, the value of the last put that was confirmed."""
+    world = run.world
+    values: dict[bytes, bytes] = {}
+    count = min(VALUES, run.options.nodes) if run.options.records is None else run.options.records
+    keys = [world.rng.getrandbits(256).to_bytes(32, "big") for _ in range(count)]
+    for key in keys * 2:
+        value = world.rng.getrandbits(256).to_bytes(32, "big")
+
+        def confirmed(result: PutResult, key: bytes = key, value: bytes = value) -> None:
+            figures.puts.count(True)
+            values[key] = value
+
+        honest = coalition.honest()
+        if honest:
+            put = world.node(pick(world.rng, honest)).put(key, value, 3600)
+            put.addCallbacks(confirmed, lambda failure: figures.puts.count(False))
+        world.run(APART_S)
+    world.run(ANSWERED_S)
+    return values
+
+
+def _get(run: Run, coalition: Coalition, figures: Figures, values: dict[bytes, bytes]) -> None:
+    """Honest members read every confirmed value, at two nodes each."""
+    world = run.world
+    for key, value in [*values.items()] * 2:
+
+        def got(record: Record | Failure | None, value: bytes = value) -> None:
+            is_right = isinstance(record, Record) and record.value == value
+            figures.gets.count(is_right)
+            figures.values_wrong += isinstance(record, Record) and not is_right
+
+        honest = coalition.honest()
+        if honest:
+            world.node(pick(world.rng, honest)).get(key).addBoth(got)
+        world.run(APART_S)
+    world.run(ANSWERED_S)
+
+
+def _join(run: Run, coalition: Coalition, figures: Figures) -> None:
+    """Newcomers join one by one, told of colluders and of one honest member."""
+    world = run.world
+    joiners: list[Peer] = []
+    liars = [node.me for node in coalition.live()]
+    for _ in range(min(JOINERS, max(1, run.options.nodes // 4))):
+        honest = coalition.honest()
+        if not honest:
+            break
+        told = [pick(world.rng, liars) for _ in range(3 if liars else 0)] + [pick(world.rng, honest)]
+        world.seed_peers = [told[(below(world.rng, 4) + n) % len(told)] for n in range(len(told))]
+        joiners.append(world.start().peer)
+        world.run(1.0)
+    world.run(JOINER_S)
+    for peer in joiners:
+        host = world.live[peer]
+        pointers = world.check.members.get(peer)
+        figures.joiners.count(host.is_member and pointers is not None and pointers.linked)
+        for other in (*host.node.routing.successors, *host.node.routing.fingers.values()):
+            figures.joiners_colluders.count(other in coalition)

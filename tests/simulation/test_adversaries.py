@@ -1,0 +1,163 @@
+"""The adversaries: what each says, to whom, and that it does the harm it is named for to a ring that believes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.signed import unpack_table
+from chordtwist.core.table import Table
+from chordtwist.simulation.adversaries import ATTACKS
+from chordtwist.simulation.adversaries.coalition import Coalition
+from chordtwist.simulation.adversaries.liar import Liar
+from chordtwist.simulation.byzantine import Figures, interval, under_attack
+from chordtwist.simulation.run import Options, Run
+from chordtwist.simulation.world import World
+from chordtwist.wire.peer_messages import GetTable, Same, TableIs
+
+NODES = 24
+
+
+def measured(attack: str, how: str = "far", **more: Any) -> tuple[Figures, Run]:
+    """Run one attack in a ring of a few nodes with short lists."""
+    options = Options(
+        nodes=NODES,
+        minutes=0.1,
+        successors=4,
+        replication=3,
+        lookups=40,
+        records=8,
+        byzantine=0.25,
+        attack=attack,
+        how=how,
+        **more,
+    )
+    run = Run(options)
+    under_attack(run)
+    run.world.close()
+    assert run.figures is not None
+    return run.figures, run
+
+
+class Shown(SynchronousTestCase):
+    """Tables of liars, in a ring of two dozen with lists of four."""
+
+    def setUp(self) -> None:
+        self.world = World(7, Parameters(network="simulation", successors=4, replication=3))
+        self.addCleanup(self.world.close)
+
+    def lie(self, name: str, to_all: bool = False) -> Coalition:
+        coalition = Coalition(self.world, 0.25, ATTACKS[name], to_all, grown=False)
+        self.world.grow(NODES)
+        self.world.settle(60)
+        coalition.close()
+        coalition.begin()
+        return coalition
+
+    def shown(self, liar: Liar, asker: Any) -> Table:
+        answer = liar.answer(asker, GetTable(0, 0))
+        assert isinstance(answer, TableIs)
+        return unpack_table(self.world.identity, answer.body)
+
+    def far_and_near(self, coalition: Coalition, liar: Liar) -> tuple[Any, Any]:
+        honest = coalition.honest()
+        far = next(peer for peer in honest if not liar.routing.is_near(peer))
+        near = next(peer for peer in honest if liar.routing.is_near(peer))
+        return far, near
+
+    def test_neighbours_are_told_the_truth(self) -> None:
+        """Lying *far*, a colluder shows its ring neighbours its true table, and colluders to everybody else."""
+        coalition = self.lie("colluders")
+        liar = coalition.live()[0]
+        far, near = self.far_and_near(coalition, liar)
+        self.assertEqual(self.shown(liar, near).successors, liar.routing.live_successors)
+        self.assertTrue(all(peer in coalition for peer in self.shown(liar, far).successors))
+
+    def test_all_are_lied_to(self) -> None:
+        """Lying to *all*, it shows its neighbours the same lie; a fellow colluder is told the truth."""
+        coalition = self.lie("colluders", to_all=True)
+        liar, fellow = coalition.live()[:2]
+        _, near = self.far_and_near(coalition, liar)
+        self.assertTrue(all(peer in coalition for peer in self.shown(liar, near).successors))
+        self.assertEqual(self.shown(liar, fellow.me).successors, liar.routing.live_successors)
+
+    def test_a_lie_is_told_once(self) -> None:
+        """Who holds the lie already is told that it is the same: two bodies of one seq would be evidence."""
+        coalition = self.lie("colluders")
+        liar = coalition.live()[0]
+        far, _ = self.far_and_near(coalition, liar)
+        table = self.shown(liar, far)
+        self.assertIsInstance(liar.answer(far, GetTable(table.epoch, table.seq)), Same)
+
+    def test_budget(self) -> None:
+        """A budgeted liar leaves out three honest members in one place at most."""
+        coalition = self.lie("budgeted")
+        ring = list(coalition.members(0))
+        for liar in coalition.live():
+            far, _ = self.far_and_near(coalition, liar)
+            before = liar.me
+            for peer in self.shown(liar, far).successors:
+                gap = (ring.index(peer) - ring.index(before)) % len(ring)
+                self.assertLessEqual(gap, 4)
+                before = peer
+
+    def test_victims_are_hidden(self) -> None:
+        """Nobody is told of a victim."""
+        coalition = self.lie("hide")
+        self.assertEqual(len(coalition.attack.victims), 10)
+        for liar in coalition.live():
+            far, _ = self.far_and_near(coalition, liar)
+            self.assertFalse(set(self.shown(liar, far).everybody()) & set(coalition.attack.victims))
+
+    def test_two_tables_of_one_number(self) -> None:
+        """An equivocator shows two askers two tables; others learn of one only."""
+        coalition = self.lie("equivocate", to_all=True)
+        liar = coalition.live()[0]
+        askers: dict[int, Any] = {peer.id % 2: peer for peer in coalition.honest()}
+        shown = {self.shown(liar, peer).successors for peer in askers.values()}
+        self.assertEqual(len(shown), 2)
+
+
+class Harm(SynchronousTestCase):
+    """Every attack, for a few seconds: no honest node breaks by an error, and what it is named for happens."""
+
+    def test_figures_of_every_attack(self) -> None:
+        """Each runs to its end, and counts every lookup, put and newcomer."""
+        for name in ATTACKS:
+            figures, run = measured(name, "all" if name.startswith("eclipse") else "far")
+            self.assertEqual(run.problems(), [], name)
+            self.assertEqual((figures.lookups.of, figures.puts.of, figures.joiners.of), (40, 16, 6), name)
+
+    def test_altered_values_are_counted(self) -> None:
+        """Values that nobody put count apart from those that were not found."""
+        figures, _ = measured("alter", "all")
+        self.assertGreater(figures.values_wrong, 0)
+
+    def test_lists_rot(self) -> None:
+        """Colluders that lie to all fill the copied lists of the honest."""
+        figures, _ = measured("colluders", "all")
+        share = figures.list_colluders.right / figures.list_colluders.of
+        self.assertGreater(share, 0.3)
+
+    def test_grown(self) -> None:
+        """Liars may lie while the ring grows."""
+        figures, run = measured("budgeted", "all", grown=True)
+        self.assertEqual(run.problems(), [])
+        self.assertEqual(figures.lookups.of, 40)
+
+    def test_same_seed_same_trace(self) -> None:
+        """Two runs of one attack are one run."""
+        first, second = (measured("colluders")[1].world.trace.digest() for _ in range(2))
+        self.assertEqual(first, second)
+
+
+class Intervals(SynchronousTestCase):
+    """Shares of samples."""
+
+    def test_wilson(self) -> None:
+        """The interval of Wilson (1927), by hand: 8 of 10 is 49 to 94 %; nothing known is anything."""
+        self.assertEqual(interval(8, 10), (0.49016, 0.94332))
+        self.assertEqual(interval(0, 0), (0.0, 1.0))
+        self.assertEqual(interval(1000, 1000)[1], 1.0)
