@@ -49,8 +49,8 @@ NOTHING = Summary(0, 0)
 
 
 def mark(key: bytes, version: Version) -> int:
-    """What stands for one version of one record: equal on all nodes, different from all others. Life is no part of it:
-    no two nodes agree on it to the millisecond.
+    """Mark one version of one record: equal on all nodes, different from all others. Life is no part of it: no two
+    nodes agree on it to the millisecond.
     """
     told = blake2b(digest_size=MARK_BYTES)
     told.update(key)
@@ -60,12 +60,12 @@ def mark(key: bytes, version: Version) -> int:
 
 
 def mark_bytes(of: int) -> bytes:
-    """A mark, or a sum of them, as it travels."""
+    """Pack a mark, or a sum of them, as it travels."""
     return of.to_bytes(MARK_BYTES, "big")
 
 
 def short_mark(key: bytes, version: Version) -> bytes:
-    """The first bytes of a mark, as they stand in lists."""
+    """Give the first bytes of a mark, as they stand in lists."""
     return mark_bytes(mark(key, version))[:SHORT_MARK_BYTES]
 
 
@@ -77,13 +77,13 @@ def is_listed(arc: Arc, mine: int, theirs: int) -> bool:
 
 
 def split_arc(arc: Arc) -> list[Arc]:
-    """The equal parts of an arc of at least `PART_POSITIONS_MIN`, clockwise."""
+    """Cut an arc of at least `PART_POSITIONS_MIN` into equal parts, clockwise."""
     ends = [(arc.after + arc.length * k // PARTS) % RING_SIZE for k in range(PARTS)] + [arc.upto]
     return [Arc(after, upto) for after, upto in pairwise(ends)]
 
 
 def gaps(covered: Iterable[Arc]) -> list[Arc]:
-    """The pieces of the ring that no arc of `covered` holds, clockwise from the end of one of them."""
+    """List the pieces of the ring that no arc of `covered` holds, clockwise from the end of one of them."""
     arcs = sorted(covered, key=lambda arc: arc.after)
     if not arcs:
         return [Arc(0, 0)]

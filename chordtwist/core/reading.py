@@ -106,7 +106,7 @@ class Reading:
         return list(dict.fromkeys(peer for peer, _ in self._waiting))
 
     def begin(self) -> list[Ask]:
-        """The first questions: the value from the nearest, versions from the others of a majority."""
+        """Ask for the value from the nearest, and for versions from the others of a majority."""
         nearest = self._me if self._me in self._order[: self._replicas] else self._order[0]
         asks = [self._ask(nearest, value=True)]
         for peer in self._order[: self._replicas]:
@@ -117,21 +117,21 @@ class Reading:
         return asks
 
     def said(self, ask: Ask, said: Said) -> list[Ask]:
-        """A replica answered."""
+        """Count what a replica answered."""
         self._waiting.pop((ask.peer, ask.value), None)
         self._said[ask.peer] = said
         self._out.pop(ask.peer, None)
         return self._next()
 
     def out(self, ask: Ask) -> list[Ask]:
-        """A replica is silent, tells nonsense, or still pulls its records: somebody stands in for it."""
+        """Let somebody stand in for a replica that is silent, tells nonsense, or still pulls its records."""
         self._waiting.pop((ask.peer, ask.value), None)
         self._said.pop(ask.peer, None)
         self._out[ask.peer] = None
         return self._next()
 
     def not_mine(self, ask: Ask, predecessor: Peer) -> list[Ask]:
-        """The replica we took for the owner says who stands before it: that one is asked, it itself again behind it."""
+        """Ask the one that the replica we took for the owner names before it, and it itself again behind that one."""
         self._redirects += 1
         if predecessor in self._order or self._redirects > REDIRECTS_MAX:
             return self.out(ask)
@@ -142,7 +142,7 @@ class Reading:
         return asks + self._next()
 
     def hedge(self) -> list[Ask]:
-        """Time has passed without enough answers: ask one more as if somebody had failed, then two more, then four."""
+        """Ask one more as if somebody had failed, since time has passed without enough answers; then two, then four."""
         if self._done:
             return []
         further = 1 << self._hedges
@@ -160,7 +160,7 @@ class Reading:
         return asks
 
     def renew(self, replicas: Iterable[Peer]) -> list[Ask]:
-        """A fresh route: those that have not spoken are asked, also the ones that were silent a moment ago."""
+        """Follow a fresh route: ask those that have not spoken, also the ones that were silent a moment ago."""
         self._order = list(replicas)
         self._out.clear()
         self._done = False

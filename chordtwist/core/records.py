@@ -124,7 +124,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 def entry_of(versioned: Versioned, position: RingId) -> Entry:
-    """What a store notes of something kept; `position` is that of its key."""
+    """Note of something kept what a store needs to know without its value; `position` is that of its key."""
     is_tombstone = isinstance(versioned, Tombstone)
     return Entry(
         position,
@@ -141,7 +141,7 @@ Some = TypeVar("Some", Record, Tombstone, Versioned, Entry)
 
 
 def shorten(some: Some, end_ms: int) -> Some:
-    """The same, but gone, and no longer remembered, from `end_ms` on."""
+    """Let it be gone, and no longer remembered, from `end_ms` on."""
     if isinstance(some, Record) and some.tombstone_until_ms > end_ms:
         return replace(some, expiry_ms=min(some.expiry_ms, end_ms), tombstone_until_ms=end_ms)
     return replace(some, expiry_ms=min(some.expiry_ms, end_ms))
@@ -158,19 +158,19 @@ class PutResult(Struct, frozen=True, gc=False):
 
 @lru_cache(65_536)
 def position_of(key: bytes) -> RingId:
-    """Where a key lives on the ring: SHA-256 of it, so that keys cannot be placed at will."""
+    """Place a key on the ring: by its SHA-256, so that keys cannot be placed at will."""
     return int.from_bytes(sha256(key).digest(), "big")
 
 
 def kind_of(key: bytes, value: bytes, seal: Seal | None) -> RecordKind:
-    """What a value put under `key` is: whoever puts a value under its own SHA-256 makes a content record unasked."""
+    """Say what a value put under `key` is: under its own SHA-256 it is a content record, unasked."""
     if seal is not None:
         return RecordKind.SIGNED
     return RecordKind.CONTENT if sha256(value).digest() == key else RecordKind.PLAIN
 
 
 def signed_key(public_key: bytes, salt: bytes) -> bytes:
-    """The one key under which the owner of `public_key` writes with `salt` (BEP 44's target)."""
+    """Give the one key under which the owner of `public_key` writes with `salt` (BEP 44's target)."""
     return sha256(public_key + salt).digest()
 
 
@@ -211,7 +211,7 @@ Precedence = tuple[object, ...]
 
 
 def precedence_of(kind: RecordKind, version: Version, seal: Seal | None, digest: bytes) -> Precedence:
-    """Of a record of which no more is known than this; `digest`, the SHA-256 of its value, is needed with a seal."""
+    """Rank a record of which no more is known than this; `digest`, the SHA-256 of its value, is needed with a seal."""
     if seal is not None:
         return (2, seal.seq, digest)
     if kind is RecordKind.CONTENT:
@@ -220,7 +220,7 @@ def precedence_of(kind: RecordKind, version: Version, seal: Seal | None, digest:
 
 
 def precedence(versioned: Versioned) -> Precedence:
-    """Equal for copies of one thing, whatever their lives; the versions of content and signed records do not count."""
+    """Rank it: equal for copies of one thing, whatever their lives, and of content and signed ones the versions."""
     if isinstance(versioned, Tombstone):
         return precedence_of(RecordKind.PLAIN, versioned.version, versioned.seal, versioned.digest)
     digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
@@ -246,8 +246,8 @@ def refusal(new: Versioned, here: Versioned | None, expected_seq: int | None = N
 
 
 def merge(one: Versioned, other: Versioned) -> Versioned:
-    """What a replica that heard of both keeps: the one that wins, with the latest expiry of both as the least time for
-    which its version is remembered, and of equals (the same content, the same signed value) the newest version.
+    """Choose what a replica keeps that heard of both: the one that wins, remembered until the latest expiry of both at
+    least, and of equals (the same content, the same signed value) the newest version.
 
     It has as many copies as either: a put of one copy over one of four has to reach all four places, or the older value
     would be there when the one is lost.
@@ -269,7 +269,7 @@ def merge(one: Versioned, other: Versioned) -> Versioned:
 
 
 def present(versioned: Versioned | None, now_ms: int) -> Versioned | None:
-    """What is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing.
+    """Give what is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing.
 
     A content record leaves a plain tombstone: nobody can prove which content once stood there, and what it beat by its
     kind alone is not older than its version says.

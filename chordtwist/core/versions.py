@@ -50,7 +50,7 @@ class VersionClock:
         """Keys of which a version ahead of this clock was seen or stamped, and its millisecond."""
 
     def next(self, now_ms: int, key: bytes) -> Version:
-        """The version of a put of `key` that arrived now."""
+        """Stamp a put of `key` that arrived now."""
         if self._last_ms > now_ms + AHEAD_MS_MAX + 1:
             # Our own wall clock was far ahead and has been put right: nobody has taken what it stamped meanwhile.
             self._run_to(now_ms)
@@ -80,7 +80,7 @@ class VersionClock:
         self._stamped.clear()
 
     def after(self, version: Version) -> Version:
-        """The version next to one that lies too far ahead to be merged; the clock itself stays.
+        """Give the version next to one that lies too far ahead to be merged; the clock itself stays.
 
         For the node whose own clock is slow by more than `AHEAD_MS_MAX`: others judge the result by their clocks.
         """

@@ -56,29 +56,29 @@ class Writing:
         return not self._waiting
 
     def begin(self) -> list[Send]:
-        """To all replicas at once."""
+        """Send it to all replicas at once."""
         return [self._send(peer) for peer in self._order[: self._replicas]]
 
     def stored(self, peer: Peer) -> None:
-        """A replica confirmed, as what it was last taken for."""
+        """Count a replica that confirmed, as what it was last taken for."""
         self._waiting.pop(peer, None)
         self.stored_at[peer] = None
 
     def refused(self, peer: Peer, reason: str) -> None:
-        """A replica said no: nobody can stand in for it, the reason holds everywhere."""
+        """Count a replica that said no: nobody can stand in for it, the reason holds everywhere."""
         self._waiting.pop(peer, None)
         self.refusals[peer] = reason
 
     def out(self, peer: Peer) -> list[Send]:
-        """A replica is silent, or leaves: the next member behind the others stands in for it."""
+        """Let the next member behind the others stand in for a replica that is silent, or leaves."""
         self._waiting.pop(peer, None)
         self._out[peer] = None
         within = self._order[: self._replicas + len(self._out)]
         return [self._send(peer) for peer in within if peer not in self._sent]
 
     def not_mine(self, peer: Peer, predecessor: Peer) -> list[Send]:
-        """The replica taken for the owner names the one before it: that is sent the record as the owner, it itself
-        again as a replica.
+        """Send it to the one that the replica taken for the owner names before it, as the owner, and to it itself again
+        as a replica.
         """
         self._redirects += 1
         if predecessor in self._order or self._redirects > REDIRECTS_MAX:

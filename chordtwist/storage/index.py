@@ -44,7 +44,7 @@ class Room:
         self.bytes = 0
 
     def refusal(self, keys: int, growth: int) -> StoreFull | None:
-        """Why there is no room for so many more keys and bytes; None when there is."""
+        """Say why there is no room for so many more keys and bytes; None when there is."""
         if keys > 0 and self.keys >= self._records_max:
             return StoreFull(f"this node keeps its {self._records_max} records already")
         if growth > 0 and self.bytes + growth > self._bytes_max:
@@ -90,7 +90,7 @@ class Places:
             self._removed.clear()
 
     def scan(self, arc: Arc) -> Iterator[tuple[RingId, bytes]]:
-        """The places in `arc`, clockwise from its beginning; changes ahead of the iterator are seen."""
+        """Go through the places in `arc`, clockwise from its beginning; changes ahead of the iterator are seen."""
         if arc.after < arc.upto:
             yield from self._scan(arc.after, arc.upto)
         else:
@@ -139,7 +139,7 @@ class Expiries:
             heapify(self._heap)
 
     def due(self, now_ms: int, versioned: Mapping[bytes, HasExpiry]) -> list[bytes]:
-        """Keys past their expiry, soonest first, at most `EXPIRED_MAX`; `versioned` says what is true."""
+        """List keys past their expiry, soonest first, at most `EXPIRED_MAX`; `versioned` says what is true."""
         heap = self._heap
         due: dict[bytes, int] = {}
         while heap and heap[0][0] <= now_ms and len(due) < EXPIRED_MAX:

@@ -21,7 +21,7 @@ _SEALED = 2
 
 
 def pack(versioned: Versioned, offset_ms: int) -> bytes:
-    """What is written for `versioned`. A seal's `expected_seq` is left out: it is a question of a put, answered by
+    """Pack `versioned` as it is written. A seal's `expected_seq` is left out: it is a question of a put, answered by
     now.
     """
     version, seal = versioned.version, versioned.seal
@@ -44,7 +44,7 @@ def pack(versioned: Versioned, offset_ms: int) -> bytes:
 
 
 def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Versioned:
-    """What was packed, of which `unpack_entry` gave `entry`: a read takes half the time when it need not build that
+    """Read what was packed, of which `unpack_entry` gave `entry`: it takes half the time when that need not be built
     again.
 
     @raise ValueError: that was never packed.
@@ -69,8 +69,8 @@ def unpack(entry: Entry, raw: memoryview, offset_ms: int) -> Versioned:
 
 
 def unpack_entry(key: bytes, raw: memoryview, offset_ms: int) -> tuple[Entry, int]:
-    """The entry of what was packed, without touching its value: it may be on other pages. And when the last of it ends,
-    the record or what is remembered of it, in milliseconds.
+    """Read the entry of what was packed, without touching its value: it may be on other pages. And when the last of it
+    ends, the record or what is remembered of it, in milliseconds.
 
     @raise ValueError: that was never packed.
     """

@@ -177,7 +177,7 @@ class LmdbRecordStore:
         return done
 
     def under_way(self, key: bytes) -> Deferred[None] | None:
-        """While what is kept under `key` waits for its commit: fires as its put does."""
+        """Wait for what is kept under `key` while it waits for its commit: fires as its put does."""
         for batch in reversed(self._batches):
             if key in batch.put:
                 done: Deferred[None] = Deferred()
@@ -186,7 +186,7 @@ class LmdbRecordStore:
         return None
 
     def get(self, key: bytes) -> Versioned | None:
-        """What is kept under `key`; None, with a line in the log, when it cannot be read."""
+        """Get what is kept under `key`; None, with a line in the log, when it cannot be read."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -204,7 +204,7 @@ class LmdbRecordStore:
         return shorten(versioned, self._cut[key]) if key in self._cut else versioned
 
     def entry(self, key: bytes) -> Entry | None:
-        """The same without its value."""
+        """Get the same without its value."""
         return self._entries.get(key)
 
     def remove(self, key: bytes) -> None:
@@ -217,14 +217,14 @@ class LmdbRecordStore:
             self._commit_soon()
 
     def scan(self, arc: Arc) -> Iterator[Entry]:
-        """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
+        """Go through what is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
         for _, key in self._places.scan(arc):
             entry = self._entries.get(key)
             if entry is not None:
                 yield entry
 
     def expired(self, now_ms: int) -> list[Versioned]:
-        """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
+        """List what is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
         found: list[Versioned] = []
         value_bytes = 0
         for key in self._expiries.due(now_ms, self._entries):
@@ -236,24 +236,24 @@ class LmdbRecordStore:
         return found
 
     def _ended(self, key: bytes) -> Tombstone:
-        """In place of what cannot be read, and has expired anyway: nothing is left of it."""
+        """Stand in for what cannot be read, and has expired anyway: nothing is left of it."""
         entry = self._entries[key]
         return Tombstone(key, entry.version, entry.expiry_ms, entry.copies)
 
     def records(self) -> int:
-        """How many records are kept."""
+        """Count the records that are kept."""
         return self._room.records
 
     def record_bytes(self) -> int:
-        """Bytes of their values."""
+        """Count the bytes of their values."""
         return self._room.bytes
 
     def tombstones(self) -> int:
-        """How many tombstones are kept."""
+        """Count the tombstones that are kept."""
         return self._room.keys - self._room.records
 
     def close(self) -> Deferred[None]:
-        """Fires when everything is committed, the file closed and the worker stopped."""
+        """Commit everything: fires when that is done, the file closed and the worker stopped."""
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
@@ -273,7 +273,7 @@ class LmdbRecordStore:
     # What is kept, without values
 
     def _unpack_entry(self, key: bytes, raw: memoryview, end_ms: int) -> Entry:
-        """What is on the disk under `key`; neither it nor what is remembered of it outlives `end_ms`."""
+        """Read what is on the disk under `key`; neither it nor what is remembered of it outlives `end_ms`."""
         entry, latest_ms = unpack_entry(key, raw, self._offset_ms)
         if latest_ms > end_ms:
             self._cut[key] = end_ms
@@ -281,7 +281,7 @@ class LmdbRecordStore:
         return entry
 
     def _note(self, entry: Entry, before: Entry | None) -> None:
-        """From now on this is what is kept under its key, and no longer `before`."""
+        """Keep this under its key from now on, and no longer `before`."""
         key, room = entry.key, self._room
         self._entries[key] = entry
         if before is None:
@@ -303,7 +303,7 @@ class LmdbRecordStore:
         self._room.bytes -= entry.value_bytes
 
     def _drop_expired(self) -> None:
-        """What expired while no process ran leaves its tombstone, or nothing, before anybody can read it."""
+        """Leave of what expired while no process ran its tombstone, or nothing, before anybody can read it."""
         now_ms = self._now_ms()
         while due := self.expired(now_ms):
             for versioned in due:
@@ -389,7 +389,7 @@ class LmdbRecordStore:
         self._pause_s = min(max(1, 4 * took_ms), COMMIT_PAUSE_MS_MAX) / 1000 if under_way > 1 else 0.0
 
     async def _commit(self, batch: Batch) -> tuple[str, set[bytes]]:
-        """Commits all that can be; says why the rest is refused, and its keys."""
+        """Commit all that can be; says why the rest is refused, and its keys."""
         self._undone |= batch.removed
         while True:
             try:
@@ -414,7 +414,7 @@ class LmdbRecordStore:
             return reason, refused
 
     async def _shrink(self, put: dict[bytes, Versioned]) -> set[bytes]:
-        """Commits what is to be removed and tombstones, in small steps; returns the keys of what was not put."""
+        """Commit what is to be removed and tombstones, in small steps; returns the keys of what was not put."""
         changes: list[tuple[bytes, Tombstone | None]] = [(key, None) for key in self._undone]
         changes += [(key, versioned) for key, versioned in put.items() if isinstance(versioned, Tombstone)]
         refused = set(put)
@@ -438,7 +438,7 @@ class LmdbRecordStore:
         self._file.committed(skew_ms)
 
     def _restore(self, key: bytes) -> None:
-        """After a refused put, what is on disk is what is kept."""
+        """Keep what is on disk again, after a refused put."""
         end_ms = self._now_ms() + self._ttl_ms_max
         try:
             found = self._file.read(key, lambda raw: self._unpack_entry(key, raw, end_ms))
@@ -540,7 +540,7 @@ class CommitThread:
         return done
 
     def stop(self) -> None:
-        """The thread has ended when this returns."""
+        """End the thread; it has ended when this returns."""
         if self._thread is not None:
             self._calls.put(None)
             self._thread.join()

@@ -43,14 +43,14 @@ class MemoryRecordStore:
         return succeed(None)
 
     def under_way(self, key: bytes) -> None:
-        """Everything is safe."""
+        """Say that everything is safe."""
 
     def get(self, key: bytes) -> Versioned | None:
-        """What is kept under `key`."""
+        """Get what is kept under `key`."""
         return self._versioned.get(key)
 
     def entry(self, key: bytes) -> Entry | None:
-        """The same without its value."""
+        """Get the same without its value."""
         versioned = self._versioned.get(key)
         return None if versioned is None else entry_of(versioned, position_of(key))
 
@@ -65,28 +65,28 @@ class MemoryRecordStore:
         self._places.discard(key)
 
     def scan(self, arc: Arc) -> Iterator[Entry]:
-        """What is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
+        """Go through what is kept in `arc`; what is put or removed ahead of the iterator while it runs is seen."""
         for position, key in self._places.scan(arc):
             versioned = self._versioned.get(key)
             if versioned is not None:
                 yield entry_of(versioned, position)
 
     def expired(self, now_ms: int) -> list[Versioned]:
-        """What is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
+        """List what is past its expiry, soonest first, at most `EXPIRED_MAX`; the same again until it is dealt with."""
         return [self._versioned[key] for key in self._expiries.due(now_ms, self._versioned)]
 
     def records(self) -> int:
-        """How many records are kept."""
+        """Count the records that are kept."""
         return self._room.records
 
     def record_bytes(self) -> int:
-        """Bytes of their values."""
+        """Count the bytes of their values."""
         return self._room.bytes
 
     def tombstones(self) -> int:
-        """How many tombstones are kept."""
+        """Count the tombstones that are kept."""
         return self._room.keys - self._room.records
 
     def close(self) -> Deferred[None]:
-        """Nothing waits to be written."""
+        """End: nothing waits to be written."""
         return succeed(None)

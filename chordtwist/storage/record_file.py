@@ -127,7 +127,7 @@ class RecordFile:
             raise Corrupt(str(error)) from error
 
     def rows(self) -> Iterator[tuple[bytes, memoryview]]:
-        """Everything, the oldest first; to be read once, before anything else. The views end with the next step.
+        """Go through everything, the oldest first: once, before anything else. The views end with the next step.
 
         @raise Corrupt: see there.
         """
@@ -143,7 +143,7 @@ class RecordFile:
             raise Corrupt(str(error)) from error
 
     def read(self, key: bytes, parse: Callable[[memoryview], T]) -> T | None:
-        """What `parse` makes of what was under `key` when the last commit was over; None when nothing was.
+        """Read what `parse` makes of what was under `key` when the last commit was over; None when nothing was.
 
         @raise Corrupt: see there.
         """
@@ -162,8 +162,8 @@ class RecordFile:
             raise Corrupt(f"{self.path}: {key.hex()}: {error}") from error
 
     def change(self, removed: Iterable[bytes], put: Iterable[tuple[bytes, bytes]], skew_ms: int) -> Callable[[], None]:
-        """Removes, then puts, then returns the commit: to be called once, in any thread, before `change` is called
-        again, and followed by `committed` when it has returned. Until then, reads see what was.
+        """Remove, then put, then return the commit: to be called once, in any thread, before `change` is called again,
+        and followed by `committed` when it has returned. Until then, reads see what was.
 
         `skew_ms` is kept beside the records, see `LmdbRecordStore`.
 
@@ -232,7 +232,7 @@ class RecordFile:
         self._resize(self._map_bytes - HEADROOM_BYTES)
 
     def close(self) -> None:
-        """The end; no commit may be under way."""
+        """Close the file; no commit may be under way."""
         self._snapshot.abort()
         self._env.close()
 

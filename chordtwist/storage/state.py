@@ -64,8 +64,8 @@ class StateDirectory:
             raise
 
     def next_epoch(self, now_ms: int) -> int:
-        """A number for this run of the node, greater than that of every run before it: `now_ms` (wall time) unless the
-        clock went back. It is on disk when this returns, so that no two runs ever sign as the same one.
+        """Give this run of the node a number above that of every run before it: `now_ms` (wall time) unless the clock
+        went back. It is on disk when this returns, so that no two runs ever sign as the same one.
         """
         # A daemon has gone into the background since it took the lock: this is the process that others are to name.
         self._name_owner()
@@ -84,7 +84,7 @@ class StateDirectory:
         return epoch
 
     def node_key(self) -> bytes:
-        """The seed of the node's Ed25519 key; made on the first start. Only its owner may read the file."""
+        """Get the seed of the node's Ed25519 key; made on the first start. Only its owner may read the file."""
         path = self.path / "node-key"
         seed = self._read(path, _seed, default=b"")
         if not seed:
@@ -99,7 +99,7 @@ class StateDirectory:
         return seed
 
     def remembered_peers(self, identity: Identity) -> list[Peer]:
-        """Peers that an earlier run knew, best first. Only addresses: whoever answers there must prove itself again."""
+        """List peers that an earlier run knew, best first; only addresses: each must prove itself again."""
         return self._read(self.path / "peers.json", lambda raw: _peers(raw, identity), default=[])
 
     def remember_peers(self, peers: Iterable[Peer]) -> None:
@@ -130,7 +130,7 @@ class StateDirectory:
             os.close(self._lock)
 
     def _locked(self) -> int:
-        """The descriptor that holds the lock. It ends with the process, however the process ends."""
+        """Open the descriptor that holds the lock. It ends with the process, however the process ends."""
         path = self.path / "lock"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ class StateDirectory:
         return descriptor
 
     def _name_owner(self) -> None:
-        """In the file that is locked. As long as any that a system gives, so that a full disk is no matter."""
+        """Name this process in the locked file, in as many bytes as any number has: a full disk is no matter."""
         try:
             os.pwrite(self._lock, b"%-19d\n" % os.getpid(), 0)
         except OSError as error:
@@ -165,7 +165,7 @@ class StateDirectory:
             self.write(path, b"%d\n" % STATE_FORMAT)
 
     def _read(self, path: Path, parse: Callable[[bytes], T], default: T) -> T:
-        """What `parse` makes of the file; `default` when there is none, or none that makes sense."""
+        """Read what `parse` makes of the file; `default` when there is none, or none that makes sense."""
         try:
             with path.open("rb") as file:
                 raw = file.read(FILE_BYTES_MAX + 1)

@@ -70,11 +70,11 @@ class LocalRecords:
             self._sweeping = None
 
     def now_ms(self) -> int:
-        """The steady clock that expiries are counted on."""
+        """Read the steady clock that expiries are counted on."""
         return int(self._clock.seconds() * 1000)
 
     def get(self, key: bytes) -> Versioned | None:
-        """What is there now, to the millisecond: a live record, a tombstone, or nothing."""
+        """Get what is there now, to the millisecond: a live record, a tombstone, or nothing."""
         versioned = self.store.get(key)
         if versioned is None:
             if self.store.entry(key) is not None:
@@ -114,8 +114,8 @@ class LocalRecords:
         return written.addErrback(self._not_written, versioned.key, payer)
 
     def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
-        """The disk said no later: what was counted is counted again when somebody asks, and `payer` pays for what is
-        there again.
+        """Undo what was counted, since the disk said no later: it is counted again when somebody asks, and `payer` pays
+        for what is there again.
         """
         self._changed()
         self._buckets.pop(position_of(key) >> self._shift, None)
@@ -172,8 +172,8 @@ class LocalRecords:
             self._buckets = {}  # a count under way goes on in the old ones
 
     async def summary(self, arc: Arc, copies_above: int) -> Summary:
-        """Of everything kept in `arc` with more than `copies_above` copies, tombstones included. Gives way to others on
-        its way.
+        """Sum up everything kept in `arc` with more than `copies_above` copies, tombstones included. Gives way to
+        others on its way.
         """
         # In a ring at rest the same is asked for again and again, by ourselves and by the owners we keep copies for.
         known = self._summaries.get((arc, copies_above))
@@ -215,8 +215,8 @@ class LocalRecords:
     async def entries(
         self, arc: Arc, copies_above: int, copies_max: int = COPIES_MAX, at_most: int | None = None
     ) -> list[Entry]:
-        """What is kept in `arc` with more than `copies_above` copies and no more than `copies_max`, in the order of
-        positions; the first `at_most` of it. Gives way to others on its way.
+        """List what is kept in `arc` with more than `copies_above` copies and no more than `copies_max`, by position;
+        the first `at_most` of it. Gives way to others on its way.
         """
         found: list[Entry] = []
         for looked, entry in enumerate(self.store.scan(arc), 1):
@@ -229,7 +229,7 @@ class LocalRecords:
         return found
 
     def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:
-        """The arc in pieces: whole buckets with their number, the rest without."""
+        """Cut the arc into pieces: whole buckets with their number, the rest without."""
         width = 1 << self._shift
         # Most nodes of a large ring keep little: all that lies between the arcs of two members far apart.
         buckets_max = min(2 * BUCKETS_MAX, self.store.records())

@@ -14,13 +14,13 @@ class Pauses:
         self._pausing: dict[Deferred[None], IDelayedCall] = {}
 
     def pause(self, seconds: float = 0.0) -> Deferred[None]:
-        """Fires in a later turn of the reactor, after `seconds` at least; fails with `CancelledError` on `stop`."""
+        """Fire in a later turn of the reactor, after `seconds` at least; fails with `CancelledError` on `stop`."""
         paused: Deferred[None] = Deferred(self._cancelled)
         self._pausing[paused] = self._clock.callLater(seconds, self._over, paused)
         return paused
 
     def stop(self) -> None:
-        """Whoever pauses stops working."""
+        """Stop the work of whoever pauses."""
         for paused in list(self._pausing):
             paused.cancel()
 

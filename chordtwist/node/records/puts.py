@@ -30,13 +30,13 @@ class Outcomes(Protocol):
     """Whoever is told what became of an attempt."""
 
     def confirmed(self, publication: Publication, copies: int) -> None:
-        """So many replicas keep it, a majority and the owner among them; told again as more of them say so."""
+        """Hear that so many replicas keep it, a majority and the owner among them; again as more of them say so."""
 
     def refused(self, publication: Publication, reason: str) -> None:
-        """The owner refuses, or too many do; `reason` is a word of `peer_messages.Refused`."""
+        """Hear that the owner refuses, or too many do; `reason` is a word of `peer_messages.Refused`."""
 
     def try_again(self, publication: Publication) -> None:
-        """Too few answered, or nobody could be asked for the way."""
+        """Hear that too few answered, or nobody could be asked for the way."""
 
 
 class Puts:
@@ -67,7 +67,7 @@ class Puts:
         _Put(self, publication).begin(route)
 
     def now_ms(self) -> int:
-        """The steady clock that expiries are counted on."""
+        """Read the steady clock that expiries are counted on."""
         return self.local_records.now_ms()
 
     def report_ahead(self, there: Version) -> None:

@@ -57,7 +57,7 @@ class Reconciling:
     async def reconcile(
         self, peer: Peer, arc: Arc, copies_above: int, as_owner: bool = False, both: bool = True
     ) -> None:
-        """Until both keep the same records of `arc` with more than `copies_above` copies: send what is missing there
+        """Make both keep the same records of `arc` with more than `copies_above` copies: send what is missing there
         and, where `both`, fetch what is missing here.
 
         @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
@@ -95,7 +95,7 @@ class Reconciling:
             await self.send(peer, await self.lacking(peer, arc, 0, held[start : start + MARKS_MAX]))
 
     async def lacking(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry]) -> list[bytes]:
-        """The keys of those among `entries`, in `arc` with more than `copies_above` copies, that `peer` has not
+        """List the keys of those among `entries`, in `arc` with more than `copies_above` copies, that `peer` has not
         confirmed.
         """
         answer = await self._missing(peer, arc, copies_above, entries, both=False)

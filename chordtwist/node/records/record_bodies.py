@@ -17,7 +17,7 @@ HEAD_BYTES = 100
 
 
 def body_of(versioned: Versioned, now_ms: int) -> wire.RecordBody:
-    """What travels of something that is alive, or remembered, at `now_ms`."""
+    """Tell something that is alive, or remembered, at `now_ms` as it travels."""
     if isinstance(versioned, Tombstone):
         return _tombstone_body(versioned, now_ms)
     return wire.RecordBody(
@@ -34,7 +34,7 @@ def body_of(versioned: Versioned, now_ms: int) -> wire.RecordBody:
 
 
 def version_body_of(record: Record, now_ms: int) -> wire.RecordBody:
-    """A record without its value; where there is a seal the value's digest proves it."""
+    """Tell a record without its value; where there is a seal the value's digest proves it."""
     return wire.RecordBody(
         record.key,
         b"" if record.seal is None else sha256(record.value).digest(),
@@ -62,14 +62,14 @@ def _tombstone_body(tombstone: Tombstone, now_ms: int) -> wire.RecordBody:
 
 
 def without_ttl(body: wire.RecordBody) -> wire.RecordBody:
-    """The tombstone that a record named without its value would leave."""
+    """Make of a record named without its value the tombstone that it would leave."""
     return wire.RecordBody(
         body.key, body.value, body.record_kind, body.version_ms, body.publisher, 0, body.copies, body.seal
     )
 
 
 def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Versioned:
-    """What a body brings, counted from `now_ms`, a life cut to `ttl_ms_max`.
+    """Read what a body brings, counted from `now_ms`, a life cut to `ttl_ms_max`.
 
     @raise Malformed: its kind is unknown.
     """
@@ -90,7 +90,7 @@ def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Versi
 
 
 def batches(things: Iterable[Versioned], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:
-    """What travels of many, as they are when their turn comes, in batches that fit into a message."""
+    """Tell many, as they are when their turn comes, in batches that fit into a message."""
     batch: list[wire.RecordBody] = []
     size = 0
     for versioned in things:

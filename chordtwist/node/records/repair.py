@@ -1,4 +1,4 @@
-"""Persistence every record at its replicas while members come and go.
+"""Keeping every record at its replicas while members come and go.
 
 The owner of an arc compares what it keeps with each of its replicas and sends what is missing there, both ways. A
 newcomer compares its arc with the old owner in the same way, and a leaver with its successor. How two compare stands in
@@ -182,7 +182,7 @@ class Repair:
         return Arc(ring.predecessor.id, ring.me.id)
 
     def _settled(self) -> Arc | None:
-        """What we own, once its records are here."""
+        """Name what we own, once its records are here."""
         return None if self.pulling else self.arc
 
     async def round(self) -> None:
@@ -284,7 +284,7 @@ class Repair:
         return True
 
     async def hand_over(self, on_their_way: Callable[[], list[Versioned]]) -> None:
-        """Before we leave: the successor gets everything of our arc that it lacks, what nobody counts on us for, and
+        """Give the successor, before we leave, everything of our arc that it lacks, what nobody counts on us for, and
         what has been put here and has not reached its replicas in `ON_THEIR_WAY_S`.
         """
         self.leaving = True

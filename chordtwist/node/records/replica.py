@@ -124,7 +124,7 @@ class Replica:
         return arc is None or position_of(key) in arc
 
     def _not_mine(self, key: bytes, rank: int) -> NotMine | None:
-        """The answer to whoever takes us for the owner of `key`, when we know that we are not."""
+        """Answer whoever takes us for the owner of `key`, when we know that we are not."""
         before = self._ring.predecessor
         if rank or before is None or self._is_mine(key):
             return None

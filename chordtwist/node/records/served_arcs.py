@@ -26,7 +26,7 @@ class ServedArcs:
         """By owner: its arc, our distance from it, when it last compared."""
 
     def note(self, peer: Peer, arc: Arc, copies_above: int) -> None:
-        """An owner compares its arc with us now: the records with more than `copies_above` copies."""
+        """Note that an owner compares its arc with us now: the records with more than `copies_above` copies."""
         known = self._served_arcs.get(peer.packed)
         if known is not None and known[:2] == (arc, copies_above):
             self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
@@ -42,17 +42,17 @@ class ServedArcs:
         self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
 
     def clear(self) -> None:
-        """Nobody counts on us yet: we have just joined."""
+        """Forget them all, since we have just joined."""
         self._served_arcs.clear()
 
     def arcs(self) -> list[tuple[Arc, int]]:
-        """The arcs whose owners count on us, and our distance from each."""
+        """List the arcs whose owners count on us, and our distance from each."""
         since_s = self._clock.seconds() - DUTY_S
         self._served_arcs = {packed: duty for packed, duty in self._served_arcs.items() if duty[2] >= since_s}
         return [(arc, copies_above) for arc, copies_above, _ in self._served_arcs.values()]
 
     def surplus(self, own: Arc) -> list[tuple[Arc, int]]:
-        """Where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
+        """List where we keep what nobody counts on us for: arcs, with the most copies that such a record has there."""
         served_arcs = self.arcs()
         everything = [(gap, COPIES_MAX) for gap in gaps([own, *(arc for arc, _ in served_arcs)])]
         # A record of fewer copies than our distance is not what its owner compares with us.

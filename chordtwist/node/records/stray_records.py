@@ -76,18 +76,18 @@ class StrayRecords:
         self._chore.stop()
 
     def joined(self) -> None:
-        """We are a member now."""
+        """Begin as a member."""
         # Who was a member of another ring brings records that nobody here asks for: they are brought to their owners at
         # once. What a first start found on disk mostly is where it belongs.
         self._joined_s = self._clock.seconds() - (TIDY_AFTER_S if self._was_member else 0.0)
         self._was_member = True
 
     def hurry(self) -> None:
-        """Our arc is here: what nobody counts on us for may be told from the rest."""
+        """Look soon, since our arc is here: what nobody counts on us for may be told from the rest."""
         self._chore.hurry()
 
     def _tidy(self) -> Deferred[None] | None:
-        """Records that no owner has compared for a while go to their owner, and are dropped when all replicas have
+        """Bring records that no owner has compared for a while to their owner, and drop them when all replicas have
         them.
         """
         own = self._own()
@@ -172,7 +172,7 @@ class StrayRecords:
 
 
 def _from(after: RingId, arcs: list[tuple[Arc, int]]) -> list[tuple[Arc, int]]:
-    """The same arcs, beginning behind that position; the one that it lies in is cut there."""
+    """Turn the arcs so that they begin behind that position; the one that it lies in is cut there."""
     for number, (arc, copies_max) in enumerate(arcs):
         if after in arc and after != arc.upto:
             return [
