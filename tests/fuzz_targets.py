@@ -536,6 +536,7 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.Missing([0, 1], [wire.Held(bytes(32), 1, OTHER.packed)]),
         wire.HandOver(bytes(32), bytes(32), 0, [bytes(32)]),
         wire.HandedOver([_RECORD, _SIGNED], bytes(32)),
+        wire.Release(bytes(32), bytes(32)),
         wire.StoreAll([_SIGNED]),
         wire.StoredAll([0]),
         wire.Puzzle(20, bytes(20)),

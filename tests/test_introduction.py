@@ -67,8 +67,9 @@ class MeetTests(SynchronousTestCase):
     def test_no_common_version(self) -> None:
         """One that does not is refused, with both ranges."""
         newer = self.changed(version_min=PROTOCOL_VERSION_MAX + 1, version_max=PROTOCOL_VERSION_MAX + 2)
-        self.assertEqual(self.refusal(newer), "protocol versions 2 to 3 there and 1 to 1 here")
-        self.refusal(self.changed(version_min=0, version_max=0))
+        self.assertEqual(self.refusal(newer), "protocol versions 3 to 4 there and 2 to 2 here")
+        older = self.changed(version_min=1, version_max=1)
+        self.assertEqual(self.refusal(older), "protocol versions 1 to 1 there and 2 to 2 here")
 
     def test_differences(self) -> None:
         """What must agree and does not is named, all of it."""

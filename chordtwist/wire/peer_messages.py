@@ -384,7 +384,7 @@ class Digest(Question, frozen=True):
     """Compares what both keep in an arc of the ring, of records with more than `copies_above` copies: `InStep` or
     `Parts`.
 
-    `as_owner`: the sender owns the arc and counts the receiver as its replica at distance `copies_above`.
+    `as_owner`: the sender owns the arc and counts on the receiver as its replica at distance `copies_above`.
     """
 
     kind: ClassVar[int] = 50
@@ -491,6 +491,15 @@ class StoredAll(Answer, frozen=True):
     refused: Annotated[list[U16], msgspec.Meta(max_length=BATCH_RECORDS_MAX)]
 
 
+class Release(Question, frozen=True):
+    """Tells a former replica that the sender, who owns the arc, does not count on it for any record there; `Noted`."""
+
+    kind: ClassVar[int] = 59
+
+    after: Key
+    upto: Key
+
+
 # What a busy node asks of strangers
 
 PuzzleBytes = Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
@@ -555,6 +564,7 @@ MESSAGES: tuple[type[Message], ...] = (
     HandedOver,
     StoreAll,
     StoredAll,
+    Release,
     Puzzle,
     Solution,
 )

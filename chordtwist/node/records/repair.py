@@ -15,21 +15,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chordtwist.core.digests import mark_bytes
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Versioned
 from chordtwist.core.ring import Arc, RingId, distance, position_bytes
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.local_records import COPIES_MAX, LocalRecords
+from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.node.records.stray_records import StrayRecords
-from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import Digest
+from chordtwist.wire.peer_messages import Release
 
 ROUND_S = 60.0
 """Between two rounds with nothing to repair: some 110 bytes to each replica, both ways. Between rounds every put and
@@ -204,7 +202,7 @@ class Repair:
                 break
             outcome = self._comparing[peer] = Deferred.fromCoroutine(self._compared(peer, arc, copies_above))
             outcomes.append(outcome)
-        self._let_go(arc, tuple(self._comparing))
+        self._release(arc, tuple(self._comparing))
         limit = self._clock.callLater(COMPARED_WITHIN_S, self._stop_comparing)
         answered = await DeferredList(outcomes)
         if limit.active():
@@ -218,18 +216,17 @@ class Repair:
         # With ourselves a majority: whatever was confirmed to anybody is here now.
         self.in_step = arc if arc == self._round_arc and in_step + 1 > (wanted + 1) // 2 else None
 
-    def _let_go(self, arc: Arc, replicas: tuple[Peer, ...]) -> None:
+    def _release(self, arc: Arc, replicas: tuple[Peer, ...]) -> None:
         """Tell those behind our replicas that were replicas until now: no record has so many copies that we count on
         them. By themselves they would notice much later.
         """
         former, self._counted_on = self._counted_on, replicas
         me = self._ring.me.id
         last = max((distance(me, peer.id) for peer in replicas), default=0)
-        nothing = wire.Summary(0, mark_bytes(0))
         for peer in former:
             if distance(me, peer.id) > last:
-                told = Digest(position_bytes(arc.after), position_bytes(arc.upto), COPIES_MAX, nothing, as_owner=True)
-                self._ring.ask(peer, told).addErrback(lambda failure: None)
+                released = Release(position_bytes(arc.after), position_bytes(arc.upto))
+                self._ring.ask(peer, released).addErrback(lambda failure: None)
 
     def _stop_comparing(self) -> None:
         for comparing in list(self._comparing.values()):

@@ -31,6 +31,7 @@ from chordtwist.wire.peer_messages import (
     HaveList,
     InStep,
     Missing,
+    Noted,
     NotFound,
     NotMine,
     Parts,
@@ -38,6 +39,7 @@ from chordtwist.wire.peer_messages import (
     Question,
     RecordBody,
     Refused,
+    Release,
     Store,
     StoreAll,
     Stored,
@@ -72,6 +74,7 @@ class Replica:
             StoreAll: lambda peer, question: Deferred.fromCoroutine(self._store_all(peer, question.records)),
             Digest: lambda peer, question: Deferred.fromCoroutine(self._compare(peer, question)),
             HaveList: lambda peer, question: Deferred.fromCoroutine(self._list_missing(question)),
+            Release: lambda peer, question: succeed(self._released(peer, question)),
             HandOver: lambda peer, question: Deferred.fromCoroutine(self._hand_out(question)),
         }
 
@@ -167,6 +170,11 @@ class Replica:
             return Parts([summary_body(ours)])
         parts = [await self._local_records.summary(part, question.copies_above) for part in split_arc(arc)]
         return Parts([summary_body(part) for part in parts])
+
+    def _released(self, peer: Peer, question: Release) -> Noted:
+        arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
+        self._served_arcs.release(peer, arc)
+        return Noted()
 
     async def _list_missing(self, question: HaveList) -> Missing | Refused:
         """Tell which of the listed records are not here, and which here are not listed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.digests import gaps
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
@@ -22,7 +23,7 @@ class ServedArcs:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._served_arcs: dict[bytes, tuple[Arc, int, float]] = {}
+        self._served_arcs: Bounded[bytes, tuple[Arc, int, float]] = Bounded(DUTIES_MAX)
         """By owner: its arc, our distance from it, when it last compared."""
 
     def note(self, peer: Peer, arc: Arc, copies_above: int) -> None:
@@ -31,15 +32,15 @@ class ServedArcs:
         if known is not None and known[:2] == (arc, copies_above):
             self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
             return
-        # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
-        self._served_arcs = {
-            packed: duty
-            for packed, duty in self._served_arcs.items()
-            if packed != peer.packed and arc.upto not in duty[0] and duty[0].upto not in arc
-        }
-        if len(self._served_arcs) >= DUTIES_MAX:
-            del self._served_arcs[next(iter(self._served_arcs))]
+        self.release(peer, arc)
         self._served_arcs[peer.packed] = (arc, copies_above, self._clock.seconds())
+
+    def release(self, peer: Peer, arc: Arc) -> None:
+        """Note that the owner of an arc does not count on us for it."""
+        # Arcs of owners do not overlap: who owns this one has taken over from whoever did.
+        for packed, duty in list(self._served_arcs.items()):
+            if packed == peer.packed or arc.upto in duty[0] or duty[0].upto in arc:
+                del self._served_arcs[packed]
 
     def clear(self) -> None:
         """Forget them all, since we have just joined."""
@@ -48,7 +49,9 @@ class ServedArcs:
     def arcs(self) -> list[tuple[Arc, int]]:
         """List the arcs whose owners count on us, and our distance from each."""
         since_s = self._clock.seconds() - DUTY_S
-        self._served_arcs = {packed: duty for packed, duty in self._served_arcs.items() if duty[2] >= since_s}
+        for packed, duty in list(self._served_arcs.items()):
+            if duty[2] < since_s:
+                del self._served_arcs[packed]
         return [(arc, copies_above) for arc, copies_above, _ in self._served_arcs.values()]
 
     def surplus(self, own: Arc) -> list[tuple[Arc, int]]:
