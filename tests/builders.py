@@ -18,7 +18,8 @@ from chordtwist.node.ring.membership import Membership
 from chordtwist.simulation.chance import constant
 from chordtwist.simulation.clock import HeapClock
 from chordtwist.simulation.faults import Cut
-from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork
+from chordtwist.simulation.link import SimulatedLink
+from chordtwist.simulation.network import SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.peer_messages import Answer, GetTable, NotMember, Question, TableIs
@@ -214,7 +215,7 @@ class Neighbourhood:
     def silence(self, *silent: int) -> None:
         """Nothing reaches these peers any more, and nobody says so."""
         for place in silent:
-            self.network.install(Cut(self.me, peer(place)))
+            self.network.faults.install(Cut(self.me, peer(place)))
 
     @property
     def now_s(self) -> float:

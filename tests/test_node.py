@@ -386,12 +386,12 @@ class GrowthTests(RingTestCase):
         ring = self.ring(5)
         newcomer = self.world.address()
         for one, other in ((newcomer, ring[2]), (ring[2], newcomer)):
-            self.world.network.install(Cut(one, other))
+            self.world.network.faults.install(Cut(one, other))
         self.world.start(newcomer)
         self.world.run(60)
         self.assertFalse(self.node(newcomer).is_member)
         self.assert_safe()
-        self.world.network.heal()
+        self.world.network.faults.heal()
         self.until(self.is_ideal, 20)
         self.assert_one_ring(6)
 
@@ -461,8 +461,8 @@ class DeathTests(RingTestCase):
         """A path that is broken between two neighbours only is no death: nobody is dropped, however long it lasts."""
         ring = self.ring(20)
         one, other = ring[4], ring[5]
-        self.world.network.install(Cut(one, other))
-        self.world.network.install(Cut(other, one))
+        self.world.network.faults.install(Cut(one, other))
+        self.world.network.faults.install(Cut(other, one))
         successors = self.node(one).successors
         self.world.run(60)
         self.assertEqual(self.node(one).successors, successors)
@@ -589,7 +589,7 @@ class UpkeepTests(RingTestCase):
         for size in (6, 20):
             with self.subTest(size=size):
                 self.world = self.new_world()
-                self.world.network.install(Loss(0.2))
+                self.world.network.faults.install(Loss(0.2))
                 self.ring(size)
                 self.world.run(200)
                 self.assert_one_ring(size)
@@ -637,9 +637,9 @@ class CutOffTests(RingTestCase):
                 self.ring(size)
                 self.world.check.suspended = True
                 peers = list(self.world.live)
-                self.world.network.install(Partition([peers[: size // 2], peers[size // 2 :]]))
+                self.world.network.faults.install(Partition([peers[: size // 2], peers[size // 2 :]]))
                 self.world.run(120)
-                self.world.network.heal()
+                self.world.network.faults.heal()
                 self.until(self.is_ideal, 90)
                 self.assert_one_ring(size)
 
@@ -650,13 +650,13 @@ class CutOffTests(RingTestCase):
         large = [self.world.address(n) for n in range(6)]
         small = [self.world.address(n) for n in range(6, 9)]
         self.world.check.suspended = True
-        self.world.network.install(Partition([large, small]))
+        self.world.network.faults.install(Partition([large, small]))
         for members in (large, small):
             self.world.seed_peers = members[:1]
             for peer in members:
                 self.world.start(peer)
             self.world.run(40)
-        self.world.network.heal()
+        self.world.network.faults.heal()
         epochs = {peer: self.node(peer).membership.epoch for peer in (*large, *small)}
         self.world.seed_peers = [large[0], small[0]]
         self.until(self.is_ideal, 120)
@@ -709,7 +709,7 @@ class LeaveTests(RingTestCase):
         for number in range(8):
             self.node(ring[1]).put(bytes([number]) * 32, b"value")
         self.world.run(5)
-        self.world.network.install(Partition([[ring[1]]]))
+        self.world.network.faults.install(Partition([[ring[1]]]))
         left = self.world.leave(ring[1])
         self.until(lambda: left.called, 5)
         self.assertEqual(lines(self.observer, "warn"), ["left before every record was handed over"])
@@ -735,7 +735,7 @@ class LeaveTests(RingTestCase):
         """A node that is stopped while it waits for its last puts, before it goes, takes that for no error."""
         ring = self.ring(5)
         for peer in (ring[0], *ring[3:]):
-            self.world.network.install(Cut(ring[1], peer))
+            self.world.network.faults.install(Cut(ring[1], peer))
         for number in range(8):
             self.node(ring[1]).put(bytes([32 * number]) * 32, b"value").addErrback(lambda _: None)
         self.world.leave(ring[1])

@@ -137,7 +137,7 @@ class ProbingTests(SynchronousTestCase):
         """A peer that answers in the midst of the check lives."""
         self.scene.silence(20)
         checked = self.check_until(2.5)
-        self.scene.network.heal()
+        self.scene.network.faults.heal()
         self.scene.advance(1.5)
         self.assertIs(self.successResultOf(checked), True)
         self.assertEqual(self.died, [])

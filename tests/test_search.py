@@ -117,7 +117,7 @@ class SearchTests(SynchronousTestCase):
 
     def test_late_answer_counts(self) -> None:
         """An answer that comes after our patience has ended still counts."""
-        self.scene.network.install(SlowHost(peer(60), 200_000))
+        self.scene.network.faults.install(SlowHost(peer(60), 200_000))
         searched = self.begin(60)
         self.scene.advance(0.9)
         self.successResultOf(searched)

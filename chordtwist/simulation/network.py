@@ -8,19 +8,18 @@ shown to their rules. Messages overtake one another freely, more than TCP lets t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
-from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.simulation.chance import QUANTILES, QUANTILES_BITS, Delays, exponential
-from chordtwist.simulation.clock import HeapClock, HostClock, microseconds
-from chordtwist.simulation.faults import DROP, HOLD, PASS, TWICE, Deliver, Envelope, Path, Rule
+from chordtwist.simulation.clock import HeapClock, microseconds
+from chordtwist.simulation.faults import Envelope, Path
+from chordtwist.simulation.installed_faults import InstalledFaults
+from chordtwist.simulation.link import LINK_IDLE_US, Asked, SimulatedLink
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
@@ -33,12 +32,6 @@ from chordtwist.wire.peer_messages import (
     decode,
     encode,
 )
-
-LINK_IDLE_US = 120_000_000
-"""An unused link is closed after this time, as the real pool's `IDLE_S` says; the next question greets again."""
-
-SIMULATED_LINKS_MAX = 256
-"""Links of one host that are remembered before the idle ones are forgotten."""
 
 HANDSHAKE_ROUND_TRIPS = 2
 """TCP, then TLS 1.3; the Hellos travel with the first question and answer."""
@@ -59,6 +52,7 @@ class SimulatedNetwork:
         self.clock = clock
         self.trace = trace
         self.path = Path(delays)
+        self.faults = InstalledFaults(clock, rng, self.path)
         self.bytes_by_kind = [0] * 256
         """Plaintext bytes written, by kind of message."""
         self.failed = 0
@@ -73,38 +67,6 @@ class SimulatedNetwork:
         self._indexes: dict[bytes, int] = {}
         self._dark: dict[bytes, None] = {}
         self._limits_us: dict[int, int] = {}
-        self._faults: list[Rule] = []
-        """As they were installed."""
-        self._rules: list[Rule] = [self.path]
-        """The same and the path, in the order in which a message meets them."""
-        self._held: dict[Rule, list[tuple[Act, _Asked]]] = {}
-
-    # Faults
-
-    def install(self, *faults: Rule) -> None:
-        """Show every message to these rules as well, from now on."""
-        self._faults += faults
-        self._sort()
-
-    def remove(self, *faults: Rule) -> None:
-        """Take rules away, if they are installed; what they held arrives now, in order."""
-        for fault in faults:
-            if fault in self._faults:
-                self._faults.remove(fault)
-            for act, asked in self._held.pop(fault, ()):
-                self.clock.at(self.clock.now_us, act, asked)
-        self._sort()
-
-    def heal(self) -> None:
-        """Take every fault away, the last one first."""
-        self.remove(*reversed(self._faults))
-
-    def severed(self, source: Peer, target: Peer) -> bool:
-        """Whether nothing gets from one to the other, not even that a connection is refused."""
-        return any(fault.severs(source, target) for fault in self._faults)
-
-    def _sort(self) -> None:
-        self._rules = sorted([self.path, *self._faults], key=lambda rule: rule.stage)
 
     # Hosts
 
@@ -134,7 +96,7 @@ class SimulatedNetwork:
             limit = self._limits_us[question.kind] = microseconds(question.answer_within_s)
         return limit
 
-    def send(self, asked: _Asked) -> None:
+    def send(self, asked: Asked) -> None:
         """Put a question on its way."""
         question, asker, clock, delays = asked.question, asked.asker, self.clock, self.path.delays
         now_us = clock.now_us
@@ -154,7 +116,7 @@ class SimulatedNetwork:
             asker.links[to] = to.links[asker] = now_us
         if self.through_wire:
             asked.question = self._read_back(question)  # type: ignore[assignment]
-        if self._faults:
+        if self.faults.installed:
             self._send_through_faults(asked, there_us if last_us is None else 0)
             return
         asked.back_us = back_us
@@ -164,45 +126,21 @@ class SimulatedNetwork:
             clock.at(limit_us, self._silent, asked)
         clock.at(arrives_us, self.deliver, asked)
 
-    def _send_to_nobody(self, asked: _Asked, told_us: int) -> None:
+    def _send_to_nobody(self, asked: Asked, told_us: int) -> None:
         """No process listens there: the host says so, which is known at `told_us`, if it has power and is in reach."""
-        if asked.peer.packed in self._dark or self.severed(asked.asker.me, asked.peer):
+        if asked.peer.packed in self._dark or self.faults.severs(asked.asker.me, asked.peer):
             self.clock.at(asked.limit_us, self._silent, asked)
         else:
             self.clock.at(min(told_us, asked.limit_us), self._refused, asked)
 
-    def _send_through_faults(self, asked: _Asked, handshake_us: int) -> None:
+    def _send_through_faults(self, asked: Asked, handshake_us: int) -> None:
         asked.timed = True
         self.clock.at(asked.limit_us, self._silent, asked)
         envelope = Envelope(asked.asker.me, asked.peer, asked.question)
-        for number, (late_us, holder) in enumerate(self._fates(envelope, self._rules)):
-            self._post(late_us + handshake_us, holder, self.deliver, asked if number == 0 else asked.echo())
+        for number, (late_us, holder) in enumerate(self.faults.fates(envelope)):
+            self.faults.post(late_us + handshake_us, holder, self.deliver, asked if number == 0 else asked.echo())
 
-    def _fates(self, envelope: Envelope, rules: list[Rule]) -> Iterator[tuple[int, Rule | None]]:
-        """Show a message to rules: how late each copy arrives that does, and the rule that holds it meanwhile."""
-        late_us, holder = 0, None
-        for index, rule in enumerate(rules):
-            verdict = rule.on_message(envelope, self._rng)
-            if verdict is PASS:
-                continue
-            if verdict is DROP:
-                return
-            if verdict is TWICE:
-                yield from self._fates(envelope, rules[index + 1 :])
-            elif verdict is HOLD:
-                holder = rule
-            else:
-                assert isinstance(verdict, Deliver)
-                late_us += verdict.late_us
-        yield late_us, holder
-
-    def _post(self, late_us: int, holder: Rule | None, act: Act, asked: _Asked) -> None:
-        if holder is None:
-            self.clock.at(self.clock.now_us + late_us, act, asked)
-        else:
-            self._held.setdefault(holder, []).append((act, asked))
-
-    def deliver(self, asked: _Asked) -> None:
+    def deliver(self, asked: Asked) -> None:
         """A question arrives."""
         to = asked.to
         assert to is not None
@@ -233,34 +171,34 @@ class SimulatedNetwork:
         if after is not None:
             after()
 
-    def _answered(self, answer: Answer, asked: _Asked) -> None:
+    def _answered(self, answer: Answer, asked: Asked) -> None:
         to = asked.to
         if to is not None and not to.ended:
             to.answering.pop(asked, None)
             self._send_back(asked, answer)
 
-    def _not_answered(self, failure: Failure, asked: _Asked) -> None:
+    def _not_answered(self, failure: Failure, asked: Asked) -> None:
         to = asked.to
         if to is not None and not to.ended:
             to.answering.pop(asked, None)
             failure.trap(Malformed, Untruthful)
             self._break(asked, failure.getErrorMessage())
 
-    def _send_back(self, asked: _Asked, answer: Answer) -> None:
+    def _send_back(self, asked: Asked, answer: Answer) -> None:
         self._count(answer)
         if asked.deferred is None:
             return
         asked.answer = self._read_back(answer) if self.through_wire else answer  # type: ignore[assignment]
-        if self._faults:
+        if self.faults.installed:
             self._limit(asked)
-            for late_us, holder in self._fates(Envelope(asked.peer, asked.asker.me, answer), self._rules):
-                self._post(late_us, holder, self.arrive, asked)
+            for late_us, holder in self.faults.fates(Envelope(asked.peer, asked.asker.me, answer)):
+                self.faults.post(late_us, holder, self.arrive, asked)
         else:
             if not asked.back_us:  # it was put when there were faults
                 asked.back_us = self._delay_us()
             self.clock.at(self.clock.now_us + asked.back_us, self.arrive, asked)
 
-    def arrive(self, asked: _Asked) -> None:
+    def arrive(self, asked: Asked) -> None:
         """An answer arrives."""
         deferred = asked.deferred
         asker = asked.asker
@@ -285,31 +223,31 @@ class SimulatedNetwork:
 
     # Failures
 
-    def _limit(self, asked: _Asked) -> None:
+    def _limit(self, asked: Asked) -> None:
         """From here on it is not known whether the answer comes in time."""
         if not asked.timed and asked.deferred is not None:
             asked.timed = True
             self.clock.at(max(asked.limit_us, self.clock.now_us), self._silent, asked)
 
-    def _silent(self, asked: _Asked) -> None:
+    def _silent(self, asked: Asked) -> None:
         self._fail(asked, "no answer in time")
 
-    def _refused(self, asked: _Asked) -> None:
+    def _refused(self, asked: Asked) -> None:
         self._fail(asked, "connection refused")
 
-    def _lost(self, asked: _Asked) -> None:
+    def _lost(self, asked: Asked) -> None:
         self._fail(asked, "the link was lost")
 
-    def _lose(self, asked: _Asked) -> None:
+    def _lose(self, asked: Asked) -> None:
         """The process that was asked is gone: its host says so, if it has power and is in reach."""
         if asked.deferred is None:
             return
-        if asked.peer.packed in self._dark or self.severed(asked.peer, asked.asker.me):
+        if asked.peer.packed in self._dark or self.faults.severs(asked.peer, asked.asker.me):
             self._limit(asked)
         else:
             self.clock.at(self.clock.now_us + self._delay_us(), self._lost, asked)
 
-    def _break(self, asked: _Asked, reason: str) -> None:
+    def _break(self, asked: Asked, reason: str) -> None:
         """A question broke the protocol: the link it came over ends."""
         to = asked.to
         assert to is not None
@@ -321,7 +259,7 @@ class SimulatedNetwork:
         self._lose(asked)
         to.answerer.breach(asked.asker.me, reason)
 
-    def _fail(self, asked: _Asked, reason: str) -> None:
+    def _fail(self, asked: Asked, reason: str) -> None:
         deferred, asker = asked.deferred, asked.asker
         if deferred is None or asker.ended:
             return
@@ -355,7 +293,7 @@ class SimulatedNetwork:
         now_us = self.clock.now_us
         for other, last_us in link.links.items():
             other.links.pop(link, None)
-            if dark or other.ended or now_us - last_us > LINK_IDLE_US or self.severed(link.me, other.me):
+            if dark or other.ended or now_us - last_us > LINK_IDLE_US or self.faults.severs(link.me, other.me):
                 continue
             if crashed:
                 self.clock.at(now_us + self._delay_us(), other.tell_lost, link.me)
@@ -374,117 +312,6 @@ class SimulatedNetwork:
         """Two Hellos crossed."""
         self.bytes_by_kind[Hello.kind] += 2 * _HELLO_BYTES
 
-
-@implementer(IPeerLink)
-class SimulatedLink:
-    """The network as one run of one process sees it; `clock` is the time of that process, held and ended with it."""
-
-    def __init__(self, network: SimulatedNetwork, me: Peer, public: bytes, index: int) -> None:
-        self._network = network
-        self.me = me
-        self.public = public
-        self.index = index
-        self.clock = HostClock(network.clock)
-        self.ended = False
-        self.links: dict[SimulatedLink, int] = {}
-        """Open links: the other end, and when they were last used, to a second."""
-        self.links_max = SIMULATED_LINKS_MAX
-        self.keys: dict[bytes, bytes] = {}
-        self.answering: dict[_Asked, None] = {}
-        """Questions whose answer takes its time."""
-        self.answerer: IAnswer
-
-    def listen(self, answerer: IAnswer) -> None:
-        """Questions are taken from now on."""
-        self.answerer = answerer
-        self._network.opened(self)
-
-    def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
-        """See `IPeerLink.ask`. What a dead process asks is never answered."""
-        deferred: Deferred[Answer] = Deferred()
-        if not self.ended:
-            self._network.send(_Asked(deferred, self, peer, question))
-        return deferred
-
-    def key_of(self, peer: Peer) -> bytes | None:
-        """See `IPeerLink.key_of`."""
-        return self.keys.get(peer.packed)
-
-    def pause(self) -> None:
-        """The process stands still, as after SIGSTOP; links stay, and what arrives waits."""
-        self.clock.hold()
-
-    def resume(self) -> None:
-        """It goes on, and finds everything that happened meanwhile at once."""
-        self.clock.resume()
-
-    def crash(self) -> None:
-        """The process dies, as after SIGKILL: its host resets its links, and refuses new ones."""
-        self._end(True, False)
-
-    def power_off(self) -> None:
-        """The host dies: nobody says anything."""
-        self._end(True, True)
-
-    def close(self) -> None:
-        """The process ends as it should: every link with a Goodbye."""
-        self._end(False, False)
-
-    def _end(self, crashed: bool, dark: bool) -> None:
-        if not self.ended:
-            self.ended = True
-            self.clock.end()
-            self._network.ended(self, crashed, dark)
-
-    def greet(self, other: SimulatedLink) -> None:
-        """A new link: both ends remember it; its Hellos are counted."""
-        now_us = self._network.clock.now_us
-        self._network.greeted()
-        for mine, theirs in ((self, other), (other, self)):
-            mine.links[theirs] = now_us
-            if len(mine.links) > mine.links_max:
-                mine.links = {link: last for link, last in mine.links.items() if now_us - last <= LINK_IDLE_US}
-                mine.links_max = max(SIMULATED_LINKS_MAX, 2 * len(mine.links))
-
-    def tell_lost(self, peer: Peer) -> None:
-        """The network saw a reset from `peer`."""
-        if self.ended:
-            return
-        if self.clock.held is not None:
-            self.clock.held.append((self.tell_lost, peer))
-            return
-        if peer.packed in self.keys:
-            self.answerer.link_lost(peer, "connection reset")
-            if self.clock.after is not None:
-                self.clock.after()
-
-
-class _Asked:
-    """A question under way. `deferred` is None once it has fired, or when nobody waits."""
-
-    __slots__ = ("answer", "asker", "back_us", "deferred", "limit_us", "peer", "question", "timed", "to")
-
-    def __init__(self, deferred: Deferred[Answer] | None, asker: SimulatedLink, peer: Peer, question: Question) -> None:
-        self.deferred = deferred
-        self.asker = asker
-        self.peer = peer
-        self.question = question
-        self.to: SimulatedLink | None = None
-        self.answer: Answer | None = None
-        self.back_us = 0
-        self.limit_us = 0
-        self.timed = False
-        """Whether its failure is scheduled."""
-
-    def echo(self) -> _Asked:
-        """The same question once more, whose answer nobody waits for."""
-        copy = _Asked(None, self.asker, self.peer, self.question)
-        copy.to = self.to
-        copy.limit_us = self.limit_us
-        return copy
-
-
-Act = Callable[[_Asked], None]
 
 _HELLO_BYTES = OPENING_BYTES + len(
     encode(Hello(1, 1, "chordtwist", "IP", 16, 4, 3000, bytes(6), bytes(32), 1 << 40, 1 << 16, 1 << 40, bytes(64)))

@@ -169,7 +169,7 @@ class Run:
         """Nobody asks for anything any more, nothing is broken any more."""
         self.lookups.stop()
         self.records.stop()
-        self.world.network.heal()
+        self.world.network.faults.heal()
 
     def settle(self, what: str, within_s: float = SETTLE_S) -> None:
         """Let the ring become ideal; it is expected to."""

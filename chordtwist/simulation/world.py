@@ -25,7 +25,8 @@ from chordtwist.node.node import Node
 from chordtwist.simulation.chance import Delays
 from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
 from chordtwist.simulation.invariants import RingCheck
-from chordtwist.simulation.network import CONTINENT, SimulatedLink, SimulatedNetwork
+from chordtwist.simulation.link import SimulatedLink
+from chordtwist.simulation.network import CONTINENT, SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner, verify_simulated
 from chordtwist.simulation.trace import Trace
 from chordtwist.storage.memory import MemoryRecordStore

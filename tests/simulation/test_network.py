@@ -27,7 +27,8 @@ from chordtwist.simulation.faults import (
     SlowHost,
     Verdict,
 )
-from chordtwist.simulation.network import SimulatedLink, SimulatedNetwork
+from chordtwist.simulation.link import SimulatedLink
+from chordtwist.simulation.network import SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.peer_messages import Announced, Answer, GetTable, Notify, Ping, Pong, Question, Same
@@ -85,7 +86,7 @@ class SimulatedLinkBesideFaultsTests(contracts.PeerLinkContract):
 
     def two_nodes(self) -> contracts.TwoNodes:
         nodes = TwoSimulatedNodes()
-        nodes.network.install(Cut(nodes.nobody, nodes.their_peer))
+        nodes.network.faults.install(Cut(nodes.nobody, nodes.their_peer))
         return nodes
 
 
@@ -137,42 +138,42 @@ class FaultsTests(SynchronousTestCase):
 
     def test_partition_and_heal(self) -> None:
         """A partition swallows what crosses it, in both directions, until it is healed."""
-        self.network.install(Partition([[self.nodes.our_peer]]))
+        self.network.faults.install(Partition([[self.nodes.our_peer]]))
         before = self.asked_times()
         self.unanswered(self.ask())
         self.assertEqual(self.asked_times(), before)
-        self.network.heal()
+        self.network.faults.heal()
         self.answered(self.ask())
 
     def test_one_way_cut(self) -> None:
         """With a cut one way questions arrive and answers do not."""
         cut = Cut(self.nodes.their_peer, self.nodes.our_peer)
-        self.network.install(cut)
+        self.network.faults.install(cut)
         before = self.asked_times()
         self.unanswered(self.ask())
         self.assertEqual(self.asked_times(), before + 1)
-        self.network.remove(cut)
+        self.network.faults.remove(cut)
         self.answered(self.ask())
 
     def test_cut_from_the_dead(self) -> None:
         """Behind a cut nobody is told that a process is not there, or ended."""
-        self.network.install(Cut(self.nodes.our_peer, self.nodes.their_peer))
+        self.network.faults.install(Cut(self.nodes.our_peer, self.nodes.their_peer))
         self.nodes.crash_theirs()
         self.assertEqual(self.unanswered(self.ask()), "no answer in time")
 
     def test_each_by_itself(self) -> None:
         """Faults are taken away one by one: of two alike the other one stays; one that is gone may be taken away."""
         cuts = [Cut(self.nodes.our_peer, self.nodes.their_peer) for _ in range(2)]
-        self.network.install(*cuts)
-        self.network.remove(cuts[0])
-        self.network.remove(cuts[0])
+        self.network.faults.install(*cuts)
+        self.network.faults.remove(cuts[0])
+        self.network.faults.remove(cuts[0])
         self.unanswered(self.ask())
-        self.network.remove(cuts[1])
+        self.network.faults.remove(cuts[1])
         self.answered(self.ask())
 
     def test_delays_add_up(self) -> None:
         """A message is as late as all rules say together, and the path besides."""
-        self.network.install(SlowHost(self.nodes.our_peer, 100_000), SlowHost(self.nodes.their_peer, 50_000))
+        self.network.faults.install(SlowHost(self.nodes.our_peer, 100_000), SlowHost(self.nodes.their_peer, 50_000))
         asked = self.ask()
         self.nodes.advance(0.319)
         self.assertNoResult(asked)
@@ -181,43 +182,43 @@ class FaultsTests(SynchronousTestCase):
     def test_clog(self) -> None:
         """What is sent over a clogged link arrives, in order and long after its time, when it is unclogged."""
         clog = Clog(self.nodes.our_peer, self.nodes.their_peer)
-        self.network.install(clog)
+        self.network.faults.install(clog)
         before = self.asked_times()
         first, second = self.ask(Notify(1)), self.ask(Notify(2))
         self.unanswered(first)
         self.failureResultOf(second, Unreachable)
         self.assertEqual(self.asked_times(), before)
-        self.network.remove(clog)
+        self.network.faults.remove(clog)
         self.nodes.advance(0)
         self.assertEqual([q for _, q in self.nodes.their_answers.asked[before:]], [Notify(1), Notify(2)])
 
     def test_clogged_answer(self) -> None:
         """An answer that waits in a clogged link counts when it comes in time."""
-        self.network.install(Clog(self.nodes.their_peer, self.nodes.our_peer))
+        self.network.faults.install(Clog(self.nodes.their_peer, self.nodes.our_peer))
         asked = self.ask()
         self.nodes.advance(0.5)
         self.assertNoResult(asked)
-        self.network.heal()
+        self.network.faults.heal()
         self.answered(asked, 0)
 
     def test_put_before_faults_ended(self) -> None:
         """A question that was put while there were faults is answered as any other one when there are none any more."""
         cut = Cut(self.nodes.nobody, self.nodes.our_peer)
-        self.network.install(cut)
+        self.network.faults.install(cut)
         asked = self.ask()
-        self.network.remove(cut)
+        self.network.faults.remove(cut)
         self.answered(asked, 0.020)
 
     def test_dropped(self) -> None:
         """A dropped message never arrives."""
-        self.network.install(Dropping(1.0))
+        self.network.faults.install(Dropping(1.0))
         before = self.asked_times()
         self.unanswered(self.ask())
         self.assertEqual(self.asked_times(), before)
 
     def test_duplicated(self) -> None:
         """A duplicated question is answered twice, and the asker hears one answer; each copy takes its own time."""
-        self.network.install(Duplicating(1.0), Overtaking(1.0, 500_000))
+        self.network.faults.install(Duplicating(1.0), Overtaking(1.0, 500_000))
         before = self.asked_times()
         self.answered(self.ask(), 2)
         self.assertEqual(self.asked_times(), before + 2)
@@ -231,7 +232,7 @@ class FaultsTests(SynchronousTestCase):
                 seen.append(envelope)
                 return DROP if isinstance(envelope.message, Notify) else PASS
 
-        self.network.install(Censor())
+        self.network.faults.install(Censor())
         self.unanswered(self.ask(Notify(1)))
         self.answered(self.ask())
         ours, theirs = self.nodes.our_peer, self.nodes.their_peer
@@ -347,7 +348,7 @@ class FaultsTests(SynchronousTestCase):
 
         def run(seed: int) -> str:
             nodes = TwoSimulatedNodes(exponential(1_000, 50_000), seed)
-            nodes.network.install(Loss(0.3), Duplicating(0.1))
+            nodes.network.faults.install(Loss(0.3), Duplicating(0.1))
             for number in range(100):
                 nodes.ours.ask(nodes.their_peer, Notify(number)).addErrback(lambda failure: None)
                 nodes.advance(0.05)

@@ -167,17 +167,17 @@ class _Tide:
             Duplicating(0.1 * rng.random()),
             Overtaking(0.1 * rng.random(), 400_000),
         ]
-        self.world.network.install(*self._storm)
+        self.world.network.faults.install(*self._storm)
 
     def calm(self, members: list[Peer]) -> None:
         """A storm ends."""
-        self.world.network.remove(*self._storm)
+        self.world.network.faults.remove(*self._storm)
 
     def _install(self, fault: Rule, most_s: float) -> None:
         """Have a fault for a random time up to `most_s`."""
         network = self.world.network
-        network.install(fault)
-        self.world.after(most_s * self.rng.random(), lambda: network.remove(fault))
+        network.faults.install(fault)
+        self.world.after(most_s * self.rng.random(), lambda: network.faults.remove(fault))
 
 
 _Event = Callable[[_Tide, list[Peer]], None]

@@ -45,7 +45,7 @@ def churn_1_4(run: Run) -> None:
 @scenario("Every fifth segment is lost and sent again, from the first join on.")
 def loss_20(run: Run) -> None:
     run.may_misjudge = True
-    run.world.network.install(Loss(0.2))
+    run.world.network.faults.install(Loss(0.2))
     run.grow()
     run.load()
     run.minutes()
@@ -55,7 +55,7 @@ def loss_20(run: Run) -> None:
 @scenario("One node is slow by 400 ms each way: nobody may give it up, and nobody may wait for it twice.")
 def slow_node(run: Run) -> None:
     peers = run.grow()
-    run.world.network.install(SlowHost(pick(run.world.rng, peers), 400_000))
+    run.world.network.faults.install(SlowHost(pick(run.world.rng, peers), 400_000))
     run.load()
     run.minutes()
     run.finish()

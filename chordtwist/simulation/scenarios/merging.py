@@ -19,7 +19,7 @@ def partition_and_merge(run: Run) -> None:
     run.minutes(0.1)
     peers = world.members()
     run.may_misjudge = world.check.suspended = True
-    world.network.install(Partition([pick_some(world.rng, peers, len(peers) // 2)]))
+    world.network.faults.install(Partition([pick_some(world.rng, peers, len(peers) // 2)]))
     run.minutes(0.8)
     run.rest()
     took_s = world.settle(600)

@@ -1,0 +1,146 @@
+"""The simulated network as one run of one process sees it: its questions, its links, its end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from chordtwist.core.peer import Peer
+from chordtwist.node.interfaces import IAnswer, IPeerLink
+from chordtwist.simulation.clock import HeapClock, HostClock
+from chordtwist.wire.peer_messages import Answer, Question
+
+LINK_IDLE_US = 120_000_000
+"""An unused link is closed after this time, as the real pool's `IDLE_S` says; the next question greets again."""
+
+SIMULATED_LINKS_MAX = 256
+"""Links of one host that are remembered before the idle ones are forgotten."""
+
+
+class Carrier(Protocol):
+    """What a link needs of its network."""
+
+    clock: HeapClock
+
+    def opened(self, link: SimulatedLink) -> None:
+        """A process listens."""
+
+    def send(self, asked: Asked) -> None:
+        """Put a question on its way."""
+
+    def greeted(self) -> None:
+        """Two Hellos crossed."""
+
+    def ended(self, link: SimulatedLink, crashed: bool, dark: bool) -> None:
+        """A process ended; its peers learn of it as their hosts do."""
+
+
+class Asked:
+    """A question under way. `deferred` is None once it has fired, or when nobody waits."""
+
+    __slots__ = ("answer", "asker", "back_us", "deferred", "limit_us", "peer", "question", "timed", "to")
+
+    def __init__(self, deferred: Deferred[Answer] | None, asker: SimulatedLink, peer: Peer, question: Question) -> None:
+        self.deferred = deferred
+        self.asker = asker
+        self.peer = peer
+        self.question = question
+        self.to: SimulatedLink | None = None
+        self.answer: Answer | None = None
+        self.back_us = 0
+        self.limit_us = 0
+        self.timed = False
+        """Whether its failure is scheduled."""
+
+    def echo(self) -> Asked:
+        """The same question once more, whose answer nobody waits for."""
+        copy = Asked(None, self.asker, self.peer, self.question)
+        copy.to = self.to
+        copy.limit_us = self.limit_us
+        return copy
+
+
+@implementer(IPeerLink)
+class SimulatedLink:
+    """The network as one run of one process sees it; `clock` is the time of that process, held and ended with it."""
+
+    def __init__(self, network: Carrier, me: Peer, public: bytes, index: int) -> None:
+        self._network = network
+        self.me = me
+        self.public = public
+        self.index = index
+        self.clock = HostClock(network.clock)
+        self.ended = False
+        self.links: dict[SimulatedLink, int] = {}
+        """Open links: the other end, and when they were last used, to a second."""
+        self.links_max = SIMULATED_LINKS_MAX
+        self.keys: dict[bytes, bytes] = {}
+        self.answering: dict[Asked, None] = {}
+        """Questions whose answer takes its time."""
+        self.answerer: IAnswer
+
+    def listen(self, answerer: IAnswer) -> None:
+        """Questions are taken from now on."""
+        self.answerer = answerer
+        self._network.opened(self)
+
+    def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """See `IPeerLink.ask`. What a dead process asks is never answered."""
+        deferred: Deferred[Answer] = Deferred()
+        if not self.ended:
+            self._network.send(Asked(deferred, self, peer, question))
+        return deferred
+
+    def key_of(self, peer: Peer) -> bytes | None:
+        """See `IPeerLink.key_of`."""
+        return self.keys.get(peer.packed)
+
+    def pause(self) -> None:
+        """The process stands still, as after SIGSTOP; links stay, and what arrives waits."""
+        self.clock.hold()
+
+    def resume(self) -> None:
+        """It goes on, and finds everything that happened meanwhile at once."""
+        self.clock.resume()
+
+    def crash(self) -> None:
+        """The process dies, as after SIGKILL: its host resets its links, and refuses new ones."""
+        self._end(True, False)
+
+    def power_off(self) -> None:
+        """The host dies: nobody says anything."""
+        self._end(True, True)
+
+    def close(self) -> None:
+        """The process ends as it should: every link with a Goodbye."""
+        self._end(False, False)
+
+    def _end(self, crashed: bool, dark: bool) -> None:
+        if not self.ended:
+            self.ended = True
+            self.clock.end()
+            self._network.ended(self, crashed, dark)
+
+    def greet(self, other: SimulatedLink) -> None:
+        """A new link: both ends remember it; its Hellos are counted."""
+        now_us = self._network.clock.now_us
+        self._network.greeted()
+        for mine, theirs in ((self, other), (other, self)):
+            mine.links[theirs] = now_us
+            if len(mine.links) > mine.links_max:
+                mine.links = {link: last for link, last in mine.links.items() if now_us - last <= LINK_IDLE_US}
+                mine.links_max = max(SIMULATED_LINKS_MAX, 2 * len(mine.links))
+
+    def tell_lost(self, peer: Peer) -> None:
+        """The network saw a reset from `peer`."""
+        if self.ended:
+            return
+        if self.clock.held is not None:
+            self.clock.held.append((self.tell_lost, peer))
+            return
+        if peer.packed in self.keys:
+            self.answerer.link_lost(peer, "connection reset")
+            if self.clock.after is not None:
+                self.clock.after()
