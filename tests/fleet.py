@@ -34,8 +34,8 @@ def value_of(seed: int, length: int) -> bytes:
 class Client:
     """The course API over one plain socket."""
 
-    def __init__(self, host: str, within_s: float = 60.0) -> None:
-        self._socket = socket.create_connection((host, API_PORT), within_s)
+    def __init__(self, host: str, within_s: float = 60.0, port: int = API_PORT) -> None:
+        self._socket = socket.create_connection((host, port), within_s)
         self._file = self._socket.makefile("rb")
 
     def put(self, key: Key, value: bytes, ttl_s: int = 0, replication: int = 0) -> None:
@@ -129,6 +129,7 @@ class Fleet:
             options: dict[str, object] = {
                 "api_address": f"{self.host(number)}:{API_PORT}",
                 "p2p_address": f"{self.host(number)}:{P2P_PORT}",
+                "identity": "ip",
                 "bootstrap_node": ", ".join(f"{self.host(other)}:{P2P_PORT}" for other in bootstrap),
                 **self._dht,
             }

@@ -84,7 +84,10 @@ class JoinRequestTests(AdmissionTestCase):
 
     def test_held_by_us(self) -> None:
         """Two nodes on one place: the second is refused, and told who holds it."""
-        self.assertEqual(self.request(peer(50, 7000)), JoinFailure("10.0.0.50:6401 holds that place"))
+        self.assertEqual(
+            self.request(peer(50, 7000)),
+            JoinFailure("10.0.0.50:6401 holds that place; where identity = ip, one address is one place"),
+        )
 
     def test_held_by_its_earlier_run(self) -> None:
         """The place of our predecessor is free for our predecessor itself: a node that was restarted."""
@@ -331,14 +334,20 @@ class AnnounceTests(AdmissionTestCase):
 
     def test_held_by_us(self) -> None:
         """Our own place is refused to anybody else."""
-        expected = (JoinFailure("10.0.0.50:6401 holds that place"), False)
+        expected = (
+            JoinFailure("10.0.0.50:6401 holds that place; where identity = ip, one address is one place"),
+            False,
+        )
         self.assertEqual(self.announced(peer(50, 7000)), expected)
 
     def test_held_by_a_live_member(self) -> None:
         """So is that of a live member on another port."""
         other = peer(80, 7000)
         self.scene.start(other, self.scene.ours)
-        self.assertEqual(self.announced(other), (JoinFailure("10.0.0.80:6401 holds that place"), False))
+        self.assertEqual(
+            self.announced(other),
+            (JoinFailure("10.0.0.80:6401 holds that place; where identity = ip, one address is one place"), False),
+        )
         self.assertEqual(self.routing.successors, peers(80, 10))
         self.scene.links[80].crash()
         self.assertTrue(self.announced(other)[1])

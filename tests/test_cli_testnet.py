@@ -18,6 +18,7 @@ from chordtwist.app.cli.commands import main
 from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.config import DhtSection, NodeConfig, TlsMode, TlsSection
 from chordtwist.core.address import Address
+from chordtwist.core.peer import Policy
 from chordtwist.wire.api_messages import Shutdown
 
 
@@ -39,6 +40,7 @@ class TestnetTests(SynchronousTestCase):
         config = node_config(common, "127.0.0.7", 6500, "127.0.0.1")
         self.assertEqual(
             DhtSection(
+                identity=Policy.IP,
                 api_address=Address("127.0.0.7", 7500),
                 p2p_address=Address("127.0.0.7", 6500),
                 bootstrap_node=(Address("127.0.0.1", 6500),),
@@ -47,6 +49,8 @@ class TestnetTests(SynchronousTestCase):
             ),
             config.dht,
         )
+        chosen = NodeConfig(dht=DhtSection(identity=Policy.ADDRESS))
+        self.assertIs(Policy.ADDRESS, node_config(chosen, "127.0.0.7", 6500, "127.0.0.1").dht.identity)
 
     def test_obstacle(self) -> None:
         """While nobody is a member the first node's own words say why."""

@@ -9,7 +9,15 @@ from twisted.internet.task import Clock
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
 from chordtwist.net import peer_protocol
-from chordtwist.net.bounds import ACCEPTED_PER_ADDRESS_MAX, AT_ONCE_S, JOINED_BYTES_MAX, PROVED_FACTOR, Bounds, Limits
+from chordtwist.net.bounds import (
+    ACCEPTED_PER_ADDRESS_MAX,
+    AT_ONCE_S,
+    JOINED_BYTES_MAX,
+    PENDING_PER_ADDRESS_MAX,
+    PROVED_FACTOR,
+    Bounds,
+    Limits,
+)
 from chordtwist.net.peer_pool import LINKS_HELD_BYTES_MAX
 from chordtwist.net.peer_protocol import COSTS
 from chordtwist.wire.frames import pack_frame
@@ -198,7 +206,7 @@ class PoolLimitTests(PoolTestCase):
 
     def test_connections_from_one_segment(self) -> None:
         """Whoever has one IPv6 address has its whole /64: all of it counts as one."""
-        bounds = Bounds(Policy.IP, Limits(connections_per_s=2), Clock())
+        bounds = Bounds(Limits(connections_per_s=2), Clock())
         taken = 0
         for number in range(40):
             host = f"2606:4700:1:2::{number:x}"
@@ -212,12 +220,12 @@ class PoolLimitTests(PoolTestCase):
 
     def test_address_with_a_zone(self) -> None:
         """An address that means something else on every host is no node's."""
-        bounds = Bounds(Policy.IP, Limits(), Clock())
+        bounds = Bounds(Limits(), Clock())
         self.assertIn("zone", bounds.why_not_accept("fe80::1%eth0") or "")
 
     def test_links_from_one_segment(self) -> None:
         """So do the links it may have."""
-        bounds = Bounds(Policy.IP, Limits(connections_per_s=1000), Clock())
+        bounds = Bounds(Limits(connections_per_s=1000), Clock())
         for number in range(ACCEPTED_PER_ADDRESS_MAX):
             host = f"2606:4700:1:2::{number:x}"
             self.assertIsNone(bounds.why_not_accept(host))
@@ -228,13 +236,39 @@ class PoolLimitTests(PoolTestCase):
         self.assertIsNone(bounds.why_not_accept("2606:4700:1:2:ffff::1"))
 
     def test_connections_where_ports_make_places(self) -> None:
-        """Where many nodes have one address, it may connect as often as it likes."""
+        """Where many nodes have one address, so many may connect at once."""
         parameters = Parameters(network="test", policy=Policy.ADDRESS)
-        ours = self.limited(parameters=parameters)
+        limits = Limits(connections_per_s=2, nodes_per_address=11)
+        ours = self.host(1, limits=limits, parameters=parameters)
         for number in range(30):
             theirs = self.host(2, port=7000 + number, parameters=parameters, listens=False)
             self.meet(theirs, ours)
             theirs.crash()
+
+    def test_pace_where_ports_make_places(self) -> None:
+        """Beyond that an address has to wait, as anywhere."""
+        bounds = Bounds(Limits(connections_per_s=2, nodes_per_address=11), Clock())
+        taken = 0
+        while taken < 100 and bounds.why_not_accept("127.0.0.1") is None:
+            taken += 1
+        self.assertEqual(2 * AT_ONCE_S + 2 * 10 + 1, taken)
+        self.assertIsNone(bounds.why_not_accept("127.0.0.2"))
+
+    def test_room_for_nodes_of_one_address(self) -> None:
+        """So many nodes as one address has room for may have two links each besides, open or without a Hello yet."""
+        room = 2 * (64 - 1)
+        bounds = Bounds(Limits(connections_per_s=1000, nodes_per_address=64), Clock())
+        for _ in range(PENDING_PER_ADDRESS_MAX + room):
+            self.assertIsNone(bounds.why_not_accept("127.0.0.1"))
+            bounds.accepted("127.0.0.1")
+        self.assertIn("without a Hello from one address", bounds.why_not_accept("127.0.0.1") or "")
+        for _ in range(PENDING_PER_ADDRESS_MAX + room):
+            bounds.no_longer_pending("127.0.0.1")
+        for _ in range(ACCEPTED_PER_ADDRESS_MAX - PENDING_PER_ADDRESS_MAX):
+            self.assertIsNone(bounds.why_not_accept("127.0.0.1"))
+            bounds.accepted("127.0.0.1")
+            bounds.no_longer_pending("127.0.0.1")
+        self.assertIn("connections from one address", bounds.why_not_accept("127.0.0.1") or "")
 
     def test_held_by_all(self) -> None:
         """Beyond the bound of all links together the one that holds most ends, a stranger's first."""

@@ -18,6 +18,7 @@ from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
 from chordtwist.node.node import Node
 from chordtwist.node.records.hash_table import HashTable
+from chordtwist.node.ring.admission import taken_by
 from chordtwist.simulation.chance import Delays, exponential
 from chordtwist.simulation.faults import Cut, Loss, Partition
 from chordtwist.simulation.network import CONTINENT
@@ -528,7 +529,7 @@ class PlaceTests(RingTestCase):
                 self.world.start(second)
                 self.world.run(30)
                 self.assertFalse(self.node(second).is_member)
-                told = f"joining: {second}: {first} does not admit us: {first} holds that place; trying on"
+                told = f"joining: {second}: {first} does not admit us: {taken_by(first)}; trying on"
                 self.assertEqual(lines(self.observer)[heard:], [told])
                 self.assertEqual([self.node(peer).routing.changes for peer in ring], changes)
                 self.world.crash(first)

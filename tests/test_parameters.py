@@ -23,7 +23,11 @@ class DifferencesTests(SynchronousTestCase):
         """Each difference is one phrase that names both sides."""
         for theirs, phrase in (
             (replace(OURS, network="other"), "network is 'other' there and 'test' here"),
-            (replace(OURS, policy=Policy.ADDRESS), "identity is address there and ip here"),
+            (
+                replace(OURS, policy=Policy.ADDRESS),
+                "identity is address there and ip here, of which the default goes by the address:"
+                " it has to be said in words, the same at both",
+            ),
             (replace(OURS, successors=8), "successors is 8 there and 16 here"),
             (replace(OURS, replication=2), "replication is 2 there and 4 here"),
             (replace(OURS, dead_after_s=5.0), "dead_after_s is 5.0 there and 3.0 here"),

@@ -456,11 +456,12 @@ class BreachTests(PoolTestCase):
         self.assertEqual(one.answers.breaches, [])
 
     def test_every_port_of_it(self) -> None:
-        """Under policy address a peer is refused by address and port: its neighbours on the host are not."""
+        """A peer is refused by address and port only where another proved one lives at its address."""
         parameters = Parameters(network="test", policy=Policy.ADDRESS)
         one = self.host(1, parameters=parameters)
         bad, good = (self.host(2, port=port, seed=port, parameters=parameters) for port in (7001, 7002))
         self.meet(one, bad)
+        self.meet(one, good)
         accepted = next(end for end in self.network.transports if end.host.port == 7001 and end.is_up)
         accepted.write(pack_frame(Pong.kind, 77, encode(Pong())))
         self.network.settle()
@@ -468,6 +469,18 @@ class BreachTests(PoolTestCase):
         self.assertIn("refused for a while", self.failed(self.asked(bad, one)))
         self.meet(one, good)
         self.meet(good, one)
+
+    def test_every_node_of_it(self) -> None:
+        """Where nobody else of it is proved, the whole address is refused, under policy address too."""
+        parameters = Parameters(network="test", policy=Policy.ADDRESS)
+        one = self.host(1, parameters=parameters)
+        bad, other = (self.host(2, port=port, seed=port, parameters=parameters) for port in (7001, 7002))
+        self.meet(one, bad)
+        accepted = next(end for end in self.network.transports if end.host.port == 7001 and end.is_up)
+        accepted.write(pack_frame(Pong.kind, 77, encode(Pong())))
+        self.network.settle()
+        self.failureResultOf(self.asked(other, one), Unreachable)
+        self.meet(self.host(3, parameters=parameters), one)
 
     def test_stranger_on_a_peers_machine(self) -> None:
         """A stranger that comes from a proved peer's address costs the peer nothing."""

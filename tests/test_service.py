@@ -284,3 +284,26 @@ class OwnAddressTests(SynchronousTestCase):
         found = (parameters.network, parameters.successors, parameters.replication, parameters.policy)
         self.assertEqual(expected, found)
         self.assertEqual("chordtwist", parameters_of(NodeConfig()).network)
+
+    def test_identity(self) -> None:
+        """Where nothing is said, ports make places on loopback; on real addresses they do not. Others' way to the node
+        decides.
+        """
+        for text, expected in {
+            "": Policy.ADDRESS,
+            "p2p_address = 127.9.9.9:6402": Policy.ADDRESS,
+            "p2p_address = [::1]:6401": Policy.ADDRESS,
+            "p2p_address = [::ffff:127.0.0.1]:6401": Policy.ADDRESS,
+            "p2p_address = localhost:6401": Policy.ADDRESS,
+            "p2p_address = 0.0.0.0:6401\npublic_address = 127.0.0.1:6401": Policy.ADDRESS,
+            "p2p_address = 127.0.0.1:6401\npublic_address = 192.0.2.7:6401": Policy.IP,
+            "p2p_address = 192.0.2.7:6401\npublic_address = 127.0.0.1:6401": Policy.ADDRESS,
+            "p2p_address = 192.0.2.7:6401": Policy.IP,
+            "p2p_address = 10.0.0.7:6401": Policy.IP,
+            "p2p_address = [2001:db8::7]:6401": Policy.IP,
+            "identity = ip": Policy.IP,
+            "identity =\np2p_address = 10.0.0.7:6401": Policy.IP,
+            "p2p_address = 10.0.0.7:6401\nidentity = address": Policy.ADDRESS,
+        }.items():
+            found = parameters_of(read_text(f"[dht]\n{text}", "node.ini", Path("/"))).policy
+            self.assertIs(expected, found, text)

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Identity
+from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.certificates import (
     issue,
@@ -110,7 +110,7 @@ class TwoHosts:
         self.our_answers, self.our_peer = self._ours.answers, self._ours.peer
         self.their_answers, self.their_peer = self._theirs.answers, self._theirs.peer
         self.their_key = self._theirs.signer.public
-        self.nobody = Identity("test", self._ours.pool._policy).peer("127.0.0.9", PORT)
+        self.nobody = Identity("test", Policy.IP).peer("127.0.0.9", PORT)
 
     def advance(self, seconds: float) -> None:
         self.network.pass_time(seconds)

@@ -122,12 +122,13 @@ class DhtSection:
         "bootstrap_address",
         "bootstrap",
     )
-    identity: Policy = _option(
-        Policy.IP,
-        values.one_of({"ip": Policy.IP, "address": Policy.ADDRESS}),
+    identity: Policy | None = _option(
+        None,
+        values.one_of_or_none({"ip": Policy.IP, "address": Policy.ADDRESS}),
         "ip or address: what gives a node its place, its IP address alone or address and port. The same at all nodes of"
-        " a network. Default ip: one place per address; with address, for many nodes on one host, whoever owns one"
-        " address owns 65,535 places.",
+        " a network. Default: by the address that others dial, address where it is loopback, so that several nodes on"
+        " one machine need ports of their own only, and ip elsewhere: one place per address, since with address"
+        " whoever owns one owns 65,535 places.",
     )
     network: str = _option(
         "chordtwist",
@@ -231,8 +232,13 @@ class LimitsSection:
         10,
         values.number(1, 1_000_000),
         "Connections of other nodes taken per second from each address; five seconds' worth may come at once. Default"
-        " 10: a TLS handshake costs 2 ms, so that is a fiftieth of a processor. Not counted with identity = address,"
-        " where many nodes share one.",
+        " 10: a TLS handshake costs 2 ms, so that is a fiftieth of a processor.",
+    )
+    nodes_per_address: int = _option(
+        64,
+        values.number(1, 1024),
+        "With identity = address, the nodes that one address has room for: two connections for each may come at once,"
+        " and stay, beyond what one node may have. Default 64: more than anybody starts on one machine by hand.",
     )
     puzzle_bits: int = _option(
         0,

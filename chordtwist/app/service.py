@@ -23,7 +23,7 @@ from chordtwist.app.tls import tls_of
 from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.errors import ChordtwistError, StateUnusable
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
 from chordtwist.core.quotas import Quota
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
@@ -63,8 +63,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
     limits = config.limits
-    identity = Identity(config.dht.network, config.dht.identity)
     parameters = parameters_of(config)
+    identity = Identity(parameters.network, parameters.policy)
     me = own_peer(config, identity)
     try:
         persistence = Persistence(
@@ -90,12 +90,10 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         persistence.close()
         raise StartError(f"[dht] state_dir {error}") from None
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
-    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second)
+    room = limits.nodes_per_address if identity.policy is Policy.ADDRESS else 1
+    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, room)
     p2p = config.dht.p2p_address
-    endpoint = own_endpoint(reactor, p2p)
-    if identity.policy is Policy.IP:
-        # Where ports make places, many nodes have one address: what one of them does is no reason to drop the others.
-        endpoint = ConnectionFilter(endpoint, reactor)
+    endpoint = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
     pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links)
     solver = PuzzleSolver(pool, reactor)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
@@ -341,13 +339,23 @@ def own_ip(address: Address) -> str:
 
 
 def parameters_of(config: NodeConfig) -> Parameters:
-    """What the configuration says about the agreement of the network."""
+    """What the configuration says about the agreement of the network.
+
+    @raise StartError: the name of the node's own address cannot be resolved.
+    """
     return Parameters(
         network=config.dht.network,
-        policy=config.dht.identity,
+        policy=config.dht.identity or policy_at(own_ip(config.announced_address)),
         successors=config.dht.successors,
         replication=config.dht.replication,
     )
+
+
+def policy_at(host: str) -> Policy:
+    """What makes a node's place where its configuration does not say: on loopback nobody is kept from many addresses,
+    and nodes that are told apart by their ports alone are what people try first.
+    """
+    return Policy.ADDRESS if canonical_ip(host).is_loopback else Policy.IP
 
 
 def quota_of(limits: LimitsSection) -> Quota:

@@ -146,6 +146,12 @@ def one_of(words: dict[str, E]) -> Callable[[str, Path], E]:
     return read
 
 
+def one_of_or_none(words: dict[str, E]) -> Callable[[str, Path], E | None]:
+    """One of `words`, to what it stands for; None when empty."""
+    read = one_of(words)
+    return lambda written, folder: read(written, folder) if written else None
+
+
 def word(choices: type[E]) -> Callable[[str, Path], E]:
     """One of `choices`, by its value."""
     return one_of({choice.value: choice for choice in choices})

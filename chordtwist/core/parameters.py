@@ -49,7 +49,7 @@ class Parameters:
         """What stands against talking to a node with the agreement `theirs`, one phrase each; empty when nothing."""
         return [
             f"{_NAMES.get(field.name, field.name)} is {_shown(getattr(theirs, field.name))} there"
-            f" and {_shown(getattr(self, field.name))} here"
+            f" and {_shown(getattr(self, field.name))} here{_ADVICE.get(field.name, '')}"
             for field in fields(self)
             if getattr(theirs, field.name) != getattr(self, field.name)
         ]
@@ -57,6 +57,9 @@ class Parameters:
 
 _NAMES = {"policy": "identity"}
 """Fields that a configuration calls something else."""
+
+_ADVICE = {"policy": ", of which the default goes by the address: it has to be said in words, the same at both"}
+"""What to do where two nodes may differ though nobody has written anything."""
 
 
 def _shown(value: object) -> str:

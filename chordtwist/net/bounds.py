@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
-from chordtwist.core.peer import Policy, canonical_ip
+from chordtwist.core.peer import canonical_ip
 from chordtwist.core.prefixes import one_owner, prefix_group
 
 PENDING_MAX = 256
@@ -23,7 +23,10 @@ PENDING_PER_PREFIX_MAX = 64
 """The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
 
 ACCEPTED_PER_ADDRESS_MAX = 64
-"""Accepted links from one IP address under policy `ip`, where one node lives there."""
+"""Accepted links from one IP address where one node lives there."""
+
+LINKS_PER_NODE = 2
+"""Of each further node that lives at an address: one, two when both dial at once."""
 
 PROVED_FACTOR = 5
 """A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
@@ -63,7 +66,10 @@ class Limits:
     beyond it wait."""
 
     connections_per_s: float = 10.0
-    """Taken from one address under policy `ip`: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
+    """Taken from one address: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
+
+    nodes_per_address: int = 1
+    """Nodes that one address has room for: under policy `ip` one, else as many as the operator says."""
 
 
 class Bounds:
@@ -72,14 +78,14 @@ class Bounds:
     @ivar pending: accepted connections whose other side has not said Hello.
     """
 
-    def __init__(self, policy: Policy, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self.pending = 0
-        self._policy = policy
         self._limits = limits
         self._clock = clock
         self._from: Counter[str] = Counter()
         self._pending_from: Counter[str] = Counter()  # IP addresses, and their prefixes
-        self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S)
+        self._room = LINKS_PER_NODE * (limits.nodes_per_address - 1)
+        self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S + self._room)
         self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
         proved_per_s = limits.questions_per_s * PROVED_FACTOR
         self._of_proved = Allowance(proved_per_s, proved_per_s * AT_ONCE_S)
@@ -92,18 +98,17 @@ class Bounds:
             address, *prefix = self._groups(host)
         except ValueError as error:
             return str(error)
-        if self._policy is Policy.IP and self._from[address] >= ACCEPTED_PER_ADDRESS_MAX:
-            return f"more than {ACCEPTED_PER_ADDRESS_MAX} connections from one address"
+        if self._from[address] >= ACCEPTED_PER_ADDRESS_MAX + self._room:
+            return f"more than {ACCEPTED_PER_ADDRESS_MAX + self._room} connections from one address"
         if self.pending >= PENDING_MAX:
             return f"more than {PENDING_MAX} connections without a Hello"
-        if self._pending_from[address] >= PENDING_PER_ADDRESS_MAX:
-            return f"more than {PENDING_PER_ADDRESS_MAX} connections without a Hello from one address"
+        if self._pending_from[address] >= PENDING_PER_ADDRESS_MAX + self._room:
+            return f"more than {PENDING_PER_ADDRESS_MAX + self._room} connections without a Hello from one address"
         if any(self._pending_from[group] >= PENDING_PER_PREFIX_MAX for group in prefix):
             return f"more than {PENDING_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
-        if self._policy is Policy.IP:
-            if self._new.wait_s(address, self._clock.seconds()) > 0:
-                return f"more than {self._limits.connections_per_s:g} connections a second from one address"
-            self._new.spend(address, 1, self._clock.seconds())
+        if self._new.wait_s(address, self._clock.seconds()) > 0:
+            return f"more than {self._limits.connections_per_s:g} connections a second from one address"
+        self._new.spend(address, 1, self._clock.seconds())
         return None
 
     def accepted(self, host: str) -> None:
@@ -136,8 +141,8 @@ class Bounds:
         return self._of_proved if is_proved else self._of_strangers
 
     def _groups(self, host: str) -> tuple[str, ...]:
-        # The address, which under policy `ip` is a whole /64 of IPv6, and its prefix where it has an owner.
+        # The address, which is a whole /64 of IPv6, and its prefix where it has an owner.
         ip = canonical_ip(host)
-        address = one_owner(ip) if self._policy is Policy.IP else host
+        address = one_owner(ip)
         prefix = prefix_group(ip)
         return (address,) if prefix is None else (address, prefix)

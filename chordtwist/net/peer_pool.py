@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
-from chordtwist.core.peer import Peer, Policy, canonical_ip
+from chordtwist.core.peer import Peer, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.net.bounds import Bounds, Limits, links_bound
 from chordtwist.net.dialling import DIAL_AGAIN_LAST_S, DIALS_MAX, Dialling
@@ -90,7 +90,6 @@ class PeerPool:
         self.factory = PeerFactory(self, introduction, tls, reactor)
         self._clock: IReactorTime = reactor
         self._me = introduction.me
-        self._policy = introduction.identity.policy
         self._tls = tls
         self._links_max = links_bound() if links_max is None else links_max
         self._node: IAnswer | None = None
@@ -98,7 +97,7 @@ class PeerPool:
         self._pending: set[PeerProtocol] = set()  # those accepted that have not said Hello
         self._known_peers: KnownPeers[PeerProtocol] = KnownPeers(self._me, introduction.parameters.dead_after_s)
         self._dialling = Dialling(reactor, self.factory, dial_from, self._dialled)
-        self._bounds = Bounds(self._policy, limits or Limits(), reactor)
+        self._bounds = Bounds(limits or Limits(), reactor)
         self._held_bytes = 0
         self._to_flush: list[PeerProtocol] = []
         self._turn_ends: IDelayedCall | None = None
@@ -368,7 +367,9 @@ class PeerPool:
     def _culprits(self, link: PeerProtocol, was_proved: bool) -> list[str]:
         # Whom a breach is held against: addresses, with a port or for every port.
         if was_proved:
-            return [str(link.peer), link.came_from] if self._policy is Policy.IP else [str(link.peer)]
+            # Other nodes may live at its address: they are not refused for it.
+            own = [str(link.peer)]
+            return own if self._is_home_of_proved(link.came_from) else [*own, link.came_from]
         if link.dialled is not None:
             # Something else than a node may listen beside one.
             return [str(link.dialled)]

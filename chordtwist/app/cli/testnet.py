@@ -19,6 +19,7 @@ from chordtwist.app.config import Level, NodeConfig
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 from chordtwist.core.address import Address
+from chordtwist.core.peer import Policy
 
 API_PORT_ABOVE = 1000
 """The habitual ports are 6401 for nodes and 7401 for the API."""
@@ -134,6 +135,8 @@ def node_config(common: NodeConfig, address: str, port: int, bootstrap: str) -> 
     state = common.dht.state_dir
     dht = replace(
         common.dht,
+        # An address each, and all limits by address, as nodes on machines of their own have it.
+        identity=common.dht.identity or Policy.IP,
         api_address=Address(address, port + API_PORT_ABOVE),
         p2p_address=Address(address, port),
         public_address=None,

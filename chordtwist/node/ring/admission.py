@@ -138,7 +138,7 @@ class Admission:
             self.gone(peer)
             return self._members(), awaited and routing.take_back(peer)
         if peer.id == routing.me.id:
-            return JoinFailure(f"{routing.me} holds that place"), False
+            return JoinFailure(taken_by(routing.me)), False
         if not routing.whole:
             return self._busy("the ring is changing"), False
         if question.step == PROBE:
@@ -167,7 +167,7 @@ class Admission:
         if holder is not None and await self._dial_back(holder) is None:
             # Another port of one address: whoever else runs programs there does not take a live node's place.
             self.gone_live(peer)
-            return JoinFailure(f"{holder} holds that place")
+            return JoinFailure(taken_by(holder))
         if self._slot != newcomer or not routing.whole:
             return self._busy("the ring is changing")
         return None
@@ -215,7 +215,7 @@ class Admission:
     def _misplaced(self, peer: Peer) -> JoinFailure | None:
         routing = self._routing
         if peer.id == routing.me.id:
-            return JoinFailure(f"{routing.me} holds that place")
+            return JoinFailure(taken_by(routing.me))
         if routing.predecessor in (None, peer):
             return None  # the place of its own earlier run is free
         if not routing.owns(peer.id):
@@ -233,3 +233,8 @@ class Admission:
 
     def _is_reached(self, peer: Peer) -> bool:
         return self._clock.seconds() - self._reached.get(peer, -REACHED_S) < REACHED_S
+
+
+def taken_by(holder: Peer) -> str:
+    """Say that a place is taken, and what that means for nodes that share an address."""
+    return f"{holder} holds that place; where identity = ip, one address is one place"

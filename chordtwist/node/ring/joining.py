@@ -18,7 +18,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
-from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
+from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW, taken_by
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -123,7 +123,7 @@ class Joining:
         except Unreachable:
             for peer in contacts:
                 if peer.id == me.id:
-                    raise Refused(f"{peer} does not admit us: {peer} holds that place") from None
+                    raise Refused(f"{peer} does not admit us: {taken_by(peer)}") from None
             raise
         if me in first.successors:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
