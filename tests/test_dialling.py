@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.peer import Identity, Policy
 from chordtwist.net.dialling import (
     ASKED_PER_DIAL_MAX,
     CONNECT_WITHIN_S,
@@ -56,6 +57,38 @@ class DiallingTests(SynchronousTestCase):
     def dials(self) -> Sequence[tuple[str, int, Any, float, Any]]:
         """What the reactor was asked for: host, port, factory, time limit, address to bind to."""
         return self.reactor.tcpClients
+
+    def test_raised(self) -> None:
+        """A dial that raises instead of failing fails, and may be tried again after the pause."""
+
+        def connect(*arguments: object) -> None:
+            raise TypeError("AF_INET address must be a pair (host, port)")
+
+        self.patch(self.reactor, "connectTCP", connect)
+        asked = self.ask()
+        self.assertNoResult(asked)
+        self.reactor.advance(0)
+        self.assertIn("AF_INET address", str(self.failureResultOf(asked, Unreachable).value))
+        self.assertEqual(0, len(self.dialling))
+        self.assertIn("AF_INET address", self.dialling.why_not_wait(PEER) or "")
+
+    def test_not_from_here(self) -> None:
+        """Another family, and another machine from loopback, cannot be dialled; anything where the system chooses."""
+        identity = Identity("test", Policy.IP)
+        links: Any = Links()
+        for ours, theirs, expected in (
+            ("::1", "127.0.0.1", "an IPv4 address cannot be dialled from ::1"),
+            ("2001:db8::1", "192.0.2.1", "an IPv4 address cannot be dialled from 2001:db8::1"),
+            ("192.0.2.1", "2001:db8::1", "an IPv6 address cannot be dialled from 192.0.2.1"),
+            ("127.0.0.1", "192.0.2.1", "another machine cannot be reached from 127.0.0.1"),
+            ("127.0.0.1", "127.9.9.9", None),
+            ("::1", "::1", None),
+            ("192.0.2.1", "10.0.0.1", None),
+            ("", "2001:db8::1", None),
+        ):
+            dialling = Dialling(self.reactor, links, ours, self.made.append)
+            found = dialling.why_not_from_here(identity.peer(theirs, 6401))
+            self.assertEqual(expected, found and found.partition(",")[0])
 
     def refuse(self, error: Exception | None = None) -> None:
         """The last dial comes to nothing."""

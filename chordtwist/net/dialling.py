@@ -12,7 +12,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
-from chordtwist.core.peer import Peer
+from chordtwist.core.peer import Peer, canonical_ip
 from chordtwist.net.failures import in_words
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.peer_protocol import PeerFactory, PeerProtocol
@@ -59,7 +59,7 @@ class _Dial(ClientFactory):
         self.link, protocol = self._dialling.connected(self.peer)
         return protocol
 
-    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+    def clientConnectionFailed(self, connector: IConnector | None, reason: Failure) -> None:
         error = reason.value
         if isinstance(error, ConnectionRefusedError):
             words = "connection refused"
@@ -88,7 +88,7 @@ class Dialling:
         self.failed = 0
         self._reactor = reactor
         self._factory = factory
-        self._bind = (dial_from, 0) if dial_from else None
+        self._from = canonical_ip(dial_from) if dial_from else None
         self._on_link = on_link
         self._dials: dict[bytes, _Dial] = {}
         self._failed: Bounded[bytes, _Failed] = Bounded(FAILED_MAX)
@@ -100,6 +100,17 @@ class Dialling:
     def __contains__(self, peer: Peer) -> bool:
         """Say whether a peer is being dialled."""
         return peer.packed in self._dials
+
+    def why_not_from_here(self, peer: Peer) -> str | None:
+        """Say why a peer can never be dialled from the address that this node has; None when it can."""
+        ours, theirs = self._from, canonical_ip(peer.host)
+        if ours is None:
+            return None
+        if ours.version != theirs.version:
+            return f"an IPv{theirs.version} address cannot be dialled from {ours}"
+        if ours.is_loopback and not theirs.is_loopback:
+            return f"another machine cannot be reached from {ours}, which is this machine's own"
+        return None
 
     def why_not_wait(self, peer: Peer) -> str | None:
         """Say what stands against one more question that waits for a dial; None when nothing does."""
@@ -116,9 +127,19 @@ class Dialling:
         if dial is None:
             dial = _Dial(self, peer, Outstanding(peer, self._reactor, lambda request_id: None))
             self._dials[peer.packed] = dial
-            dial.connector = self._reactor.connectTCP(peer.host, peer.port, dial, CONNECT_WITHIN_S, self._bind)
+            self._begin(dial)
         dial.waiting.add(dial.asked, asked)
         dial.asked += 1
+
+    def _begin(self, dial: _Dial) -> None:
+        host, port = dial.peer.host, dial.peer.port
+        bind = None if self._from is None else (str(self._from), 0)
+        try:
+            dial.connector = self._reactor.connectTCP(host, port, dial, CONNECT_WITHIN_S, bind)
+        except Exception:
+            # Twisted has most errors of a dial fail it, but not those of the socket module itself.
+            failure = Failure()
+            self._reactor.callLater(0, lambda: dial.clientConnectionFailed(None, failure))
 
     def connected(self, peer: Peer) -> tuple[PeerProtocol, Protocol]:
         """Make the link for a dial that has its connection, and what its transport is given."""

@@ -15,6 +15,9 @@ from chordtwist.core.prefixes import can_be_neighbours
 from chordtwist.core.signed import Signer, Stamp, Verify, pack_hello
 from chordtwist.wire.peer_messages import Hello
 
+SAME_KEY = "runs with this node's key: state_dir was copied, and one of the two needs an empty one"
+"""Said of another node; what to do stands in it, since it is the operator who has copied the folder."""
+
 _MEMBERSHIP = b"chordtwist-membership"
 
 
@@ -106,7 +109,7 @@ class Introduction:
     def _why_not_there(self, hello: Hello, peer: Peer, came_from: str, dialled: Peer | None) -> str | None:
         # What stands against the address that it claims.
         if hello.key == self._signer.public:
-            return f"{peer} is this node itself"
+            return f"{peer} is this node itself" if peer == self.me else f"{peer} {SAME_KEY}"
         if peer == self.me:
             return f"it claims our own address {peer}"
         if dialled is not None and peer != dialled:

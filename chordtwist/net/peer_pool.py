@@ -179,6 +179,9 @@ class PeerPool:
             return "it is this node itself"
         if not can_be_neighbours(self._me, peer):
             return "its address cannot be reached from the network of this node's"
+        cannot = self._dialling.why_not_from_here(peer)
+        if cannot is not None:
+            return cannot
         if peer in self._dialling:
             return self._dialling.why_not_wait(peer)
         refused = self.refusals.why_refused(str(peer))
