@@ -8,7 +8,8 @@ get for S seconds (random keys, each at whatever node the client is connected to
 - ``gets_per_s``, ``p50_ms``, ``p99_ms``: gets;
 - ``right``: the share of all outcomes and values that were as they should be;
 - ``cpu_ms_per_put``, ``cpu_ms_per_get``: processor time of all nodes together, which a busy machine does not change;
-- ``limit_gets_per_s``: the same clients at a server with the same protocol and no node behind it, in the same run;
+- ``limit_gets_per_s``: the same clients at a server with the same protocol and no node behind it, in the same run, and
+  ``gets_ratio``, what the ring did to that;
 - ``formed_s``: how long the ring took, from the last node's API to every neighbour right.
 """
 
@@ -26,7 +27,7 @@ from pathlib import Path
 from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 from typing import Any
 
-from benchmarks.forked import Forked
+from benchmarks._forked import Forked
 from benchmarks.limits import OneValue
 from chordtwist.net.api import ApiFactory
 from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, ResultCode, Success
@@ -167,6 +168,7 @@ def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
     cpu_end_s = cpu_s(pids)
     limit = run_load([LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
     asked = len(puts.latencies_s) + len(gets.latencies_s)
+    limit_per_s = limit.per_s(min(given.seconds, 2.0))
     return {
         "puts_per_s": puts.per_s(given.seconds),
         "gets_per_s": gets.per_s(given.seconds),
@@ -177,7 +179,8 @@ def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
         "put_p99_ms": puts.quantile_ms(0.99),
         "cpu_ms_per_put": round((cpu_between_s - cpu_start_s) / len(puts.latencies_s) * 1000, 3),
         "cpu_ms_per_get": round((cpu_end_s - cpu_between_s) / len(gets.latencies_s) * 1000, 3),
-        "limit_gets_per_s": limit.per_s(min(given.seconds, 2.0)),
+        "limit_gets_per_s": limit_per_s,
+        "gets_ratio": round(gets.per_s(given.seconds) / limit_per_s, 3),
     }
 
 

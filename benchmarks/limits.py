@@ -1,6 +1,7 @@
 """This machine's own ceilings: how often small messages go there and back between two processes, with nothing behind.
 
-``python -m benchmarks.limits [--seconds S] [--in-flight N]`` prints one JSON object per line:
+``python -m benchmarks.limits [--seconds S] [--in-flight N] [--rounds R]`` prints one JSON object per line, with the
+median over all rounds, in each of which they are measured in turn, and its ratio to ``echo``:
 
 - ``echo``: 40 bytes over plain TCP, Twisted at both ends, as many under way as asked for;
 - ``echo_one``: the same with one under way, which shows the wait for a wake-up instead;
@@ -14,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -22,7 +24,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from benchmarks.forked import Forked
+from benchmarks._forked import Forked
 from chordtwist.core.records import PutResult, Record, RecordKind, Seal, Version
 from chordtwist.net.api import ApiFactory
 from chordtwist.node.interfaces import IDht
@@ -156,8 +158,9 @@ class OneValue:
 def main() -> None:
     """Measure one after another, print each."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=2, help="for each measurement (2)")
+    options.add_argument("--seconds", type=float, default=1, help="for each measurement in one round (1)")
     options.add_argument("--in-flight", type=int, default=64, help="under way at a time (64)")
+    options.add_argument("--rounds", type=int, default=3, help="of all measurements in turn (3)")
     options.add_argument("--port", type=int, default=17_401, help=f"the first of four ports on {HOST} (17401)")
     given = options.parse_args()
 
@@ -176,14 +179,19 @@ def main() -> None:
     ]
 
     async def measure(reactor: Any) -> None:
-        for name, in_flight, offset, make in measured:
+        rates: dict[str, list[float]] = {name: [] for name, *_ in measured}
+        for name, _, offset, make in measured * given.rounds:
             asking: Counting = await connectProtocol(TCP4ClientEndpoint(reactor, HOST, given.port + offset), make())
             began = time.perf_counter()
             asking.begin()
             await deferLater(reactor, given.seconds)
-            per_s = round(asking.count / (time.perf_counter() - began))
+            rates[name].append(asking.count / (time.perf_counter() - began))
             asking.transport.abortConnection()  # type: ignore[union-attr]
-            print(json.dumps({"limit": name, "in_flight": in_flight, "per_s": per_s}), flush=True)
+        for name, in_flight, *_ in measured:
+            per_s = median(rates[name])
+            ratio = round(per_s / median(rates["echo"]), 3)
+            line = {"limit": name, "in_flight": in_flight, "per_s": round(per_s), "ratio": ratio}
+            print(json.dumps(line), flush=True)
 
     with Forked(serve):
         from twisted.internet import reactor as installed

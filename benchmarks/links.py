@@ -1,6 +1,7 @@
 """Questions per second over one link between two processes, 64 under way, through the real `PeerPool.ask`.
 
-One JSON object per line: ``python -m benchmarks.links [--tls] [--seconds S] [--in-flight N]``. ``asker_cpu_us`` and
+One JSON object per line: ``python -m benchmarks.links [--tls] [--seconds S] [--in-flight N] [--rounds R]``; the figures
+are medians over the rounds, with the lowest and highest rate. ``asker_cpu_us`` and
 ``answerer_cpu_us`` are processor time per question, which a busy machine changes less than questions per second.
 """
 
@@ -14,6 +15,7 @@ import resource
 import signal
 import time
 from datetime import UTC, datetime
+from statistics import median
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -73,7 +75,7 @@ def answerer(given: argparse.Namespace, ready: int) -> None:
     reactor: Any = installed
     pool_at(ANSWERER, given.port, given.tls, reactor)
     os.write(ready, b"!")
-    reactor.callLater(given.seconds + 10, reactor.stop)
+    reactor.callLater(given.seconds * given.rounds + 10, reactor.stop)
     reactor.run()
     os._exit(0)
 
@@ -81,7 +83,8 @@ def answerer(given: argparse.Namespace, ready: int) -> None:
 def main() -> None:
     """Ask, count, print."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=4, help="how long to ask (4)")
+    options.add_argument("--seconds", type=float, default=2, help="how long to ask (2)")
+    options.add_argument("--rounds", type=int, default=3, help="of which each lasts so long (3)")
     options.add_argument("--in-flight", type=int, default=64, help="questions under way at a time (64)")
     options.add_argument("--port", type=int, default=17_301, help="port on 127.0.0.1 and 127.0.0.2 (17301)")
     options.add_argument("--tls", action="store_true", help="over TLS 1.3, both sides with certificates")
@@ -113,11 +116,17 @@ def main() -> None:
     async def run() -> None:
         nonlocal counted
         await pool.ask(other, question)
-        began, began_cpu_s = time.perf_counter(), time.process_time()
-        asking = [Deferred.fromCoroutine(ask(began + given.seconds)) for _ in range(given.in_flight)]
-        counted = sum(await gatherResults(asking))
-        result["questions_per_s"] = round(counted / (time.perf_counter() - began))
-        result["asker_cpu_us"] = round((time.process_time() - began_cpu_s) / counted * 1e6, 2)
+        rates, cpu_us = [], []
+        for _ in range(given.rounds):
+            began, began_cpu_s = time.perf_counter(), time.process_time()
+            asking = [Deferred.fromCoroutine(ask(began + given.seconds)) for _ in range(given.in_flight)]
+            count = sum(await gatherResults(asking))
+            rates.append(count / (time.perf_counter() - began))
+            cpu_us.append((time.process_time() - began_cpu_s) / count * 1e6)
+            counted += count
+        result["questions_per_s"] = round(median(rates))
+        result["lowest_per_s"], result["highest_per_s"] = round(min(rates)), round(max(rates))
+        result["asker_cpu_us"] = round(median(cpu_us), 2)
         await pool.stop()
 
     def begin() -> None:

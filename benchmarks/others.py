@@ -1,8 +1,10 @@
 """The same work done by chordtwist, by kademlia and by OpenDHT, side by side on one machine.
 
-``python -m benchmarks.others SYSTEM [--work rates|killed] [--nodes N] [--processes P] [--keys K] [--copies C]`` prints
-one JSON object. Nodes are spread over processes, values have 100 bytes, and every operation is issued inside such a
-process, at its nodes in turn, with so many under way in all; every value is checked.
+``python -m benchmarks.others SYSTEM... [--work rates|killed] [--nodes N] [--processes P] [--keys K] [--copies C]
+[--rounds R]`` prints one JSON object per system and round, and with several systems a last one: of each rate the ratio
+of every other system to the first, median over the rounds, in each of which all work in turn. Nodes are spread over
+processes, values have 100 bytes, and every operation is issued inside such a process, at its nodes in turn, with so
+many under way in all; every value is checked.
 
 - ``rates``: K puts, then twice as many gets of random keys.
 - ``killed``: K puts; three in ten of the processes are ended with SIGKILL; every key is read at the others, at once and
@@ -29,13 +31,11 @@ from dataclasses import replace
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, Protocol
+from statistics import median
+from typing import Any, Protocol, cast
 
 VALUE_BYTES = 100
 PORT = 23_000
-SETTLE_S = 10.0
-"""Between forming, or putting, and what comes next: nobody is measured while he still tidies up."""
-
 OPERATION_WITHIN_S = 30.0
 """What has not been answered by then counts as wrong."""
 
@@ -240,8 +240,9 @@ async def work(nodes: Nodes, count: int, name: str, what: str, numbers: list[int
 class Herds:
     """The processes; killed when all is done."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
+    def __init__(self, given: argparse.Namespace, system: str) -> None:
         self.given = given
+        self._system = system
         per_process = given.nodes // given.processes
         self._processes: list[subprocess.Popen[str]] = []
         self._early: list[tuple[subprocess.Popen[str], dict[str, Any]]] = []
@@ -251,7 +252,7 @@ class Herds:
             if given.copies is not None:
                 of_herd += ["--copies", str(given.copies)]
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.others", given.system, *of_herd],
+                [sys.executable, "-m", "benchmarks.others", system, *of_herd],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -308,7 +309,7 @@ class Herds:
             if told.get("name") == name:
                 return told
             self._early.append((process, told))
-        raise SystemExit(f"{self.given.system} does not run here; is it on the PYTHONPATH?")
+        raise SystemExit(f"{self._system} does not run here; is it on the PYTHONPATH?")
 
 
 def rates(herds: Herds) -> dict[str, object]:
@@ -325,7 +326,7 @@ def killed(herds: Herds) -> dict[str, object]:
     keys = list(range(herds.given.keys))
     herds.begin("put", keys)
     result = herds.outcome("put")
-    time.sleep(SETTLE_S)
+    time.sleep(herds.given.settle_s)
     processes = herds.given.processes
     herds.kill(random.Random(1).sample(range(1, processes), processes * 3 // 10))
     random.Random(2).shuffle(keys)
@@ -338,7 +339,9 @@ def killed(herds: Herds) -> dict[str, object]:
 def main() -> None:
     """Do one work with one system."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("system", choices=SYSTEMS)
+    parser.add_argument("systems", metavar="SYSTEM", nargs="+", choices=SYSTEMS, help=", ".join(SYSTEMS))
+    parser.add_argument("--rounds", type=int, default=1, help="of all systems in turn (1)")
+    parser.add_argument("--settle-s", type=float, default=10, help="between forming, or putting, and what is next (10)")
     parser.add_argument("--work", choices=("rates", "killed"), default="rates")
     parser.add_argument("--nodes", type=int, default=10, help="in all (10)")
     parser.add_argument("--processes", type=int, default=2, help="that they are spread over (2)")
@@ -349,16 +352,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.first is not None:
-        be_herd(nodes_of(given.system, given.copies), given.first, given.count)
+        be_herd(nodes_of(given.systems[0], given.copies), given.first, given.count)
         return
-    about = {name: getattr(given, name) for name in ("system", "work", "nodes", "processes", "keys", "copies")}
-    herds = Herds(given)
+    results: dict[str, list[dict[str, object]]] = {system: [] for system in given.systems}
+    for system in given.systems * given.rounds:
+        results[system].append(measured(given, system))
+    first, *others = given.systems
+    if others:
+        print(json.dumps({f"{other} to {first}": ratios(results[other], results[first]) for other in others}))
+
+
+def ratios(ours: list[dict[str, object]], theirs: list[dict[str, object]]) -> dict[str, float]:
+    """The median over all rounds of what one system did to what the other did, for each rate."""
+    names = [name for name in ours[0] if name.endswith("_per_s")]
+    pairs = list(zip(ours, theirs, strict=True))
+    return {name: round(median(cast(float, a[name]) / cast(float, b[name]) for a, b in pairs), 3) for name in names}
+
+
+def measured(given: argparse.Namespace, system: str) -> dict[str, object]:
+    """Do the work with one system, print what came of it."""
+    about = {name: getattr(given, name) for name in ("work", "nodes", "processes", "keys", "copies")}
+    herds = Herds(given, system)
     try:
-        time.sleep(SETTLE_S)
+        time.sleep(given.settle_s)
         result = {"rates": rates, "killed": killed}[given.work](herds)
     finally:
         herds.kill(list(range(len(herds._processes))))
-    print(json.dumps({**about, "version": version(SYSTEMS[given.system]), **result}))
+    print(json.dumps({"system": system, **about, "version": version(SYSTEMS[system]), **result}), flush=True)
+    return result
 
 
 def be_herd(nodes: Nodes, first: int, count: int) -> None:

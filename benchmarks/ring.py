@@ -1,6 +1,7 @@
 """How long N nodes in one process, each on a loopback address of its own, take to become one ring that is right.
 
-``python -m benchmarks.ring --nodes N [--tls]`` prints one JSON object:
+``python -m benchmarks.ring --nodes N [--tls] [--rounds R]`` prints one JSON object per round, and with several a last
+one of medians:
 
 - ``formed_s``: from the start of the last node until every successor list, predecessor and finger is what the sorted
   ids say;
@@ -21,7 +22,8 @@ from bisect import bisect_left
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
+from statistics import median
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import deferLater
@@ -153,6 +155,18 @@ async def measured(given: argparse.Namespace, reactor: Any) -> dict[str, object]
     return result
 
 
+async def rounds(given: argparse.Namespace, reactor: Any) -> None:
+    """Measure so many rings one after another, print each, and the medians of all."""
+    results = []
+    for _ in range(given.rounds):
+        results.append(await measured(given, reactor))
+        print(json.dumps(results[-1]), flush=True)
+    if len(results) > 1:
+        figures = [name for name, value in results[0].items() if isinstance(value, float)]
+        medians = {name: median(cast(float, result[name]) for result in results) for name in figures}
+        print(json.dumps({"medians_of": len(results), **medians}))
+
+
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -160,6 +174,7 @@ def main() -> None:
     options.add_argument("--tls", action="store_true", help="over TLS 1.3, both sides with certificates")
     options.add_argument("--successors", type=int, default=16, help="entries of a successor list (16)")
     options.add_argument("--seconds", type=float, default=60, help="time in which the ring has to form (60)")
+    options.add_argument("--rounds", type=int, default=1, help="rings, one after another (1)")
     options.add_argument("--idle", type=float, default=5, help="time to look at it afterwards (5)")
     given = options.parse_args()
     from twisted.internet import reactor as installed
@@ -168,9 +183,8 @@ def main() -> None:
     reactor.seconds = time.monotonic
 
     def begin() -> None:
-        done = Deferred.fromCoroutine(measured(given, reactor))
-        done.addCallbacks(lambda result: print(json.dumps(result)), lambda failure: print(failure.getTraceback()))
-        done.addBoth(lambda _: reactor.stop())
+        done = Deferred.fromCoroutine(rounds(given, reactor))
+        done.addErrback(lambda failure: print(failure.getTraceback())).addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(begin)
     reactor.run()

@@ -3,7 +3,7 @@
 ``python -m benchmarks.store [--seconds S] [--work-us U] [--folder DIR]`` prints one JSON object per line:
 
 - ``store``: ``memory``, ``lmdb``, or ``engine``: bare LMDB, as many rows in one commit as puts are in flight, no
-  reactor, no thread, nothing kept in memory: what could be had at best;
+  reactor, no thread, nothing kept in memory: what could be had at best; ``engine_ratio`` of a put is its share of that;
 - ``operation`` (``put``, ``get``, ``miss``, ``scan``, ``open``), ``value_bytes``, ``in_flight``;
 - ``per_s``: for puts by the clock on the wall, for the rest, which waits for nothing, of processor time;
 - ``p50_ms`` and ``p99_ms``: from the call of a put to its confirmation;
@@ -107,7 +107,9 @@ def report_calls(store: str, operation: str, value_bytes: int, call: Callable[[]
     report(store, operation, value_bytes, 1, count / took_s, cpu_us=round(took_s / count * 1e6, 2))
 
 
-async def measure(reactor: Any, kind: str, folder: Path, value_bytes: int, in_flight: int, arguments: Any) -> None:
+async def measure(
+    reactor: Any, kind: str, folder: Path, value_bytes: int, in_flight: int, engine_per_s: float, arguments: Any
+) -> None:
     """One store, one size, one load."""
 
     def open_store() -> IRecordStore:
@@ -135,6 +137,7 @@ async def measure(reactor: Any, kind: str, folder: Path, value_bytes: int, in_fl
         p99_ms=round(latencies_s[len(keys) * 99 // 100] * 1e3, 3),
         cpu_us=round((time.process_time() - begin_s) / len(keys) * 1e6, 1),
         work_us=arguments.work_us,
+        engine_ratio=round(len(keys) / took_s / engine_per_s, 3),
     )
     if in_flight == arguments.in_flight[-1]:
         asked = [keys[n * 7919 % len(keys)] for n in range(GETS)]
@@ -150,8 +153,8 @@ async def measure(reactor: Any, kind: str, folder: Path, value_bytes: int, in_fl
         await store.close()
 
 
-def measure_engine(folder: Path, value_bytes: int, in_flight: int, seconds: float) -> None:
-    """The same rows in bare LMDB."""
+def measure_engine(folder: Path, value_bytes: int, in_flight: int, seconds: float) -> float:
+    """The same rows in bare LMDB; answers how many a second."""
     row = os.urandom(30 + value_bytes)
     with lmdb.open(str(folder / "engine"), map_size=BYTES_MAX, max_dbs=1) as env:
         rows = env.open_db(b"rows")
@@ -161,20 +164,23 @@ def measure_engine(folder: Path, value_bytes: int, in_flight: int, seconds: floa
                 for _ in range(in_flight):
                     txn.put(os.urandom(32), row)
             count += in_flight
-        report("engine", "put", value_bytes, in_flight, count / (time.perf_counter() - begin))
+        per_s = count / (time.perf_counter() - begin)
+        report("engine", "put", value_bytes, in_flight, per_s)
+        return per_s
 
 
 async def main(reactor: Any, arguments: Any) -> None:
     """All of them."""
     for value_bytes in arguments.value_bytes:
         for in_flight in arguments.in_flight:
+            engine_per_s = 0.0
             for kind in ("engine", "memory", "lmdb"):
                 folder = Path(mkdtemp(prefix="store-benchmark-", dir=arguments.folder))
                 try:
                     if kind == "engine":
-                        measure_engine(folder, value_bytes, in_flight, arguments.seconds)
+                        engine_per_s = measure_engine(folder, value_bytes, in_flight, arguments.seconds)
                     else:
-                        await measure(reactor, kind, folder, value_bytes, in_flight, arguments)
+                        await measure(reactor, kind, folder, value_bytes, in_flight, engine_per_s, arguments)
                 finally:
                     shutil.rmtree(folder)
 
@@ -188,4 +194,5 @@ if __name__ == "__main__":
     parser.add_argument("--value-bytes", type=int, nargs="+", default=[64, 1024, 60_000])
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 32, 100])
     parser.add_argument("--folder", default=".", help="on the disk to measure (default: here)")
-    react(lambda reactor: Deferred.fromCoroutine(main(reactor, parser.parse_args())))
+    given = parser.parse_args()
+    react(lambda reactor: Deferred.fromCoroutine(main(reactor, given)))

@@ -75,12 +75,17 @@ class CheckoutTests(SynchronousTestCase):
         self.assertEqual(set(), names - {name.lower() for name in pinned})
 
     def test_tools(self) -> None:
-        """Every tool says in one line what it is for, as ``python -m tools`` shows it."""
-        from tools.__main__ import purposes
+        """Every tool and benchmark says in one line what it is for, as ``python -m tools`` shows it; tools stand in
+        CONTRIBUTING.rst as well.
+        """
+        import benchmarks
+        import tools
 
-        shown = purposes()
-        self.assertIn("acceptance", shown)
-        self.assertEqual([], [name for name, purpose in shown.items() if not purpose.endswith(".")])
+        guide = (CHECKOUT / "CONTRIBUTING.rst").read_text()
+        shown = tools.purposes(tools)
+        self.assertEqual([], [name for name in shown if f"``{name}``" not in guide])
+        for name, purpose in (shown | tools.purposes(benchmarks)).items():
+            self.assertRegex(purpose, r"^[A-Z].*\.$", name)
 
     def test_wheel(self) -> None:
         """The wheel has the version that the package says, and holds every module of ours, the plugin file, the mark of
