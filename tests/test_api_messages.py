@@ -63,7 +63,7 @@ results = st.builds(PutResult, u8, u8, st.builds(Version, u64, st.binary(max_siz
 answers: st.SearchStrategy[ApiAnswer] = st.one_of(
     st.builds(Success, keys, values),
     st.builds(Failure, keys),
-    st.builds(Outcome, u32, st.sampled_from(ResultCode), results, st.text(max_size=90)),
+    st.builds(Outcome, u32, st.sampled_from(ResultCode), results, st.text("aä語 .", max_size=90)),
     st.builds(StatusPiece, u32, st.booleans(), st.binary(max_size=50)),
 )
 

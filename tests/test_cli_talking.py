@@ -335,6 +335,25 @@ class StatusTests(CommandTestCase):
         """With --json the state is shown as the node tells it."""
         self.assertEqual(self.shown(status.command), self.dht.state)
 
+    def test_hostile(self) -> None:
+        """What strangers have told the node, and names that a node makes up, stay on their line and steer nothing."""
+        said = "busy\x1b[2J\nmember      yes\u2028\u202e"
+        self.dht.state = {"member": False, "joining": {"192.0.2.1:6401": said, said: 1}, said: [said, {said: [said]}]}
+        shown = self.command(status.command).output
+        self.assertEqual(4, shown.count("\n"))
+        self.assertTrue(shown.replace("\n", "").isprintable(), shown)
+        self.assertEqual(self.dht.state, self.shown(status.command))
+        self.assertTrue(self.command(status.command, "--json").output.strip().isprintable())
+
+    def test_hostile_reason(self) -> None:
+        """So does the reason why a put failed."""
+        reason = "the owner said no\x1b[2J\nstored\u202e"
+        self.dht.put = lambda *arguments: fail(Unreachable(None, reason))  # type: ignore[method-assign]
+        result = self.command(put.command, "greeting", "value")
+        self.assertEqual((1, 1), (result.exit_code, result.stderr.count("\n")))
+        self.assertTrue(result.stderr.strip().isprintable(), result.stderr)
+        self.assertTrue(self.command(put.command, "greeting", "value", "--json").stdout.strip().isprintable())
+
     def test_empty(self) -> None:
         """A state without fields is shown without fields."""
         self.dht.state = {}

@@ -85,7 +85,7 @@ def _message(event: LogEvent) -> list[str]:
     lines = [printable(formatEvent(event))]
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
-        lines += [printable(line) for line in failure.getTraceback().splitlines()]
+        lines += map(printable, failure.getTraceback().rstrip("\n").split("\n"))
     return lines
 
 

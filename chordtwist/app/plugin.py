@@ -18,6 +18,7 @@ from chordtwist.app.config import NodeConfig
 from chordtwist.app.config_file import ConfigurationError
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
+from chordtwist.core.printable import printable
 
 
 class Options(usage.Options):
@@ -98,5 +99,5 @@ class TwistdNode(MultiService):
 
 def _end(reason: str, status: int) -> NoReturn:
     # Not sys.stderr, which twistd turns into log events before a node starts.
-    print(f"Error: {reason}", file=sys.__stderr__)
+    print(f"Error: {printable(reason)}", file=sys.__stderr__)
     raise SystemExit(status)

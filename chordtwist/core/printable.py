@@ -12,3 +12,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def printable_lines(text: str) -> str:
+    """Do the same with a text that we have made of lines; its own ends of lines stay."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from twisted.logger import globalLogBeginner
 
+from chordtwist.core.printable import printable, printable_lines
 from chordtwist.simulation import report
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.byzantine import under_attack
@@ -91,7 +92,7 @@ def _attacks(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
     width = max(map(len, sentences)) + 2
     for name, sentence in sentences.items():
-        click.echo(f"{name:<{width}}{sentence}")
+        click.echo(printable(f"{name:<{width}}{sentence}"))
     context.exit()
 
 
@@ -170,7 +171,7 @@ def command(
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s
     run = simulate(options, shows_progress=sys.stderr.isatty())
-    click.echo(json.dumps(report.as_json(run)) if as_json else report.as_lines(run))
+    click.echo(json.dumps(report.as_json(run)) if as_json else printable_lines(report.as_lines(run)))
     if plot is not None:
         try:
             plot.write_text(report.plot(run))
@@ -179,5 +180,5 @@ def command(
     if run.interrupted:
         sys.exit(INTERRUPTED)
     if run.problems():
-        click.echo(report.failure_page(run), err=True)
+        click.echo(printable_lines(report.failure_page(run)), err=True)
         sys.exit(1)

@@ -35,6 +35,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
+from chordtwist.core.printable import printable
 from chordtwist.core.records import SALT_BYTES_MAX, VALUE_BYTES_MAX, PutResult, Seal, Version
 
 MESSAGE_BYTES_MAX = 65_535
@@ -398,7 +399,8 @@ class AnswerReader(_MessageReader[ApiAnswer]):
             code, reason = ResultCode(code), buffer[start:end].decode()
         except ValueError as error:
             raise Malformed(f"OUTCOME that cannot be read: {error}") from None
-        return Outcome(request_id, code, PutResult(copies, wanted, Version(version_ms, publisher), ttl_ms), reason)
+        result = PutResult(copies, wanted, Version(version_ms, publisher), ttl_ms)
+        return Outcome(request_id, code, result, printable(reason))
 
     def _status_piece(self, buffer: bytes, at: int, end: int) -> StatusPiece:
         _, _, request_id, is_last = _STATUS_PIECE.unpack_from(buffer, at)

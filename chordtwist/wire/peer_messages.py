@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
+from chordtwist.core.printable import printable
 from chordtwist.core.records import VALUE_BYTES_MAX
 
 BATCH_BYTES_MAX = 262_144
@@ -586,10 +587,14 @@ def decode(kind: int, body: bytes) -> Message:
     if decoder is None:
         raise Malformed(f"a message of the unknown kind {kind}")
     try:
-        return decoder.decode(body)
+        message = decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # msgspec lets the last two through: text that is no UTF-8, and arrays within arrays without end.
         raise Malformed(f"a broken {MESSAGE_NAMES[kind]}: {error}") from None
+    if isinstance(message, Goodbye | JoinFailure | Refused) and not message.reason.isprintable():
+        # Logs, the status and other nodes are told of it, wherever they show it.
+        return msgspec.structs.replace(message, reason=printable(message.reason)[:REASON_MAX])
+    return message
 
 
 MESSAGE_NAMES = {message.kind: message.__name__ for message in MESSAGES}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from chordtwist.app.cli.talking import No, json_option, show_json
+from chordtwist.app.cli.talking import No, json_option, show, show_json
 from chordtwist.storage.files import replace_file
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -161,7 +161,7 @@ def issued(folder: Path, as_json: bool) -> None:
         return
     for entry in entries:
         state = "revoked" if entry["revoked"] else f"until {entry['until'][:10]}"
-        click.echo(f"{entry['address']:<40} {state:<17} serial {int(entry['serial']):x}")
+        show(f"{entry['address']:<40} {state:<17} serial {int(entry['serial']):x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _tell(as_json: bool, line: str, **facts: object) -> None:
     if as_json:
         show_json(facts)
     else:
-        click.echo(line)
+        show(line)
 
 
 def _read(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import click
 
 from chordtwist import __version__
 from chordtwist.app.config_file import ConfigurationError
+from chordtwist.core.printable import printable
 
 PACKAGE = "chordtwist.app.cli"
 
@@ -61,11 +62,12 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
-            raise BadConfiguration(str(error)) from None
+            raise BadConfiguration(printable(str(error))) from None
         except OSError as error:
             if error.errno == EPIPE:
                 raise  # whoever reads has enough: no reason for a word
-            raise click.ClickException(f"{error.filename or 'standard output'}: {error.strerror}") from None
+            place = printable(str(error.filename or "standard output"))
+            raise click.ClickException(f"{place}: {error.strerror}") from None
 
 
 @click.group(

@@ -63,4 +63,4 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
         )
     else:
         number = "" if end is None else f", seq {end.seq}"
-        click.echo(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes{number}")
+        talking.show(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes{number}")

@@ -118,7 +118,7 @@ def command(
         )
     else:
         number = "" if seal is None else f", seq {seal.seq}"
-        click.echo(
+        talking.show(
             f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.ttl_ms / 1000:.0f} s{number}"
         )
 
@@ -149,7 +149,7 @@ def _standard_input() -> bytes:
     if sys.stdin is None:
         raise click.ClickException("standard input is closed")
     if sys.stdin.isatty():
-        click.echo("type the value; Ctrl-D ends it", err=True)
+        talking.show("type the value; Ctrl-D ends it", err=True)
     return sys.stdin.buffer.read(VALUE_BYTES_MAX + 1)
 
 

@@ -47,6 +47,6 @@ def command(door: Door, api: ApiAddress, as_json: bool) -> None:
     if as_json:
         talking.show_json({"api": str(api), "shut_down": is_gone})
     elif is_gone:
-        click.echo(f"the node at {api} has left")
+        talking.show(f"the node at {api} has left")
     if not is_gone:
         raise talking.No(f"the node at {api} goes on: it takes no SHUTDOWN from here, or that is not its API")

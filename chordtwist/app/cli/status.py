@@ -41,7 +41,7 @@ def command(door: Door, api: ApiAddress, as_json: bool) -> None:
         for name, value in state.items():
             shown = list(_lines(value))
             for line, text in enumerate(shown or ["none"]):
-                click.echo(f"{'' if line else name:{width}}{text}")
+                talking.show(f"{'' if line else name:{width}}{text}")
 
 
 def _lines(value: object) -> Iterator[str]:

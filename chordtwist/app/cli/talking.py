@@ -46,19 +46,27 @@ if TYPE_CHECKING:
     Conversation = Callable[[Connect], Coroutine[Any, Any, T]]
 
 
-class NotReachable(click.ClickException):
+class Told(click.ClickException):
+    """The end of a command; what a node has told, or a stranger has told the node, may stand in it."""
+
+    def format_message(self) -> str:
+        """Keep it to one line."""
+        return printable(self.message)
+
+
+class NotReachable(Told):
     """No node, or none that answers."""
 
     exit_code = 3
 
 
-class No(click.ClickException):
+class No(Told):
     """The node was reached, and what was asked for is not found or was refused."""
 
     exit_code = 1
 
 
-class BadValue(click.ClickException):
+class BadValue(Told):
     """A value that nobody can store."""
 
     exit_code = 2
@@ -167,6 +175,11 @@ def confirmed(
         raise No(f"{key.hex()}: {'refused' if isinstance(error, Refused) else 'failed'}: {error}") from None
 
 
+def show(line: str, err: bool = False) -> None:
+    """One line of standard output, or of standard error; whatever stands in it, it stays one line."""
+    click.echo(printable(line), err=err)
+
+
 def show_json(shown: dict[str, object]) -> None:
     """One JSON object on one line of standard output."""
     click.echo(json.dumps(shown))
@@ -187,7 +200,7 @@ def check_name(name: str) -> str:
     if not name:
         raise click.BadParameter("it is empty; a key has a name, or 64 hexadecimal digits", param_hint="'KEY'")
     if is_nearly_a_key(name):
-        click.echo(f"{printable(name)} is taken as a name; a key has {2 * KEY_BYTES} digits", err=True)
+        show(f"{name} is taken as a name; a key has {2 * KEY_BYTES} digits", err=True)
     return name
 
 

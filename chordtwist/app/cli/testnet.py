@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
 from chordtwist.app import config_file, log_lines
+from chordtwist.app.cli import talking
 from chordtwist.app.config import Level, NodeConfig
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
@@ -100,13 +101,13 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
 
     def say_why() -> None:
         if looking.running and testnet.services and not testnet.members:
-            click.echo(f"no node is a member yet: {testnet.obstacle}; trying on", err=True)
+            talking.show(f"no node is a member yet: {testnet.obstacle}; trying on", err=True)
 
     def look() -> None:
         if testnet.members < nodes:
             return
         looking.stop()
-        click.echo(
+        talking.show(
             f"{nodes} nodes on {addresses[0]} to {addresses[-1]}, formed in {reactor.seconds() - began:.1f} s;"
             f" APIs at port {base_port + API_PORT_ABOVE}"
         )
