@@ -71,6 +71,7 @@ $(VENV)/.node $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml constrain
 		{ echo "chordtwist needs Python 3.11 or newer; this is $$($(PYTHON) --version)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "chordtwist needs python3-venv; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "putting what is needed into $(VENV) (a minute, once)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(extras)'

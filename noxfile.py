@@ -18,15 +18,15 @@ def tests(session: nox.Session, twisted: str) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy, strict."""
-    session.install("-e", ".[test,dev]")
+    """mypy, strict, with the releases that make installs."""
+    session.install("-c", "constraints.txt", "-e", ".[test,dev]")
     session.run("mypy")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff: style and format."""
-    session.install("ruff")
+    """ruff: style and format, with the release that make installs."""
+    session.install("-c", "constraints.txt", "ruff")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
@@ -41,7 +41,7 @@ def simulate(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documents; a warning is an error."""
-    session.install("-e", ".[docs]")
+    session.install("-c", "constraints.txt", "-e", ".[docs]")
     session.run("sphinx-build", "-W", "-b", "html", "docs", "docs/_build/html")
 
 
