@@ -24,21 +24,21 @@ NUMBER_DIGITS_MAX = 20
 
 
 def text(written: str, folder: Path) -> str:
-    """A name."""
+    """Read a name."""
     if not 1 <= len(written.encode()) <= 255:
         raise ValueError("from 1 to 255 bytes of text")
     return written
 
 
 def secret(written: str, folder: Path) -> str:
-    """What nobody guesses; or nothing."""
+    """Read what nobody guesses; or nothing."""
     if written and not SECRET_BYTES_MIN <= len(written.encode()) <= 255:
         raise ValueError(f"from {SECRET_BYTES_MIN} to 255 bytes of text, such as: openssl rand -hex 32")
     return written
 
 
 def path(written: str, folder: Path) -> Path | None:
-    """A path, `~` expanded, relative to the folder; None when empty."""
+    """Read a path, `~` expanded, relative to the folder; None when empty."""
     try:
         return (folder / Path(written).expanduser()).absolute() if written else None
     except RuntimeError:
@@ -99,7 +99,7 @@ def socket_mode(written: str, folder: Path) -> int:
 
 
 def yes_or_no(written: str, folder: Path) -> bool:
-    """yes or no."""
+    """Read yes or no."""
     try:
         return {"yes": True, "no": False}[written.lower()]
     except KeyError:
@@ -107,7 +107,7 @@ def yes_or_no(written: str, folder: Path) -> bool:
 
 
 def seconds(least: float, most: float) -> Callable[[str, Path], float]:
-    """A number of seconds from `least` to `most`."""
+    """Make what reads a number of seconds from `least` to `most`."""
 
     def read(written: str, folder: Path) -> float:
         try:
@@ -122,7 +122,7 @@ def seconds(least: float, most: float) -> Callable[[str, Path], float]:
 
 
 def number(least: int, most: int) -> Callable[[str, Path], int]:
-    """A whole number from `least` to `most`."""
+    """Make what reads a whole number from `least` to `most`."""
 
     def read(written: str, folder: Path) -> int:
         # Python itself refuses to read very many digits, in words of its own.

@@ -37,7 +37,9 @@ class _Silence:
 
 
 class Liveness:
-    """What one node knows of its peers' lives. A peer is dead when all of this holds:
+    """What one node knows of its peers' lives.
+
+    A peer is dead when all of this holds:
 
     - no answer of any kind for `dead_after_s`, counted from its last answer, or from our first question;
     - at least `TRIES_MIN` questions unanswered since then;
@@ -68,7 +70,7 @@ class Liveness:
             self._silent.pop(peer, None)
 
     def unanswered(self, peer: Peer, now: float) -> None:
-        """A question to `peer` went unanswered, or could not be put."""
+        """Note that a question to `peer` went unanswered, or could not be put."""
         counted = now - self.excused_s
         silence = self._silent.get(peer)
         if silence is None:
@@ -85,7 +87,7 @@ class Liveness:
             self._silent[peer].others_silent = True
 
     def excuse(self, late_s: float) -> None:
-        """This process was late by so much: nobody's silence during that time counts."""
+        """Excuse everybody for the time by which this process was late: nobody's silence during it counts."""
         self.excused_s += late_s
 
     def is_silent(self, peer: Peer) -> bool:
@@ -93,7 +95,7 @@ class Liveness:
         return peer in self._silent
 
     def is_dead(self, peer: Peer, now: float) -> bool:
-        """The verdict. It holds until the peer answers again, or has not been asked for long."""
+        """Judge whether a peer is dead. That holds until it answers again, or has not been asked for long."""
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
             return False

@@ -46,7 +46,7 @@ class Parameters:
             raise ValueError(f"dead_after = {self.dead_after_s}: a time above 0 s")
 
     def differences(self, theirs: Parameters) -> list[str]:
-        """What stands against talking to a node with the agreement `theirs`, one phrase each; empty when nothing."""
+        """List what stands against talking to a node with the agreement `theirs`, one phrase each."""
         return [
             f"{_NAMES.get(field.name, field.name)} is {_shown(getattr(theirs, field.name))} there"
             f" and {_shown(getattr(self, field.name))} here{_ADVICE.get(field.name, '')}"

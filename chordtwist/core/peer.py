@@ -63,7 +63,7 @@ class Peer:
 
 
 def canonical_ip(text: str) -> IPAddress:
-    """The address that `text` names; an IPv4-mapped IPv6 address is the IPv4 address.
+    """Read the address that `text` names; an IPv4-mapped IPv6 address is the IPv4 address.
 
     @raise ValueError: it is no IP address, or carries a zone.
     """
@@ -109,7 +109,7 @@ class Identity:
         self._peers: dict[bytes, Peer] = {}
 
     def peer(self, host: str, port: int) -> Peer:
-        """The peer at an IP address and port.
+        """Make the peer at an IP address and port; its id follows from them.
 
         @raise ValueError: `host` is no IP address of a host, or `port` is not in 1 .. 65535.
         """
@@ -118,7 +118,7 @@ class Identity:
         return self.unpack(canonical_ip(host).packed + port.to_bytes(2, "big"))
 
     def unpack(self, packed: bytes) -> Peer:
-        """The peer whose address travelled as `packed`.
+        """Make the peer whose address travelled as `packed`.
 
         @raise ValueError: the length is neither 6 nor 18, the port is 0, no host has the address (`why_no_host`), or an
             IPv4 address is dressed as IPv6 (every address has one form only, else one node would have two places).

@@ -51,7 +51,7 @@ def can_be_neighbours(ours: Peer, theirs: Peer) -> bool:
 
 
 def prefix_group(address: IPAddress) -> str | None:
-    """The prefix that one customer of a provider may well own; None for what is not public, where nobody owns any."""
+    """Name the prefix that one customer of a provider may well own; None for what is not public: nobody owns any."""
     if reach(address) is not Reach.PUBLIC:
         return None
     bits = IPV4_PREFIX_BITS if isinstance(address, IPv4Address) else IPV6_PREFIX_BITS
@@ -59,7 +59,7 @@ def prefix_group(address: IPAddress) -> str | None:
 
 
 def one_owner(address: IPAddress) -> str:
-    """What one owner has at least, wherever `address` is: an IPv4 address, or the /64 of an IPv6 address."""
+    """Name what one owner has at least, wherever `address` is: an IPv4 address, or the /64 of an IPv6 address."""
     return (
         str(address) if isinstance(address, IPv4Address) else str(ip_network((address, IPV6_OWNER_BITS), strict=False))
     )

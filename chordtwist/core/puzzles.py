@@ -27,7 +27,7 @@ _NUMBER = Struct(">Q")
 
 
 def puzzle(secret: bytes, place: RingId, now: float) -> bytes:
-    """The puzzle that is set for a place now, by whoever has the secret."""
+    """Set the puzzle for a place now, as whoever has the secret does."""
     return _of_window(secret, place, int(now // WINDOW_S))
 
 
@@ -53,7 +53,7 @@ def solves(set_before: bytes, bits: int, number: int) -> bool:
 
 
 def solve(set_before: bytes, bits: int, first: int, tries: int) -> int | None:
-    """The first solution among so many numbers from `first` on, or None. Takes about a microsecond for each."""
+    """Find the first solution among so many numbers from `first` on, or None. Takes about a microsecond for each."""
     opening = sha256(_HEAD + set_before)
     pack, below = _NUMBER.pack, 1 << (256 - bits)
     for number in range(first, first + tries):

@@ -64,7 +64,7 @@ class Ledger:
         self._charged[key] = (host, size)
 
     def release(self, key: bytes) -> None:
-        """What was kept under `key` is charged to nobody any more."""
+        """Charge nobody any more for what was kept under `key`."""
         charged = self._charged.pop(key, None)
         if charged is None:
             return

@@ -18,7 +18,7 @@ RingId = int
 
 
 def between(a: RingId, x: RingId, b: RingId) -> bool:
-    """True when `x` lies strictly inside, going clockwise from `a` to `b`; when ``a == b``, everything except `a`."""
+    """Tell whether `x` lies strictly inside, going clockwise from `a` to `b`; when ``a == b``, all but `a` does."""
     if a < b:
         return a < x < b
     return x > a or x < b if a != b else x != a
@@ -54,10 +54,10 @@ class Arc:
 
 
 def position_bytes(position: RingId) -> bytes:
-    """A position as it travels: 32 bytes, big-endian."""
+    """Pack a position as it travels: 32 bytes, big-endian."""
     return position.to_bytes(ID_BITS // 8, "big")
 
 
 def position_from_bytes(raw: bytes) -> RingId:
-    """The position that 32 big-endian bytes name."""
+    """Read the position that 32 big-endian bytes name."""
     return int.from_bytes(raw, "big")

@@ -24,7 +24,7 @@ class Routes:
         """When to forget the old ones."""
 
     def learn(self, route: Route, now_s: float) -> None:
-        """A search has found it just now."""
+        """Remember a route that a search has found just now."""
         owner = route.owner.id
         arc = Arc((route.position - 1) % RING_SIZE, owner)
         known = self._routes.get(owner)
@@ -51,7 +51,7 @@ class Routes:
         return replace(route, position=position, hops=0, questions=0)
 
     def forget(self, route: Route) -> None:
-        """It has turned out to be stale."""
+        """Forget a route that has turned out to be stale."""
         owner = route.owner.id
         if self._routes.pop(owner, None) is not None:
             self._owners.pop(bisect_left(self._owners, owner))

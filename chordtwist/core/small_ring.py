@@ -17,7 +17,7 @@ Successors = tuple[Peer, ...]
 
 
 def copied(me: Peer, extended: Sequence[Peer], entries_max: int) -> tuple[Successors, bool]:
-    """The `extended` list of a head (itself, its list, and itself again when that is whole) as a list of `me`: the
+    """Copy the `extended` list of a head (itself, its list, and itself again when that is whole) as a list of `me`: the
     successors, and whether they are whole.
 
     Cut before `me`, since nothing behind that point is in order any more: finding oneself there makes a list whole, and
@@ -37,7 +37,7 @@ def copied(me: Peer, extended: Sequence[Peer], entries_max: int) -> tuple[Succes
 
 
 def closed(me: Peer, successors: Successors, last: Sequence[Peer], entries_max: int) -> Successors | None:
-    """The whole list of `me`, made of an ordinary one and of the extended list that its last entry shows; None when
+    """Close the list of `me`, made of an ordinary one and of the extended list that its last entry shows; None when
     they do not reach round to `me`, or the ring is too large to close.
     """
     entries, whole = copied(me, (*successors, *last[1:]), entries_max)
@@ -45,7 +45,7 @@ def closed(me: Peer, successors: Successors, last: Sequence[Peer], entries_max: 
 
 
 def closing_max(entries_max: int) -> int:
-    """The other members of the largest ring whose ordinary lists become whole.
+    """Count the other members of the largest ring whose ordinary lists become whole.
 
     As many as can be, since a newcomer that joined a larger ring may not be linked in yet when lists close without it:
     it must be linked before the ring gets so small that each member counts. A little less than a whole list may hold,
@@ -55,7 +55,7 @@ def closing_max(entries_max: int) -> int:
 
 
 def fitted(entries: Successors, whole: bool, entries_max: int) -> tuple[Successors, bool]:
-    """A list cut to what it may hold: twice `entries_max` while whole; above that it is an ordinary list."""
+    """Cut a list to what it may hold: twice `entries_max` while whole; above that it is an ordinary list."""
     if whole and len(entries) <= 2 * entries_max:
         return entries, True
     return entries[:entries_max], False

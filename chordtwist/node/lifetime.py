@@ -40,7 +40,7 @@ class EndingClock:
         return call
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
-        """Calls of this node that are still to come."""
+        """List the calls of this node that are still to come."""
         return [call for call in self._calls.values() if call.active()]
 
     def end(self) -> None:

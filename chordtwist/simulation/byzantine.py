@@ -55,7 +55,7 @@ class Share:
 
 
 def interval(right: int, of: int) -> tuple[float, float]:
-    """The Wilson interval of a share, 95 %."""
+    """Compute the Wilson interval of a share, 95 %."""
     if not of:
         return 0.0, 1.0
     share, z2 = right / of, Z * Z

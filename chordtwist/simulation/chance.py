@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 def constant(delay_us: int) -> Delays:
-    """Always the same."""
+    """Make delays that are always the same."""
     return (delay_us,) * QUANTILES
 
 

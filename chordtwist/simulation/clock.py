@@ -28,7 +28,7 @@ thousands of nodes in one heap, looking for the next one costs as much as callin
 
 
 def microseconds(seconds: float) -> int:
-    """The nearest whole microsecond; one rounded multiplication, alike on every machine."""
+    """Round to the nearest whole microsecond; one rounded multiplication, alike on every machine."""
     return int(seconds * 1e6 + 0.5)
 
 
@@ -85,11 +85,11 @@ class HeapClock:
         return [*self._heap, *chain.from_iterable(self._later.values())]
 
     def pending(self) -> list[_Call]:
-        """The calls of all hosts that are still to come, in no order."""
+        """List the calls of all hosts that are still to come, in no order."""
         return [subject for _, at, _, subject in self.entries() if isinstance(subject, _Call) and subject.counts(at)]
 
     def fire(self, call: _Call) -> None:
-        """What the heap runs for a call of a host: it may have been cancelled, or put off, since it was inserted."""
+        """Run a call of a host from the heap: it may have been cancelled, or put off, since it was inserted."""
         if call.inserted != self._running:
             return  # a later entry took this one's place
         if call.state:
@@ -112,7 +112,7 @@ class HeapClock:
             self._later[due_us >> SPAN_BITS].append(entry)
 
     def put_off(self, call: _Call, due_us: int) -> None:
-        """The call is due at `due_us` now; among ties it stands where it would if it were asked for now."""
+        """Put a call off to `due_us`; among ties it stands where it would if it were asked for now."""
         earlier = due_us < call.due_us
         call.due_us = due_us
         if earlier:
@@ -164,11 +164,11 @@ class HostClock:
         return call
 
     def getDelayedCalls(self) -> list[_Call]:
-        """This host's calls that are still to come."""
+        """List the calls of this host that are still to come."""
         return [call for call in self._clock.pending() if call.host is self]
 
     def run(self, call: _Call) -> None:
-        """The call's time has come."""
+        """Run a call whose time has come, or keep it while the host is paused."""
         if self.ended:
             return
         if self.held is not None:
@@ -197,7 +197,7 @@ class HostClock:
                 self._clock.at(self._clock.now_us, act, subject)
 
     def end(self) -> None:
-        """The process is gone: nothing runs on this host any more."""
+        """End the process: nothing runs on this host any more."""
         self.ended = True
         self.held = None
 
@@ -265,4 +265,4 @@ class _Call:
 
 
 def _nothing() -> None:
-    """What a cancelled call calls: it no longer holds on to anything."""
+    """Do nothing: what a cancelled call calls, so that it no longer holds on to anything."""

@@ -137,7 +137,7 @@ class RingCheck:
     def changed(
         self, now_us: int, peer: Peer, predecessor: Peer | None, successors: tuple[Peer, ...], whole: bool
     ) -> None:
-        """A member now points at these."""
+        """Check what a member points at now."""
         pointers = self.members[peer]
         self._judge(now_us, pointers, predecessor, successors)
         self._point(now_us, pointers, predecessor, successors, whole)
@@ -180,7 +180,7 @@ class RingCheck:
     # What it knows
 
     def owner(self, position: RingId) -> Peer | None:
-        """The member that keeps a position: the first at or behind it."""
+        """Find the member that keeps a position: the first at or behind it."""
         if not self.ids:
             return None
         index = bisect_left(self.ids, position)
@@ -207,7 +207,7 @@ class RingCheck:
         return self._linked
 
     def wrong_pointers(self) -> list[str]:
-        """What is not ideal: each wrong head, predecessor or list, in words. Empty: stabilization changes nothing."""
+        """List what is not ideal, in words: each wrong head, predecessor, list. Empty: stabilizing changes nothing."""
         ring = [self._by_id[id] for id in self.ids]
         around, others = ring * 2, len(ring) - 1
         wrong = []
@@ -317,7 +317,7 @@ class RingCheck:
                 self._linked_principals += 1
 
     def _between(self, pair: Pair) -> list[RingId]:
-        """The members strictly inside a pair; those that have just ended are gone already."""
+        """List the members strictly inside a pair; those that have just ended are gone already."""
         a, b = pair
         ids = self.ids
         if a < b:

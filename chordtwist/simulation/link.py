@@ -25,16 +25,16 @@ class Carrier(Protocol):
     clock: HeapClock
 
     def opened(self, link: SimulatedLink) -> None:
-        """A process listens."""
+        """Take up a process that listens from now on."""
 
     def send(self, asked: Asked) -> None:
         """Put a question on its way."""
 
     def greeted(self) -> None:
-        """Two Hellos crossed."""
+        """Count the two Hellos of a new link."""
 
     def ended(self, link: SimulatedLink, crashed: bool, dark: bool) -> None:
-        """A process ended; its peers learn of it as their hosts do."""
+        """Tell the peers of a process that ended, as their hosts learn of it."""
 
 
 class Asked:
@@ -55,7 +55,7 @@ class Asked:
         """Whether its failure is scheduled."""
 
     def echo(self) -> Asked:
-        """The same question once more, whose answer nobody waits for."""
+        """Copy the question, as one whose answer nobody waits for."""
         copy = Asked(None, self.asker, self.peer, self.question)
         copy.to = self.to
         copy.limit_us = self.limit_us
@@ -98,23 +98,23 @@ class SimulatedLink:
         return self.keys.get(peer.packed)
 
     def pause(self) -> None:
-        """The process stands still, as after SIGSTOP; links stay, and what arrives waits."""
+        """Stop the process, as SIGSTOP does; links stay, and what arrives waits."""
         self.clock.hold()
 
     def resume(self) -> None:
-        """It goes on, and finds everything that happened meanwhile at once."""
+        """Let it go on, and find everything that happened meanwhile at once."""
         self.clock.resume()
 
     def crash(self) -> None:
-        """The process dies, as after SIGKILL: its host resets its links, and refuses new ones."""
+        """Kill the process, as SIGKILL does: its host resets its links, and refuses new ones."""
         self._end(True, False)
 
     def power_off(self) -> None:
-        """The host dies: nobody says anything."""
+        """Power the host off: nobody says anything."""
         self._end(True, True)
 
     def close(self) -> None:
-        """The process ends as it should: every link with a Goodbye."""
+        """End the process as it should: every link with a Goodbye."""
         self._end(False, False)
 
     def _end(self, crashed: bool, dark: bool) -> None:
@@ -124,7 +124,7 @@ class SimulatedLink:
             self._network.ended(self, crashed, dark)
 
     def greet(self, other: SimulatedLink) -> None:
-        """A new link: both ends remember it; its Hellos are counted."""
+        """Open a link: both ends remember it; its Hellos are counted."""
         now_us = self._network.clock.now_us
         self._network.greeted()
         for mine, theirs in ((self, other), (other, self)):
@@ -134,7 +134,7 @@ class SimulatedLink:
                 mine.links_max = max(SIMULATED_LINKS_MAX, 2 * len(mine.links))
 
     def tell_lost(self, peer: Peer) -> None:
-        """The network saw a reset from `peer`."""
+        """Tell the node that the network saw a reset from `peer`."""
         if self.ended:
             return
         if self.clock.held is not None:

@@ -96,7 +96,7 @@ class Records:
     # Putting
 
     def put_once(self, key: bytes | None = None, ttl_s: float | None = None) -> None:
-        """A random member puts a random value, under a random key unless one is named."""
+        """Put a random value at a random member, under a random key unless one is named."""
         world, rng = self.world, self.world.rng
         putter = any_member(world)
         if putter is None:
@@ -146,7 +146,7 @@ class Records:
     # Reading
 
     def read_once(self, key: bytes | None = None, finally_: bool = False, told: Told | None = None) -> None:
-        """A random member reads something that was confirmed, anything unless a key is named.
+        """Read at a random member something that was confirmed, anything unless a key is named.
 
         @param finally_: the ring has come to rest: what has a living copy must be found.
         """
@@ -209,7 +209,7 @@ class Records:
         return any(put.confirmed_us == NEVER_US and put.expiry_us <= now_us for put in self._puts[key].values())
 
     def _newer(self, key: bytes, put: Put, version: Version, began_us: int) -> Put | None:
-        """A put that must have taken the place of `put`, which was read as `version`, long before the read began."""
+        """Find a put that must have replaced `put`, which was read as `version`, long before the read began."""
         if self.world.check.suspended:  # one side of a partition cannot know what the other confirmed
             return None
         long_before_us = began_us - microseconds(ROUND_S)

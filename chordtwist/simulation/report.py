@@ -8,7 +8,9 @@ DIGITS = 3
 
 
 def as_json(run: Run) -> dict[str, object]:
-    """The figures of a run, whole or interrupted: the fields other people's scripts lean on, and what explains them."""
+    """Tell the figures of a run, whole or interrupted: the fields other people's scripts lean on, and what explains
+    them.
+    """
     world, lookups, records = run.world, run.lookups, run.records
     answered = max(1, lookups.right + lookups.explained + lookups.unreached)
     return {
@@ -60,7 +62,7 @@ def as_json(run: Run) -> dict[str, object]:
 
 
 def as_lines(run: Run) -> str:
-    """The same for people."""
+    """Tell the figures of a finished run in lines for people."""
     world, lookups, records, check = run.world, run.lookups, run.records, run.world.check
     lines = [
         f"{run.options.command()}",
@@ -109,7 +111,7 @@ def _attack(run: Run) -> dict[str, object]:
 
 
 def failure_page(run: Run) -> str:
-    """What somebody needs who wants to know why a run failed: the end of its trace, and how to see it again."""
+    """Tell what explains why a run failed: the end of its trace, and how to see it again."""
     page = run.world.check.page or run.world.trace.last_page()
     return f"{page}\n\nThe same again:\n  {run.options.command()}"
 

@@ -61,7 +61,7 @@ class Options:
     """Whether they lie from their first word, while the ring grows."""
 
     def command(self) -> str:
-        """The command that does this run again, to the bit."""
+        """Spell the command that does this run again, to the bit."""
         words = ["chordtwist simulate", f"--scenario {self.scenario}", f"--nodes {self.nodes}", f"--seed {self.seed}"]
         words.append(f"--minutes {self.minutes:g}")
         if self.session_median_s is not None:

@@ -37,12 +37,12 @@ class Trace:
         del self.words[:]
 
     def digest(self) -> str:
-        """The hash of everything up to now, as 32 hexadecimal digits."""
+        """Hash everything up to now, to 32 hexadecimal digits."""
         self.settle()
         return self._hash.hexdigest()
 
     def last_page(self) -> str:
-        """The last lines, one per event, in fixed columns: simulated time, what happened."""
+        """Show the last lines, one per event, in fixed columns: simulated time, what happened."""
         gone = self.lines_in_all - len(self._lines)
         opening = [f"             ... {gone} lines before"] if gone else []
         return "\n".join(opening + [f"{at / 1e6:12.6f} {text.format(*subjects)}" for at, text, subjects in self._lines])

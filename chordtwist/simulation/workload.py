@@ -158,7 +158,7 @@ class Lookups:
 
 
 def any_member(world: World) -> Peer | None:
-    """A member at random, each alike; None when there is none."""
+    """Pick a member at random, each alike; None when there is none."""
     ids = world.check.ids
     if not ids:
         return None

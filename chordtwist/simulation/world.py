@@ -91,7 +91,7 @@ class World:
         globalLogPublisher.addObserver(self._failures)
 
     def close(self) -> None:
-        """The world ends; nothing of it goes on."""
+        """End the world; nothing of it goes on."""
         for host in list(self.live.values()):
             host.node.stop()
             host.link.clock.end()
@@ -100,7 +100,7 @@ class World:
     # Hosts
 
     def address(self, number: int | None = None) -> Peer:
-        """The peer at the address of that number, or at one not used before."""
+        """Make the peer at the address of that number, or at one not used before."""
         if number is None:
             number = self._addresses
         self._addresses = max(self._addresses, number + 1)
@@ -128,7 +128,7 @@ class World:
         self._die(peers, SimulatedLink.power_off)
 
     def leave(self, peer: Peer) -> Deferred[None]:
-        """The node leaves in good order; fires when its process has ended."""
+        """Let a node leave in good order; fires when its process has ended."""
         host = self.live[peer]
         link = host.link
         self.leaving[peer] = None
@@ -167,11 +167,11 @@ class World:
         return [peer for peer, host in self.live.items() if host.is_member]
 
     def node(self, peer: Peer) -> Node:
-        """The node that runs at `peer`."""
+        """Find the node that runs at `peer`."""
         return self.live[peer].node
 
     def seeds(self, me: Peer) -> list[Peer]:
-        """What a node is told of when it asks for its bootstrap list."""
+        """List whom a node is told of when it asks for its bootstrap list."""
         if self.seed_peers is not None:
             return self.seed_peers
         members = self.check.members
@@ -205,7 +205,7 @@ class World:
         self.clock.at(self.clock.now_us + microseconds(seconds), lambda _: act(), None)
 
     def wrong(self) -> list[str]:
-        """What is not ideal on the ring, in words; nodes that are no members yet count."""
+        """List what is not ideal on the ring, in words; nodes that are no members yet count."""
         waiting = [f"{peer} is no member yet" for peer, host in self.live.items() if not host.is_member]
         return waiting + self.check.wrong_pointers()
 
@@ -371,7 +371,7 @@ class Host:
         self.look()
 
     def wall_ms(self) -> int:
-        """What its wall clock shows."""
+        """Read its wall clock, in ms."""
         return BEGAN_MS + self.skew_ms + self._world.clock.now_us // 1000
 
     def _next_epoch(self) -> int:

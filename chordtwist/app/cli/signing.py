@@ -27,7 +27,7 @@ seq_option = click.option(
 
 
 def signer_of(keyfile: BinaryIO) -> Ed25519Signer:
-    """The signer with the key in a file.
+    """Read the key in a file, as a signer.
 
     @raise click.BadParameter: there is no such key in it.
     """
@@ -50,7 +50,7 @@ def signer_of(keyfile: BinaryIO) -> Ed25519Signer:
 
 
 def salt_of(name: str) -> bytes:
-    """What tells the records of one owner apart.
+    """Turn a name into the salt that tells the records of one owner apart.
 
     @raise click.BadParameter: the name is too long for it.
     """
@@ -61,5 +61,5 @@ def salt_of(name: str) -> bytes:
 
 
 def seq_or_now(seq: int | None) -> int:
-    """The number of a write: as asked, or the wall time, which grows by itself."""
+    """Choose the number of a write: as asked, or the wall time in ms, which grows by itself."""
     return time.time_ns() // 1_000_000 if seq is None else seq

@@ -1,4 +1,4 @@
-"""Persistence the fingers right, one at a time (Chord paper, section 4.4)."""
+"""Keeping the fingers right, one at a time (Chord paper, section 4.4)."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ class Joining:
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
 
     async def find_place(self, contacts: Iterable[Peer]) -> Table:
-        """The table of the member before our own place, in the ring of `contacts`; it may name an earlier incarnation
-        of ourselves.
+        """Find the table of the member before our own place, in the ring of `contacts`; it may name an earlier run of
+        ourselves.
 
         @raise Unreachable: nobody there can be asked.
         """
@@ -209,7 +209,7 @@ class Joining:
         return True
 
     def _followers(self, table: Table) -> tuple[Peer, ...]:
-        """The list of our predecessor as ours: all of it; where it is whole, itself closes the list."""
+        """Make our list of our predecessor's: all of it; where it is whole, itself closes the list."""
         everybody = (*table.successors, table.peer) if table.whole else table.successors
         followers = in_order(self._routing.me, everybody)
         if not followers:

@@ -71,7 +71,7 @@ class Statements:
         return epoch == table.epoch and self._same_since <= seq <= table.seq
 
     def signed_table(self) -> TableIs:
-        """The present table with its signature."""
+        """Sign the present table, or take the signature that there is where it is new enough."""
         table = self.table
         if not 0 <= self._wall_ms() - table.time_ms <= TABLE_FRESH_MS:
             table = self._renew()
@@ -81,17 +81,17 @@ class Statements:
         return self._signed
 
     def not_member(self, status: Status) -> NotMember:
-        """The answer to every ring question of a node that is no member."""
+        """Sign that this node is no member: the answer to every ring question then."""
         body = pack_status(self._identity, self._stamp(), status)
         return NotMember(body, self._signer.sign(body))
 
     def leave(self, status: Status) -> Leave:
-        """The same, to be told without being asked."""
+        """Sign that this node is no member, to be told without being asked."""
         said = self.not_member(status)
         return Leave(said.body, said.signature)
 
     def notified(self, notifier: Peer) -> Notified:
-        """The acknowledgement that `notifier` was live just now."""
+        """Sign the acknowledgement that `notifier` was live just now."""
         body = pack_acknowledged(self._identity, self._stamp(), notifier, self._key_of(notifier))
         return Notified(body, self._signer.sign(body))
 

@@ -80,15 +80,15 @@ class Coalition:
     # What they know
 
     def members(self, position: RingId) -> Iterator[Peer]:
-        """The true members at or behind `position`, once around."""
+        """List the true members at or behind `position`, once around."""
         return self.world.check.followers(position)
 
     def honest(self) -> list[Peer]:
-        """The honest members."""
+        """List the honest members."""
         return [peer for peer in self.world.check.members if peer not in self]
 
     def live(self) -> list[Liar]:
-        """The colluders that run."""
+        """List the colluders that run."""
         return [node for peer in self._by_id.values() if isinstance(node := self._node(peer), Liar)]
 
     def _node(self, peer: Peer) -> Node | None:
@@ -96,14 +96,14 @@ class Coalition:
         return None if host is None else host.node
 
     def colluders(self, position: RingId) -> Iterator[Peer]:
-        """The live colluders at or behind `position`, once around."""
+        """List the live colluders at or behind `position`, once around."""
         start = bisect_left(self._ids, position)
         for id in (*self._ids[start:], *self._ids[:start]):
             if (peer := self._by_id[id]) in self.world.live:
                 yield peer
 
     def last_before(self, position: RingId) -> Peer:
-        """The nearest colluder before `position`."""
+        """Find the nearest colluder before `position`."""
         return self._by_id[self._ids[bisect_left(self._ids, position) - 1]]
 
     def invented(self, position: RingId, count: int) -> tuple[Peer, ...]:
@@ -116,7 +116,7 @@ class Coalition:
         return tuple(islice((*self._rented[start : start + count], *self._rented[:count]), count))
 
     def fingerprints(self, peers: Iterable[Peer]) -> tuple[bytes, ...]:
-        """The fingerprints of their keys; of who does not exist, some."""
+        """List the fingerprints of their keys; of who does not exist, some."""
         hosts = self.world.hosts
         return tuple(
             fingerprint(hosts[peer].link.public)

@@ -89,7 +89,7 @@ class Liar(Node):
         return self._shown
 
     def signed(self, lie: Lie, seq: int, time_ms: int) -> TableIs:
-        """The bytes of a lie with our signature."""
+        """Pack a lie with our signature."""
         neighbours = lie.successors if lie.predecessor is None else (lie.predecessor, *lie.successors)
         table = Table(
             peer=self.me,

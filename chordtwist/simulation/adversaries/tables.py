@@ -61,7 +61,7 @@ class Budgeted(Attack):
         return Lie(before, tuple(successors), tuple(p for p in fingers if p is not None and p != me), False)
 
     def _favoured(self, position: RingId) -> Peer | None:
-        """The first colluder behind `position` within the budget, else the true next member."""
+        """Find the first colluder behind `position` within the budget, else the true next member."""
         near = list(islice(self.coalition.members((position + 1) % RING_SIZE), OMITTED + 1))
         return next((peer for peer in near if peer in self.coalition), near[0] if near else None)
 

@@ -103,7 +103,7 @@ class _Tide:
     # Events
 
     def arrive(self, members: list[Peer]) -> None:
-        """Some nodes start, every second one at the address of one that ended."""
+        """Start some nodes, every second one at the address of one that ended."""
         world, rng, options = self.world, self.rng, self.run.options
         for _ in range(1 + below(rng, 1 + options.successors // 4)):
             if len(world.live) < min(options.nodes, len(members) + MOST_WAITING):
@@ -133,7 +133,7 @@ class _Tide:
                 world.leave(peer)
 
     def restart(self, members: list[Peer]) -> None:
-        """A member crashes and starts within a second, often before anybody has noticed."""
+        """Crash a member and start it within a second, often before anybody has noticed."""
         peer = pick(self.rng, members)
         if _may_end(self.run, [peer]):
             self.world.crash(peer)
@@ -141,21 +141,21 @@ class _Tide:
             self.world.start(peer)
 
     def pause(self, members: list[Peer]) -> None:
-        """A member stands still."""
+        """Let a member stand still."""
         link = self.world.live[pick(self.rng, members)].link
         link.pause()
         self.world.after(1.5 * self.rng.random(), link.resume)
 
     def clog(self, members: list[Peer]) -> None:
-        """A path is clogged."""
+        """Clog a path."""
         self._install(Clog(*pick_some(self.rng, members, 2)), 2)
 
     def cut(self, members: list[Peer]) -> None:
-        """A path is cut: where hardly anybody is left to ask on one's behalf, not until it looks like death."""
+        """Cut a path: where hardly anybody is left to ask on one's behalf, not until it looks like death."""
         self._install(Cut(*pick_some(self.rng, members, 2)), 6 if len(members) > 4 else 2)
 
     def slow(self, members: list[Peer]) -> None:
-        """A member is slow."""
+        """Make a member slow."""
         self._install(SlowHost(pick(self.rng, members), below(self.rng, 250_000)), 5)
 
     def storm(self, members: list[Peer]) -> None:
@@ -170,7 +170,7 @@ class _Tide:
         self.world.network.faults.install(*self._storm)
 
     def calm(self, members: list[Peer]) -> None:
-        """A storm ends."""
+        """End a storm."""
         self.world.network.faults.remove(*self._storm)
 
     def _install(self, fault: Rule, most_s: float) -> None:

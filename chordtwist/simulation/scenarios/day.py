@@ -43,7 +43,7 @@ def day(run: Run) -> None:
 
 
 def _kept_per_node(hosts: Collection[Host]) -> dict[str, float]:
-    """What some nodes keep and remember, on average."""
+    """Count what some nodes keep and remember, on average."""
     footprint = Footprint(host.node for host in hosts)
     counted = footprint.objects
     totals = {
