@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +32,43 @@ def ended(ms: int) -> Said:
     return Said(precedence(record(ms)), ended=True)
 
 
+NAMES = dict(zip("abcdef", REPLICAS, strict=True))
+SAID = {"=": value, ":": version, "+": ended}
+"""``a=1``: replica a sends the value of version 1; ``a:1``: names that version; ``a+1``: has its tombstone; ``a-``: has
+nothing; ``a!``: is silent; ``~``: time passes. Behind it who is asked: ``>b`` for a value, ``?b`` for a version."""
+
+CASES = (
+    # What happens, the version that is read then (with a + its tombstone), who is behind.
+    ("One round trip is enough when a majority agrees.", "a=1 b:1 c:1", "1", ""),
+    ("A newer version is fetched from whoever named it; others are behind.", "a=1 b:1 c:2>c c=2", "2", "ab"),
+    ("Who names a newer version and does not send it is out.", "a=1 b:1 c:2>c c!?d d:1", "1", ""),
+    ("In place of a silent owner the next replica is asked for the value.", "a!>d b:1>b c:1 d=1", "1", ""),
+    # A majority has met every write that a majority confirmed. Those behind the replicas keep what is left from other
+    # times, and do not count in the place of slow ones before these have failed.
+    ("Those who stand in for slow ones are no majority.", "c- ~>d ~>e?f e+1 f+1 a=2", "2", "c"),
+    ("When the owner has nothing all others are asked for the value at once.", "a->d>b>c b- c- d=1", "1", "abc"),
+    # Replicas were replaced since the last write: a majority of today's may hold one copy, from before it, while the
+    # only one that took part has not spoken yet (mixed, seed 4200128).
+    ("A replica without anything calls for the others.", "a->d>b>c b- c=1 d=2", "2", "abc"),
+    ("Who was not needed for a majority is asked in doubt.", "a=1 b:1 c-?d d:1", "1", "c"),
+    ("Doubt ends with the silence of whoever might know more.", "a=1 b:1 c-?d d!", "1", "c"),
+    ("Nor is such a one waited for any longer than for two beats.", "a=1 b:1 c-?d ~?e ~", "1", "c"),
+    ("When all others are silent the only copy counts.", "a=1 b!?d c!?e d!?f e! f!", "1", ""),
+    ("A newer tombstone hides an older value, which a replica missed the end of.", "a+2>d b:1 c:1", "+", ""),
+    ("What was put after a delete is there.", "a=3 b+2 c:3", "3", "b"),
+    # A replica that is a few milliseconds ahead has the tombstone of the same version already.
+    ("At its end a record lives until the last says so.", "b+1 c+1 a=1", "1", ""),
+    ("The value is not asked of a replica that ended it.", "a+1>d b+1 c:1>c c+1", "+", ""),
+)
+
+OPEN = (
+    ("One replica is never believed.", "a=1"),
+    ("Of two that name the newest one is asked for it; while it is on its way the other waits.", "b:2>b c:2"),
+    ("Members behind the replicas may keep copies since a newcomer pushed them back.", "a!>d d!>e"),
+)
+"""After these it is not done."""
+
+
 class ReadingTests(SynchronousTestCase):
     """A reading of a record with four copies by somebody who keeps none."""
 
@@ -38,19 +76,45 @@ class ReadingTests(SynchronousTestCase):
         self.reading = Reading(REPLICAS, 4, READER)
         self.asks = self.reading.begin()
 
-    def tell(self, by: Peer, said: Said) -> list[Ask]:
+    def test_done(self) -> None:
+        """It is done with the last of these steps and not before, and asks nobody but whom they name."""
+        for title, steps, found, behind in CASES:
+            self.follow(title, steps)
+            reading, was_ended = self.reading, found == "+"
+            self.assertEqual((True, was_ended), (reading.done, reading.ended), title)
+            self.assertEqual(None if was_ended else record(int(found)), reading.record, title)
+            if not was_ended:
+                self.assertEqual([NAMES[name] for name in behind], [who for _, who in reading.behind], title)
+
+    def test_open(self) -> None:
+        """A majority has not spoken yet, or the value is on its way."""
+        for title, steps in OPEN:
+            self.follow(title, steps)
+            self.assertEqual((False, False), (self.reading.done, self.reading.certain), title)
+
+    def follow(self, title: str, steps: str) -> None:
+        """Take the steps from the beginning, each while the reading is open; look whom each has asked."""
+        self.setUp()
+        for step in steps.split():
+            self.assertFalse(self.reading.done, title)
+            wanted = [(sign, NAMES[name]) for sign, name in re.findall(r"([>?])(.)", step)]
+            asks = self.take(step)
+            self.asks = self.asks + asks
+            self.assertEqual(wanted, [(">" if ask.value else "?", ask.peer) for ask in asks], f"{title} {step}")
+            self.assertEqual([REPLICAS.index(ask.peer) for ask in asks], [ask.rank for ask in asks], title)
+
+    def take(self, step: str) -> list[Ask]:
+        if step[0] == "~":
+            return self.reading.hedge()
+        last = [ask for ask in self.asks if ask.peer == NAMES[step[0]]][-1]
+        if step[1] == "!":
+            return self.reading.out(last)
+        return self.reading.said(last, NOTHING_KEPT if step[1] == "-" else SAID[step[1]](int(step[2])))
+
+    def tell(self, by: Peer, said: Said) -> None:
         """`by` answers the last question it was asked."""
-        return self.note(self.reading.said(self.last(by), said))
-
-    def lose(self, by: Peer) -> list[Ask]:
-        return self.note(self.reading.out(self.last(by)))
-
-    def last(self, by: Peer) -> Ask:
-        return [ask for ask in self.asks if ask.peer == by][-1]
-
-    def note(self, asks: list[Ask]) -> list[Ask]:
-        self.asks = self.asks + asks
-        return asks
+        last = [ask for ask in self.asks if ask.peer == by][-1]
+        self.asks = self.asks + self.reading.said(last, said)
 
     def test_asks_a_majority_at_once(self) -> None:
         """The value from the owner, the versions from two others; each is told which replica it is taken for."""
@@ -66,128 +130,11 @@ class ReadingTests(SynchronousTestCase):
         """Who stands behind the last copy asks the others."""
         self.assertEqual(Reading(REPLICAS, 4, SIXTH).begin()[0], Ask(OWNER, 0, True))
 
-    def test_the_word_of_a_majority_is_enough(self) -> None:
-        """One round trip when all agree."""
-        self.assertEqual(self.tell(OWNER, value(1)), [])
-        self.assertEqual(self.tell(SECOND, version(1)), [])
-        self.assertFalse(self.reading.done)
-        self.assertEqual(self.tell(THIRD, version(1)), [])
-        self.assertTrue(self.reading.done)
-        self.assertEqual(self.reading.record, record(1))
-        self.assertEqual(self.reading.behind, [])
-
-    def test_one_replica_is_never_believed(self) -> None:
-        """Not before a majority has spoken."""
-        self.tell(OWNER, value(1))
-        self.assertFalse(self.reading.done)
-        self.assertFalse(self.reading.certain)
-
-    def test_a_newer_version_elsewhere_is_fetched(self) -> None:
-        """The value comes from who named it; those with an older one are behind."""
-        self.tell(OWNER, value(1))
-        self.tell(SECOND, version(1))
-        self.assertEqual(self.tell(THIRD, version(2)), [Ask(THIRD, 2, True)])
-        self.assertFalse(self.reading.done)
-        self.tell(THIRD, value(2))
-        self.assertTrue(self.reading.done)
-        self.assertEqual(self.reading.record, record(2))
-        self.assertEqual(self.reading.behind, [(0, OWNER), (1, SECOND)])
-
-    def test_a_newer_version_that_is_not_delivered_is_not_believed(self) -> None:
-        """Who names a version and does not send it is out; another one is asked in its place."""
-        self.tell(OWNER, value(1))
-        self.tell(SECOND, version(1))
-        self.tell(THIRD, version(2))
-        self.assertEqual(self.lose(THIRD), [Ask(FOURTH, 3, False)])
-        self.tell(FOURTH, version(1))
-        self.assertEqual(self.reading.record, record(1))
-
-    def test_two_that_name_the_newest_are_not_both_asked_for_it(self) -> None:
-        """While one is on its way to send it the other waits."""
-        self.tell(SECOND, version(2))
-        self.assertEqual(self.tell(THIRD, version(2)), [])
-        self.assertEqual(self.last(SECOND), Ask(SECOND, 1, True))
-
-    def test_a_silent_owner_is_replaced_at_once(self) -> None:
-        """The next replica is asked for the value."""
-        self.assertEqual(self.lose(OWNER), [Ask(FOURTH, 3, True)])
-        self.tell(SECOND, version(1))
-        self.tell(THIRD, version(1))
-        self.tell(FOURTH, value(1))
-        self.assertEqual(self.reading.record, record(1))
-
-    def test_when_the_fourth_is_silent_too_the_fifth_stands_in(self) -> None:
-        """Members behind the replicas may keep copies since a newcomer pushed them back."""
-        self.lose(OWNER)
-        self.assertEqual(self.lose(FOURTH), [Ask(FIFTH, 4, True)])
-
     def test_a_replica_asked_for_its_version_gives_the_value_when_nobody_else_can(self) -> None:
         """In a ring of two the second is all there is."""
         reading = Reading(REPLICAS[:2], 4, READER)
         first, _ = reading.begin()
         self.assertEqual(reading.out(first), [Ask(SECOND, 1, True)])
-
-    def test_those_who_stand_in_for_slow_ones_are_no_majority(self) -> None:
-        """With two of four replicas a write that a majority has confirmed has been met; those behind the replicas, who
-        keep what is left from other times, do not count in their place before they have failed.
-        """
-        self.tell(THIRD, NOTHING_KEPT)
-        for _ in range(2):
-            self.note(self.reading.hedge())
-        self.tell(FIFTH, ended(1))
-        self.tell(SIXTH, ended(1))
-        self.assertFalse(self.reading.done)
-        self.tell(OWNER, value(2))
-        self.assertTrue(self.reading.done)
-        self.assertEqual(self.reading.record, record(2))
-
-    def test_not_found_by_one_is_not_final(self) -> None:
-        """When the owner has nothing, all other replicas are asked for the value at once."""
-        self.assertEqual(
-            self.tell(OWNER, NOTHING_KEPT), [Ask(FOURTH, 3, True), Ask(SECOND, 1, True), Ask(THIRD, 2, True)]
-        )
-        self.tell(SECOND, NOTHING_KEPT)
-        self.tell(THIRD, NOTHING_KEPT)
-        self.assertFalse(self.reading.done)
-        self.tell(FOURTH, value(1))
-        self.assertEqual(self.reading.record, record(1))
-        self.assertEqual([replica for _, replica in self.reading.behind], [OWNER, SECOND, THIRD])
-
-    def test_a_replica_without_anything_calls_for_the_others(self) -> None:
-        """Replicas were replaced since the last write: a majority of today's may hold one copy, from before it, while
-        the only one that took part has not spoken yet (mixed, seed 4200128).
-        """
-        self.tell(OWNER, NOTHING_KEPT)
-        self.tell(SECOND, NOTHING_KEPT)
-        self.tell(THIRD, value(1))
-        self.assertFalse(self.reading.done)
-        self.tell(FOURTH, value(2))
-        self.assertTrue(self.reading.done)
-        self.assertEqual(self.reading.record, record(2))
-
-    def test_who_was_not_needed_for_a_majority_is_asked_in_doubt(self) -> None:
-        """A majority would do if the third kept something."""
-        self.tell(OWNER, value(1))
-        self.tell(SECOND, version(1))
-        self.assertEqual(self.tell(THIRD, NOTHING_KEPT), [Ask(FOURTH, 3, False)])
-        self.assertFalse(self.reading.done)
-        self.tell(FOURTH, version(1))
-        self.assertTrue(self.reading.done)
-
-    def test_doubt_ends_with_the_silence_of_the_others(self) -> None:
-        """Nobody who might know more is left, or such a one is not waited for any longer."""
-        for give_up in (lambda: self.lose(FOURTH), lambda: self.hedge() + self.hedge()):
-            self.setUp()
-            self.tell(OWNER, value(1))
-            self.tell(SECOND, version(1))
-            self.tell(THIRD, NOTHING_KEPT)
-            self.assertFalse(self.reading.done)
-            give_up()
-            self.assertTrue(self.reading.done)
-            self.assertEqual(self.reading.record, record(1))
-
-    def hedge(self) -> list[Ask]:
-        return self.note(self.reading.hedge())
 
     def test_nothing_is_nothing_when_all_say_so(self) -> None:
         """Then the reading is done and certain, with no record."""
@@ -196,7 +143,7 @@ class ReadingTests(SynchronousTestCase):
             self.tell(replica, NOTHING_KEPT)
         # Two questions each were put to the second and third; both answers came.
         for replica in (SECOND, THIRD):
-            self.note(self.reading.said(Ask(replica, 0, False), NOTHING_KEPT))
+            self.reading.said(Ask(replica, 0, False), NOTHING_KEPT)
         self.assertTrue(self.reading.done)
         self.assertTrue(self.reading.certain)
         self.assertIsNone(self.reading.record)
@@ -210,49 +157,6 @@ class ReadingTests(SynchronousTestCase):
         self.assertFalse(self.reading.certain)
         self.assertIsNone(self.reading.record)
 
-    def test_what_few_have_is_better_than_nothing(self) -> None:
-        """When all others are silent the only copy counts."""
-        self.tell(OWNER, value(1))
-        for replica in (SECOND, THIRD, FOURTH, FIFTH, SIXTH):
-            self.assertFalse(self.reading.done)
-            self.lose(replica)
-        self.assertTrue(self.reading.done)
-        self.assertEqual(self.reading.record, record(1))
-
-    def test_a_newer_tombstone_hides_an_older_value(self) -> None:
-        """A value that a replica missed the end of does not come back."""
-        self.tell(OWNER, ended(2))
-        self.tell(SECOND, version(1))
-        self.tell(THIRD, version(1))
-        self.assertTrue(self.reading.done)
-        self.assertTrue(self.reading.ended)
-        self.assertIsNone(self.reading.record)
-
-    def test_an_old_tombstone_hides_nothing(self) -> None:
-        """What was put after a delete is there."""
-        self.tell(OWNER, value(3))
-        self.tell(SECOND, ended(2))
-        self.tell(THIRD, version(3))
-        self.assertFalse(self.reading.ended)
-        self.assertEqual(self.reading.record, record(3))
-        self.assertEqual(self.reading.behind, [(1, SECOND)])
-
-    def test_at_its_end_a_record_lives_until_the_last_says_so(self) -> None:
-        """A replica that is a few milliseconds ahead has the tombstone of the same version already."""
-        self.tell(SECOND, ended(1))
-        self.tell(THIRD, ended(1))
-        self.tell(OWNER, value(1))
-        self.assertEqual(self.reading.record, record(1))
-
-    def test_the_value_is_not_asked_of_a_replica_that_ended_it(self) -> None:
-        """At the end of a record some have its tombstone already: the value comes from one that still has it."""
-        self.tell(OWNER, ended(1))
-        self.tell(SECOND, ended(1))
-        self.assertEqual(self.tell(THIRD, version(1)), [Ask(THIRD, 2, True)])
-        self.assertEqual(self.tell(THIRD, ended(1)), [])
-        self.assertTrue(self.reading.done)
-        self.assertIsNone(self.reading.record)
-
     def test_content_needs_no_majority(self) -> None:
         """It proves itself: one honest replica is enough."""
         proof = Record(sha256(b"x").digest(), b"x", RecordKind.CONTENT, Version(1, b""), 1_000, 4)
@@ -263,10 +167,10 @@ class ReadingTests(SynchronousTestCase):
     def test_an_answer_to_the_first_question_counts_while_the_second_is_out(self) -> None:
         """A late version is as good as an early one."""
         self.tell(OWNER, NOTHING_KEPT)
-        self.note(self.reading.said(Ask(SECOND, 1, False), version(1)))
+        self.reading.said(Ask(SECOND, 1, False), version(1))
         self.assertFalse(self.reading.done)
-        self.note(self.reading.said(Ask(SECOND, 1, True), value(1)))
-        self.note(self.reading.said(Ask(THIRD, 2, False), version(1)))
+        self.reading.said(Ask(SECOND, 1, True), value(1))
+        self.reading.said(Ask(THIRD, 2, False), version(1))
         self.assertEqual(self.reading.record, record(1))
 
 
