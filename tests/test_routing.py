@@ -17,6 +17,19 @@ FIRST = ID_BITS - PLACE_BITS
 """The finger that begins one place behind its owner; test peers are never closer."""
 
 
+def given(written: str) -> Routing:
+    """The state of the member at place 10, written as `shown` writes it."""
+    before, _, behind = written.partition(" < ")
+    entries = [int(place) for place in behind.removesuffix(" whole").split()]
+    return routing(10, entries, None if before == "-" else int(before), behind.endswith(" whole"))
+
+
+def shown(state: Routing) -> str:
+    """Predecessor and successors by their places, and whether the list is whole."""
+    before = "-" if state.predecessor is None else str(places([state.predecessor])[0])
+    return f"{before} < {' '.join(map(str, places(state.successors)))}{' whole' if state.whole else ''}"
+
+
 class SayingTests(SynchronousTestCase):
     """What a routing state says of itself."""
 
@@ -112,29 +125,16 @@ class JoinTests(SynchronousTestCase):
     """`join`: become a member, all pointers in one go."""
 
     def test_join(self) -> None:
-        """The predecessor's list becomes ours (Zave: join reads the whole list, not one successor)."""
-        state = routing(10)
-        self.assertTrue(state.join(peer(5), peers(20, 30, 40), whole=False))
-        self.assertEqual(state.predecessor, peer(5))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
-
-    def test_whole(self) -> None:
-        """In a small ring the list is whole from the first moment."""
-        state = routing(10)
-        state.join(peer(5), peers(20, 30, 40, 5), whole=True)
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 5], True))
-
-    def test_own_place_is_left_out(self) -> None:
-        """An earlier incarnation of ourselves in that list is nobody."""
-        state = routing(10)
-        state.join(peer(5), peers(10, 20), whole=False)
-        self.assertEqual(places(state.successors), [20])
-
-    def test_again(self) -> None:
-        """Joining afresh leaves nothing of the ring before."""
-        state = routing(10, (20, 30), predecessor=5, whole=True)
-        state.join(peer(7), peers(15, 16, 17), whole=False)
-        self.assertEqual((state.predecessor, places(state.successors), state.whole), (peer(7), [15, 16, 17], False))
+        """Our list is that of the predecessor (Zave: join reads the whole list, not one successor)."""
+        for why, before, list_, whole, after in (
+            ("All of it.", "", (20, 30, 40), False, "5 < 20 30 40"),
+            ("In a small ring it is whole from the first moment.", "", (20, 30, 40, 5), True, "5 < 20 30 40 5 whole"),
+            ("An earlier incarnation of ourselves is nobody.", "", (10, 20), False, "5 < 20"),
+            ("Joining afresh leaves nothing of the ring before.", "9 < 20 30 whole", (15, 16), False, "5 < 15 16"),
+        ):
+            state = given(before) if before else routing(10)
+            self.assertTrue(state.join(peer(5), peers(*list_), whole), why)
+            self.assertEqual(after, shown(state), why)
 
     def test_begin_again(self) -> None:
         """Whoever begins a ring forgets the one before."""
@@ -146,44 +146,36 @@ class JoinTests(SynchronousTestCase):
 class StabilizeTests(SynchronousTestCase):
     """`stabilize`: take the head's list over."""
 
-    def test_always(self) -> None:
-        """The head's list replaces ours also when nothing seems new: it is the only way that old entries go."""
-        state = routing(10, (20, 30, 40), predecessor=5)
-        self.assertTrue(state.stabilize(table(20, (35, 45, 55), 10)))
-        self.assertEqual(places(state.successors), [20, 35, 45])
-
-    def test_nothing_new(self) -> None:
-        """When it changes nothing it says so."""
-        state = routing(10, (20, 30, 40), predecessor=5)
-        changes = state.changes
-        self.assertFalse(state.stabilize(table(20, (30, 40, 50), 10)))
-        self.assertEqual(state.changes, changes)
-
-    def test_new_head(self) -> None:
-        """A closer peer that was reached becomes the head, by its own table."""
-        state = routing(10, (20, 30, 40), predecessor=5)
-        state.stabilize(table(15, (20, 30, 40), 10))
-        self.assertEqual(places(state.successors), [15, 20, 30])
-
-    def test_predecessor_stays(self) -> None:
-        """Stabilizing never touches the predecessor."""
-        state = routing(10, (20, 30, 40), predecessor=5)
-        state.stabilize(table(15, (20, 30, 40), 7))
-        self.assertEqual(state.predecessor, peer(5))
-
-    def test_becomes_whole(self) -> None:
-        """A list that closes is whole from now on."""
-        state = routing(10, (20,), predecessor=30)
-        state.stabilize(table(20, (30, 10), 10, whole=True))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30], True))
-
-    def test_ceases_to_be_whole(self) -> None:
-        """A list of the head that does not name us ends it, and cuts nothing: that is left to the next copy."""
-        state = routing(10, (20, 30), predecessor=30, whole=True)
-        state.stabilize(table(20, (30, 40, 50), 10))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 50], False))
-        state.stabilize(table(20, (30, 40, 50), 10))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
+    def test_table(self) -> None:
+        """What the head's table, and those of its members that answered, make of our pointers; without a state of
+        their own, of what they were made before.
+        """
+        state = routing(10)
+        many = tuple(range(20, 90, 10))
+        for why, before, head, members, after in (
+            # It is the only way that old entries go.
+            ("Also when nothing seems new.", "5 < 20 30 40", table(20, (35, 45, 55), 10), (), "5 < 20 35 45"),
+            ("When it changes nothing it says so.", "5 < 20 30 40", table(20, (30, 40, 50), 10), (), "5 < 20 30 40"),
+            ("A closer peer becomes the head.", "5 < 20 30 40", table(15, (20, 30, 40), 10), (), "5 < 15 20 30"),
+            ("The predecessor stays.", "5 < 20 30 40", table(15, (20, 30, 40), 7), (), "5 < 15 20 30"),
+            ("A list that closes is whole.", "30 < 20", table(20, (30, 10), 10, True), (), "30 < 20 30 whole"),
+            # Nothing is cut at first: that is left to the next copy.
+            ("Not whole any more.", "30 < 20 30 whole", table(20, (30, 40, 50), 10), (), "30 < 20 30 40 50"),
+            ("The next copy cuts it.", "", table(20, (30, 40, 50), 10), (), "30 < 20 30 40"),
+            # A whole list holds the head and exactly those members that were found to answer, whoever named them.
+            ("Named.", "30 < 20 30 whole", table(20, (30, 10), 10, True), (40, 30), "30 < 20 30 40 whole"),
+            ("Gone.", "30 < 20 30 40 whole", table(20, (30, 40, 10), 10, True), (40,), "30 < 20 40 whole"),
+            # Filled up from elsewhere an ordinary list loses principals.
+            ("An ordinary list takes what is shown.", "5 < 20 30", table(20, (30,), 10), (25, 40), "5 < 20 30"),
+            # More than twice the entries make it an ordinary one, with the next copy.
+            ("Too many.", "30 < 20 30 whole", table(20, (30, 10), 10, True), many, "30 < 20 30 40 50 60 70"),
+            ("Cut.", "", table(20, many[1:], 10), (), "30 < 20 30 40"),
+        ):
+            if before:
+                state = given(before)
+            before, changes = shown(state), state.changes
+            self.assertIs(before != after, state.stabilize(head, peers(*members) if members else None), why)
+            self.assertEqual((after, before != after), (shown(state), state.changes != changes), why)
 
     def test_dead_in_front_of_a_list_that_ceases_to_be_whole(self) -> None:
         """Its first r entries may all have died since the head listed them: the one behind lives (seed 3500142)."""
@@ -192,28 +184,6 @@ class StabilizeTests(SynchronousTestCase):
         for place in (20, 30, 40):
             state.drop(peer(place))
         self.assertEqual(places(state.successors), [50])
-
-    def test_members_of_a_whole_list(self) -> None:
-        """A whole list holds the head and exactly those members that were found to answer, whoever named them."""
-        state = routing(10, (20, 30), predecessor=30, whole=True)
-        state.stabilize(table(20, (30, 10), 10, whole=True), members=peers(40, 30))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], True))
-        state.stabilize(table(20, (30, 40, 10), 10, whole=True), members=peers(40))
-        self.assertEqual((places(state.successors), state.whole), ([20, 40], True))
-
-    def test_members_of_an_ordinary_list(self) -> None:
-        """An ordinary list takes nothing but what the head shows: filled up from elsewhere it loses principals."""
-        state = routing(10, (20, 30), predecessor=5)
-        state.stabilize(table(20, (30,), 10), members=peers(25, 40))
-        self.assertEqual(places(state.successors), [20, 30])
-
-    def test_growing_out_of_whole(self) -> None:
-        """More members than twice the entries, and the list becomes an ordinary one, with the next copy."""
-        state = routing(10, (20, 30), predecessor=30, whole=True)
-        state.stabilize(table(20, (30, 10), 10, whole=True), members=peers(*range(20, 90, 10)))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 50, 60, 70], False))
-        state.stabilize(table(20, (30, 40, 50, 60, 70, 80), 10))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
 
 
 class CloseTests(SynchronousTestCase):
@@ -299,33 +269,19 @@ class BetterHeadTests(SynchronousTestCase):
 class RectifyTests(SynchronousTestCase):
     """`rectify`: what a notification does (where the Chord paper, figure 6, adopts whoever notifies, unchecked)."""
 
-    def test_closer(self) -> None:
-        """A notifier between our predecessor and us replaces it."""
-        state = routing(10, (20,), predecessor=3)
-        self.assertTrue(state.wants_predecessor(peer(7)))
-        self.assertTrue(state.rectify(peer(7), predecessor_is_dead=False))
-        self.assertEqual(state.predecessor, peer(7))
-
-    def test_farther(self) -> None:
-        """One that lies farther does not, while our predecessor lives."""
-        state = routing(10, (20,), predecessor=7)
-        self.assertFalse(state.wants_predecessor(peer(3)))
-        self.assertFalse(state.rectify(peer(3), predecessor_is_dead=False))
-        self.assertEqual(state.predecessor, peer(7))
-
-    def test_farther_than_a_dead_one(self) -> None:
-        """It does when our predecessor is dead."""
-        state = routing(10, (20,), predecessor=7)
-        self.assertTrue(state.rectify(peer(3), predecessor_is_dead=True))
-        self.assertEqual(state.predecessor, peer(3))
-
-    def test_first(self) -> None:
-        """Anybody is welcome while there is none."""
-        self.assertTrue(routing(10, (20,)).rectify(peer(11), predecessor_is_dead=False))
-
-    def test_same(self) -> None:
-        """The predecessor itself changes nothing."""
-        self.assertFalse(routing(10, (20,), predecessor=7).rectify(peer(7), predecessor_is_dead=False))
+    def test_notified(self) -> None:
+        """Which notifier becomes our predecessor; successors are never touched."""
+        for why, before, notifier, is_dead, after in (
+            ("Between our predecessor and us.", "3 < 20 30", 7, False, "7 < 20 30"),
+            ("Farther, while our predecessor lives.", "7 < 20", 3, False, "7 < 20"),
+            ("Farther, when our predecessor is dead.", "7 < 20", 3, True, "3 < 20"),
+            ("Anybody while there is none.", "- < 20", 11, False, "11 < 20"),
+            ("The predecessor itself.", "7 < 20", 7, False, "7 < 20"),
+        ):
+            state = given(before)
+            self.assertIs(state.wants_predecessor(peer(notifier)), before != after and not is_dead, why)
+            self.assertIs(before != after, state.rectify(peer(notifier), predecessor_is_dead=is_dead), why)
+            self.assertEqual(after, shown(state), why)
 
     def test_in_our_place(self) -> None:
         """Nobody who stands in our own place becomes our predecessor."""
@@ -333,12 +289,6 @@ class RectifyTests(SynchronousTestCase):
         other = peer(10, 9999)
         self.assertFalse(state.wants_predecessor(other))
         self.assertFalse(state.rectify(other, predecessor_is_dead=True))
-
-    def test_list_stays(self) -> None:
-        """Successors are never touched by it."""
-        state = routing(10, (20, 30), predecessor=3)
-        state.rectify(peer(7), predecessor_is_dead=False)
-        self.assertEqual(places(state.successors), [20, 30])
 
 
 class DropTests(SynchronousTestCase):
@@ -423,15 +373,16 @@ class NewcomerTests(SynchronousTestCase):
     """`take_in` and `take_back`: newcomers of small rings."""
 
     def test_taken_in(self) -> None:
-        """A newcomer that announced itself gets its place in the list, which stays whole."""
-        state = routing(10, (20, 40), predecessor=40, whole=True)
-        self.assertTrue(state.take_in(peer(30)))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], True))
-
-    def test_twice(self) -> None:
-        """A second announcement changes nothing."""
-        state = routing(10, (20, 30), predecessor=30, whole=True)
-        self.assertFalse(state.take_in(peer(30)))
+        """A newcomer that announced itself gets its place in the list, once."""
+        for why, before, newcomer, after in (
+            ("The list stays whole.", "40 < 20 40 whole", 30, "40 < 20 30 40 whole"),
+            ("A second announcement changes nothing.", "30 < 20 30 whole", 30, "30 < 20 30 whole"),
+            # Nobody is cut off before a copy.
+            ("More than twice the entries.", "70 < 20 30 40 50 60 70 whole", 15, "70 < 15 20 30 40 50 60 70"),
+        ):
+            state = given(before)
+            self.assertIs(before != after, state.take_in(peer(newcomer)), why)
+            self.assertEqual(after, shown(state), why)
 
     def test_first_other_member(self) -> None:
         """A ring of one takes in its second member."""
@@ -445,12 +396,6 @@ class NewcomerTests(SynchronousTestCase):
         state = routing(10, (20, 30), predecessor=30, whole=True)
         state.take_in(peer(30, 9999))
         self.assertEqual(state.successors, (peer(20), peer(30, 9999)))
-
-    def test_across_the_switch(self) -> None:
-        """The newcomer that makes it more than twice the entries ends wholeness; nobody is cut off before a copy."""
-        state = routing(10, range(20, 80, 10), predecessor=70, whole=True)
-        state.take_in(peer(15))
-        self.assertEqual((places(state.successors), state.whole), ([15, 20, 30, 40, 50, 60, 70], False))
 
     def test_withdrawn(self) -> None:
         """A newcomer that withdrew never was a member: without it the list is as whole as before."""
