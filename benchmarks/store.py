@@ -30,7 +30,7 @@ from twisted.internet.defer import Deferred
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
-from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
+from chordtwist.storage.lmdb import LmdbRecordStore, WorkerThread
 from chordtwist.storage.memory import MemoryRecordStore
 
 PUBLISHER = b"\x7f\0\0\1\x19\1"
@@ -115,7 +115,7 @@ async def measure(
     def open_store() -> IRecordStore:
         if kind == "memory":
             return MemoryRecordStore(bytes_max=BYTES_MAX)
-        return LmdbRecordStore(folder / "records", CommitThread(reactor), now_ms, wall_ms, bytes_max=BYTES_MAX)
+        return LmdbRecordStore(folder / "records", WorkerThread(reactor), now_ms, wall_ms, bytes_max=BYTES_MAX)
 
     store = open_store()
 

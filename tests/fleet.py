@@ -17,6 +17,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from chordtwist.wire.api_messages import HEADER_BYTES, AnswerReader, Outcome, PutConfirmed
+
 API_PORT, P2P_PORT = 7401, 6401
 PUT, GET, SUCCESS, FAILURE, SHUTDOWN, STATUS, STATUS_PIECE = 650, 651, 652, 653, 654, 659, 660
 BIN = Path(sys.executable).parent
@@ -41,6 +43,16 @@ class Client:
     def put(self, key: Key, value: bytes, ttl_s: int = 0, replication: int = 0) -> None:
         """PUT; nothing is answered."""
         self._socket.sendall(struct.pack(">HHHBx", 40 + len(value), PUT, ttl_s, replication) + key + value)
+
+    def put_confirmed(self, key: Key, value: bytes, ttl_s: int = 0) -> Outcome:
+        """PUT CONFIRMED: what became of it."""
+        self._socket.sendall(PutConfirmed(1, ttl_s, 0, key, value).pack())
+        head = self._read(HEADER_BYTES)
+        reader = AnswerReader()
+        reader.feed(head + self._read(int.from_bytes(head[:2], "big") - HEADER_BYTES))
+        outcome = reader.take()
+        assert isinstance(outcome, Outcome), outcome
+        return outcome
 
     def get(self, key: Key) -> bytes | None:
         """GET: the value, or None for FAILURE."""
@@ -90,7 +102,7 @@ class Fleet:
     """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`.
 
     @ivar tls_options: of the nodes that are started from now on, besides the mode.
-    @ivar limits: of the same.
+    @ivar limits: of the same. @ivar environment: variables of their processes besides ours.
     """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
@@ -100,6 +112,7 @@ class Fleet:
         self._tls = tls
         self.tls_options: dict[str, object] = {}
         self.limits: Mapping[str, object] = {}
+        self.environment: Mapping[str, str] = {}
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -156,7 +169,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **self.environment},
             )
 
     def kill(self, numbers: Iterable[int]) -> None:

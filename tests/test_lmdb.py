@@ -27,7 +27,7 @@ from chordtwist.core.records import Record, Tombstone, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import TTL_MS_MAX
-from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, CommitThread, LmdbRecordStore
+from chordtwist.storage.lmdb import EXPIRED_BYTES_MAX, WAITING_BYTES_MAX, LmdbRecordStore, WorkerThread
 from chordtwist.storage.record_file import HEADROOM_BYTES, MAP_BYTES_MIN
 from tests import SOAK, contracts
 from tests.contracts import make_record, make_tombstone
@@ -745,13 +745,13 @@ class CorruptTests(DiskTests):
         self.assertIn("file/records", str(caught.exception))
 
 
-class CommitThreadTests(SynchronousTestCase):
-    """`CommitThread` is a `Worker`."""
+class WorkerThreadTests(SynchronousTestCase):
+    """`WorkerThread` is a `Worker`."""
 
     def setUp(self) -> None:
         """A thread."""
         self.turns = ReactorTurns()
-        self.thread = CommitThread(self.turns)
+        self.thread = WorkerThread(self.turns, "of this test")
 
     def test_runs_elsewhere(self) -> None:
         """Calls run in one thread of its own, one after another; their results come in the thread of the reactor."""
@@ -790,7 +790,7 @@ class CommitThreadTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """Once stopped, no thread is left."""
         self.thread.stop()
-        self.assertNotIn("record commits", [thread.name for thread in enumerate_threads()])
+        self.assertNotIn("of this test", [thread.name for thread in enumerate_threads()])
 
     def test_store(self) -> None:
         """A store whose commits run in the thread: what one turn puts is one commit, and closing ends the thread."""
@@ -804,4 +804,4 @@ class CommitThreadTests(SynchronousTestCase):
         for one in done:
             self.successResultOf(one)
         self.successResultOf(store.close())
-        self.assertNotIn("record commits", [thread.name for thread in enumerate_threads()])
+        self.assertNotIn("of this test", [thread.name for thread in enumerate_threads()])

@@ -2,130 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.reading import REDIRECTS_MAX
-from chordtwist.core.writing import Writing
-from tests.builders import peer, peers
+from chordtwist.core.writing import Send, Writing
+from tests.builders import peer, peers, places
 
-OWNER, SECOND, THIRD, FOURTH, FIFTH = REPLICAS = peers(1, 2, 3, 4, 5)
+Told = tuple[list[tuple[int, int]], bool, bool, str | None]
+"""Sends behind the first ones as (place, rank), whether it is done, and over, and why it is refused."""
+
+CASES: dict[str, tuple[str, Told]] = {
+    # Of the members 1 to 5 the first four are the replicas, 1 is the owner. "2+": 2 confirmed; "2-": it is silent or
+    # leaves; "2<0": it names 0 as the one before it; "2 full" and any other word: it refuses.
+    "nobody has answered": ("", ([], False, False, None)),
+    "two are no majority": ("2+ 1+", ([], False, False, None)),
+    "three are one, the last may still answer": ("2+ 1+ 3+", ([], True, False, None)),
+    "all have it": ("2+ 1+ 3+ 4+", ([], True, True, None)),
+    "a slow owner is not waited for": ("2+ 3+ 4+", ([], True, False, None)),
+    "the next member stands in for a silent one": ("3-", ([(5, 4)], False, False, None)),
+    "behind the last one nobody does": ("3- 5-", ([(5, 4)], False, False, None)),
+    "silence is an answer": ("1+ 2+ 3+ 4- 5-", ([(5, 4)], True, True, None)),
+    "who stands in counts": ("1- 2+ 3+ 5+", ([(5, 4)], True, False, None)),
+    "a single replica is met by no majority of readers": ("1- 2- 3- 4+ 5+", ([(5, 4)], False, True, None)),
+    "the true owner is sent it, and he who named it again": ("1<0", ([(0, 0), (1, 1)], False, False, None)),
+    "readers meet a majority behind the true owner": ("1<0 1+ 2+ 3+", ([(0, 0), (1, 1)], True, False, None)),
+    "one that we know is no news": ("1<2", ([(5, 4)], False, False, None)),
+    "a full replica is stood in for": ("2 full", ([(5, 4)], False, False, None)),
+    "a full owner too": ("1 full 2+ 3+ 4+ 5+", ([(5, 4)], True, True, None)),
+    "two full ones leave room for two": ("1 full 2 full 3+ 4+ 5+", ([(5, 4)], True, True, None)),
+    "too few have room": ("1 full 2 full 3 full 4+ 5+", ([(5, 4)], False, True, "full")),
+    "one no is none": ("2 kind 1+ 3+ 4+", ([], True, True, None)),
+    "nor is that of the owner": ("1 kind", ([], False, False, None)),
+    "two leave no majority": ("2 clock 3 clock", ([], False, False, "clock")),
+    "the reason that most give": ("2 clock 3 kind 4 kind", ([], False, False, "kind")),
+    "a newer version is not for one replica to say": ("1 newer", ([], False, False, None)),
+    "nor for two while others may answer": ("3 newer 2 newer", ([], False, False, None)),
+    "three are enough to know": ("3 newer 2 newer 4 newer", ([], False, False, "newer")),
+    "nobody else is left to say so": ("3 newer 2 newer 4+ 1+", ([], False, True, "newer")),
+}
+
+
+def write(writing: Writing, events: str) -> Told:
+    """Begin, tell what came of each, and note what it says."""
+    writing.begin()
+    sends: list[Send] = []
+    words = events.split()
+    for word, after in zip(words, words[1:] + words[:1], strict=True):
+        if word.isalpha():
+            continue
+        who = peer(int(word[0]))
+        if word.endswith("+"):
+            writing.stored(who)
+        elif word.endswith("-"):
+            sends += writing.out(who)
+        elif "<" in word:
+            sends += writing.not_mine(who, peer(int(word[-1])))
+        elif after == "full":
+            sends += writing.full(who)
+        else:
+            writing.refused(who, after)
+    return placed(sends), writing.done, writing.over, writing.refusal
+
+
+def placed(sends: Iterable[Send]) -> list[tuple[int, int]]:
+    """Sends with the places of their receivers."""
+    return [(places([to])[0], rank) for to, rank in sends]
 
 
 class WritingTests(SynchronousTestCase):
-    """A write of four copies."""
-
-    def setUp(self) -> None:
-        self.writing = Writing(REPLICAS, 4)
-        self.sends = self.writing.begin()
+    """Writes of four copies."""
 
     def test_goes_to_all_replicas_at_once(self) -> None:
         """Each is told which replica it is."""
-        self.assertEqual(self.sends, [(OWNER, 0), (SECOND, 1), (THIRD, 2), (FOURTH, 3)])
+        self.assertEqual(placed(Writing(peers(1, 2, 3, 4, 5), 4).begin()), [(1, 0), (2, 1), (3, 2), (4, 3)])
 
-    def test_done_with_owner_and_majority(self) -> None:
-        """Three of four, the owner among them; over with the fourth."""
-        self.writing.stored(SECOND)
-        self.writing.stored(OWNER)
-        self.assertFalse(self.writing.done)
-        self.writing.stored(THIRD)
-        self.assertTrue(self.writing.done)
-        self.assertFalse(self.writing.over)
-        self.writing.stored(FOURTH)
-        self.assertTrue(self.writing.over)
-
-    def test_not_done_without_the_owner(self) -> None:
-        """A majority that reads begins with the owner."""
-        for replica in (SECOND, THIRD, FOURTH):
-            self.writing.stored(replica)
-        self.assertFalse(self.writing.done)
+    def test_what_replicas_say(self) -> None:
+        """Case by case: `CASES`."""
+        for case, (events, expected) in CASES.items():
+            self.assertEqual(write(Writing(peers(1, 2, 3, 4, 5), 4), events), expected, case)
 
     def test_fewer_members_than_copies(self) -> None:
-        """In a ring of two both make the majority."""
-        writing = Writing((OWNER, SECOND), 4)
-        self.assertEqual(len(writing.begin()), 2)
-        writing.stored(OWNER)
-        self.assertFalse(writing.done)
-        writing.stored(SECOND)
-        self.assertTrue(writing.done)
-
-    def test_who_stands_behind_stands_in(self) -> None:
-        """A silent replica is replaced by the next member, once; then nobody is left."""
-        self.assertEqual(self.writing.out(THIRD), [(FIFTH, 4)])
-        self.assertEqual(self.writing.out(FIFTH), [])
-        self.assertFalse(self.writing.over)
-
-    def test_over_when_nobody_is_awaited(self) -> None:
-        """Answers and silence count alike."""
-        for replica in (OWNER, SECOND, THIRD):
-            self.writing.stored(replica)
-        self.writing.out(FOURTH)
-        self.assertFalse(self.writing.over)
-        self.writing.out(FIFTH)
-        self.assertTrue(self.writing.over)
-        self.assertIsNone(self.writing.refusal)
-
-    def test_the_true_owner_is_named(self) -> None:
-        """It is sent the record as the owner; the one before is a replica now and must confirm as such."""
-        newcomer = peer(0)
-        self.assertEqual(self.writing.not_mine(OWNER, newcomer), [(newcomer, 0), (OWNER, 1)])
-        for replica in (OWNER, SECOND, THIRD):
-            self.writing.stored(replica)
-        self.assertFalse(self.writing.done)
-        self.writing.stored(newcomer)
-        self.assertTrue(self.writing.done)
+        """In a ring of two both make the majority, in a ring of one the one."""
+        for members, events, done in ((2, "1+", False), (2, "1+ 2+", True), (1, "1+", True)):
+            self.assertIs(write(Writing(peers(*range(1, members + 1)), 4), events)[1], done)
 
     def test_redirects_are_bounded(self) -> None:
-        """As they are for reads; one we know already is no news."""
-        self.assertEqual(self.writing.not_mine(OWNER, SECOND), [(FIFTH, 4)])
-        writing = Writing(REPLICAS, 4)
+        """As they are for reads."""
+        writing = Writing(peers(1, 2, 3, 4, 5), 4)
         writing.begin()
-        at_first = OWNER
+        at_first = peer(1)
         for place in range(100, 100 + REDIRECTS_MAX):
             writing.not_mine(at_first, peer(place))
             at_first = peer(place)
         self.assertNotIn((peer(200), 0), writing.not_mine(at_first, peer(200)))
-
-
-class RefusalTests(SynchronousTestCase):
-    """Replicas that say no."""
-
-    def setUp(self) -> None:
-        self.writing = Writing(REPLICAS, 4)
-        self.writing.begin()
-
-    def test_one_no_is_none(self) -> None:
-        """The others make the majority."""
-        self.writing.refused(SECOND, "full")
-        self.assertIsNone(self.writing.refusal)
-        for replica in (OWNER, THIRD, FOURTH):
-            self.writing.stored(replica)
-        self.assertTrue(self.writing.done)
-        self.assertIsNone(self.writing.refusal)
-
-    def test_the_owner_decides(self) -> None:
-        """Without it nothing is confirmed."""
-        self.writing.refused(OWNER, "full")
-        self.assertEqual(self.writing.refusal, "full")
-
-    def test_too_many_refuse(self) -> None:
-        """A majority cannot be had any more."""
-        self.writing.refused(SECOND, "clock")
-        self.writing.refused(THIRD, "clock")
-        self.assertEqual(self.writing.refusal, "clock")
-
-    def test_newer_at_the_owner_waits_for_the_others(self) -> None:
-        """Whether our clock is slow is not decided by one replica alone."""
-        self.writing.refused(OWNER, "newer")
-        self.assertIsNone(self.writing.refusal)
-        self.writing.stored(SECOND)
-        self.writing.stored(THIRD)
-        self.writing.stored(FOURTH)
-        self.assertEqual(self.writing.refusal, "newer")
-
-    def test_newer_at_most(self) -> None:
-        """Three of four are enough to know."""
-        self.writing.refused(THIRD, "newer")
-        self.writing.refused(SECOND, "newer")
-        self.assertIsNone(self.writing.refusal)
-        self.writing.refused(FOURTH, "newer")
-        self.assertEqual(self.writing.refusal, "newer")

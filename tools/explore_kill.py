@@ -33,7 +33,7 @@ from typing import NoReturn
 from chordtwist.app.cli.run import command as run_command
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
-from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
+from chordtwist.storage.lmdb import LmdbRecordStore, WorkerThread
 from chordtwist.storage.state import StateDirectory
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Outcome, PutConfirmed, ResultCode, Success
 from tests.workers import InlineWorker, ReactorTurns
@@ -95,7 +95,7 @@ def put_for_ever(folder: Path, seed: int, writing: int) -> NoReturn:
 
     turns = ReactorTurns()
     state = StateDirectory(folder)
-    store = LmdbRecordStore(state.records, CommitThread(turns), now_ms, wall_ms)
+    store = LmdbRecordStore(state.records, WorkerThread(turns), now_ms, wall_ms)
     under_way = 0
 
     def put() -> None:

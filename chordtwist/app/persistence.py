@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX
-from chordtwist.storage.lmdb import CommitThread, LmdbRecordStore
+from chordtwist.storage.lmdb import LmdbRecordStore, WorkerThread
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import SEED_BYTES, StateDirectory
 
@@ -24,6 +28,8 @@ class Persistence:
     @ivar seed: of its Ed25519 key.
     @ivar directory: where it all is, or None.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -41,6 +47,8 @@ class Persistence:
         """
         self._wall_ms = wall_ms
         self._epoch = 0
+        self._thread = WorkerThread(reactor, "state directory")
+        self._writing = DeferredLock()
         self.directory: StateDirectory | None = None
         self.store: IRecordStore
         if state_dir is None:
@@ -48,7 +56,7 @@ class Persistence:
             self.store = MemoryRecordStore(records_max, bytes_max)
             return
         directory = self.directory = StateDirectory(state_dir)
-        thread = CommitThread(reactor)
+        thread = WorkerThread(reactor, "record commits")
         try:
             self.seed = directory.node_key()
             self.store = LmdbRecordStore(
@@ -76,10 +84,19 @@ class Persistence:
         """The peers that an earlier run knew, best first."""
         return [] if self.directory is None else self.directory.remembered_peers(identity)
 
-    def remember_peers(self, peers: Iterable[Peer]) -> None:
-        """Keep them for the next run, best first."""
-        if self.directory is not None:
-            self.directory.remember_peers(peers)
+    def remember_peers(self, peers: list[Peer]) -> Deferred[None]:
+        """Keep them for the next run, best first; fires when that is done. A full disk is no reason to fail: the older
+        list stays, and the log says why.
+        """
+        if self.directory is None:
+            return succeed(None)
+        # In a thread: a disk may take seconds for two small writes, and nobody waits for them.
+        kept = self._writing.run(self._thread.run, partial(self.directory.remember_peers, peers))
+        return kept.addErrback(self._not_remembered)
+
+    def _not_remembered(self, failure: Failure) -> None:
+        failure.trap(StateUnusable)
+        self._log.warn("peers are not remembered: {error}", error=failure.value)
 
     def close(self) -> Deferred[None]:
         """Fires when all is safe and another process may have the directory; nothing may be called after it.
@@ -87,8 +104,11 @@ class Persistence:
         Where that takes too long and is cancelled, a commit may be under way: the directory is this process's until its
         end.
         """
-        return self.store.close().addCallback(self._closed)
+        return Deferred.fromCoroutine(self._close())
 
-    def _closed(self, _: None) -> None:
+    async def _close(self) -> None:
+        await self.store.close()
         if self.directory is not None:
+            await self._writing.acquire()
+            self._thread.stop()
             self.directory.close()

@@ -1,11 +1,12 @@
 """One write to the replicas under way: who has confirmed, who stands in for whom, and when it is done.
 
-Done is when the owner, as owner, and a majority of the replicas have confirmed: every later majority of readers meets
-one of them. The rest still get theirs.
+Done is when a majority of the replicas has confirmed: every later majority of readers meets one of them. No replica is
+needed more than another. The rest still get theirs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from chordtwist.core.peer import Peer
@@ -26,29 +27,33 @@ class Writing:
         self._sent: dict[Peer, int] = {}
         self._out: dict[Peer, None] = {}
         self._redirects = 0
+        self._is_full = False
         self.stored_at: dict[Peer, None] = {}
         self.refusals: dict[Peer, str] = {}
 
     @property
     def done(self) -> bool:
-        """Whether the owner and a majority have confirmed."""
-        return self._order[0] in self.stored_at and len(self.stored_at) >= self.quorum
+        """Whether so many have confirmed that every majority of readers meets one of them. Nobody is waited for: the
+        owner may be slow, or full, as any other.
+        """
+        if len(self.stored_at) < self.quorum:
+            return False
+        # Those who stand in are met only by readers that miss the same ones; all readers ask the owner.
+        in_place = sum(peer in self.stored_at for peer in self._order[: self._replicas])
+        return in_place > self._replicas - self.quorum or self._order[0] in self.stored_at
 
     @property
     def refusal(self) -> str | None:
-        """Why it cannot be done, when the owner refuses or too many do."""
-        if not self.refusals or self.done:
+        """Why it cannot be done: so many refuse that the others are no majority, or the rest has no room."""
+        if self.done:
             return None
         newer = sum(reason == "newer" for reason in self.refusals.values())
         if newer and newer < self.quorum and self._waiting:
             # Whether a newer version stands there, or the clock of one is fast, is not for one replica to say.
             return None
-        of_owner = self.refusals.get(self._order[0])
-        if of_owner is not None:
-            return of_owner
         if self._replicas - len(self.refusals) < self.quorum:
-            return next(iter(self.refusals.values()))
-        return None
+            return Counter(self.refusals.values()).most_common(1)[0][0]
+        return "full" if self._is_full and self.over else None
 
     @property
     def over(self) -> bool:
@@ -68,6 +73,11 @@ class Writing:
         """Count a replica that said no: nobody can stand in for it, the reason holds everywhere."""
         self._waiting.pop(peer, None)
         self.refusals[peer] = reason
+
+    def full(self, peer: Peer) -> list[Send]:
+        """Let somebody stand in for a replica that has no room."""
+        self._is_full = True
+        return self.out(peer)
 
     def out(self, peer: Peer) -> list[Send]:
         """Let the next member behind the others stand in for a replica that is silent, or leaves."""

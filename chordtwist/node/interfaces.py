@@ -130,8 +130,8 @@ class IDht(Interface):
     ) -> Deferred[PutResult]:
         """Store `value` under `key` (32 bytes) for `ttl_s` seconds from now (cut to the maximum; None: the default).
 
-        `get` on this node sees it when this returns. Fires with a `PutResult` once the owner and a majority of the
-        copies confirmed; fails with `Refused` when a newer or better record stands, and with `Unreachable` when too
+        `get` on this node sees it when this returns. Fires with a `PutResult` once a majority of the copies is
+        confirmed; fails with `Refused` when a newer or better record stands, and with `Unreachable` when too
         few answer.
         """
 

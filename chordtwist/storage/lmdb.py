@@ -497,8 +497,8 @@ class ReactorTurns(Protocol):
         """Call it after so many seconds."""
 
 
-class CommitThread:
-    """One thread, for whatever takes long and needs no Python: commits.
+class WorkerThread:
+    """One thread, for whatever takes long and needs no Python: commits, and small files of the state directory.
 
     It begins with the first call: a process that opens its store and then goes into the background leaves its threads
     behind.
@@ -507,8 +507,9 @@ class CommitThread:
     So the reactor stands still until the call has begun, some 70 microseconds, and then works on beside it.
     """
 
-    def __init__(self, reactor: ReactorTurns) -> None:
+    def __init__(self, reactor: ReactorTurns, name: str = "record commits") -> None:
         self._reactor = reactor
+        self._name = name
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._begun = Lock()
         self._begun.acquire()
@@ -533,7 +534,7 @@ class CommitThread:
 
         if self._thread is None:
             # A daemon: a process that has to end at once does not wait for a disk. A commit is whole or nothing anyway.
-            self._thread = Thread(target=self._work, name="record commits", daemon=True)
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         self._calls.put(work)
         self._begun.acquire()

@@ -8,7 +8,7 @@ It is opened without LMDB's own locks. They would bind a write transaction to on
 it waits for Python's global lock at every single put: measured with a busy reactor, a commit of 100 puts took 140 ms
 and more. So the reactor's thread fills the transaction (about 2 microseconds for a small record) and only `commit`,
 one long call without that lock, runs in a worker: at most two waits, and the first is none where the reactor hands the
-lock over, as it does to `CommitThread`.
+lock over, as it does to `WorkerThread`.
 
 What the locks would guard is kept by three rules. One process has the file (`StateDirectory` locks it). One write
 transaction is open at a time. And reads use one long snapshot, taken while no commit was under way: pages that it

@@ -30,6 +30,9 @@ SEED_BYTES = 32
 PEERS_REMEMBERED_MAX = 256
 """Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
 
+EPOCHS_RESERVED = 1_000
+"""Numbers of runs on the ring that one write is good for: a process that rejoins once a minute writes twice a day."""
+
 NUMBER_MAX = 1 << 62
 """Epochs travel as u64 and grow."""
 
@@ -56,6 +59,8 @@ class StateDirectory:
         self.tls_certificate = path / "tls-certificate.pem"
         self._lock = self._locked()
         self._is_closed = False
+        self._epoch = self._epochs_until = 0
+        """The last number that was given, and up to which one they are reserved on disk."""
         try:
             self._name_owner()
             self._check_format()
@@ -64,14 +69,21 @@ class StateDirectory:
             raise
 
     def next_epoch(self, now_ms: int) -> int:
-        """Give this run of the node a number above that of every run before it: `now_ms` (wall time) unless the clock
-        went back. It is on disk when this returns, so that no two runs ever sign as the same one.
+        """Number this run of the node on the ring, above every run before it: by `now_ms` (wall time) unless the clock
+        went back. No two runs ever sign as the same one: the number is below the one on disk when this returns.
+
+        The first call writes; those that follow take of what it has reserved, so that a disk that is slow, full or gone
+        keeps no node from coming back to its ring.
         """
+        if self._epoch < self._epochs_until:
+            self._epoch += 1
+            return self._epoch
         # A daemon has gone into the background since it took the lock: this is the process that others are to name.
         self._name_owner()
         path = self.path / "epoch"
         epoch = max(now_ms, self._read(path, _number, default=0) + 1)
-        content = b"%-19d\n" % epoch
+        until = epoch + EPOCHS_RESERVED - 1
+        content = b"%-19d\n" % until
         try:
             self.write(path, content)
         except StateUnusable as error:
@@ -81,6 +93,7 @@ class StateDirectory:
                 _overwrite(path, content)
             except OSError:
                 raise error from None
+        self._epoch, self._epochs_until = epoch, until
         return epoch
 
     def node_key(self) -> bytes:
@@ -103,15 +116,12 @@ class StateDirectory:
         return self._read(self.path / "peers.json", lambda raw: _peers(raw, identity), default=[])
 
     def remember_peers(self, peers: Iterable[Peer]) -> None:
-        """Keep these for the next start, best first, the first `PEERS_REMEMBERED_MAX` of them.
+        """Keep these for the next start, best first, the first `PEERS_REMEMBERED_MAX` of them. In any thread.
 
-        A full disk is no reason to fail: the older list stays, and the log says why.
+        @raise StateUnusable: the system refuses; the older list stays.
         """
         addresses = [str(peer) for peer, _ in zip(peers, range(PEERS_REMEMBERED_MAX), strict=False)]
-        try:
-            self.write(self.path / "peers.json", json.dumps(addresses, indent=0).encode() + b"\n")
-        except StateUnusable as error:
-            self.log.warn("peers are not remembered: {error}", error=error)
+        self.write(self.path / "peers.json", json.dumps(addresses, indent=0).encode() + b"\n")
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the directory as a whole, readable by its owner only; it is on disk when this returns.

@@ -31,7 +31,6 @@ from chordtwist.core.records import (
     Versioned,
     is_right,
     kind_of,
-    position_of,
 )
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
@@ -182,11 +181,11 @@ class HashTable:
         return self.publisher.publish(versioned, None if seal is None else seal.expected_seq)
 
     def get(self, key: bytes) -> Deferred[Record | None]:
-        """Get what a majority of the replicas has, for `IDht.get`; without a question where our own word is good."""
+        """Get what a majority of the replicas has, for `IDht.get`; without a question where that is ourselves."""
         here = self.local_records.get(key)
         if isinstance(here, Record) and here.kind is RecordKind.CONTENT:
             return succeed(self.publisher.exact(here))
-        if here is not None and self.repair.is_in_step(position_of(key)):
+        if here is not None and self._ring.is_member and not self._ring.successors:
             return succeed(self._living(here if isinstance(here, Record) else None))
         unconfirmed = self.publisher.unconfirmed(key)
         if unconfirmed is None:

@@ -60,7 +60,7 @@ REASONS = {
     "higher seq": "a record with a higher seq stands there, or another value with this one",
     "kind": "a record that proves its key stands there: nothing else may replace it",
     "clock": "this node's clock is ahead of the others by more than a minute",
-    "full": "the owner has no room for it",
+    "full": "too few nodes have room for it",
     "seq": "another seq stands there than the one to be replaced",
     "wrong": "it is not what its kind demands: the key, or the signature, does not fit",
 }

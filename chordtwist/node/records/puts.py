@@ -30,10 +30,10 @@ class Outcomes(Protocol):
     """Whoever is told what became of an attempt."""
 
     def confirmed(self, publication: Publication, copies: int) -> None:
-        """Hear that so many replicas keep it, a majority and the owner among them; again as more of them say so."""
+        """Hear that so many replicas keep it, a majority among them; again as more of them say so."""
 
     def refused(self, publication: Publication, reason: str) -> None:
-        """Hear that the owner refuses, or too many do; `reason` is a word of `peer_messages.Refused`."""
+        """Hear that too many refuse; `reason` is a word of `peer_messages.Refused`."""
 
     def try_again(self, publication: Publication) -> None:
         """Hear that too few answered, or nobody could be asked for the way."""
@@ -168,6 +168,8 @@ class _Put:
             sends = self._redirected(writing, peer, answer)
         elif not isinstance(answer, Refused) or answer.reason == "leaving":
             sends = writing.out(peer)
+        elif answer.reason == "full":
+            sends = writing.full(peer)
         elif answer.reason == "newer" and self._was_overtaken(Version(answer.version_ms, answer.publisher), version):
             writing.stored(peer)
         else:

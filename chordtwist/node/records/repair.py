@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import ChordtwistError
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Versioned
-from chordtwist.core.ring import Arc, RingId, distance, position_bytes
+from chordtwist.core.ring import Arc, distance, position_bytes
 from chordtwist.node.chores import Chore
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
@@ -105,10 +105,6 @@ class Repair:
         """Whether what is here is being handed over: nothing more is taken."""
         self.arc: Arc | None = None
         """What this node owns; None while it is no member or does not know its predecessor."""
-        self.in_step: Arc | None = None
-        """The arc that was last found in step with a majority of its replicas: of it our word is good."""
-        self._round_arc: Arc | None = None
-        """The arc of the round under way, while it has been ours all the time."""
         self.rounds = 0
         """Those that compared something."""
 
@@ -133,7 +129,6 @@ class Repair:
         self.stray_records.joined()
         self.arc = self._owned()
         self._served_arcs.clear()
-        self.in_step = None
         if old_owner is None:
             self.soon()
         else:
@@ -143,23 +138,12 @@ class Repair:
     def ring_changed(self) -> None:
         """Another predecessor, or other replicas."""
         arc = self.arc = self._owned()
-        if arc != self._round_arc:
-            self._round_arc = None
-        if arc is None:
-            self.in_step = None
-        elif self.in_step is not None and arc.length < self.in_step.length:
-            # Somebody else owns the rest now; should he go again, his writes must be looked for first.
-            self.in_step = arc
         for peer, comparing in list(self._comparing.items()):
             if peer not in self._ring.successors:
                 # It is dead or gone: the round that should replace its copies must not wait for its answer.
                 comparing.cancel()
         if arc is None or self._level_with != (arc, self._ring.successors[: self._replicas_max]):
             self.soon()
-
-    def is_in_step(self, position: RingId) -> bool:
-        """Whether what is kept here of a position is what was last confirmed there: our own word is good."""
-        return self.in_step is not None and self.arc is not None and position in self.in_step and position in self.arc
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
@@ -192,7 +176,6 @@ class Repair:
         arc = self._settled()
         if arc is None:
             return
-        self._round_arc = arc
         self.rounds += 1
         self._local_records.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
@@ -211,10 +194,6 @@ class Repair:
         self._replicas_max = max(self._copies - 1, len(outcomes))
         is_level = all(right for _, right in answered)
         self._level_with = (arc, tuple(replicas[: self._replicas_max])) if is_level else None
-        wanted = min(self._copies - 1, len(replicas))
-        in_step = sum(1 for _, right in answered[:wanted] if right)
-        # With ourselves a majority: whatever was confirmed to anybody is here now.
-        self.in_step = arc if arc == self._round_arc and in_step + 1 > (wanted + 1) // 2 else None
 
     def _release(self, arc: Arc, replicas: tuple[Peer, ...]) -> None:
         """Tell those behind our replicas that were replicas until now: no record has so many copies that we count on
