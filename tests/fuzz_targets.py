@@ -193,12 +193,12 @@ def _meet(hello: wire.Hello) -> None:
 
 def _keep(body: wire.RecordBody) -> None:
     try:
-        versioned = versioned_from(body, NOW_MS, TTL_MS_MAX)
+        versioned = versioned_from(body, NOW_MS, TTL_MS_MAX, TTL_MS_MAX)
     except Malformed:
         return
     is_right(versioned, lambda public, signature, signed: True)
     assert NOW_MS <= versioned.expiry_ms <= NOW_MS + TTL_MS_MAX, "it lives longer than anything may"
-    again = versioned_from(body_of(versioned, NOW_MS), NOW_MS, TTL_MS_MAX)
+    again = versioned_from(body_of(versioned, NOW_MS), NOW_MS, TTL_MS_MAX, TTL_MS_MAX)
     assert merge(versioned, again) == merge(again, versioned) == versioned, (
         "what is kept and passed on is something else"
     )
@@ -488,9 +488,11 @@ def state_file_seeds() -> list[bytes]:
 
 def record_on_disk_seeds() -> list[bytes]:
     """A record of each kind, and a tombstone of each."""
-    versioned = [versioned_from(body, NOW_MS, TTL_MS_MAX) for body in (_RECORD, _SIGNED)]
+    versioned = [versioned_from(body, NOW_MS, TTL_MS_MAX, TTL_MS_MAX) for body in (_RECORD, _SIGNED)]
     tombstones = [
-        versioned_from(wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, TTL_MS_MAX)
+        versioned_from(
+            wire.RecordBody(bytes(32), b"", 0, 1, OTHER.packed, 0, 4, None, 5), NOW_MS, TTL_MS_MAX, TTL_MS_MAX
+        )
     ]
     return [pack(one, NOW_MS) for one in (*versioned, *tombstones)]
 

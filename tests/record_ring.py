@@ -76,6 +76,7 @@ class Member:
             self,
             store,
             ring.clock,
+            lambda: int(ring.clock.seconds() * 1000),
             Random(me.id),
             ring.parameters,
             default_ttl_s=3600,

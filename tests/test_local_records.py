@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +32,17 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
+def life_ms(clock: Clock) -> Callable[[], int]:
+    """The clock that lives are counted on."""
+    return lambda: int(clock.seconds() * 1000)
+
+
 class LocalRecordsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.turns = Pauses(self.clock)
         self.store = MemoryRecordStore()
-        self.local_records = LocalRecords(self.store, self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(self.store, self.clock, life_ms(self.clock), self.turns, Quota())
 
     def take(self, versioned: Versioned) -> Deferred[None] | None:
         return self.local_records.take(versioned, self.local_records.get(versioned.key), None)
@@ -124,7 +130,9 @@ class TakeTests(LocalRecordsCase):
 
     def test_a_full_store_says_so(self) -> None:
         """And nothing is counted."""
-        self.local_records = LocalRecords(MemoryRecordStore(records_max=0), self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(
+            MemoryRecordStore(records_max=0), self.clock, life_ms(self.clock), self.turns, Quota()
+        )
         written = self.take(record())
         assert written is not None
         self.failureResultOf(written, StoreFull)
@@ -143,7 +151,7 @@ class TakeTests(LocalRecordsCase):
 
         store = self.store = LateStore()
         quota = Quota(records_max=1, bytes_max=1 + RECORD_OVERHEAD_BYTES)
-        self.local_records = LocalRecords(store, self.clock, self.turns, quota)
+        self.local_records = LocalRecords(store, self.clock, life_ms(self.clock), self.turns, quota)
         self.local_records.refine(WHOLE)
         self.assertEqual(self.summary(), NOTHING)
         written = self.local_records.take(record(), None, "10.0.0.66")
@@ -159,7 +167,7 @@ class TakeTests(LocalRecordsCase):
     def test_quotas_follow_what_is_kept(self) -> None:
         """Room is given back when a record expires; what we asked for ourselves is charged to nobody."""
         quota = Quota(records_max=1, bytes_max=10_000)
-        self.local_records = LocalRecords(self.store, self.clock, self.turns, quota)
+        self.local_records = LocalRecords(self.store, self.clock, life_ms(self.clock), self.turns, quota)
         self.local_records.take(record(ttl_ms=1_000), None, "10.0.0.66")
         self.assertFalse(self.local_records.has_room("10.0.0.66", record(key(2))))
         self.assertTrue(self.local_records.has_room(None, record(key(2))))
@@ -246,7 +254,7 @@ class SummaryTests(LocalRecordsCase):
                 return super().scan(arc)
 
         store = self.store = CountingStore()
-        self.local_records = LocalRecords(store, self.clock, self.turns, Quota())
+        self.local_records = LocalRecords(store, self.clock, life_ms(self.clock), self.turns, Quota())
         for number in range(2_000):
             self.take(record(key(number)))
         self.local_records.refine(WHOLE)

@@ -154,7 +154,7 @@ class QuotaTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         worker = LaterWorker()
         store = LmdbRecordStore(folder / "records", worker, lambda: 0, lambda: WALL_MS)
-        local_records = LocalRecords(store, Clock(), Pauses(Clock()), Quota(records_max=2))
+        local_records = LocalRecords(store, Clock(), lambda: 0, Pauses(Clock()), Quota(records_max=2))
         for key in keys_in(OWNED, 10):
             if local_records.has_room("10.0.0.66", record(key)):
                 local_records.take(record(key), None, "10.0.0.66")
@@ -257,14 +257,14 @@ class ClosingTests(SynchronousTestCase):
         folder = folder_in_memory()
         self.addCleanup(shutil.rmtree, folder)
         clock = Clock()
-        persistence = Persistence(folder, clock, lambda: WALL_MS)
+        persistence = Persistence(folder, clock, lambda: 0, lambda: WALL_MS)
         assert persistence.directory is not None
         self.addCleanup(persistence.directory.close)
         self.assertNoResult(persistence.store.put(make_record(b"k")))
         closed = persistence.close()  # waits for the turn in which the commit begins
         closed.cancel()
         self.failureResultOf(closed, CancelledError)
-        self.assertRaises(StateUnusable, Persistence, folder, clock, lambda: WALL_MS)
+        self.assertRaises(StateUnusable, Persistence, folder, clock, lambda: 0, lambda: WALL_MS)
 
 
 class ClockTests(SynchronousTestCase):

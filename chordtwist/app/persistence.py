@@ -35,12 +35,13 @@ class Persistence:
         self,
         state_dir: Path | None,
         reactor: Any,
+        life_ms: Callable[[], int],
         wall_ms: Callable[[], int],
         records_max: int = RECORDS_MAX,
         bytes_max: int = BYTES_MAX,
         ttl_ms_max: int = TTL_MS_MAX,
     ) -> None:
-        """@param reactor: its clock must be monotonic: expiries are counted on it.
+        """@param life_ms: the clock that expiries are counted on.
         @param bytes_max: of values.
         @param ttl_ms_max: the longest life that a record may have.
         @raise StateUnusable: the directory cannot be used, and why.
@@ -62,7 +63,7 @@ class Persistence:
             self.store = LmdbRecordStore(
                 directory.records,
                 thread,
-                lambda: int(reactor.seconds() * 1000),
+                life_ms,
                 wall_ms,
                 records_max,
                 bytes_max,

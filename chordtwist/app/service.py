@@ -70,6 +70,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         persistence = Persistence(
             config.dht.state_dir,
             reactor,
+            life_ms,
             wall_ms,
             limits.stored_records,
             limits.stored_mib << 20,
@@ -125,6 +126,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         config.dht.max_store_duration,
         spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
         quota=quota_of(limits),
+        life_ms=life_ms,
     )
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, limits.questions_per_second, reactor)
     dht = LocalDht(node, pool, signer.public, type(reactor).__name__)
@@ -179,6 +181,15 @@ def _announce(me: Peer, config: NodeConfig) -> None:
 def wall_ms() -> int:
     """The wall clock in milliseconds, for versions, epochs and signed times only."""
     return time.time_ns() // 1_000_000
+
+
+_LIVES = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""On Linux the steady clock stands still while the machine is suspended; where it is the only one, as on macOS, not."""
+
+
+def life_ms() -> int:
+    """The clock that lives are counted on: nobody sets it, and it goes on while the machine is suspended."""
+    return time.clock_gettime_ns(_LIVES) // 1_000_000
 
 
 @implementer(IDht)

@@ -98,6 +98,7 @@ class Node:
         max_ttl_s: float = 86400,
         spreads_fingers: bool = True,
         quota: Quota | None = None,
+        life_ms: Callable[[], int] | None = None,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
@@ -105,6 +106,8 @@ class Node:
         Fails with `Unreachable` while there is a list but none of its names can be resolved.
         @param spreads_fingers: `Routing`; not needed where an authority says who may join.
         @param quota: what one address may leave here.
+        @param life_ms: the clock that lives are counted on, which goes on while the machine is suspended; None:
+        `clock`, of a machine that never is.
         """
         self.me = me
         self.identity = identity
@@ -159,6 +162,7 @@ class Node:
             self,
             store,
             clock,
+            life_ms or (lambda: int(clock.seconds() * 1000)),
             rng,
             parameters,
             default_ttl_s,

@@ -141,7 +141,7 @@ class HostClock:
     `after`, when set, is called behind everything that ran on this host: the simulation looks there for what changed.
     """
 
-    __slots__ = ("_clock", "after", "calls", "ended", "held")
+    __slots__ = ("_behind_us", "_clock", "_held_us", "after", "calls", "ended", "held")
 
     def __init__(self, clock: HeapClock) -> None:
         self._clock = clock
@@ -150,10 +150,11 @@ class HostClock:
         self.ended = False
         self.calls = 0
         """Calls still to come."""
+        self._behind_us = self._held_us = 0
 
     def seconds(self) -> float:
-        """Seconds since the simulation began."""
-        return self._clock.now_us / SECOND_US
+        """Seconds since the simulation began, less those that the machine was suspended for."""
+        return (self._clock.now_us - self._behind_us) / SECOND_US
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> _Call:
         """See `IReactorTime.callLater`. On an ended host the call never comes."""
@@ -184,6 +185,7 @@ class HostClock:
         """Nothing runs on this host until `resume`; what falls due is kept in order."""
         if self.held is None:
             self.held = []
+            self._held_us = self._clock.now_us
 
     def resume(self) -> None:
         """Everything that was held is due now, late, in order; a call may still be cancelled by one before it."""
@@ -195,6 +197,11 @@ class HostClock:
                     self._clock.insert(subject)
             else:
                 self._clock.at(self._clock.now_us, act, subject)
+
+    def wake(self) -> None:
+        """Resume as a machine that was suspended: the steady clock stood still meanwhile."""
+        self._behind_us += self._clock.now_us - self._held_us
+        self.resume()
 
     def end(self) -> None:
         """End the process: nothing runs on this host any more."""

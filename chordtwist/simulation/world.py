@@ -363,12 +363,17 @@ class Host:
             self._next_epoch,
             lambda: succeed(world.seeds(self.peer)),
             world.stabilize_interval_s,
+            life_ms=self.life_ms,
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)
         world.trace.line(world.clock.now_us, "{} starts", self.peer)
         self.node.start()
         self.look()
+
+    def life_ms(self) -> int:
+        """Read the clock that lives are counted on: it goes on while the machine is suspended."""
+        return self._world.clock.now_us // 1000
 
     def wall_ms(self) -> int:
         """Read its wall clock, in ms."""

@@ -308,7 +308,7 @@ class Stored(Answer, frozen=True):
 
 class Refused(Answer, frozen=True):
     """No copy is kept, and why: "newer" (with that version), "clock" (with the receiver's wall time), "full", "kind",
-    "seq", "wrong", "leaving".
+    "seq", "wrong", "leaving", "stale".
     """
 
     kind: ClassVar[int] = 42

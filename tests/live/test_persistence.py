@@ -25,7 +25,7 @@ class PersistenceTests(TestCase):
         """One run."""
         from twisted.internet import reactor
 
-        return Persistence(state_dir, reactor, lambda: self.now_ms)
+        return Persistence(state_dir, reactor, lambda: 0, lambda: self.now_ms)
 
     async def test_on_disk(self) -> None:
         """Key and peers are there again in the next run, whose numbers are above the last one's by any clock."""

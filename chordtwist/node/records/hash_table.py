@@ -45,6 +45,7 @@ from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.replica import Replica
 from chordtwist.node.records.served_arcs import ServedArcs
+from chordtwist.node.records.standstill import Standstill
 
 
 class HashTable:
@@ -55,6 +56,7 @@ class HashTable:
         ring: IRing,
         store: IRecordStore,
         clock: IReactorTime,
+        life_ms: Callable[[], int],
         rng: Random,
         parameters: Parameters,
         default_ttl_s: float,
@@ -62,7 +64,9 @@ class HashTable:
         quota: Quota | None = None,
         is_neighbour: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
-        """@param is_neighbour: whether a peer may have a whole arc for us; others may leave less here."""
+        """@param life_ms: the clock that lives are counted on.
+        @param is_neighbour: whether a peer may have a whole arc for us; others may leave less here.
+        """
         self._ring = ring
         self._clock = clock
         self._parameters = parameters
@@ -70,9 +74,10 @@ class HashTable:
         self._ttl_ms_max = int(max_ttl_s * 1000)
         self.versions = VersionClock(ring.me.packed)
         self._pauses = Pauses(clock)
-        self.local_records = LocalRecords(store, clock, self._pauses, quota or Quota())
+        self.local_records = LocalRecords(store, clock, life_ms, self._pauses, quota or Quota())
+        self._standstill = Standstill(clock, life_ms)
         locating = Locating(ring, clock)
-        incoming = Incoming(ring, self.local_records, self.versions, self._ttl_ms_max, is_neighbour)
+        incoming = Incoming(ring, self.local_records, self.versions, self._standstill, self._ttl_ms_max, is_neighbour)
         self.reader = Reader(ring, self.local_records, locating, incoming, clock, parameters.replication)
         self.publisher = Publisher(ring, self.local_records, locating, incoming, self.versions, clock, rng)
         self.reconciling = Reconciling(ring, self.local_records, incoming)
@@ -94,11 +99,13 @@ class HashTable:
 
     def start(self) -> None:
         """Look after records from now on."""
+        self._standstill.start()
         self.local_records.start()
         self.repair.start()
 
     def stop(self) -> None:
         """End every timer at once."""
+        self._standstill.stop()
         self.repair.stop()
         self.publisher.stop()
         self.reader.stop()

@@ -13,10 +13,11 @@ from chordtwist.core.quotas import STRANGERS_SHARE
 from chordtwist.core.reading import NOTHING_KEPT, Said
 from chordtwist.core.records import Record, RecordKind, Versioned, is_right, precedence, precedence_of
 from chordtwist.core.signed import verify_ed25519
-from chordtwist.core.versions import VersionClock
+from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.record_bodies import versioned_from, without_ttl
+from chordtwist.node.records.standstill import Standstill
 from chordtwist.wire.peer_messages import Found, NotFound, RecordBody
 
 
@@ -28,6 +29,7 @@ class Incoming:
         ring: IRing,
         local_records: LocalRecords,
         versions: VersionClock,
+        standstill: Standstill,
         ttl_ms_max: int,
         is_neighbour: Callable[[Peer], bool],
     ) -> None:
@@ -35,15 +37,19 @@ class Incoming:
         self._ring = ring
         self._local_records = local_records
         self._versions = versions
+        self._standstill = standstill
         self._ttl_ms_max = ttl_ms_max
         self._is_neighbour = is_neighbour
 
     def read(self, body: RecordBody) -> Versioned:
-        """Read what a body brings; its life counts from now, and is cut to what a node may store for.
+        """Read what a body brings; its life counts from now. What a peer says is left of it is a claim: it is cut to
+        what a node may store for, and to what its version can have left by now.
 
         @raise Malformed: its kind is unknown.
         """
-        return versioned_from(body, self._local_records.now_ms(), self._ttl_ms_max)
+        age_ms = self._ring.neighbours_time_ms() - body.version_ms - AHEAD_MS_MAX
+        ttl_ms_max = self._ttl_ms_max if age_ms <= 0 else max(1, self._ttl_ms_max - age_ms)
+        return versioned_from(body, self._local_records.now_ms(), ttl_ms_max, self._ttl_ms_max)
 
     def fault(self, versioned: Versioned) -> str | None:
         """Say what is wrong with it, in a word of `peer_messages.Refused`; None when nothing is.
@@ -51,6 +57,8 @@ class Incoming:
         Its version must not be too far ahead of the time that most neighbours have. By our own clock, should that be
         wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
+        if self._standstill.is_stale():
+            return "stale"
         if not is_right(versioned, verify_ed25519):
             return "wrong"
         if not self._versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key):
@@ -88,6 +96,8 @@ class Incoming:
         if body is None:
             return NOTHING_KEPT
         is_live = isinstance(answer, Found)
+        if is_live and self._standstill.is_stale():
+            return None
         if body.key != key or bool(body.ttl_ms) != is_live:
             return None
         try:

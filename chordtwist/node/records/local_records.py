@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -43,8 +43,12 @@ its own delay, and a write for a few milliseconds is a write for nothing."""
 class LocalRecords:
     """Every change of the store goes through here."""
 
-    def __init__(self, store: IRecordStore, clock: IReactorTime, pauses: Pauses, quota: Quota) -> None:
+    def __init__(
+        self, store: IRecordStore, clock: IReactorTime, life_ms: Callable[[], int], pauses: Pauses, quota: Quota
+    ) -> None:
+        """@param life_ms: the clock that lives are counted on; `now_ms` from here on."""
         self.store = store
+        self.now_ms = life_ms
         self._clock = clock
         self._running = False
         self._sweeping: IDelayedCall | None = None
@@ -68,10 +72,6 @@ class LocalRecords:
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
-
-    def now_ms(self) -> int:
-        """Read the steady clock that expiries are counted on."""
-        return int(self._clock.seconds() * 1000)
 
     def get(self, key: bytes) -> Versioned | None:
         """Get what is there now, to the millisecond: a live record, a tombstone, or nothing."""

@@ -166,7 +166,7 @@ class _Put:
             writing.stored(peer)
         elif isinstance(answer, NotMine):
             sends = self._redirected(writing, peer, answer)
-        elif not isinstance(answer, Refused) or answer.reason == "leaving":
+        elif not isinstance(answer, Refused) or answer.reason in ("leaving", "stale"):
             sends = writing.out(peer)
         elif answer.reason == "full":
             sends = writing.full(peer)

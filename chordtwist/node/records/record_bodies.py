@@ -68,14 +68,15 @@ def without_ttl(body: wire.RecordBody) -> wire.RecordBody:
     )
 
 
-def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int) -> Versioned:
-    """Read what a body brings, counted from `now_ms`, a life cut to `ttl_ms_max`.
+def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int, remembered_ms_max: int) -> Versioned:
+    """Read what a body brings, counted from `now_ms`: a life cut to `ttl_ms_max`, the time for which its version is
+    remembered to `remembered_ms_max`.
 
     @raise Malformed: its kind is unknown.
     """
     version = Version(body.version_ms, body.publisher)
     seal = None if body.seal is None else _seal(body.seal)
-    tombstone_until_ms = now_ms + min(body.tombstone_ttl_ms, ttl_ms_max)
+    tombstone_until_ms = now_ms + min(body.tombstone_ttl_ms, remembered_ms_max)
     copies = max(1, body.copies)
     if not body.ttl_ms:
         return Tombstone(body.key, version, tombstone_until_ms, copies, seal, body.value if seal is not None else b"")
