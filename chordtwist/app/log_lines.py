@@ -30,8 +30,8 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 
 
 def observer(log: LogSection, stream: TextIO | None, environment: Mapping[str, str]) -> ILogObserver:
-    """What writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it. None,
-    which Python makes of a standard stream that is closed: events are lost.
+    """Make what writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it.
+    None, which Python makes of a standard stream that is closed: events are lost.
     """
     if stream is None:
         stream = open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives

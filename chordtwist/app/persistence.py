@@ -75,14 +75,14 @@ class Persistence:
             raise
 
     def next_epoch(self) -> int:
-        """A number for a run of the node on the ring, above all that it has given, also when the clock went back."""
+        """Give a run of the node on the ring a number above all given before, also when the clock went back."""
         if self.directory is not None:
             return self.directory.next_epoch(self._wall_ms())
         self._epoch = max(self._wall_ms(), self._epoch + 1)
         return self._epoch
 
     def remembered_peers(self, identity: Identity) -> list[Peer]:
-        """The peers that an earlier run knew, best first."""
+        """List the peers that an earlier run knew, best first."""
         return [] if self.directory is None else self.directory.remembered_peers(identity)
 
     def remember_peers(self, peers: list[Peer]) -> Deferred[None]:
@@ -100,7 +100,7 @@ class Persistence:
         self._log.warn("peers are not remembered: {error}", error=failure.value)
 
     def close(self) -> Deferred[None]:
-        """Fires when all is safe and another process may have the directory; nothing may be called after it.
+        """Close everything; fires when all is safe and another process may have the directory. It is the last call.
 
         Where that takes too long and is cancelled, a commit may be under way: the directory is this process's until its
         end.

@@ -35,7 +35,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """The service of the node that `options` ask for; a bad configuration ends the process with status 2."""
+    """Make the service of the node that `options` ask for; a bad configuration ends the process with status 2."""
     from twisted.internet import reactor
 
     make_ready(reactor)

@@ -53,7 +53,7 @@ class StartError(ChordtwistError):
 
 
 def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], nodes_here: int = 1) -> NodeService:
-    """The service that is one node; started, it joins its ring, stopped, it leaves it.
+    """Build the service that is one node; started, it joins its ring, stopped, it leaves it.
 
     `on_shutdown` is called when a client of the API asks for SHUTDOWN, after the node has left; it is to stop the
     service and then the process.
@@ -179,7 +179,7 @@ def _announce(me: Peer, config: NodeConfig) -> None:
 
 
 def wall_ms() -> int:
-    """The wall clock in milliseconds, for versions, epochs and signed times only."""
+    """Read the wall clock in milliseconds, for versions, epochs and signed times only."""
     return time.time_ns() // 1_000_000
 
 
@@ -323,7 +323,7 @@ def own_endpoint(reactor: Any, address: ApiAddress, socket_mode: int = SOCKET_MO
 
 
 def dial_from(config: NodeConfig) -> str:
-    """The IP address that links are dialled from: other nodes talk to those only that come from where they say.
+    """Say which IP address links are dialled from: other nodes talk to those only that come from where they say.
 
     Empty behind a translated address, where the system has to choose.
     """
@@ -334,7 +334,7 @@ def dial_from(config: NodeConfig) -> str:
 
 
 def own_ip(address: Address) -> str:
-    """The IP address of one of this node's own addresses; a name is resolved here, before the node runs.
+    """Find the IP address of one of this node's own addresses; a name is resolved here, before the node runs.
 
     @raise StartError: the name cannot be resolved.
     """
@@ -350,7 +350,7 @@ def own_ip(address: Address) -> str:
 
 
 def parameters_of(config: NodeConfig) -> Parameters:
-    """What the configuration says about the agreement of the network.
+    """Take what the nodes of a network agree on from the configuration.
 
     @raise StartError: the name of the node's own address cannot be resolved.
     """
@@ -363,20 +363,20 @@ def parameters_of(config: NodeConfig) -> Parameters:
 
 
 def policy_at(host: str) -> Policy:
-    """What makes a node's place where its configuration does not say: on loopback nobody is kept from many addresses,
+    """Say what makes a node's place where its configuration does not: on loopback nobody is kept from many addresses,
     and nodes that are told apart by their ports alone are what people try first.
     """
     return Policy.ADDRESS if canonical_ip(host).is_loopback else Policy.IP
 
 
 def quota_of(limits: LimitsSection) -> Quota:
-    """What the configuration says that one address may leave here."""
+    """Take what one address may leave here from the configuration."""
     share = limits.stored_percent_per_address / 100
     return Quota(max(1, int(limits.stored_records * share)), max(1, int((limits.stored_mib << 20) * share)))
 
 
 def own_peer(config: NodeConfig, identity: Identity) -> Peer:
-    """This node as the others know it.
+    """Make the peer that this node is to the others.
 
     @raise StartError: its name cannot be resolved, or to nothing that others can dial.
     """

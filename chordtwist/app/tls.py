@@ -19,7 +19,7 @@ RENEW_BEFORE = timedelta(days=30)
 
 
 def tls_of(config: NodeConfig, host: str, clock: IReactorTime, state: StateDirectory | None) -> Tls | None:
-    """The TLS of the node that others dial at the IP address `host`; None with ``mode = off``.
+    """Set up TLS for the node that others dial at the IP address `host`; None with ``mode = off``.
 
     Key and certificate are the configured ones. Where there are none, `hostkey` is the key, or one that is made at the
     first start and kept in the state directory, and the node signs its certificate itself.

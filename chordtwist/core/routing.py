@@ -60,7 +60,7 @@ class Routing:
         return position in Arc(self.predecessor.id, self.me.id)
 
     def neighbours(self) -> list[Peer]:
-        """The successors, nearest first, and the predecessor, each once."""
+        """List the successors, nearest first, and the predecessor, each once."""
         known = dict.fromkeys(self.successors)
         if self.predecessor is not None:
             known[self.predecessor] = None
@@ -80,7 +80,8 @@ class Routing:
         return min(distance(self.me.id, peer.id), distance(peer.id, self.me.id)) <= span
 
     def replicas(self, position: RingId) -> Successors:
-        """The owner of a position and the members behind it, where our own list already tells: empty when it does not.
+        """List the owner of a position and the members behind it, where our own list already tells: empty when it does
+        not.
 
         Never more than there are members.
         """
@@ -137,7 +138,8 @@ class Routing:
         return self._write(self.predecessor, entries, whole)
 
     def last_of(self, table: Table) -> Peer | None:
-        """The last entry of our list as the head's `table` makes it, when it is worth looking whether it closes there.
+        """Name the last entry of our list as the head's `table` makes it, when it is worth looking whether it closes
+        there.
 
         In a ring that is small enough at least one list spans half of the circle: each entry's gap counts in r lists.
         Not while the head names another predecessor: with members between the two a list would come round too soon.
@@ -174,7 +176,7 @@ class Routing:
         return not any(peer in table.successors for peer in known if peer != table.peer)
 
     def better_head(self, table: Table) -> Peer | None:
-        """The predecessor that our head shows, when it lies between us and the head: to be reached, then adopted."""
+        """Name the predecessor that our head shows, when it lies between the two: to be reached, then adopted."""
         candidate = table.predecessor
         if candidate is not None and between(self.me.id, candidate.id, table.peer.id):
             return candidate
@@ -224,7 +226,7 @@ class Routing:
         return self._write(self.predecessor, entries, self.whole and len(entries) <= 2 * self.entries_max)
 
     def gone_live(self, newcomer: Peer) -> None:
-        """A newcomer that was taken in is a member now, or will never be one."""
+        """Treat a newcomer that was taken in as any entry: it is a member now, or will never be one."""
         if newcomer in self._newcomers:
             del self._newcomers[newcomer]
             self.changes += 1
@@ -239,7 +241,9 @@ class Routing:
     # Fingers (Chord paper, section 4.3)
 
     def fingers_wanted(self) -> range:
-        """The fingers that begin behind the last successor, nearest first; the list itself covers the others."""
+        """Choose the fingers, by number, that begin behind the last successor, nearest first; the list itself covers
+        the others.
+        """
         if self.whole or not self.successors:
             return range(0)
         return range(distance(self.me.id, self.successors[-1].id).bit_length(), ID_BITS)

@@ -94,20 +94,20 @@ def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
 
 @lru_cache(FINGERPRINTS_MAX)
 def fingerprint(public: bytes) -> bytes:
-    """The eight bytes by which a table names a neighbour's key; each new signature names all of them again."""
+    """Hash the eight bytes by which a table names a neighbour's key; each new signature names all of them again."""
     return sha256(public).digest()[:FINGERPRINT_LENGTH]
 
 
 def table_opening(identity: Identity, table: Table) -> bytes:
-    """What is new with every signature of a table, whose it is and of when: the first bytes of one, before
+    """Pack what is new with every signature of a table, whose it is and of when: the first bytes of one, before
     `table_content`.
     """
     return _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms))
 
 
 def table_content(table: Table) -> bytes:
-    """What a table says: key, flags u8 (1 whole, 2 predecessor known), predecessor, successors (u8 count), fingers (u8
-    count). A neighbour is u8 length, packed address, fingerprint; a finger has no fingerprint.
+    """Pack what a table says: key, flags u8 (1 whole, 2 predecessor known), predecessor, successors (u8 count), fingers
+    (u8 count). A neighbour is u8 length, packed address, fingerprint; a finger has no fingerprint.
     """
     flags = (1 if table.whole else 0) | (2 if table.predecessor is not None else 0)
     ring = ((table.predecessor,) if table.predecessor is not None else ()) + table.successors
@@ -120,7 +120,7 @@ def table_content(table: Table) -> bytes:
 
 
 def unpack_table(identity: Identity, body: bytes) -> Table:
-    """The table that `body` states.
+    """Read the table that `body` states.
 
     @raise Malformed: it is no table of this network, names more fingers than there can be, or has bytes left over.
     """
@@ -154,7 +154,7 @@ def _unpack_content(
 
 
 def pack_status(identity: Identity, stamp: Stamp, status: Status) -> bytes:
-    """The bytes of "I am not a member": the common opening, status u8."""
+    """Pack "I am not a member": the common opening, status u8."""
     return _opening(identity, Layout.STATUS, stamp) + bytes((status,))
 
 
@@ -172,7 +172,7 @@ def unpack_status(identity: Identity, body: bytes) -> tuple[Stamp, Status]:
 
 
 def pack_acknowledged(identity: Identity, stamp: Stamp, neighbour: Peer, key: bytes | None) -> bytes:
-    """The bytes of "this neighbour was live at my time": the common opening, its address, its key's fingerprint."""
+    """Pack "this neighbour was live at my time": the common opening, its address, its key's fingerprint."""
     return (
         _opening(identity, Layout.ACKNOWLEDGED, stamp)
         + _sized(neighbour.packed)
@@ -192,15 +192,15 @@ def unpack_acknowledged(identity: Identity, body: bytes) -> tuple[Stamp, Peer, b
 
 
 def pack_hello(identity: Identity, stamp: Stamp, asked: Peer | None, channel: bytes) -> bytes:
-    """The bytes that bind a node's key to one link: the common opening, the address dialled (empty from the side that
-    was dialled), and what both ends of a TLS session can derive and nobody else (RFC 9266); empty without TLS.
+    """Pack what binds a node's key to one link: the common opening, the address dialled (empty from the side that was
+    dialled), and what both ends of a TLS session can derive and nobody else (RFC 9266); empty without TLS.
     """
     return _opening(identity, Layout.HELLO, stamp) + _sized(b"" if asked is None else asked.packed) + _sized(channel)
 
 
 def pack_record(salt: bytes, seq: int, digest: bytes) -> bytes:
-    """The bytes that the owner of a signed record signs: ``"chordtwist" || kind u8 || salt (u8 length) || seq u64 ||
-    SHA-256 of the value``.
+    """Pack what the owner of a signed record signs: ``"chordtwist" || kind u8 || salt (u8 length) || seq u64 || SHA-256
+    of the value``.
 
     No network and no peer: it is a program's own key that signs, once, whoever carries the record. The digest in place
     of the value lets a tombstone prove its seq when the value is gone.
@@ -210,7 +210,7 @@ def pack_record(salt: bytes, seq: int, digest: bytes) -> bytes:
 
 @lru_cache(64)
 def _preamble(identity: Identity, layout: Layout) -> bytes:
-    """What every statement of this kind in this network begins with."""
+    """Pack what every statement of this kind in this network begins with."""
     return _MAGIC + bytes((layout,)) + _sized(identity.network.encode())
 
 

@@ -34,23 +34,23 @@ class IPeerLink(Interface):
         """
 
     def key_of(peer: Peer) -> bytes | None:
-        """The Ed25519 key that `peer` was last proved with, or None when it was never proved."""
+        """Look up the Ed25519 key that `peer` was last proved with; None when it was never proved."""
 
 
 class IAnswer(Interface):
     """What a network needs of a node: its answers, and somebody to tell what happened to links."""
 
     def answer(peer: Peer, question: Question) -> Answer | Deferred[Answer]:
-        """The node's answer to a question that came from `peer`: where the other side *claims* to be; proved or not.
+        """Answer a question that came from `peer`: where the other side *claims* to be, proved or not.
 
         @raise Malformed, Untruthful: the question breaks the protocol; the link it came over ends.
         """
 
     def link_lost(peer: Peer, reason: str) -> None:
-        """The last link with a proved peer ended without a `Goodbye`: perhaps it crashed."""
+        """Hear that the last link with a proved peer ended without a `Goodbye`: perhaps it crashed."""
 
     def breach(peer: Peer, reason: str) -> None:
-        """A proved peer broke the protocol, and its link was ended."""
+        """Hear that a proved peer broke the protocol, and that its link was ended."""
 
 
 class IRing(Interface):
@@ -88,22 +88,24 @@ class IRecordStore(Interface):
         """While what is kept under `key` is not safe yet: fires, or fails, as its put does. None when it is."""
 
     def get(key: bytes) -> Versioned | None:
-        """What is kept under `key`: a record, a tombstone, or nothing. May be past its expiry: the caller looks.
+        """Read what is kept under `key`: a record, a tombstone, or nothing. May be past its expiry: the caller looks.
 
         None also where something is kept that cannot be read any more: `entry` has it until the caller removes it.
         """
 
     def entry(key: bytes) -> Entry | None:
-        """The same without its value; never touches a disk."""
+        """Look up the entry of what is kept under `key`, without its value; never touches a disk."""
 
     def remove(key: bytes) -> None:
         """Keep nothing under `key` any more."""
 
     def scan(arc: Arc) -> Iterator[Entry]:
-        """What is kept in `arc`, in the order of positions, without values. Stays right while the store is changed."""
+        """Yield what is kept in `arc`, in the order of positions, without values. Stays right while the store is
+        changed.
+        """
 
     def expired(now_ms: int) -> list[Versioned]:
-        """What is past its expiry at `now_ms`, at most a batch of it."""
+        """List what is past its expiry at `now_ms`, at most a batch of it."""
 
     def records() -> int:
         """How many records are kept; tombstones do not count."""
@@ -136,13 +138,13 @@ class IDht(Interface):
         """
 
     def get(key: bytes) -> Deferred[Record | None]:
-        """The live `Record` under `key`, or None when none of its replicas has one. Bounded in time, never fails."""
+        """Read the live `Record` under `key`; None when none of its replicas has one. Bounded in time, never fails."""
 
     def delete(key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put`, fires with a `PutResult`."""
 
     def status() -> dict[str, object]:
-        """The node's state as plain values, ready for JSON; the fields of ``chordtwist status --json``."""
+        """Tell the node's state as plain values, ready for JSON: the fields of ``chordtwist status --json``."""
 
     def leave() -> Deferred[None]:
         """Hand the records over, tell the neighbours, stop. Fires when done, within a bounded time; never fails."""

@@ -254,7 +254,7 @@ class Node:
         return self.asking.ask(peer, question)
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
-        """The answer to one question, from the present state, also in the middle of a step of our own."""
+        """Answer one question, from the present state, also in the middle of a step of our own."""
         answer = self._answers.get(type(question))
         if answer is not None:
             return answer(peer, question)
@@ -271,7 +271,7 @@ class Node:
                 self.stabilizing.hurry()
 
     def breach(self, peer: Peer, reason: str) -> None:
-        """A peer broke the protocol."""
+        """Count a peer's breach of the protocol, and say so in the log."""
         self._log.warn("{peer} broke the protocol: {reason}", peer=str(peer), reason=reason)
 
     def _ping_for(self, peer: Peer, question: PingFor) -> Answer | Deferred[Answer]:
@@ -283,7 +283,7 @@ class Node:
         return self.probing.answers_now(target).addCallback(self._tried, target)
 
     def _tried(self, alive: bool, target: Peer) -> Answer:
-        """What to tell of a peer that somebody else gets no answer from."""
+        """Tell whether a peer lives that somebody else gets no answer from."""
         if alive:
             return Pong()
         if target in self.routing.successors:
@@ -357,7 +357,7 @@ class Node:
         return Noted()
 
     def _hear_status(self, peer: Peer, said: NotMember | Leave) -> None:
-        """A peer says that it is no member: that ends its older incarnation here, as a death would."""
+        """Hear from a peer that it is no member: that ends its older run here, as a death would."""
         known = self.tables.epoch_of(peer)
         news = self.tables.status_said(peer, said)
         if news is None:
@@ -387,7 +387,7 @@ class Node:
     # Death
 
     def _died(self, peer: Peer) -> None:
-        """The rule of death has spoken."""
+        """Drop a peer that is dead by the rule of `core.liveness`."""
         self.admission.gone(peer)
         self.membership.drop(peer)
 

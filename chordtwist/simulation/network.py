@@ -71,7 +71,7 @@ class SimulatedNetwork:
     # Hosts
 
     def link(self, peer: Peer, public: bytes) -> SimulatedLink:
-        """The link of a process about to start at `peer`, whose key is `public`; it hears nothing before `listen`."""
+        """Make the link of a process that is to start at `peer` with the key `public`; deaf before `listen`."""
         return SimulatedLink(self, peer, public, self._indexes.setdefault(peer.packed, len(self._indexes)))
 
     def traffic_bytes(self) -> int:
@@ -141,7 +141,7 @@ class SimulatedNetwork:
             self.faults.post(late_us + handshake_us, holder, self.deliver, asked if number == 0 else asked.echo())
 
     def deliver(self, asked: Asked) -> None:
-        """A question arrives."""
+        """Deliver a question to the process that is asked."""
         to = asked.to
         assert to is not None
         if to.ended:
@@ -199,7 +199,7 @@ class SimulatedNetwork:
             self.clock.at(self.clock.now_us + asked.back_us, self.arrive, asked)
 
     def arrive(self, asked: Asked) -> None:
-        """An answer arrives."""
+        """Deliver an answer to whoever asked."""
         deferred = asked.deferred
         asker = asked.asker
         if deferred is None or asker.ended:
@@ -239,7 +239,7 @@ class SimulatedNetwork:
         self._fail(asked, "the link was lost")
 
     def _lose(self, asked: Asked) -> None:
-        """The process that was asked is gone: its host says so, if it has power and is in reach."""
+        """Fail a question whose process is gone: its host says so, if it has power and is in reach."""
         if asked.deferred is None:
             return
         if asked.peer.packed in self._dark or self.faults.severs(asked.peer, asked.asker.me):
@@ -248,7 +248,7 @@ class SimulatedNetwork:
             self.clock.at(self.clock.now_us + self._delay_us(), self._lost, asked)
 
     def _break(self, asked: Asked, reason: str) -> None:
-        """A question broke the protocol: the link it came over ends."""
+        """End the link over which a question came that broke the protocol."""
         to = asked.to
         assert to is not None
         if self.misled is not None:
@@ -284,7 +284,7 @@ class SimulatedNetwork:
         self._word(link, _STARTED)
 
     def ended(self, link: SimulatedLink, crashed: bool, dark: bool) -> None:
-        """A process ended; its peers learn of it as their hosts do."""
+        """Tell the peers of a process that ended, as their hosts learn of it."""
         if self._listening.get(link.me.packed) is link:
             del self._listening[link.me.packed]
         if dark:

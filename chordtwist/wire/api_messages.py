@@ -215,7 +215,7 @@ ApiAnswer: TypeAlias = Success | Failure | Outcome | StatusPiece
 
 
 def pack_found(key: bytes, value: bytes | None) -> bytes:
-    """The one answer to a GET: SUCCESS with the value, FAILURE for None and for what no SUCCESS can carry."""
+    """Pack the one answer to a GET: SUCCESS with the value, FAILURE for None and for what no SUCCESS can carry."""
     if value and len(value) <= MESSAGE_BYTES_MAX - _KEYED.size:
         return _KEYED.pack(_KEYED.size + len(value), SUCCESS, key) + value
     return _KEYED.pack(_KEYED.size, FAILURE, key)

@@ -174,7 +174,7 @@ class Office:
 
     @classmethod
     def opened(cls, folder: Path) -> Office:
-        """The authority in a folder; refuses where there is none."""
+        """Open the authority in a folder; refuses where there is none."""
         if not (folder / "authority.key").exists():
             raise No(f"there is no authority in {folder}; chordtwist certify authority makes one")
         return cls(folder, _read(folder / "authority.pem"), _read(folder / "authority.key"))
@@ -188,7 +188,7 @@ class Office:
         return self.folder / f"{address.replace(':', '_')}.pem"
 
     def entries(self) -> list[dict[str, Any]]:
-        """What was ever issued, in order."""
+        """List what was ever issued, in order."""
         path = self.folder / "issued.json"
         if not path.exists():
             return []

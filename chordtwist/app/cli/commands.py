@@ -43,11 +43,11 @@ class Commands(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands whose module exists."""
+        """List the commands whose module exists."""
         return [name for name in COMMANDS if find_spec(f"{PACKAGE}.{name}") is not None]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or None."""
+        """Load the command of that name; None when there is none."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command = import_module(f"{PACKAGE}.{cmd_name}").command

@@ -161,7 +161,7 @@ pass_door = click.make_pass_decorator(Door, ensure=True)
 def confirmed(
     door: Door, api: ApiAddress, conversation: Conversation[PutResult], key: bytes, as_json: bool
 ) -> PutResult:
-    """The result of a put or delete.
+    """Wait for the result of a put or delete.
 
     @raise No: it was refused, or too few nodes confirmed it; with `as_json` that is shown as JSON as well.
     """

@@ -132,7 +132,7 @@ def loopback_addresses(first: str, count: int) -> list[str]:
 
 
 def node_config(common: NodeConfig, address: str, port: int, bootstrap: str) -> NodeConfig:
-    """The configuration of one of the nodes."""
+    """Configure one of the nodes."""
     state = common.dht.state_dir
     dht = replace(
         common.dht,

@@ -90,14 +90,14 @@ class Admission:
         return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
 
     def gone_live(self, peer: Peer) -> None:
-        """A newcomer answers as a member now, or its place is another's."""
+        """Forget a newcomer that answers as a member now, or whose place is another's."""
         self._taken_in.pop(peer, None)
         self._routing.gone_live(peer)
         if self._slot is not None and self._slot[0] == peer:
             self._free_slot()
 
     def gone(self, peer: Peer) -> None:
-        """A newcomer will not become a member: it withdrew, cannot be reached, or joins as another run."""
+        """Forget a newcomer that will not become a member: it withdrew, cannot be reached, or joins as another run."""
         if self._slot is not None and self._slot[0] == peer:
             self._take_back_slot()
         self.gone_live(peer)
@@ -114,7 +114,7 @@ class Admission:
         self._clock.callLater(0, self._pass_on)
 
     def _pass_on(self) -> None:
-        """The turn is that of whoever waits for longest."""
+        """Give the turn to whoever waits for longest."""
         if self._slot is None and self._waiting:
             next(iter(self._waiting)).callback(None)
 

@@ -54,15 +54,17 @@ class Bootstrap:
         self._said: dict[Peer, str] = {}
 
     def lost(self, peer: Peer) -> None:
-        """A member was lost from the ring; the node may meet it again."""
+        """Remember a member that was lost from the ring; the node may meet it again."""
         self._lost[peer] = None
 
     def found(self, peer: Peer) -> None:
-        """A member that was lost has answered, in whatever ring."""
+        """Take a member off the list of the lost: it has answered, in whatever ring."""
         self._lost.pop(peer, None)
 
     def obstacles(self) -> dict[str, str]:
-        """What was in our way when we last tried to join, by the address of who stood there; ours: the ring itself."""
+        """Tell what was in our way when we last tried to join, by the address of who stood there; ours: the ring
+        itself.
+        """
         return {str(peer): reason for peer, reason in self._said.items()}
 
     async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
@@ -108,14 +110,14 @@ class Bootstrap:
         return [peer for peer in known if peer != self._me]
 
     async def _listed(self) -> list[Peer] | None:
-        """The bootstrap list; None while none of its names can be resolved, which makes nobody the first of a ring."""
+        """Get the bootstrap list; None while no name can be resolved, which makes nobody the first of a ring."""
         try:
             return await self._seeds()
         except Unreachable:
             return None
 
     async def _answering(self, peers: list[Peer]) -> list[Table]:
-        """The tables of those that answer as members; one line for each that does not, when its reason is new."""
+        """Get the tables of those that answer as members; one line for each that does not, when its reason is new."""
         members: list[Table] = []
 
         def silent(failure: Failure, peer: Peer) -> None:

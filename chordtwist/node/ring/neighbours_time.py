@@ -58,7 +58,7 @@ class NeighboursTime:
         self._tell_again_ms = 0
 
     def now_ms(self) -> int:
-        """The time now, in milliseconds since 1970."""
+        """Tell the time now, in milliseconds since 1970."""
         steady_ms = int(self._steady_s() * 1000)
         if steady_ms >= self._until_ms:
             self._until_ms = steady_ms + KEPT_MS

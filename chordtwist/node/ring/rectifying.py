@@ -53,7 +53,7 @@ class Rectifying:
         """The predecessor, once it has said that it is no member any more."""
 
     def status_said(self, peer: Peer, status: Status) -> None:
-        """A peer is no member any more, by its own word."""
+        """Hear that a peer is no member any more, by its own word."""
         if peer == self._routing.predecessor:
             # Who joins afresh answers for itself, as a member before long.
             self._left = peer if status is Status.LEAVING else None

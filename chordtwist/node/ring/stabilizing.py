@@ -94,7 +94,7 @@ class Stabilizing:
         self._chore.hurry()
 
     def peer_changed(self, peer: Peer) -> None:
-        """A peer says that its list is another."""
+        """Hear from a peer that its list is another, and do a round at once where that matters."""
         routing = self._routing
         head = routing.head
         if peer == head:

@@ -79,7 +79,7 @@ class Tables:
         self._statuses: Bounded[Peer, tuple[int, int]] = Bounded(STATUSES_MAX)
 
     def fetch(self, peer: Peer) -> Deferred[Table]:
-        """The table of `peer` as it is now.
+        """Get the table of `peer` as it is now.
 
         Fails with `NoMember` when it joins or leaves, with `Unreachable` when it is silent or says what cannot be.
         """
@@ -88,16 +88,16 @@ class Tables:
         return self._ask(peer, question).addCallbacks(self._take, callbackArgs=(peer, known))
 
     def fetch_anew(self, peer: Peer) -> Deferred[Table]:
-        """The same, and with it the time of `peer`, also where nothing has changed."""
+        """Get the table of `peer`, and with it its time, also where nothing has changed."""
         return self._ask(peer, FIRST_QUESTION).addCallbacks(self._take, callbackArgs=(peer, self._known.get(peer)))
 
     def at_hand(self, peer: Peer) -> Table | None:
-        """The table of `peer` as it showed it last, without asking."""
+        """Look up the table of `peer` as it showed it last, without asking."""
         known = self._known.get(peer)
         return None if known is None else known.table
 
     def epoch_of(self, peer: Peer) -> int | None:
-        """The incarnation of `peer` that we know as a member."""
+        """Look up the epoch of the run of `peer` that we know as a member."""
         table = self.at_hand(peer)
         return None if table is None else table.epoch
 
@@ -111,8 +111,8 @@ class Tables:
         self._known.pop(peer, None)
 
     def status_said(self, peer: Peer, said: NotMember | Leave) -> tuple[int, Status] | None:
-        """What `peer` says of itself, with its epoch; None when that is not newer than what we know of it, or signed
-        with another key than it was proved with.
+        """Verify what `peer` says of itself; returns epoch and status, None when that is not newer than what we know of
+        it, or signed with another key than it was proved with.
 
         @raise Untruthful: the statement is another's. @raise Malformed: it is none.
         """
