@@ -188,7 +188,7 @@ _LIVES = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def life_ms() -> int:
-    """The clock that lives are counted on: nobody sets it, and it goes on while the machine is suspended."""
+    """Read the clock that lives are counted on: nobody sets it, and it goes on while the machine is suspended."""
     return time.clock_gettime_ns(_LIVES) // 1_000_000
 
 

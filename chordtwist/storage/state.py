@@ -69,8 +69,8 @@ class StateDirectory:
             raise
 
     def next_epoch(self, now_ms: int) -> int:
-        """Number this run of the node on the ring, above every run before it: by `now_ms` (wall time) unless the clock
-        went back. No two runs ever sign as the same one: the number is below the one on disk when this returns.
+        """Give this run of the node on the ring a number above every run before it: by `now_ms` (wall time) unless the
+        clock went back. No two runs ever sign as the same one: the number is below the one on disk when this returns.
 
         The first call writes; those that follow take of what it has reserved, so that a disk that is slow, full or gone
         keeps no node from coming back to its ring.
