@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 # How many times as many examples and seeds make soak takes as make test.
 SOAK ?= 20
+# What make model checks: all of formal/cases.toml; MODEL=--quick for what CI does.
+MODEL ?=
 # How long make fuzz searches, all parsers together.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test quick soak coverage lint types explore docs news fuzz pins clean
+.PHONY: help node test quick soak coverage lint types explore docs news fuzz pins model clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +57,9 @@ fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 
 
 pins:  ## write constraints.txt anew, from the newest releases
 	@PYTHON=$(PYTHON) .ci/pins
+
+model: $(VENV)/.node  ## check the model of the ring in formal/; needs Java and Maven; MODEL=--quick for a minute of it
+	@$(BIN)/python -m tools.model $(MODEL)
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*
