@@ -3,7 +3,8 @@
 (* A ring of more members than a list has entries: join, stabilize,        *)
 (* rectify, leave and death, as chordtwist/node/ring and core/routing.py   *)
 (* have them (corrected Chord; P. Zave, IEEE TSE 43(12), 2017), with the   *)
-(* copy of the code ("plain") and with lists by union ("union").           *)
+(* copy of the code ("plain"), with insertions by announcements on top of  *)
+(* it ("insertion"), and with lists by union ("union").                    *)
 (*                                                                         *)
 (* Every step has read one other node's table and writes only one's own    *)
 (* state.  What stands between reading and writing is modelled for at most *)
@@ -26,13 +27,13 @@ EXTENDS Circle
 CONSTANTS
     R,        \* entries of a list
     First,    \* the members at the beginning; the ring they form is ideal
-    Rule,     \* "plain" or "union"
+    Rule,     \* "plain", "insertion" or "union"
     Broken,   \* a rule that is left out on purpose, or "nothing"
     Hints,
     Late,
     Slow      \* whether deaths wait for answers in flight
 
-ASSUME R >= 2 /\ Cardinality(First) > R /\ First \subseteq Ids /\ Rule \in {"plain", "union"}
+ASSUME R >= 2 /\ Cardinality(First) > R /\ First \subseteq Ids /\ Rule \in {"plain", "insertion", "union"}
 
 VARIABLES
     member,   \* who is a member
@@ -217,9 +218,9 @@ Arrives(n) ==
     /\ answer' = [answer EXCEPT ![n] = {}]
     /\ UNCHANGED <<member, pred, joining, shunned, quiet>>
 
-\* Insertion by announcements on top of a plain copy: not our rule.
+\* Whoever announced itself from inside the span, and was reached.
 Insert(n) ==
-    /\ Broken = "inserts on a plain copy" /\ n \in member
+    /\ Rule = "insertion" /\ n \in member
     /\ \E x \in member : InSpan(n, x, succ[n]) /\ Become(n, Cut(n, succ[n] \cup {x}, R))
     /\ UNCHANGED <<member, pred, joining, answer, shunned, quiet>>
 
