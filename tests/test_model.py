@@ -8,7 +8,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tools.model import FORMAL, Case, Found, as_expected, check, parse_tlc, read_cases
+from tools.model import FORMAL, Case, Found, as_expected, check, parse_alloy, parse_tlc, read_cases
 
 HOLDS = """\
 Progress(9) at 2026-11-29 07:01:21: 7,002 states generated, 550 distinct states found, 196 states left on queue.
@@ -64,6 +64,33 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(parse_tlc(said).outcome.startswith("error: "), said)
 
 
+class AlloyTests(SynchronousTestCase):
+    """Alloy's answers are laid beside what its model expects."""
+
+    def test_every_command_is_answered(self) -> None:
+        """An answer counts for the command of its name; a command without one has none."""
+        model = (
+            "check Join2 for exactly 7 Node expect 0\n"
+            "check Worse for 7 expect 1\n"
+            "run Some { some Node } for 7 expect 1\n"
+        )
+        said = "00. check Join2                    0       UNSAT\n01. check Worse       0    1/1     SAT\n"
+        self.assertEqual(
+            parse_alloy(said, model),
+            [
+                ("check Join2 for exactly 7 Node", "nothing", "nothing"),
+                ("check Worse for 7", "an instance", "an instance"),
+                ("run Some for 7", "an instance", "no answer"),
+            ],
+        )
+
+    def test_every_command_says_what_it_expects(self) -> None:
+        """No command of our model is passed over, for want of an expectation or by its layout."""
+        model = (FORMAL / "Ring.als").read_text()
+        commands = re.findall(r"^(?:check|run)\b", model, re.M)
+        self.assertEqual(len(parse_alloy("", model)), len(commands))
+
+
 class ExpectationTests(SynchronousTestCase):
     """A case is good only when it finds exactly what it is to find."""
 
@@ -82,13 +109,13 @@ class ExpectationTests(SynchronousTestCase):
         self.assertFalse(self.judge("holds", "error: TLC ended early"))
 
     def test_failed_cases_are_counted(self) -> None:
-        """The closing line and the answer count those that found another thing."""
+        """The answer counts all cases, and those that found another thing, each with a line."""
         cases = [Case("one", "Ring"), Case("two", "Ring", expect="OneLiveSuccessor")]
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            wrong = check(cases, lambda case: Found("holds", 7, 3), False)
-        self.assertEqual(wrong, 1)
-        self.assertTrue(printed.getvalue().endswith("model: 1 passed, 1 failed\n"), printed.getvalue())
+            counted = check(cases, lambda case: Found("holds", 7, 3), False)
+        self.assertEqual(counted, (2, 1))
+        self.assertIn("holds, not OneLiveSuccessor", printed.getvalue())
 
 
 class CasesTests(SynchronousTestCase):

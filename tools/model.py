@@ -30,6 +30,9 @@ CASE_WITHIN_S = 3600
 
 HEAP = "-Xmx4g"
 
+COMMAND = r"^(check|run) (\w+) (?:\{.*\} )?(for .*) expect ([01])$"
+"""One command of an Alloy model: kind, name, bounds, and whether an instance is expected."""
+
 
 class NotRun(Exception):
     """Nothing could be checked; the reason is the message."""
@@ -168,8 +171,46 @@ def run_tlc(case: Case, jar: Path) -> str:
         return done.stdout + done.stderr
 
 
-def check(cases: Iterable[Case], run: Callable[[Case], Found], shows_steps: bool) -> int:
-    """Run all cases and print a line for each; answers how many did not find what they are to find."""
+def run_alloy(jar: Path) -> str:
+    """Run every command of ``formal/Ring.als``, in one process; what Alloy said."""
+    with tempfile.TemporaryDirectory() as name:
+        alloy = ["-jar", str(jar), "exec", "-s", "glucose", "-f", "-t", "none", "-c", "*", "-o", f"{name}/found"]
+        command = ["nice", "-n", "19", "java", HEAP, *alloy, str(FORMAL / "Ring.als")]
+        try:
+            done = subprocess.run(command, cwd=name, capture_output=True, text=True, timeout=CASE_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return ""
+        return done.stdout + done.stderr
+
+
+def parse_alloy(said: str, model: str) -> list[tuple[str, str, str]]:
+    """For each command of the text `model`: its words, what it is to find, and what Alloy's output says it found."""
+    found = dict(re.findall(r"^\d+\. (?:check|run)\s+(\w+) .*?(UNSAT|SAT)\s*$", said, re.M))
+    words = {"UNSAT": "nothing", "SAT": "an instance"}
+    return [
+        (
+            f"{kind} {name} {bounds}",
+            words["SAT" if expected == "1" else "UNSAT"],
+            words.get(found.get(name, ""), "no answer"),
+        )
+        for kind, name, bounds, expected in re.findall(COMMAND, model, re.M)
+    ]
+
+
+def check_alloy(jar: Path) -> tuple[int, int]:
+    """Run the Alloy model and print a line for each command; answers how many there are, and how many failed."""
+    began_s = time.monotonic()
+    answers = parse_alloy(run_alloy(jar), (FORMAL / "Ring.als").read_text())
+    wrong = 0
+    for words, expected, found in answers:
+        wrong += found != expected
+        print(f"{'alloy: ' + words:<56} " + (found if found == expected else f"{found}, not {expected}"))
+    print(f"{'alloy: all of them':<56} {'':<40} {time.monotonic() - began_s:>6.0f}", flush=True)
+    return len(answers), wrong
+
+
+def check(cases: Iterable[Case], run: Callable[[Case], Found], shows_steps: bool) -> tuple[int, int]:
+    """Run all cases and print a line for each; answers how many there are, and how many found another thing."""
     wrong = count = 0
     print(f"{'case':<56} {'found':<24} {'states':>9} {'depth':>5} {'s':>6}")
     for case in cases:
@@ -182,8 +223,7 @@ def check(cases: Iterable[Case], run: Callable[[Case], Found], shows_steps: bool
         print(f"{case.name:<56} {outcome:<24} {found.states:>9,} {found.depth:>5} {took_s:>6.0f}", flush=True)
         if found.steps and (shows_steps or not good):
             print("    " + ", ".join(found.steps))
-    print(f"model: {count - wrong} passed, {wrong} failed")
-    return wrong
+    return count, wrong
 
 
 def main() -> int:
@@ -198,7 +238,7 @@ def main() -> int:
     try:
         if shutil.which("java") is None:
             raise NotRun("java is missing; on Debian: apt install default-jre-headless")
-        tlc = fetched(TLC)
+        tlc, alloy = fetched(TLC), fetched(ALLOY)
     except NotRun as reason:
         print(f"model: not run: {reason}", file=sys.stderr)
         return 1
@@ -209,7 +249,12 @@ def main() -> int:
             print(said)
         return parse_tlc(said)
 
-    return 1 if check(cases, run, options.steps) else 0
+    count, wrong = check(cases, run, options.steps)
+    if "alloy".startswith(options.only):
+        steps, wrong_steps = check_alloy(alloy)
+        count, wrong = count + steps, wrong + wrong_steps
+    print(f"model: {count - wrong} passed, {wrong} failed")
+    return 1 if wrong or not count else 0
 
 
 if __name__ == "__main__":
