@@ -54,6 +54,11 @@ class ParseTests(SynchronousTestCase):
         """A violation is told by the invariant's name, with the actions that lead there."""
         self.assertEqual(parse_tlc(VIOLATED), Found("SufficientPrincipals", 15, 3, ("End", "Drop")))
 
+    def test_action_property(self) -> None:
+        """A step that must not be is told by the property's name as well."""
+        said = VIOLATED.replace("Invariant SufficientPrincipals", "Action property LateWordsAreHarmless")
+        self.assertEqual(parse_tlc(said).outcome, "LateWordsAreHarmless")
+
     def test_temporal_property(self) -> None:
         """A temporal property that fails has no name in the output."""
         self.assertEqual(parse_tlc(NEVER), Found("a temporal property", 1330, 0))
