@@ -60,7 +60,7 @@ def pool_at(host: str, port: int, tls: bool, reactor: Any) -> tuple[PeerPool, Id
     )
     key = make_key()
     now = datetime.now(UTC)
-    own = Tls(Credentials(self_signed(key, host, now), key), host, lambda: now, reactor) if tls else None
+    own = Tls(Credentials(self_signed(key, host), key), host, lambda: now, reactor) if tls else None
     unlimited = Limits(questions_per_s=1e9)
     pool = PeerPool(reactor, introduction, own, dial_from=host, limits=unlimited)
     pool.start(Answers())

@@ -55,9 +55,8 @@ class Member:
         signer = Ed25519Signer(os.urandom(32))
         epoch = wall_ms()
         introduction = Introduction(self.peer, identity, parameters, signer, verify_ed25519, epoch, wall_ms)
-        now = datetime.now(UTC)
         key = make_key() if tls else b""
-        shown = Credentials(self_signed(key, self.peer.host, now), key) if tls else None
+        shown = Credentials(self_signed(key, self.peer.host), key) if tls else None
         own = None if shown is None else Tls(shown, self.peer.host, lambda: datetime.now(UTC), reactor)
         self.pool = PeerPool(reactor, introduction, own, self.peer.host, links_bound(nodes))
         self.node = Node(

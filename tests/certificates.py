@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from chordtwist.net.certificates import load_key
 
@@ -29,6 +30,22 @@ def for_names(key_pem: bytes, names: Iterable[x509.GeneralName], *extensions: x5
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, SHA256())
+
+
+def dated(key_pem: bytes, host: str, begins: datetime) -> bytes:
+    """A certificate for one IP address that was good for ten years; PEM."""
+    key = load_key(key_pem)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(x509.Name([]))
+        .public_key(key.public_key())
+        .serial_number(6)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=3651))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
+    )
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def long(key_pem: bytes, host: str, others: int) -> x509.Certificate:

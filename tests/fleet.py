@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -102,7 +102,8 @@ class Fleet:
     """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`.
 
     @ivar tls_options: of the nodes that are started from now on, besides the mode.
-    @ivar limits: of the same. @ivar environment: variables of their processes besides ours.
+    @ivar limits: of the same. @ivar prepare: called in their processes before they begin.
+    @ivar environment: variables of their processes besides ours.
     """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
@@ -113,6 +114,7 @@ class Fleet:
         self.tls_options: dict[str, object] = {}
         self.limits: Mapping[str, object] = {}
         self.environment: Mapping[str, str] = {}
+        self.prepare: Callable[[], object] | None = None
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -169,6 +171,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=self.prepare,
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **self.environment},
             )
 

@@ -323,8 +323,8 @@ def _tls(credentials: Credentials) -> Tls:
 _NOW = datetime.now(UTC)
 _KEY, _AUTHORITY_KEY = make_key(), make_key()
 _AUTHORITY = make_authority(_AUTHORITY_KEY, "fuzz", _NOW)
-_OPEN = _tls(Credentials(self_signed(_KEY, ME.host, _NOW), _KEY))
-_THEIRS = Tls(Credentials(self_signed(_KEY, OTHER.host, _NOW), _KEY), OTHER.host, lambda: _NOW, Clock())
+_OPEN = _tls(Credentials(self_signed(_KEY, ME.host), _KEY))
+_THEIRS = Tls(Credentials(self_signed(_KEY, OTHER.host), _KEY), OTHER.host, lambda: _NOW, Clock())
 _CLOSED = _tls(Credentials(issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, ME.host, _NOW), _KEY, _AUTHORITY))
 
 
@@ -470,8 +470,8 @@ def certificate_seeds() -> list[bytes]:
     dressed = x509.IPAddress(ip_address(f"::ffff:{OTHER.host}"))
     odd_names = (names, [dressed], [host, dressed])
     pems = [
-        self_signed(_KEY, OTHER.host, _NOW),
-        self_signed(_KEY, THIRD.host, _NOW),
+        self_signed(_KEY, OTHER.host),
+        self_signed(_KEY, THIRD.host),
         issue(_AUTHORITY, _AUTHORITY_KEY, _KEY, OTHER.host, _NOW),
         _AUTHORITY,
         *(certificates.for_names(_KEY, some).public_bytes(Encoding.PEM) for some in odd_names),

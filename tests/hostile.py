@@ -7,7 +7,6 @@ import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ class Papers:
 
     def __init__(self, host: str, certificate: bytes | None = None, key: bytes | None = None) -> None:
         self.key = make_key() if key is None else key
-        self.certificate = self_signed(self.key, host, datetime.now(UTC)) if certificate is None else certificate
+        self.certificate = self_signed(self.key, host) if certificate is None else certificate
 
     def context(self, newest: int = SSL.TLS1_3_VERSION) -> SSL.Context:
         """A context that shows them and believes everybody."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -13,9 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.config_file import read_text
 from chordtwist.app.tls import tls_of
-from chordtwist.net.certificates import issue, load_key, make_authority, make_key, self_signed, subject_address
+from chordtwist.core.errors import StateUnusable
+from chordtwist.net.certificates import ALWAYS, issue, load_key, make_authority, make_key, self_signed, subject_address
 from chordtwist.net.tls import Tls
 from chordtwist.storage.state import StateDirectory
+from tests import certificates
 
 HOST = "127.0.0.1"
 
@@ -64,6 +66,14 @@ class TlsOfTests(SynchronousTestCase):
         self.tls(state=state)
         self.assertEqual((state.tls_key.read_bytes(), state.tls_certificate.read_bytes()), kept)
 
+    def test_for_all_time(self) -> None:
+        """A certificate made in 1970 serves when the clock is right: it neither begins nor ends."""
+        state = self.state()
+        self.tls(state=state)
+        made = x509.load_pem_x509_certificate(state.tls_certificate.read_bytes())
+        self.assertEqual(ALWAYS, (made.not_valid_before_utc, made.not_valid_after_utc))
+        self.assertLess(made.not_valid_before_utc, datetime.fromtimestamp(0, UTC))
+
     def test_corrupt_key(self) -> None:
         """A key that makes no sense is set aside, and the node starts with a new one."""
         state = self.state()
@@ -79,19 +89,19 @@ class TlsOfTests(SynchronousTestCase):
             self.addCleanup(state.close)
             path: Path = getattr(state, name)
             path.mkdir()
-            with self.assertRaises(ValueError) as caught:
+            with self.assertRaises(StateUnusable) as caught:
                 self.tls(state=state)
             self.assertEqual(str(caught.exception), f"{path}: cannot be read: Is a directory")
 
     def test_certificate_made_again(self) -> None:
-        """A kept certificate for another address or key, at its end, or without sense, is made again."""
+        """A kept certificate for another address or key, that ends, or without sense, is made again."""
         state, key = self.state(), make_key()
         state.write(state.tls_key, key)
         now = datetime.now(UTC)
         for unfit in (
-            self_signed(key, "127.0.0.9", now),
-            self_signed(make_key(), HOST, now),
-            self_signed(key, HOST, now - timedelta(days=3640)),
+            self_signed(key, "127.0.0.9"),
+            self_signed(make_key(), HOST),
+            certificates.dated(key, HOST, now),
             b"rubbish",
         ):
             state.write(state.tls_certificate, unfit)

@@ -354,6 +354,26 @@ class StatusTests(CommandTestCase):
         self.assertTrue(result.stderr.strip().isprintable(), result.stderr)
         self.assertTrue(self.command(put.command, "greeting", "value", "--json").stdout.strip().isprintable())
 
+    def test_check(self) -> None:
+        """With --check the status is 0 for a member that is well, and 1 for any other."""
+        for state, expected in (
+            ({"health": "well", "ready": True}, 0),
+            ({"health": "well", "ready": False}, 1),
+            ({"health": "this machine's clock says 1970", "ready": True}, 1),
+            ({}, 1),
+        ):
+            self.dht.state = state
+            self.assertEqual(expected, self.command(status.command, "--check").exit_code, state)
+
+    def test_events(self) -> None:
+        """With --events the last events are shown instead, each with its time; without, none."""
+        self.dht.state = {"health": "well", "events": [{"at_ms": 86_400_000, "text": "10.0.0.2:6401 left"}]}
+        self.assertEqual("health  well\n", self.command(status.command).output)
+        self.assertRegex(
+            self.command(status.command, "--events").output, r"1970-01-0[12] \d\d:00:00\S+  10.0.0.2:6401 left\n"
+        )
+        self.assertEqual(self.dht.state["events"], self.shown(status.command, "--events"))
+
     def test_empty(self) -> None:
         """A state without fields is shown without fields."""
         self.dht.state = {}

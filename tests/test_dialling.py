@@ -22,6 +22,7 @@ from chordtwist.net.dialling import (
     FAILED_MAX,
     Dialling,
 )
+from chordtwist.net.failures import TOO_FEW_DESCRIPTORS
 from chordtwist.wire.peer_messages import Answer, Ping
 from tests import builders
 
@@ -139,7 +140,7 @@ class DiallingTests(SynchronousTestCase):
         for error, words in (
             (ConnectionRefusedError(), "connection refused"),
             (TimeoutError(), "no connection within 3 s"),
-            (ConnectError(osError=24), "Too many open files"),
+            (ConnectError(osError=24), TOO_FEW_DESCRIPTORS),
             (ConnectError(string="something else."), "An error occurred while connecting: something else"),
         ):
             asked = self.ask()

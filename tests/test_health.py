@@ -138,7 +138,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_first_alone(self) -> None:
         """The first node of a ring, to which nobody has come yet, is well."""
-        alone = Facts(up_s=600.0, is_first=True)
+        alone = Facts(up_s=600.0)
         for now_s in (1.0, 2.0):
             self.health.look(alone, now_s)
         self.assertTrue(self.health.is_well)

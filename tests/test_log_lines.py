@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.config import Level, LogFormat, LogSection
-from chordtwist.app.log_lines import observer, reaches_journal
+from chordtwist.app.log_lines import LogLines, reaches_journal
 
 
 def event(level: LogLevel, words: str, namespace: str = "node", **values: object) -> LogEvent:
@@ -24,7 +24,7 @@ def written(log: LogSection, *events: LogEvent) -> list[str]:
     """The lines for events."""
     stream = StringIO()
     for one in events:
-        observer(log, stream, {})(one)
+        LogLines(log, stream, {})(one)
     return stream.getvalue().splitlines()
 
 
@@ -51,7 +51,7 @@ class TextTests(SynchronousTestCase):
 
     def test_closed_stream(self) -> None:
         """Where standard error is closed events are lost, and nothing else is."""
-        observer(LogSection(), None, {})(event(LogLevel.warn, "lost"))
+        LogLines(LogSection(), None, {})(event(LogLevel.warn, "lost"))
 
     def test_one_line_only(self) -> None:
         """What a stranger sent can neither start a line of its own nor move the cursor."""
@@ -113,7 +113,7 @@ class JournalTests(SynchronousTestCase):
     def test_priorities(self) -> None:
         """Where the journal reads, a line carries its priority, and leaves the time to the journal."""
         for one in each_level():
-            observer(LogSection(level=Level.DEBUG), self.stream, self.environment)(one)
+            LogLines(LogSection(level=Level.DEBUG), self.stream, self.environment)(one)
         self.stream.seek(0)
         expected = ["<7>node: debug\n", "<6>node: info\n", "<4>node: warn\n", "<3>node: error\n", "<2>node: critical\n"]
         self.assertEqual(expected, self.stream.readlines())

@@ -26,6 +26,7 @@ from chordtwist.net.bounds import (
     links_bound,
 )
 from chordtwist.net.dialling import CONNECT_WITHIN_S, DIAL_AGAIN_LAST_S
+from chordtwist.net.failures import TOO_FEW_DESCRIPTORS
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import IDLE_S, LINK_QUIET_S, LOOK_AT_LINKS_EVERY_S, SPARE_IDLE_S, PeerPool
 from chordtwist.net.peer_protocol import HELLO_WITHIN_S
@@ -352,7 +353,7 @@ class DialTests(PoolTestCase):
         """Without a free descriptor a dial fails like any other, in the system's words, and nothing else happens."""
         one, other = self.host(1), self.host(2)
         self.network.dial_errors.append(ConnectBindError(errno.EMFILE, "Too many open files"))
-        self.assertEqual(self.failed(self.asked(one, other)), "Too many open files")
+        self.assertEqual(self.failed(self.asked(one, other)), TOO_FEW_DESCRIPTORS)
         self.network.pass_time(0.3)
         self.meet(one, other)
 

@@ -128,8 +128,8 @@ class EndingSignalsTests(SynchronousTestCase):
     def test_both_at_once(self) -> None:
         """Two signals that are here before the reactor looks stop it once."""
         signals = EndingSignals(self.reactor)
-        signals._leave("SIGINT")
-        signals._leave("SIGTERM")
+        signals.leave("SIGINT")
+        signals.leave("SIGTERM")
         self.assertEqual(1, self.reactor.stops)
 
     def test_before_it_runs(self) -> None:

@@ -218,12 +218,13 @@ class RoundTests(RepairCase):
         self.assertEqual(found.value, b"newer")
 
     def test_a_full_replica_is_left_alone(self) -> None:
-        """What it has no room for is missing there; everything else is where it belongs."""
+        """What it has no room for is missing there, which the owner counts; everything else is where it belongs."""
         ring = self.ring = RecordRing(*EIGHT, store=lambda: MemoryRecordStore(records_max=2))
         self.keep(0x4000, self.record(bytes(32)), self.record(bytes(31) + b"\1"))
         self.keep(0x3000, self.record())
         ring.pass_time(10)
         self.assertEqual(ring.holders(KEY), [0x3000, 0x5000, 0x6000])
+        self.assertEqual(ring.node(0x3000).records.repair.not_taken, 1)
 
     def test_stopped_in_the_middle(self) -> None:
         """Nothing fires later."""

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import globalLogPublisher
+from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -372,6 +374,18 @@ class PutTests(RingCase):
         result = self.put_and_wait(OUTSIDER, value=b"newer")
         self.assertEqual(self.value_at(0x1000), b"newer")
         self.assertGreaterEqual(result.copies, 3)
+
+    def test_a_skew_is_told(self) -> None:
+        """A version from our future is one line, which states no more than that; milliseconds, as between puts that
+        follow one another closely, are none.
+        """
+        log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
+        for skew_ms, expected in ((-16, []), (-20_000, [True])):
+            self.put_and_wait(0x1000, value=b"older")
+            self.ring.node(OUTSIDER).skew_ms = skew_ms
+            self.put_and_wait(OUTSIDER, value=b"newer")
+            told = [event["ahead_ms"] > 15_000 for event in log if "is ahead of our time" in event["log_format"]]
+            self.assertEqual(expected, told)
 
     def test_a_very_slow_clock_loses_nothing_either(self) -> None:
         """Two minutes behind, when a majority says so; its own clock does not move."""

@@ -201,7 +201,8 @@ class BuildTests(TestCase):
         node.startService()
         self.addCleanup(node.stopService)
         expected = (
-            "id address key epoch network member predecessor successors whole fingers links records bytes tombstones"
+            "health alarms ready events"
+            " id address key epoch network member predecessor successors whole fingers links records bytes tombstones"
             " suspected convicted lookups reactor"
         )
         state = json.loads(json.dumps(node.dht.status()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.storage.state import EPOCHS_RESERVED, FILE_BYTES_MAX, PEERS_REMEMBERED_MAX, StateDirectory, set_aside
+from chordtwist.storage.state import FILE_BYTES_MAX, PEERS_REMEMBERED_MAX, StateDirectory, set_aside
 
 IDENTITY = Identity("test", Policy.ADDRESS)
 NOW_MS = 1_700_000_000_000
@@ -107,6 +108,47 @@ class StateDirectoryTests(SynchronousTestCase):
             StateDirectory(self.path)
         self.assertEqual(str(caught.exception), f"{self.path}: cannot be used as state directory: File exists")
 
+    def test_open_to_all(self) -> None:
+        """A directory that everybody may write to is refused: anybody could put files of his own in place of ours."""
+        self.path.mkdir(parents=True)
+        self.path.chmod(0o777)
+        with self.assertRaises(StateUnusable) as caught:
+            StateDirectory(self.path)
+        self.assertEqual(
+            str(caught.exception), f"{self.path}: everybody may write to it: take that right away (chmod o-w)"
+        )
+        self.assertEqual(list(self.path.iterdir()), [])
+
+    def test_links(self) -> None:
+        """A link, or a pipe, in the place of a file is refused in one line that names it; nothing is read or written
+        where it leads.
+        """
+        target = self.path.parent / "target"
+        for name, use in {
+            "lock": lambda state: None,
+            "format": lambda state: None,
+            "epoch": lambda state: state.next_epoch(5),
+            "node-key": lambda state: state.node_key(),
+            "peers.json": lambda state: state.remembered_peers(IDENTITY),
+            "tls-key.pem": lambda state: state.read(state.tls_key),
+        }.items():
+            for make, reason in (
+                (lambda path: path.symlink_to(target.absolute()), "it is a symbolic link"),
+                (os.mkfifo, "it is no ordinary file"),
+            ):
+                self.path.mkdir(parents=True, exist_ok=True)
+                make(self.path / name)
+                target.write_bytes(b"precious")
+                with self.assertRaises(StateUnusable) as caught:
+                    use(self.open())
+                self.assertTrue(str(caught.exception).startswith(str(self.path)), str(caught.exception))
+                self.assertTrue(str(caught.exception).endswith(reason), str(caught.exception))
+                self.assertEqual(target.read_bytes(), b"precious")
+                for state in self.opened:
+                    state.close()
+                self.opened.clear()
+                shutil.rmtree(self.path)
+
     # The format
 
     def test_newer_format(self) -> None:
@@ -127,43 +169,27 @@ class StateDirectoryTests(SynchronousTestCase):
         """A directory of an older format is read, and is of this format then."""
         self.open().next_epoch(NOW_MS)
         (self.path / "format").write_bytes(b"0\n")
-        self.assertEqual(self.reopen().next_epoch(5), NOW_MS + EPOCHS_RESERVED)
+        self.assertEqual(self.reopen().next_epoch(5), NOW_MS + 1)
         self.assertEqual((self.path / "format").read_bytes(), b"1\n")
 
     # The epoch
 
     def test_epoch(self) -> None:
-        """An epoch is the time, or above all that were reserved when the clock went back; in one run and over many."""
+        """An epoch is the time, or one more than the last when the clock went back; in one run and over many."""
         state = self.open()
         self.assertEqual(state.next_epoch(NOW_MS), NOW_MS)
         self.assertEqual(state.next_epoch(NOW_MS), NOW_MS + 1)
-        self.assertEqual(self.reopen().next_epoch(NOW_MS - 60_000), NOW_MS + EPOCHS_RESERVED)
+        self.assertEqual(self.reopen().next_epoch(NOW_MS - 60_000), NOW_MS + 2)
         self.assertEqual(self.reopen().next_epoch(NOW_MS + 60_000), NOW_MS + 60_000)
 
     def test_epoch_on_a_full_disk(self) -> None:
         """Where no new file can be written, the old one is written over: a node starts on a full disk, too."""
-        self.open().next_epoch(NOW_MS)
-        (self.path / "epoch.new").mkdir()
-        self.assertEqual(self.reopen().next_epoch(0), NOW_MS + EPOCHS_RESERVED)
-        self.assertEqual(self.reopen().next_epoch(0), NOW_MS + 2 * EPOCHS_RESERVED)
-        self.assertEqual(self.messages(), [])
-
-    def test_epochs_are_reserved(self) -> None:
-        """A run that comes back to its ring needs no disk for it, until those that were reserved are used up; then the
-        next ones are on disk first, too.
-        """
         state = self.open()
         state.next_epoch(NOW_MS)
-        (self.path / "epoch").rename(self.path / "moved")
         (self.path / "epoch.new").mkdir()
-        given = [state.next_epoch(NOW_MS + 5_000) for _ in range(EPOCHS_RESERVED - 1)]
-        self.assertEqual(given, [NOW_MS + n for n in range(1, EPOCHS_RESERVED)])
-        with self.assertRaises(StateUnusable):
-            state.next_epoch(NOW_MS)
-        (self.path / "moved").rename(self.path / "epoch")
-        (self.path / "epoch.new").rmdir()
-        self.assertEqual(state.next_epoch(NOW_MS), NOW_MS + EPOCHS_RESERVED)
-        self.assertEqual(self.reopen().next_epoch(NOW_MS), NOW_MS + 2 * EPOCHS_RESERVED)
+        self.assertEqual(state.next_epoch(NOW_MS), NOW_MS + 1)
+        self.assertEqual(self.reopen().next_epoch(0), NOW_MS + 2)
+        self.assertEqual(self.messages(), [])
 
     def test_epoch_is_stored_first(self) -> None:
         """An epoch that cannot be stored is not given: two runs would sign as the same one."""
@@ -274,7 +300,7 @@ class StateDirectoryTests(SynchronousTestCase):
         (self.path / "epoch.new").write_bytes(b"999999999999")
         (self.path / "epoch.new").chmod(0o666)
         state = self.reopen()
-        self.assertEqual(state.next_epoch(5), NOW_MS + EPOCHS_RESERVED)
+        self.assertEqual(state.next_epoch(5), NOW_MS + 1)
         self.assertFalse((self.path / "epoch.new").exists())
         self.assertEqual((self.path / "epoch").stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.messages(), [])

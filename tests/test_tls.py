@@ -63,9 +63,10 @@ KEY, AUTHORITY_KEY = make_key(), make_key()
 AUTHORITY = make_authority(AUTHORITY_KEY, "test", NOW)
 
 
-def own(host: str, key: bytes = KEY, now: datetime = NOW) -> Credentials:
-    """What a node of an open network shows."""
-    return Credentials(self_signed(key, host, now), key)
+def own(host: str, key: bytes = KEY, now: datetime | None = None) -> Credentials:
+    """What a node of an open network shows; with `now`, one of another program, whose certificates end."""
+    made = self_signed(key, host) if now is None else certificates.dated(key, host, now - timedelta(days=1))
+    return Credentials(made, key)
 
 
 def issued(host: str, now: datetime = NOW, revoked: bytes = b"") -> Credentials:
@@ -687,7 +688,7 @@ class CertificateTests(SynchronousTestCase):
             ("::ffff:10.0.0.1", "10.0.0.1"),
             ("2001:DB8::1", "2001:db8::1"),
         ):
-            certificate = x509.load_pem_x509_certificate(self_signed(KEY, host, NOW))
+            certificate = x509.load_pem_x509_certificate(self_signed(KEY, host))
             self.assertEqual(str(subject_address(certificate)), address)
 
     def test_no_subject(self) -> None:

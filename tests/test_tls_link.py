@@ -28,7 +28,7 @@ KEY = make_key()
 def tls(host: str) -> Tls:
     """The TLS of a node of an open network."""
     now = datetime.now(UTC)
-    return Tls(Credentials(self_signed(KEY, host, now), KEY), host, lambda: now, Clock())
+    return Tls(Credentials(self_signed(KEY, host), KEY), host, lambda: now, Clock())
 
 
 class TlsLinkTests(SynchronousTestCase):

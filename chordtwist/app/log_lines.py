@@ -9,10 +9,9 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Protocol, cast
 
 from twisted.logger import (
-    FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
@@ -21,6 +20,7 @@ from twisted.logger import (
     formatEvent,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from chordtwist.app.config import Level, LogFormat, LogSection
 from chordtwist.core.printable import printable
@@ -29,25 +29,47 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The journal's number for each of our levels (sd-daemon(3), as syslog's)."""
 
 
-def observer(log: LogSection, stream: TextIO | None, environment: Mapping[str, str]) -> ILogObserver:
-    """Make what writes events to `stream` as the configuration asks; `environment` tells whether the journal reads it.
-    None, which Python makes of a standard stream that is closed: events are lost.
-    """
-    if stream is None:
-        stream = open(os.devnull, "w")  # noqa: SIM115 -- for as long as the process lives
-    as_line = _json_line if log.format is LogFormat.JSON else _text_line
-    if log.format is LogFormat.TEXT and reaches_journal(stream, environment):
-        as_line = _journal_lines
-    shown = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(log.level.value))
-    if log.level is Level.INFO:
-        # Twisted tells of every factory that starts and stops; a node that is well has nothing to say.
-        shown.setLogLevelForNamespace("twisted", LogLevel.warn)
-        shown.setLogLevelForNamespace("log_legacy", LogLevel.warn)
-    filtered: ILogObserver = FilteringLogObserver(FileLogObserver(stream, as_line), [shown])
-    return filtered
+class Stream(Protocol):
+    """Where lines go."""
+
+    def fileno(self) -> int: ...
+
+    def write(self, text: str, /) -> object: ...
 
 
-def reaches_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+@implementer(ILogObserver)
+class LogLines:
+    """Writes events as lines, as the configuration asks."""
+
+    def __init__(self, log: LogSection, stream: Stream | None, environment: Mapping[str, str]) -> None:
+        """@param stream: None, which Python makes of a standard stream that is closed: events are lost.
+        @param environment: tells whether the journal reads the stream.
+        """
+        self._stream = stream
+        self._as_line = _json_line if log.format is LogFormat.JSON else _text_line
+        if stream is not None and log.format is LogFormat.TEXT and reaches_journal(stream, environment):
+            self._as_line = _journal_lines
+        self.set_level(log.level)
+
+    def set_level(self, level: Level) -> None:
+        """Show events from `level` on."""
+        shown = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(level.value))
+        if level is Level.INFO:
+            # Twisted tells of every factory that starts and stops; a node that is well has nothing to say.
+            shown.setLogLevelForNamespace("twisted", LogLevel.warn)
+            shown.setLogLevelForNamespace("log_legacy", LogLevel.warn)
+        self._filtered = FilteringLogObserver(cast(ILogObserver, self._write), [shown])
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write the line of an event that is shown."""
+        self._filtered(event)
+
+    def _write(self, event: LogEvent) -> None:
+        if self._stream is not None:
+            self._stream.write(self._as_line(event))
+
+
+def reaches_journal(stream: Stream, environment: Mapping[str, str]) -> bool:
     """Whether systemd's journal reads `stream`: JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
     try:
         status = os.fstat(stream.fileno())

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.net.daemon_threads import DaemonThreads
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX
 from chordtwist.storage.lmdb import LmdbRecordStore, WorkerThread
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.storage.state import SEED_BYTES, StateDirectory
 
+T = TypeVar("T")
+
+RUNS_RESERVED = 1000
+"""Numbers of runs that a process takes from the disk at once: a node that rejoins its ring needs another, and must not
+wait for a disk there. At one in five seconds they last for more than an hour."""
+
+WARN_EVERY_S = 60.0
+"""Between two lines about a state directory that cannot be written."""
+
 
 class Persistence:
     """Everything that is to outlive a run of the node, or, without a state directory, nothing that does.
+
+    Once the node runs, what is written besides records is written in a thread: a disk may hang.
 
     @ivar store: its records.
     @ivar seed: of its Ed25519 key.
@@ -47,9 +58,14 @@ class Persistence:
         @raise StateUnusable: the directory cannot be used, and why.
         """
         self._wall_ms = wall_ms
-        self._epoch = 0
-        self._thread = WorkerThread(reactor, "state directory")
-        self._writing = DeferredLock()
+        self._epoch = self._reserved = 0
+        self._writing = 0
+        self._when_written: Deferred[None] | None = None
+        self._trouble = ""
+        self._warn_again_s = 0.0
+        self._reactor = reactor
+        self._threads = DaemonThreads(reactor, 1, "state")
+        self._lmdb: LmdbRecordStore | None = None
         self.directory: StateDirectory | None = None
         self.store: IRecordStore
         if state_dir is None:
@@ -60,7 +76,7 @@ class Persistence:
         thread = WorkerThread(reactor, "record commits")
         try:
             self.seed = directory.node_key()
-            self.store = LmdbRecordStore(
+            self.store = self._lmdb = LmdbRecordStore(
                 directory.records,
                 thread,
                 life_ms,
@@ -74,30 +90,46 @@ class Persistence:
             directory.close()
             raise
 
+    @property
+    def trouble(self) -> str:
+        """What the disk said last, where it does not take what is to be kept."""
+        return self._trouble or ("" if self._lmdb is None else self._lmdb.trouble)
+
     def next_epoch(self) -> int:
-        """Give a run of the node on the ring a number above all given before, also when the clock went back."""
-        if self.directory is not None:
-            return self.directory.next_epoch(self._wall_ms())
-        self._epoch = max(self._wall_ms(), self._epoch + 1)
+        """Give a run of the node on the ring a number above all given before, also when the clock went back.
+
+        @raise StateUnusable: at the first call only. Later ones go on in memory, whatever the disk says.
+        """
+        if self.directory is None:
+            self._epoch = max(self._wall_ms(), self._epoch + 1)
+        elif not self._epoch:
+            self._epoch = self.directory.next_epoch(self._wall_ms(), RUNS_RESERVED)
+            self._reserved = self._epoch + RUNS_RESERVED - 1
+        else:
+            self._epoch += 1
+            if self._reserved - self._epoch < RUNS_RESERVED // 2 and not self._writing:
+                self._write(self.directory.next_epoch, self._epoch + 1, RUNS_RESERVED).addCallback(self._reserve)
         return self._epoch
+
+    def _reserve(self, first: int | None) -> None:
+        if first is not None:
+            self._reserved = first + RUNS_RESERVED - 1
 
     def remembered_peers(self, identity: Identity) -> list[Peer]:
         """List the peers that an earlier run knew, best first."""
         return [] if self.directory is None else self.directory.remembered_peers(identity)
 
-    def remember_peers(self, peers: list[Peer]) -> Deferred[None]:
-        """Keep them for the next run, best first; fires when that is done. A full disk is no reason to fail: the older
-        list stays, and the log says why.
-        """
-        if self.directory is None:
-            return succeed(None)
-        # In a thread: a disk may take seconds for two small writes, and nobody waits for them.
-        kept = self._writing.run(self._thread.run, partial(self.directory.remember_peers, peers))
-        return kept.addErrback(self._not_remembered)
+    def remember_peers(self, peers: Iterable[Peer]) -> None:
+        """Keep them for the next run, best first; soon, and one warning a minute while the disk does not take them."""
+        if self.directory is not None:
+            self._write(self.directory.remember_peers, list(peers))
 
-    def _not_remembered(self, failure: Failure) -> None:
-        failure.trap(StateUnusable)
-        self._log.warn("peers are not remembered: {error}", error=failure.value)
+    def free_bytes(self) -> Deferred[int]:
+        """Ask how much may still be written to the disk of the directory, which there is. Fires when the disk answers,
+        or fails with `OSError`.
+        """
+        assert self.directory is not None
+        return self._threads.call(_free_bytes, self.directory.path)
 
     def close(self) -> Deferred[None]:
         """Close everything; fires when all is safe and another process may have the directory. It is the last call.
@@ -105,11 +137,43 @@ class Persistence:
         Where that takes too long and is cancelled, a commit may be under way: the directory is this process's until its
         end.
         """
-        return Deferred.fromCoroutine(self._close())
+        if not self._writing:
+            return self._close(None)
+        closed: Deferred[None] = Deferred()
+        self._when_written = closed
+        return closed.addCallback(self._close)
 
-    async def _close(self) -> None:
-        await self.store.close()
+    def _close(self, _: None) -> Deferred[None]:
+        self._threads.stop()
+        return self.store.close().addCallback(self._closed)
+
+    def _closed(self, _: None) -> None:
         if self.directory is not None:
-            await self._writing.acquire()
-            self._thread.stop()
             self.directory.close()
+
+    def _write(self, function: Callable[..., T], *args: object) -> Deferred[T | None]:
+        """Call a function that writes, in the thread; fires with None when the disk did not take it."""
+        self._writing += 1
+        return self._threads.call(function, *args).addBoth(self._written)
+
+    def _written(self, result: T | Failure) -> T | None:
+        self._writing -= 1
+        when_written, self._when_written = self._when_written, None
+        if when_written is not None:
+            if self._writing:
+                self._when_written = when_written
+            else:
+                when_written.callback(None)
+        self._trouble = ""
+        if not isinstance(result, Failure):
+            return result
+        self._trouble = result.getErrorMessage()
+        if self._reactor.seconds() >= self._warn_again_s:
+            self._warn_again_s = self._reactor.seconds() + WARN_EVERY_S
+            self._log.warn("not kept for the next start: {error}", error=self._trouble)
+        return None
+
+
+def _free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

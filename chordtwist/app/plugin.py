@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -13,10 +14,13 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from chordtwist.app import config_file, log_lines
+from chordtwist.app import config_file
 from chordtwist.app.config import NodeConfig
 from chordtwist.app.config_file import ConfigurationError
+from chordtwist.app.line_writer import to_standard_error
+from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
+from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
 from chordtwist.core.printable import printable
 
@@ -38,7 +42,7 @@ def makeService(options: Options) -> IService:
     """Make the service of the node that `options` ask for; a bad configuration ends the process with status 2."""
     from twisted.internet import reactor
 
-    make_ready(reactor)
+    hangups = make_ready(reactor)
     try:
         config = config_file.read_file(options["config"])
     except ConfigurationError as error:
@@ -50,6 +54,7 @@ def makeService(options: Options) -> IService:
     pidfile = (getattr(options, "parent", None) or {}).get("pidfile")
     service = TwistdNode(config, twistd_logs_elsewhere(options), pidfile)
     node.setServiceParent(service)
+    hangups.reload = Reloading(Path(options["config"]), config, node, lambda: service.lines, reactor)
     return service
 
 
@@ -68,13 +73,14 @@ class TwistdNode(MultiService):
         self._pidfile = pidfile
         self._config = config
         self._logs_elsewhere = logs_elsewhere
+        self.lines: LogLines | None = None
 
     def setServiceParent(self, parent: object) -> None:
         """Besides its place, give the application our log observer, which twistd then prefers to its own."""
         super().setServiceParent(parent)
         if isinstance(parent, Componentized) and not self._logs_elsewhere:
-            observer = log_lines.observer(self._config.log, sys.stderr, os.environ)
-            parent.setComponent(ILogObserver, observer)
+            self.lines = LogLines(self._config.log, to_standard_error(), os.environ)
+            parent.setComponent(ILogObserver, self.lines)
 
     def privilegedStartService(self) -> None:
         """Listen."""

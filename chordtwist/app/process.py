@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from zope.interface import implementer
+
+from chordtwist.net.failures import TOO_FEW_DESCRIPTORS
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+DESCRIPTORS_MIN = 256
+"""Of a node in a ring of some dozens with some clients; below it links and clients are refused one by one."""
+
+ACCEPT_ERRORS = ("EMFILE encountered", "Could not accept new connection")
+"""How Twisted's lines about it begin; the second one names the error, as ``acceptError``."""
+
+ACCEPT_ERRORS_EVERY_S = 60.0
+
+_log = Logger()
 
 COLLECT_AFTER = (10_000, 10, 3)
 """New objects, then collections of the next older ones, after which Python looks for cycles (its own: 700, 10, 10).
@@ -21,12 +37,17 @@ Ours die without, while a put that waits for its copies or for the disk lives th
 processor time of a confirmed put. All objects are looked through after 300,000 new ones at the earliest."""
 
 
-def make_ready(reactor: Any) -> None:
-    """Prepare a process of its own for nodes; to be called before the first timer."""
+def make_ready(reactor: Any) -> Hangups:
+    """Prepare a process of its own for nodes; to be called before the first timer. Answers with what takes SIGHUP."""
     use_monotonic_clock(reactor)
     use_all_descriptors()
+    watch_descriptors(reactor)
     gc.set_threshold(*COLLECT_AFTER)
-    EndingSignals(reactor).install()
+    ending = EndingSignals(reactor)
+    ending.install()
+    hangups = Hangups(reactor, ending.leave)
+    hangups.install()
+    return hangups
 
 
 def stop(reactor: Any) -> None:
@@ -51,6 +72,35 @@ def use_all_descriptors() -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def watch_descriptors(reactor: Any) -> None:
+    """Say so when there are few descriptors, and, once a minute at most, when connections end since none is left."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS_MIN:
+        _log.warn(
+            "this process may open {soft} files and connections only, {least} are the least for a node: raise the limit"
+            " (ulimit -n, LimitNOFILE= of a unit)",
+            soft=soft,
+            least=DESCRIPTORS_MIN,
+        )
+    globalLogPublisher.addObserver(AcceptErrors(reactor))
+
+
+@implementer(ILogObserver)
+class AcceptErrors:
+    """Hears what Twisted says, for its developers, when a connection cannot be accepted; says it for operators."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._again_s = float("-inf")
+
+    def __call__(self, event: LogEvent) -> None:
+        """Look at one event."""
+        words = event.get("log_format")
+        if isinstance(words, str) and words.startswith(ACCEPT_ERRORS) and self._clock.seconds() >= self._again_s:
+            self._again_s = self._clock.seconds() + ACCEPT_ERRORS_EVERY_S
+            _log.warn("a connection was not accepted: {reason}", reason=event.get("acceptError", TOO_FEW_DESCRIPTORS))
 
 
 class EndingSignals:
@@ -78,9 +128,10 @@ class EndingSignals:
         # With the system's own reaction in place, the second signal works even when no more Python code runs.
         self._came = True
         self._take_over()
-        self._reactor.callFromThread(self._leave, signal.Signals(number).name)
+        self._reactor.callFromThread(self.leave, signal.Signals(number).name)
 
-    def _leave(self, name: str) -> None:
+    def leave(self, name: str) -> None:
+        """Let the node leave and the process end, because of the signal `name`."""
         # Not after a SHUTDOWN, nor when both signals came at once: a reactor that stops already refuses to be stopped.
         if not self._is_leaving:
             self._is_leaving = True
@@ -89,3 +140,59 @@ class EndingSignals:
 
     def _leaving(self) -> None:
         self._is_leaving = True
+
+
+class Hangups:
+    """SIGHUP: the terminal is gone, and the node leaves; or, where it has none or still has it, an operator wants the
+    configuration read again. SIGUSR1 and SIGUSR2 do nothing here, where they would end the process.
+
+    @ivar reload: called for the second; None until there is something to be read again.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, leave: Callable[[str], object]) -> None:
+        self.reload: Callable[[], object] | None = None
+        self._reactor = reactor
+        self._leave = leave
+        self._had_terminal = False
+
+    def install(self) -> None:
+        """Take SIGHUP from now on, unless whoever started the process (nohup) had it ignored."""
+        self._look_for_terminal()
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._came)
+        self._reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        # A daemon has let go of its terminal meanwhile, and twistd may have use for SIGUSR1: it turns logs over.
+        self._look_for_terminal()
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._nothing)
+
+    def _look_for_terminal(self) -> None:
+        self._had_terminal = has_terminal()
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._hung_up)
+
+    def _hung_up(self) -> None:
+        if self._had_terminal and not has_terminal():
+            self._leave("SIGHUP, the terminal is gone")
+        elif self.reload is not None:
+            self.reload()
+
+    def _nothing(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(
+            self._log.info, "{signal}: nothing is done for it", signal=signal.Signals(number).name
+        )
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal of its own that still stands."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

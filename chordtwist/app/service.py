@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from random import Random, SystemRandom
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
+from chordtwist.app.health_watch import HealthWatch
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
 from chordtwist.core.address import Address, ApiAddress
-from chordtwist.core.errors import ChordtwistError, StateUnusable
+from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
+from chordtwist.core.events import Event
+from chordtwist.core.health import YEAR_MIN, Alarm
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
 from chordtwist.core.quotas import Quota
+from chordtwist.core.records import PutResult, Seal
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
@@ -32,6 +37,7 @@ from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
 from chordtwist.net.client_puzzles import PuzzleChallenger, PuzzleSolver
 from chordtwist.net.connection_filter import ConnectionFilter
+from chordtwist.net.daemon_threads import DaemonThreads
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
@@ -79,11 +85,15 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     except StateUnusable as error:
         raise StartError(f"[dht] state_dir {error}") from None
     signer = Ed25519Signer(persistence.seed)
+    files = DaemonThreads(reactor, 1, "certificates")
     try:
-        tls = tls_of(config, me.host, reactor, persistence.directory)
+        tls = tls_of(config, me.host, reactor, persistence.directory, files.call)
     except ValueError as error:
         persistence.close()
         raise StartError(f"[tls] {error}") from None
+    except StateUnusable as error:
+        persistence.close()
+        raise StartError(f"[dht] state_dir {error}") from None
     secret = config.tls.secret.encode()
     try:
         epoch = persistence.next_epoch()
@@ -91,11 +101,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         persistence.close()
         raise StartError(f"[dht] state_dir {error}") from None
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
-    room = limits.nodes_per_address if identity.policy is Policy.ADDRESS else 1
-    of_links = LinkLimits(limits.questions_per_second, limits.connections_per_second, room)
     p2p = config.dht.p2p_address
     endpoint = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
-    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links)
+    pool = PeerPool(
+        reactor, introduction, tls, dial_from(config), links_bound(nodes_here), link_limits(limits, identity.policy)
+    )
     solver = PuzzleSolver(pool, reactor)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
@@ -129,8 +139,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         life_ms=life_ms,
     )
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, limits.questions_per_second, reactor)
-    dht = LocalDht(node, pool, signer.public, type(reactor).__name__)
+    watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
+    dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
+    for refusals in (pool.refusals, api.refusals):
+        refusals.note = node.note
 
     def remember() -> bool:
         seed_list.remember(node.routing.everybody())
@@ -142,14 +155,20 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         remembering.stop()
         remember()
 
-    whole = NodeService(reactor, dht)
+    def take_up(changed: NodeConfig) -> None:
+        pool.set_limits(link_limits(changed.limits, identity.policy))
+        pool.look_at_certificates()
+
+    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up)
     for part in (
         Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
+        Part("certificates", stop=files.stop),
         Part("puzzles", stop=solver.stop),
         Part("links", start=lambda: pool.start(answers), stop=pool.stop),
         Part("announcement", start=lambda: _announce(me, config)),
         Part("node", start=node.start, stop=node.leave),
+        Part("health", start=watch.start, stop=watch.stop),
         Part("memory of peers", start=remembering.start, stop=stop_remembering),
         Listener(endpoint, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
@@ -172,6 +191,8 @@ def _announce(me: Peer, config: NodeConfig) -> None:
         address=str(me),
         api=str(config.dht.api_address),
     )
+    if (year := datetime.now(UTC).year) < YEAR_MIN:
+        _log.warn("this machine's clock says {year}: set it; until then versions go by the neighbours'", year=year)
     if config.tls.mode is TlsMode.OFF:
         _log.warn("[tls] mode = off: everybody on this machine can read and forge what nodes tell one another")
     if config.dht.state_dir is None:
@@ -196,24 +217,39 @@ def life_ms() -> int:
 class LocalDht:
     """What doors see of this process: the hash table of its node, and the state of node, links and records in one."""
 
-    def __init__(self, node: Node, pool: PeerPool, key: bytes, reactor: str) -> None:
-        self.put = node.put
+    def __init__(self, node: Node, pool: PeerPool, watch: HealthWatch, key: bytes, reactor: str) -> None:
         self.get = node.get
-        self.delete = node.delete
         self.leave = node.leave
         self._node = node
         self._pool = pool
+        self._watch = watch
         self._key = key
         self._reactor = reactor
+
+    def put(
+        self, key: bytes, value: bytes, ttl_s: float | None = None, copies: int | None = None, seal: Seal | None = None
+    ) -> Deferred[PutResult]:
+        """`IDht.put`; refused while all others refuse this node, since nobody would ever see it."""
+        return self._unless_cut_off() or self._node.put(key, value, ttl_s, copies, seal)
+
+    def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
+        """`IDht.delete`, likewise."""
+        return self._unless_cut_off() or self._node.delete(key, seal)
+
+    def _unless_cut_off(self) -> Deferred[PutResult] | None:
+        reason = self._watch.cut_off()
+        return fail(Unreachable(None, reason)) if reason else None
 
     def status(self) -> dict[str, object]:
         """`IDht.status`."""
         return {
+            **self._watch.status(),
             **self._node.status(),
             "key": self._key.hex(),
             "links": self._pool.status(),
             **self._node.records.status(),
             "reactor": self._reactor,
+            "events": [{"at_ms": event.at_ms, "text": event.text} for event in self._node.events],
         }
 
 
@@ -283,11 +319,27 @@ class OrderedService(MultiService):
 
 
 class NodeService(OrderedService):
-    """One whole node; `dht` is what a program in the same process puts to it and gets from it."""
+    """One whole node.
 
-    def __init__(self, clock: IReactorTime, dht: IDht) -> None:
+    @ivar dht: what a program in the same process puts to it and gets from it.
+    @ivar health: call it for what is wrong with the node now, a list of `Alarm`; empty while it is well.
+    @ivar events: what happened to it lately, oldest first.
+    @ivar take_up: call it with another configuration: its limits, and what the certificate files hold, are in use.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        dht: IDht,
+        health: Callable[[], list[Alarm]],
+        events: Iterable[Event],
+        take_up: Callable[[NodeConfig], object],
+    ) -> None:
         super().__init__(clock)
         self.dht = dht
+        self.health = health
+        self.events = events
+        self.take_up = take_up
 
 
 class Listener(StreamServerEndpointService):
@@ -367,6 +419,12 @@ def policy_at(host: str) -> Policy:
     and nodes that are told apart by their ports alone are what people try first.
     """
     return Policy.ADDRESS if canonical_ip(host).is_loopback else Policy.IP
+
+
+def link_limits(limits: LimitsSection, policy: Policy) -> LinkLimits:
+    """Take from the configuration what others may cost over links."""
+    room = limits.nodes_per_address if policy is Policy.ADDRESS else 1
+    return LinkLimits(limits.questions_per_second, limits.connections_per_second, room)
 
 
 def quota_of(limits: LimitsSection) -> Quota:

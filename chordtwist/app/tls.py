@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.app.config import NodeConfig, TlsMode
 from chordtwist.core.peer import canonical_ip
-from chordtwist.net.certificates import load_key, make_key, self_signed, subject_address
+from chordtwist.net.certificates import ALWAYS, load_key, make_key, self_signed, subject_address
 from chordtwist.net.tls import CredentialFiles, Credentials, Tls
 from chordtwist.storage.state import StateDirectory, set_aside
 
-RENEW_BEFORE = timedelta(days=30)
-"""A self-signed certificate that ends within this time is made again at the start."""
 
-
-def tls_of(config: NodeConfig, host: str, clock: IReactorTime, state: StateDirectory | None) -> Tls | None:
+def tls_of(
+    config: NodeConfig,
+    host: str,
+    clock: IReactorTime,
+    state: StateDirectory | None,
+    call: Callable[..., Deferred[Any]] = maybeDeferred,
+) -> Tls | None:
     """Set up TLS for the node that others dial at the IP address `host`; None with ``mode = off``.
 
     Key and certificate are the configured ones. Where there are none, `hostkey` is the key, or one that is made at the
     first start and kept in the state directory, and the node signs its certificate itself.
 
+    @param call: calls what reads files while the node runs.
     @raise ValueError: what is configured does not serve; says which file, and why.
+    @raise StateUnusable: the state directory does not give or take key and certificate.
     """
     tls = config.tls
     if tls.mode is TlsMode.OFF:
@@ -34,7 +42,7 @@ def tls_of(config: NodeConfig, host: str, clock: IReactorTime, state: StateDirec
         closed = tls.mode is TlsMode.CLOSED
         files = CredentialFiles(tls.certificate, key_path, tls.authority if closed else None, tls.revoked)
         try:
-            return Tls(files.read(), host, _now, clock, files)
+            return Tls(files.read(), host, _now, clock, files, call)
         except OSError as error:
             raise ValueError(f"{error.filename}: cannot be read: {error.strerror}") from None
         except ValueError as error:
@@ -62,8 +70,8 @@ def _read(path: Path) -> bytes:
 def _kept_key(state: StateDirectory | None) -> bytes:
     if state is None:
         return make_key()
-    if state.tls_key.exists():
-        pem = _read(state.tls_key)
+    pem = state.read(state.tls_key)
+    if pem is not None:
         try:
             load_key(pem)
         except ValueError as error:
@@ -76,14 +84,13 @@ def _kept_key(state: StateDirectory | None) -> bytes:
 
 
 def _own_certificate(key: bytes, host: str, state: StateDirectory | None) -> bytes:
-    if state is not None and state.tls_certificate.exists():
-        pem = _read(state.tls_certificate)
-        if _serves(pem, key, host):
-            return pem
-    pem = self_signed(key, host, _now())
+    kept = None if state is None else state.read(state.tls_certificate)
+    if kept is not None and _serves(kept, key, host):
+        return kept
+    made = self_signed(key, host)
     if state is not None:
-        state.write(state.tls_certificate, pem)
-    return pem
+        state.write(state.tls_certificate, made)
+    return made
 
 
 def _serves(pem: bytes, key: bytes, host: str) -> bool:
@@ -94,7 +101,7 @@ def _serves(pem: bytes, key: bytes, host: str) -> bool:
         return (
             subject_address(certificate) == canonical_ip(host)
             and certificate.public_key() == load_key(key).public_key()
-            and certificate.not_valid_before_utc <= _now() < certificate.not_valid_after_utc - RENEW_BEFORE
+            and (certificate.not_valid_before_utc, certificate.not_valid_after_utc) == ALWAYS
         )
     except ValueError:
         return False

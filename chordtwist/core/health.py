@@ -15,12 +15,19 @@ CERTIFICATE_ENDING_S = 14 * 86_400.0
 CLOCK_OFF_MS = 30_000
 """Half of what a version may be ahead of its receiver before it is refused."""
 
+YEAR_MIN = 2020
+"""A clock that says less was never set."""
+
 DISK_FREE_BYTES_MIN = 64 << 20
 DESCRIPTORS_FREE_MIN = 16
 """Fewer left than this: links, clients and files are refused one by one soon."""
 
 SHRUNK_BY = 2.0
 """Smaller by this factor than the ring it was in, though hardly anybody said that it leaves: probably a part of it."""
+
+
+WELL = "well"
+"""How a node is with which nothing is wrong."""
 
 
 class Cause(Enum):
@@ -40,9 +47,9 @@ class Cause(Enum):
 class Facts:
     """What a node knows of itself at one look; every field has the value of a node that is well.
 
-    @ivar up_s: since the node started. @ivar is_first: it has nobody to look for, no list and no remembered peers.
+    @ivar up_s: since the node started.
     @ivar answering: entries of its lists that answered lately. @ivar listed: how many entries there are.
-    @ivar obstacles: why it is in no ring, by whom. @ivar refusals: who refused us lately, and why.
+    @ivar obstacles: why it is in no ring, by whom. @ivar refusals: who of those it seeks refused us lately, and why.
     @ivar certificate_left_s: until our certificate ends, None for ever. @ivar clock_ahead_ms: of our wall clock,
     compared with the neighbours'; None with too few of them. @ivar wall_year: by our wall clock.
     @ivar disk_error: what the disk said last. @ivar disk_free_bytes, descriptors_free: None where it does not matter.
@@ -53,7 +60,6 @@ class Facts:
 
     up_s: float = 0.0
     is_member: bool = True
-    is_first: bool = False
     answering: int = 0
     listed: int = 0
     obstacles: Mapping[str, str] = field(default_factory=dict)
@@ -73,10 +79,10 @@ class Facts:
 
 def complaints(facts: Facts) -> dict[Cause, str]:
     """Say what is wrong at one look, each in a line for people."""
-    refused = _refused(facts)
+    by_all = refused(facts)
     said = {
-        Cause.REFUSED: refused,
-        Cause.CUT_OFF: "" if refused else _cut_off(facts),
+        Cause.REFUSED: by_all,
+        Cause.CUT_OFF: "" if by_all else _cut_off(facts),
         Cause.CERTIFICATE: _certificate(facts.certificate_left_s),
         Cause.CLOCK: _clock(facts),
         Cause.DISK: _disk(facts),
@@ -90,7 +96,8 @@ def complaints(facts: Facts) -> dict[Cause, str]:
 # Each of the following says one cause in a line for people, or nothing where it does not hold.
 
 
-def _refused(facts: Facts) -> str:
+def refused(facts: Facts) -> str:
+    """Say that everybody refuses us, and why; nothing where somebody does not."""
     refusals = facts.refusals
     if not refusals or facts.answering or not set(facts.obstacles) <= set(refusals):
         return ""
@@ -117,7 +124,7 @@ def _certificate(left_s: float | None) -> str:
 
 
 def _clock(facts: Facts) -> str:
-    if facts.wall_year < 2020:
+    if facts.wall_year < YEAR_MIN:
         return f"this machine's clock says {facts.wall_year}"
     ahead_ms = facts.clock_ahead_ms or 0
     if abs(ahead_ms) < CLOCK_OFF_MS:
@@ -175,11 +182,14 @@ class Health:
         """Whether no alarm is on."""
         return not self.alarms
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nobody is reached whom it should reach."""
+        return Cause.CUT_OFF in self.alarms or Cause.REFUSED in self.alarms
+
     def look(self, facts: Facts, now_s: float) -> tuple[list[Alarm], list[Alarm]]:
         """Take one look; answer with the alarms that began with it and those that ended."""
         found = {} if facts.up_s < QUIET_S else complaints(facts)
-        if facts.is_first and not facts.listed and facts.is_member:
-            found.pop(Cause.CUT_OFF, None)
         ended = [self.alarms.pop(cause) for cause in list(self.alarms) if cause not in found]
         began = []
         for cause, text in found.items():
@@ -194,7 +204,7 @@ class Health:
 
     def in_words(self) -> str:
         """Say in one line how the node is."""
-        return "; ".join(alarm.text for alarm in self.alarms.values()) or "well"
+        return "; ".join(alarm.text for alarm in self.alarms.values()) or WELL
 
 
 def as_json(alarms: Iterable[Alarm]) -> list[dict[str, object]]:

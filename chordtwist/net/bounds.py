@@ -80,10 +80,14 @@ class Bounds:
 
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self.pending = 0
-        self._limits = limits
         self._clock = clock
         self._from: Counter[str] = Counter()
         self._pending_from: Counter[str] = Counter()  # IP addresses, and their prefixes
+        self.set_limits(limits)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Let others cost so much from now on; what they owe is forgotten."""
+        self._limits = limits
         self._room = LINKS_PER_NODE * (limits.nodes_per_address - 1)
         self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S + self._room)
         self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)

@@ -6,7 +6,7 @@ A node's certificate has its IP address as its one subject. Nothing else in it c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
@@ -22,8 +22,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from chordtwist.core.peer import canonical_ip
 
-SELF_SIGNED_FOR = timedelta(days=3650)
-"""A self-signed certificate proves nothing by itself and is made again when it ends, so it may live long."""
+ALWAYS = datetime(1950, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""When a self-signed certificate begins and ends. It proves nothing but the key; and a machine without a clock makes
+its in 1970, which others have to take once its time is right. The end is that of RFC 5280 for none (4.1.2.5)."""
 
 AUTHORITY_FOR = timedelta(days=3650)
 NODE_FOR = timedelta(days=365)
@@ -61,11 +62,11 @@ def load_key(pem: bytes) -> PrivateKey:
     return key
 
 
-def self_signed(key_pem: bytes, host: str, now: datetime) -> bytes:
-    """Make a certificate for the node at an IP address, signed with its own key; PEM."""
+def self_signed(key_pem: bytes, host: str) -> bytes:
+    """Make a certificate for the node at an IP address, for all time, signed with its own key; PEM."""
     key = load_key(key_pem)
     name = _common_name(str(canonical_ip(host)))
-    return _pem(_node(name, name, key, host, now, SELF_SIGNED_FOR, issuer_key=key).sign(key, _digest(key)))
+    return _pem(_node(name, name, key, host, ALWAYS, issuer_key=key).sign(key, _digest(key)))
 
 
 def make_authority(key_pem: bytes, network: str, now: datetime, lifetime: timedelta = AUTHORITY_FOR) -> bytes:
@@ -73,7 +74,7 @@ def make_authority(key_pem: bytes, network: str, now: datetime, lifetime: timede
     key = load_key(key_pem)
     name = _common_name(f"{network} authority"[:64])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    builder = _begin(name, name, key, now, lifetime)
+    builder = _begin(name, name, key, _from(now, lifetime))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     return _pem(builder.add_extension(usage, critical=True).sign(key, _digest(key)))
 
@@ -92,7 +93,7 @@ def issue(
     """
     authority, authority_key = _authority(authority_pem, authority_key_pem)
     name = _common_name(str(canonical_ip(host)))
-    builder = _node(name, authority.subject, load_key(key_pem), host, now, lifetime, issuer_key=authority_key)
+    builder = _node(name, authority.subject, load_key(key_pem), host, _from(now, lifetime), issuer_key=authority_key)
     return _pem(builder.sign(authority_key, _digest(authority_key)))
 
 
@@ -171,14 +172,13 @@ def _node(
     issuer: x509.Name,
     key: PrivateKey,
     host: str,
-    now: datetime,
-    lifetime: timedelta,
+    valid: tuple[datetime, datetime],
     issuer_key: PrivateKey,
 ) -> x509.CertificateBuilder:
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     return (
-        _begin(name, issuer, key, now, lifetime)
+        _begin(name, issuer, key, valid)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(canonical_ip(host))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -187,7 +187,7 @@ def _node(
 
 
 def _begin(
-    name: x509.Name, issuer: x509.Name, key: PrivateKey, now: datetime, lifetime: timedelta
+    name: x509.Name, issuer: x509.Name, key: PrivateKey, valid: tuple[datetime, datetime]
 ) -> x509.CertificateBuilder:
     public = key.public_key()
     return (
@@ -196,10 +196,14 @@ def _begin(
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED_BY)
-        .not_valid_after(now + lifetime)
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
+
+
+def _from(now: datetime, lifetime: timedelta) -> tuple[datetime, datetime]:
+    return now - BACKDATED_BY, now + lifetime
 
 
 def _common_name(text: str) -> x509.Name:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from ipaddress import ip_address
-from threading import Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.net.daemon_threads import DaemonThreads
 
 RESOLVE_WITHIN_S = 5.0
 """After that the other bootstrap nodes are tried without this one; one try of a resolver with a dead server."""
@@ -97,26 +94,15 @@ class Names:
 
 
 class Resolver:
-    """The system's resolver, in threads of its own.
-
-    They are daemons, unlike those of the reactor's pool: a lookup that hangs does not keep the process from ending.
-    """
+    """The system's resolver, in threads of its own."""
 
     def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        threads: Any = ThreadPool(0, THREADS_MAX, "names")
-        threads.threadFactory = partial(Thread, daemon=True)
-        threads.start()
-        self._threads = threads
+        self._threads = DaemonThreads(reactor, THREADS_MAX, "names")
+        self.stop = self._threads.stop
 
     def __call__(self, host: str) -> Deferred[list[str]]:
         """Look up the IP addresses of a name."""
-        return deferToThreadPool(self._reactor, self._threads, _look_up, host)
-
-    def stop(self) -> None:
-        """Let the threads end, at once or after their lookups; nothing is looked up any more."""
-        # Not the pool's own stop, which waits for them, and so for a lookup that hangs.
-        self._threads.adjustPoolsize(0, 0)
+        return self._threads.call(_look_up, host)
 
 
 def _look_up(host: str) -> list[str]:

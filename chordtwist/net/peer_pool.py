@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours
@@ -19,7 +20,7 @@ from chordtwist.net.known_peers import KnownPeers
 from chordtwist.net.outstanding import Asked
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
 from chordtwist.net.refusals import Refusals
-from chordtwist.net.tls import Tls
+from chordtwist.net.tls import REFUSES_US, Tls
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import Answer, Ping, Question
 
@@ -43,10 +44,18 @@ LINKS_HELD_BYTES_MAX = 1 << 26
 """What all links together may make us hold: frames that are not complete, questions that wait, answers that are not
 taken. Beyond it links end, those with strangers first, the one that holds most first."""
 
+REFUSERS_MAX = 64
+"""Nodes that refuse us are remembered; the latest."""
+
+REFUSED_FOR_S = 120.0
+"""Who refused us counts so long: whoever is cut off tries each of its ring again at least so often."""
+
 CHECK_AGAIN_EVERY_LOOKS = 3600
 """Certificates end while links stand: every hour they are looked at again, and whenever a revocation list changes."""
 
 IDLE, DUPLICATE, NO_ROOM = "idle", "duplicate", "no room"
+LEAVING = "leaving"
+
 MOVED_ON = frozenset((IDLE, DUPLICATE, NO_ROOM))
 """Reasons of a Goodbye that say nothing against another link: what was asked meanwhile is asked again over that. A link
 that we dialled a moment ago is not yet any of that: else the other side could make us dial without pause."""
@@ -98,6 +107,7 @@ class PeerPool:
         self._known_peers: KnownPeers[PeerProtocol] = KnownPeers(self._me, introduction.parameters.dead_after_s)
         self._dialling = Dialling(reactor, self.factory, dial_from, self._dialled)
         self._bounds = Bounds(limits or Limits(), reactor)
+        self._refused_by: Bounded[str, tuple[float, str]] = Bounded(REFUSERS_MAX)
         self._held_bytes = 0
         self._to_flush: list[PeerProtocol] = []
         self._turn_ends: IDelayedCall | None = None
@@ -128,11 +138,20 @@ class PeerPool:
             self._look.cancel()
         self._dialling.stop()
         for link in list(self._links):
-            link.end("leaving")
+            link.end(LEAVING)
         if self._turn_ends is not None:
             self._turn_ends.cancel()
             self._flush_all()
         self._fire_when_closed()
+
+    def set_limits(self, limits: Limits) -> None:
+        """Let others cost so much from now on."""
+        self._bounds.set_limits(limits)
+
+    def look_at_certificates(self) -> None:
+        """Look whether the files of our certificates have changed, now instead of within seconds."""
+        if self._tls is not None:
+            self._tls.look_soon()
 
     def status(self) -> dict[str, int]:
         """Show the state of the links, as plain values."""
@@ -147,6 +166,11 @@ class PeerPool:
             "breaches": self.counts.breaches,
             "bytes_written": self.counts.bytes_written,
         }
+
+    def refused_by(self) -> dict[str, str]:
+        """Say who refused us lately, and why, in words about us."""
+        since = self._clock.seconds() - REFUSED_FOR_S
+        return {peer: why for peer, (at, why) in self._refused_by.items() if at >= since}
 
     # IPeerLink
 
@@ -243,6 +267,7 @@ class PeerPool:
             if refused is not None:
                 raise Refused(f"refused for a while: {refused}")
         self._known_peers.add(link, self._clock.seconds())
+        self._refused_by.pop(str(peer), None)
         self._dialling.end_pause(peer)
         asking = self._known_peers.asking.get(peer.packed)
         if asking is not None:
@@ -309,6 +334,10 @@ class PeerPool:
         self._refuse(link, end, reason, was_proved)
         if peer is None:
             return
+        if end is End.HEARD and reason not in MOVED_ON and reason != LEAVING and (link.dialled or was_proved):
+            self._note_refusal(peer, reason)
+        elif end is End.LOST and reason.startswith(REFUSES_US):
+            self._note_refusal(peer, f"our {reason.removeprefix(REFUSES_US)}")
         self._go_on_without(link, peer, end, reason, unanswered)
         is_gone = end is End.LOST and was_proved and peer.packed not in self._known_peers.asking
         if is_gone and self._stopped is None:
@@ -383,6 +412,11 @@ class PeerPool:
         ip = str(canonical_ip(host))
         peers = (link.peer for link in self._links if link.is_open)
         return any(peer is not None and peer.host == ip and peer.packed in self._known_peers.asking for peer in peers)
+
+    def _note_refusal(self, peer: Peer, reason: str) -> None:
+        # Whoever refuses us speaks of us as "it".
+        why = f"our {reason.removeprefix('its ')}" if reason.startswith("its ") else reason
+        self._refused_by[str(peer)] = self._clock.seconds(), why
 
     # Looking after links
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -38,6 +39,8 @@ class Refusals:
 
     def __init__(self, clock: IReactorTime, line: str = "refused {address}: {reason}{more}") -> None:
         """@param line: the format of log lines."""
+        self.note: Callable[[str], object] = lambda line: None
+        """Told of each line."""
         self._clock = clock
         self._line = line
         self._until: Bounded[str, tuple[float, str]] = Bounded(REFUSALS_MAX)
@@ -82,4 +85,5 @@ class Refusals:
             more += f" ({self._left_out} lines about others were left out)"
             self._left_out = 0
         self.log.warn(self._line, address=address, reason=reason, more=more)
+        self.note(self._line.format(address=address, reason=reason, more=more))
         self._lines[key] = _Line(now)

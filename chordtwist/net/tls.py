@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -29,6 +30,7 @@ from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Refused
+from chordtwist.core.health import YEAR_MIN
 from chordtwist.core.peer import canonical_ip
 from chordtwist.net.certificates import load_key, revoked_serials, subject_address
 from chordtwist.net.tls_link import TlsLink
@@ -67,6 +69,9 @@ UNREADABLE = (
 """What cryptography raises, when it is asked for some part, at certificates that OpenSSL lets pass. Nobody signs those
 of an open network but their owners, so strangers show whatever bytes they like."""
 
+REFUSES_US = "it refuses us: "
+"""Before the other side's alert, in the reason why a link is lost."""
+
 CANNOT_BE_READ = "its certificate cannot be read"
 NOT_THE_AUTHORITYS = "its certificate is not of this network's authority"
 
@@ -84,6 +89,12 @@ class Credentials:
     """The authority's revocation list, where there is one."""
 
 
+Stamp = tuple[tuple[int, int, int] | None, ...]
+"""Of files: changes when one of them does."""
+
+_Found = tuple[Stamp, Credentials | OSError] | None
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialFiles:
     """Where credentials are kept, for those that an operator makes."""
@@ -98,7 +109,17 @@ class CredentialFiles:
         paths = (self.certificate, self.key, self.authority, self.revoked)
         return Credentials(*(b"" if path is None else path.read_bytes() for path in paths))
 
-    def stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def changed(self, stamp: Stamp) -> _Found:
+        """Read them if they have changed since `stamp`: the stamp of now, and what they hold or why not; else None."""
+        now = self.stamp()
+        if now == stamp:
+            return None
+        try:
+            return now, self.read()
+        except OSError as error:
+            return now, error
+
+    def stamp(self) -> Stamp:
         """Make a stamp that changes when a file does."""
         paths = (self.certificate, self.key, self.authority, self.revoked)
         return tuple(_stamp(path) for path in paths if path is not None)
@@ -116,11 +137,13 @@ class Tls:
         now: Callable[[], datetime],
         clock: IReactorTime,
         files: CredentialFiles | None = None,
+        call: Callable[[Callable[[], _Found]], Deferred[_Found]] = maybeDeferred,
     ) -> None:
         """
         @param host: the IP address that other nodes dial; our certificate has to be for it.
         @param now: wall time, UTC.
         @param files: where the credentials come from, when they are to be read again.
+        @param call: calls what reads them, where a disk that hangs holds nobody up.
 
         @raise ValueError: they do not serve, and why.
         """
@@ -128,7 +151,9 @@ class Tls:
         self._now = now
         self._clock = clock
         self._files = files
-        self._stamp = None if files is None else files.stamp()
+        self._call = call
+        self._is_looking = self._is_renewed = False
+        self._stamp = () if files is None else files.stamp()
         self._looked_at = clock.seconds()
         self._sessions: Bounded[tuple[str, int], SSL.Session] = Bounded(SESSIONS_MAX)
         self._terms = _Terms(credentials, host, now())
@@ -180,26 +205,45 @@ class Tls:
         self._terms = _Terms(credentials, self._host, self._now())
         self._sessions.clear()
 
+    @property
+    def ends(self) -> datetime:
+        """When our certificate ends."""
+        return self._terms.ends
+
     def look_again(self) -> bool:
         """Say whether the files have changed, and are in use: what stood before is to be checked again.
 
         Looks every `LOOK_AGAIN_EVERY_S`, however often it is called. Files that do not serve change nothing.
         """
         now = self._clock.seconds()
-        if self._files is None or now - self._looked_at < LOOK_AGAIN_EVERY_S:
-            return False
-        self._looked_at = now
-        stamp = self._files.stamp()
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        try:
-            self.renew(self._files.read())
-        except (OSError, ValueError) as error:
-            self._log.error("the changed TLS files do not serve, the old ones stay in use: {error}", error=error)
-            return False
+        files = self._files
+        if files is not None and not self._is_looking and now - self._looked_at >= LOOK_AGAIN_EVERY_S:
+            self._looked_at, self._is_looking = now, True
+            self._call(lambda: files.changed(self._stamp)).addCallback(self._take).addBoth(self._looked)
+        is_renewed, self._is_renewed = self._is_renewed, False
+        return is_renewed
+
+    def look_soon(self) -> None:
+        """Have the next `look_again` look, however short it is since the last one."""
+        self._looked_at = -LOOK_AGAIN_EVERY_S
+
+    def _take(self, found: _Found) -> None:
+        if found is None:
+            return
+        self._stamp, read = found
+        if isinstance(read, OSError):
+            raise read
+        self.renew(read)
         self._log.info("the changed TLS files are in use")
-        return True
+        self._is_renewed = True
+
+    def _looked(self, result: object) -> None:
+        self._is_looking = False
+        if isinstance(result, Failure):
+            result.trap(OSError, ValueError)
+            self._log.error(
+                "the changed TLS files do not serve, the old ones stay in use: {error}", error=result.getErrorMessage()
+            )
 
     def _factory(self, dials: bool) -> TLSMemoryBIOFactory:
         # What is wrapped is a `TlsLink`, not the protocol that buffers writes: a link writes once per turn anyway.
@@ -231,7 +275,7 @@ def explain(reason: Failure, transport: object) -> tuple[bool, str] | None:
         if sign in words:
             return True, meaning
     _, is_alert, alert = words.partition("alert ")
-    return (False, f"it refuses us: {alert}") if is_alert else (True, f"TLS failed: {words}")
+    return (False, REFUSES_US + alert) if is_alert else (True, f"TLS failed: {words}")
 
 
 _MEANINGS = (
@@ -265,7 +309,9 @@ class _Terms:
         try:
             self.check(self._certificate, now)
         except Refused as error:
-            raise ValueError(f"our own certificate does not serve: {error}") from None
+            by = f"; this machine's clock says {now.year}" if now.year < YEAR_MIN else ""
+            raise ValueError(f"our own certificate does not serve: {error}{by}") from None
+        self.ends = self._certificate.not_valid_after_utc
         self.dialling, self.accepting = self._context(key), self._context(key)
 
     def check(self, certificate: x509.Certificate, now: datetime) -> None:

@@ -16,7 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
+from chordtwist.core.events import Events
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
@@ -68,6 +70,18 @@ from chordtwist.wire.peer_messages import (
 HAND_OVER_WITHIN_S = 3.0
 """Leaving gives up what is not handed over by then; neighbours are told in any case: the process ends within 5 s."""
 
+DEATHS_TOLD_AFTER_S = 2.0
+"""Deaths within this time share a line in the log: members that die together are noticed within a second or two."""
+
+DEATH_TOLD_AGAIN_S = 60.0
+"""A predecessor stays until somebody else notifies, and is found dead again and again meanwhile."""
+
+DEAD_MAX = 64
+"""So many are remembered for that."""
+
+DEATHS_NAMED_MAX = 5
+"""So many of them are named in that line."""
+
 
 @implementer(IAnswer, IRing, IDht)
 class Node:
@@ -111,6 +125,14 @@ class Node:
         """
         self.me = me
         self.identity = identity
+        self.events = Events()
+        """What happened to it lately, its neighbours' coming and going included."""
+        self.left = 0
+        """How many neighbours said that they leave, since it started."""
+        self._wall_ms = wall_ms
+        self._dead: list[Peer] = []
+        self._told_dead: Bounded[Peer, float] = Bounded(DEAD_MAX)
+        self._near: set[Peer] = set()
         self._leaving: list[Deferred[None]] = []
         # Records end their own timers; everything else is over where it waits.
         ending = self._clock = EndingClock(clock)
@@ -132,7 +154,9 @@ class Node:
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
         bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, ending, rng)
-        membership = self.membership = Membership(routing, statements, asking, tables, bootstrap, next_epoch, ending)
+        membership = self.membership = Membership(
+            routing, statements, asking, tables, bootstrap, next_epoch, ending, self.note
+        )
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
         # Its duties.
@@ -174,7 +198,7 @@ class Node:
         # Who is told what.
         membership.duties = [self.stabilizing, self.fingers.chore, merging.chore]
         membership.when_live = [self.records.joined]
-        membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed]
+        membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]
 
         self._answers: dict[type[Question], Callable[..., Answer | Deferred[Answer]]] = {
@@ -205,6 +229,15 @@ class Node:
 
     def neighbours_time_ms(self) -> int:
         return self._time.now_ms()
+
+    def clock_ahead_ms(self) -> int | None:
+        """By how much our wall clock is ahead of most neighbours'; None with too few to say whose is wrong."""
+        self._time.now_ms()
+        return self._time.ahead_ms
+
+    def members_estimate(self) -> float:
+        """How many members our ring seems to have."""
+        return self.statements.table.members_estimate()
 
     # Its life
 
@@ -271,7 +304,8 @@ class Node:
                 self.stabilizing.hurry()
 
     def breach(self, peer: Peer, reason: str) -> None:
-        """Count a peer's breach of the protocol, and say so in the log."""
+        """Note a peer's breach of the protocol, and say so in the log."""
+        self.note(f"{peer} broke the protocol: {reason}")
         self._log.warn("{peer} broke the protocol: {reason}", peer=str(peer), reason=reason)
 
     def _ping_for(self, peer: Peer, question: PingFor) -> Answer | Deferred[Answer]:
@@ -370,7 +404,9 @@ class Node:
         # Never a member as far as we know: it was only named, and a list without it is as whole as before.
         if known is None and status is Status.JOINING and self.routing.take_back(peer):
             self.membership.changed()
-        self.membership.drop(peer)
+        if status is Status.LEAVING and peer in self.routing.neighbours():
+            self.left += 1
+        self.membership.drop(peer, "left" if status is Status.LEAVING else "joins afresh")
 
     def _hear_other_ring(self, peer: Peer, question: OtherRing) -> Answer:
         member = self._named(question.member)
@@ -388,8 +424,38 @@ class Node:
 
     def _died(self, peer: Peer) -> None:
         """Drop a peer that is dead by the rule of `core.liveness`."""
+        now_s = self._clock.seconds()
+        if now_s - self._told_dead.get(peer, -DEATH_TOLD_AGAIN_S) >= DEATH_TOLD_AGAIN_S:
+            if not self._dead:
+                self._clock.callLater(DEATHS_TOLD_AFTER_S, self._tell_of_deaths)
+            self._dead.append(peer)
+            self._told_dead[peer] = now_s
         self.admission.gone(peer)
-        self.membership.drop(peer)
+        self.membership.drop(peer, "is dead: it does not answer")
+
+    def _tell_of_deaths(self) -> None:
+        dead, self._dead = self._dead, []
+        more = len(dead) - DEATHS_NAMED_MAX
+        self._log.info(
+            "dead: {peers}{more}; {left} of our successors live",
+            peers=", ".join(str(peer) for peer in dead[:DEATHS_NAMED_MAX]),
+            more=f" and {more} more" if more > 0 else "",
+            left=len(self.successors),
+        )
+
+    # What happened
+
+    def note(self, text: str) -> None:
+        """Note an event, for people who ask afterwards."""
+        self.events.note(self._wall_ms(), text)
+
+    def _note_neighbours(self) -> None:
+        near = set(self.routing.neighbours())
+        if self.is_member:
+            for peer in self.routing.neighbours():
+                if peer not in self._near:
+                    self.note(f"{peer} is a neighbour now")
+        self._near = near
 
     # Lookups
 
@@ -422,6 +488,7 @@ class Node:
             "network": self.identity.network,
             "member": self.is_member,
             "joining": {} if self.is_member else self.bootstrap.obstacles(),
+            "tried_next": None if self.is_member else self.bootstrap.next_try(),
             "predecessor": None if routing.predecessor is None else str(routing.predecessor),
             "successors": [str(peer) for peer in routing.successors],
             "whole": routing.whole,

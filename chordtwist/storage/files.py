@@ -1,9 +1,38 @@
-"""Files that are replaced as a whole: after a crash there is either the old one or the new one."""
+"""A node's own files: no links, and replaced as a whole: after a crash there is either the old one or the new one."""
 
 from __future__ import annotations
 
 import os
+import stat
+from errno import EISDIR, ELOOP, ENXIO
 from pathlib import Path
+
+
+def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
+    """Open a file that is ours; answers with its descriptor. Whoever put a link, or a pipe, in its place gets nothing
+    read, written or waited for.
+
+    @raise OSError: the system refuses, or it is no ordinary file, in words for ``strerror``.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    except OSError as error:
+        if error.errno == ELOOP:
+            raise OSError(ELOOP, "it is a symbolic link", str(path)) from None
+        raise
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(path))
+    raise OSError(ENXIO, "it is no ordinary file", str(path))
+
+
+def read_own(path: Path, bytes_max: int) -> bytes:
+    """Read such a file, `bytes_max` of it at most. @raise OSError: as `open_own`."""
+    with open(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read(bytes_max)
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -125,6 +125,8 @@ class LmdbRecordStore:
         self._idle: list[Deferred[None]] = []
         # Removed, but still on disk: to be done with the next commit that succeeds. Nobody sees them until then.
         self._undone: set[bytes] = set()
+        self.trouble = ""
+        """Why the last commit did not take all; empty when it did."""
         self._warn_again_ms = now_ms()
         if map_bytes_max is None:
             map_bytes_max = 2 * bytes_max + MAP_BYTES_PER_RECORD * records_max
@@ -407,7 +409,9 @@ class LmdbRecordStore:
                 refused = await self._shrink(batch.put)
             else:
                 self._undone.clear()
+                self.trouble = ""
                 return "", set()
+            self.trouble = reason
             if self._now_ms() >= self._warn_again_ms:
                 self._warn_again_ms = self._now_ms() + WARNING_INTERVAL_MS
                 self.log.warn("{path}: no more records are taken: {reason}", path=self._file.path, reason=reason)

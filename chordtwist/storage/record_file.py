@@ -74,6 +74,9 @@ class RecordFile:
         self._map_bytes_max = map_bytes_max
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for own in (directory, path):
+                if own.is_symlink():
+                    raise StateUnusable(f"{own}: cannot be used: it is a symbolic link")
             size = path.stat().st_size if path.exists() else 0
             self._env = lmdb.open(
                 str(directory),

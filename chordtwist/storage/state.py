@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable
-from errno import EAGAIN, EWOULDBLOCK
+from errno import EAGAIN, ELOOP, EWOULDBLOCK
 from fcntl import LOCK_EX, LOCK_NB, flock
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from chordtwist.core.address import Address
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.storage.files import replace_file, sync_directory
+from chordtwist.storage.files import open_own, read_own, replace_file, sync_directory
 
 T = TypeVar("T")
 
@@ -29,9 +30,6 @@ SEED_BYTES = 32
 
 PEERS_REMEMBERED_MAX = 256
 """Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
-
-EPOCHS_RESERVED = 1_000
-"""Numbers of runs on the ring that one write is good for: a process that rejoins once a minute writes twice a day."""
 
 NUMBER_MAX = 1 << 62
 """Epochs travel as u64 and grow."""
@@ -59,8 +57,6 @@ class StateDirectory:
         self.tls_certificate = path / "tls-certificate.pem"
         self._lock = self._locked()
         self._is_closed = False
-        self._epoch = self._epochs_until = 0
-        """The last number that was given, and up to which one they are reserved on disk."""
         try:
             self._name_owner()
             self._check_format()
@@ -68,22 +64,16 @@ class StateDirectory:
             os.close(self._lock)
             raise
 
-    def next_epoch(self, now_ms: int) -> int:
-        """Give this run of the node on the ring a number above every run before it: by `now_ms` (wall time) unless the
-        clock went back. No two runs ever sign as the same one: the number is below the one on disk when this returns.
-
-        The first call writes; those that follow take of what it has reserved, so that a disk that is slow, full or gone
-        keeps no node from coming back to its ring.
+    def next_epoch(self, now_ms: int, runs: int = 1) -> int:
+        """Give this run of the node a number above that of every run before it: `now_ms` (wall time) unless the clock
+        went back. It is on disk when this returns, so that no two runs ever sign as the same one. With `runs` the
+        numbers behind it are this process's too, so many in all.
         """
-        if self._epoch < self._epochs_until:
-            self._epoch += 1
-            return self._epoch
         # A daemon has gone into the background since it took the lock: this is the process that others are to name.
         self._name_owner()
         path = self.path / "epoch"
         epoch = max(now_ms, self._read(path, _number, default=0) + 1)
-        until = epoch + EPOCHS_RESERVED - 1
-        content = b"%-19d\n" % until
+        content = b"%-19d\n" % (epoch + runs - 1)
         try:
             self.write(path, content)
         except StateUnusable as error:
@@ -93,7 +83,6 @@ class StateDirectory:
                 _overwrite(path, content)
             except OSError:
                 raise error from None
-        self._epoch, self._epochs_until = epoch, until
         return epoch
 
     def node_key(self) -> bytes:
@@ -118,10 +107,17 @@ class StateDirectory:
     def remember_peers(self, peers: Iterable[Peer]) -> None:
         """Keep these for the next start, best first, the first `PEERS_REMEMBERED_MAX` of them. In any thread.
 
-        @raise StateUnusable: the system refuses; the older list stays.
+        @raise StateUnusable: the system refuses; the older list stands.
         """
         addresses = [str(peer) for peer, _ in zip(peers, range(PEERS_REMEMBERED_MAX), strict=False)]
         self.write(self.path / "peers.json", json.dumps(addresses, indent=0).encode() + b"\n")
+
+    def read(self, path: Path) -> bytes | None:
+        """Read a file of the directory; None where there is none.
+
+        @raise StateUnusable: it cannot be read, or is a link.
+        """
+        return self._read(path, lambda raw: raw, default=None)
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the directory as a whole, readable by its owner only; it is on disk when this returns.
@@ -144,9 +140,13 @@ class StateDirectory:
         path = self.path / "lock"
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            if self.path.stat().st_mode & stat.S_IWOTH:
+                # Whoever may write here may put a file of his own in the place of each of ours.
+                raise StateUnusable(f"{self.path}: everybody may write to it: take that right away (chmod o-w)")
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise StateUnusable(f"{self.path}: cannot be used as state directory: {error.strerror}") from error
+            where = path if error.errno == ELOOP else self.path
+            raise StateUnusable(f"{where}: cannot be used as state directory: {error.strerror}") from error
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)
         except OSError as error:
@@ -177,8 +177,7 @@ class StateDirectory:
     def _read(self, path: Path, parse: Callable[[bytes], T], default: T) -> T:
         """Read what `parse` makes of the file; `default` when there is none, or none that makes sense."""
         try:
-            with path.open("rb") as file:
-                raw = file.read(FILE_BYTES_MAX + 1)
+            raw = read_own(path, FILE_BYTES_MAX + 1)
         except FileNotFoundError:
             return default
         except OSError as error:
@@ -210,7 +209,7 @@ def set_aside(path: Path, reason: str) -> None:
 
 def _overwrite(path: Path, content: bytes) -> None:
     """Write over the beginning of a file that is there; on disk when this returns."""
-    with path.open("r+b") as file:
+    with open(open_own(path, os.O_RDWR), "r+b") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

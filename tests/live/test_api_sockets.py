@@ -27,6 +27,7 @@ from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
 from chordtwist.net.client import DhtClient
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Put, Success
+from tests.live.test_processes import free_port
 from tests.memory_dht import MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -209,6 +210,20 @@ class ExampleTests(SocketTestCase):
             )
             self.assertEqual((err, status), (b"", 0), name)
             self.assertEqual(out, b"4 of 4 copies\ngreeting: good morning\nfarewell: nothing\n", name)
+
+
+class EmbeddedTests(TestCase):
+    async def test_health(self) -> None:
+        """The example of a program with a node of its own works as it stands."""
+        config = Path(self.mktemp()).absolute()
+        p2p, api = free_port(), free_port()
+        config.write_text(f"[dht]\np2p_address = 127.0.0.1:{p2p}\napi_address = 127.0.0.1:{api}\n")
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, (str(EXAMPLES / "node_health.py"), str(config)), {"PYTHONPATH": str(EXAMPLES.parents[1])}
+        )
+        self.assertEqual((err, status), (b"", 0))
+        here = f"127.0.0.1:{p2p}"
+        self.assertRegex(out.decode(), rf"^well\nat \d+: became a member, between {here} and {here}\n$")
 
 
 class CommandTests(SocketTestCase):

@@ -20,6 +20,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.certificates import make_key, self_signed
+from chordtwist.net.failures import TOO_FEW_DESCRIPTORS
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.tls import Credentials, Tls
@@ -44,7 +45,7 @@ class Host:
         signer = Ed25519Signer(sha256(self.peer.packed).digest())
         introduction = Introduction(self.peer, IDENTITY, PARAMETERS, signer, verify_ed25519, 1, lambda: 0)
         now = datetime.now(UTC)
-        own = Tls(Credentials(self_signed(KEY, host, now), KEY), host, lambda: now, reactor) if tls else None
+        own = Tls(Credentials(self_signed(KEY, host), KEY), host, lambda: now, reactor) if tls else None
         self.pool = PeerPool(reactor, introduction, own, dial_from=host)
         self.answers = contracts.ScriptedAnswers()
         self.pool.start(self.answers)
@@ -107,11 +108,11 @@ class PlainTests(LinksTestCase):
         self.assertEqual(answers, [found] * 200)
 
     async def test_no_descriptors_to_dial(self) -> None:
-        """Without a free descriptor a dial fails, in the system's words; with one again it succeeds."""
+        """Without a free descriptor a dial fails, and says so; with one again it succeeds."""
         one, other = self.host("127.0.0.1"), self.host("127.0.0.2")
         await deferLater(reactor, 0)  # a reactor that starts opens files of its own
         with Scarce(0):
-            self.assertEqual(await self.unreachable(one, other.peer), "Too many open files")
+            self.assertEqual(await self.unreachable(one, other.peer), TOO_FEW_DESCRIPTORS)
         await deferLater(reactor, 0.25)
         self.assertEqual(await one.pool.ask(other.peer, Ping()), Pong())
 

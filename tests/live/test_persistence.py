@@ -7,10 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from chordtwist.app.persistence import Persistence
+from chordtwist.app.persistence import RUNS_RESERVED, Persistence
 from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.storage.state import EPOCHS_RESERVED
 
 
 class PersistenceTests(TestCase):
@@ -40,7 +39,7 @@ class PersistenceTests(TestCase):
         second = self.persistence(self.folder)
         self.assertEqual(first.seed, second.seed)
         self.assertEqual(peers, second.remembered_peers(identity))
-        self.assertEqual(5000 + EPOCHS_RESERVED, second.next_epoch())
+        self.assertEqual(5000 + RUNS_RESERVED, second.next_epoch())
         await second.close()
 
     async def test_in_memory(self) -> None:

@@ -83,7 +83,7 @@ class OpenTests(RefusalTestCase):
         fleet.wait_for_ring(30)
         before = self.tables(fleet)
         key = make_key()
-        expired = Papers(f"{PREFIX}102", self_signed(key, f"{PREFIX}102", LONG_AGO), key)
+        expired = Papers(f"{PREFIX}102", certificates.dated(key, f"{PREFIX}102", LONG_AGO), key)
         callers: dict[int, tuple[SSL.Context | None, str]] = {
             101: (Papers(f"{PREFIX}2").context(), f"its certificate is for {PREFIX}2 and not for {PREFIX}101"),
             102: (expired.context(), "its certificate expired on "),
@@ -116,8 +116,8 @@ class OpenTests(RefusalTestCase):
         """A bootstrap node with another address's certificate, or an expired one, is refused by whoever dials it."""
         key = make_key()
         dialled = {
-            51: Papers(f"{PREFIX}51", self_signed(key, f"{PREFIX}52", NOW), key),
-            52: Papers(f"{PREFIX}52", self_signed(key, f"{PREFIX}52", LONG_AGO), key),
+            51: Papers(f"{PREFIX}51", self_signed(key, f"{PREFIX}52"), key),
+            52: Papers(f"{PREFIX}52", certificates.dated(key, f"{PREFIX}52", LONG_AGO), key),
         }
         for number, papers in dialled.items():
             self.listen(number, papers)

@@ -51,7 +51,7 @@ class EvictsPrivately(Node):
     def _throw_out(self, changed: bool, banned: dict[Peer, None]) -> bool:
         for peer in banned:
             if peer in self.routing.successors:
-                self.membership.drop(peer)
+                self.membership.drop(peer, "is dead")
         return changed
 
 
@@ -122,13 +122,13 @@ class ForgetsNothing(Node):
 
 
 class _MembershipFilledFromFingers(Membership):
-    def drop(self, peer: Peer) -> None:
+    def drop(self, peer: Peer, why: str) -> None:
         met = self.__dict__.setdefault("met", {})
         routing = self._routing
         met.update(dict.fromkeys(routing.everybody()))
         met.pop(peer, None)
         before, me = len(routing.successors), routing.me
-        super().drop(peer)
+        super().drop(peer, why)
         if self.is_member and len(routing.successors) < before and not routing.whole and met:
             missing = before - len(routing.successors)
             behind = [other for other in met if other not in routing.successors]

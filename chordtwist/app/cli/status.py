@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chordtwist.app.cli import talking
+from chordtwist.core.health import WELL
 
 if TYPE_CHECKING:
     from chordtwist.app.cli.talking import Connect, Door
@@ -15,18 +17,22 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    help="""Show what the node knows of itself: its place, its neighbours, what it keeps.
+    help="""Show what the node knows of itself: how it is, its place, its neighbours, what it keeps.
 
     \b
     Examples:
         chordtwist status
+        chordtwist status --events
         chordtwist status --json --api 127.0.0.2:7401
+        chordtwist status --check && echo the node is well
     """
 )
 @talking.api_option
 @talking.json_option
+@click.option("--check", is_flag=True, help="End with status 1 unless the node is a member of its ring and well.")
+@click.option("--events", "show_events", is_flag=True, help="Show instead what happened to the node lately.")
 @talking.pass_door
-def command(door: Door, api: ApiAddress, as_json: bool) -> None:
+def command(door: Door, api: ApiAddress, as_json: bool, check: bool, show_events: bool) -> None:
     """Run ``chordtwist status``."""
 
     async def conversation(connect: Connect) -> dict[str, Any]:
@@ -34,14 +40,26 @@ def command(door: Door, api: ApiAddress, as_json: bool) -> None:
         return await client.status()
 
     state = door.talk(api, conversation)
+    events = state.get("events", [])
     if as_json:
-        talking.show_json(state)
+        talking.show_json(events if show_events else state)
+    elif show_events:
+        for event in events:
+            talking.show(f"{_time(event['at_ms'])}  {event['text']}")
     else:
+        state.pop("events", None)
+        state.pop("alarms", None)  # the first line says them in words
         width = max((len(name) for name in state), default=0) + 2
         for name, value in state.items():
             shown = list(_lines(value))
             for line, text in enumerate(shown or ["none"]):
                 talking.show(f"{'' if line else name:{width}}{text}")
+    if check and not (state.get("ready") and state.get("health") == WELL):
+        raise SystemExit(1)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(" ", timespec="seconds")
 
 
 def _lines(value: object) -> Iterator[str]:
@@ -50,7 +68,10 @@ def _lines(value: object) -> Iterator[str]:
         for element in value:
             yield from _lines(element)
     elif isinstance(value, Mapping):
-        if value:
+        if value and all(isinstance(part, str) for part in value.values()):
+            # Sentences, such as what is in the way at each address.
+            yield from (f"{name}: {part}" for name, part in value.items())
+        elif value:
             yield "  ".join(f"{name} {_word(part)}" for name, part in value.items())
     elif value is not None:
         yield _word(value)

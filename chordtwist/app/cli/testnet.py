@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -14,9 +13,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner
 
-from chordtwist.app import config_file, log_lines
+from chordtwist.app import config_file
 from chordtwist.app.cli import talking
 from chordtwist.app.config import Level, NodeConfig
+from chordtwist.app.line_writer import to_standard_error
+from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError, build
 from chordtwist.core.address import Address
@@ -84,7 +85,8 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
     if path is None:
         # Hundreds of nodes that each say when they joined say nothing.
         common = replace(common, log=replace(common.log, level=Level.WARN))
-    globalLogBeginner.beginLoggingTo([log_lines.observer(common.log, sys.stderr, os.environ)], redirectStandardIO=False)
+    lines = LogLines(common.log, to_standard_error(), os.environ)
+    globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
     from twisted.internet import reactor
 
     make_ready(reactor)

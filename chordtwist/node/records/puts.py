@@ -23,6 +23,7 @@ from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, NotMine, Refused, Store, Stored
 
 SKEW_REPORTED_EVERY_S = 60.0
+AHEAD_REPORTED_MS = 1_000
 """A clock that is wrong is wrong for every put: one line a minute says so."""
 
 
@@ -71,12 +72,15 @@ class Puts:
         return self.local_records.now_ms()
 
     def report_ahead(self, there: Version) -> None:
-        """Log, now and then, that another clock is ahead of ours."""
-        if self._is_time_to_report():
+        """Log, now and then, that a version is from our future. Where puts of one key follow one another closely it is
+        so by some milliseconds, and nobody's clock is wrong.
+        """
+        ahead_ms = there.ms - self.ring.neighbours_time_ms()
+        if ahead_ms >= AHEAD_REPORTED_MS and self._is_time_to_report():
             self._log.info(
-                "the clock of {publisher} is ahead of ours by {ahead_ms} ms: a put was stamped again",
+                "a version of {publisher} is ahead of our time by {ahead_ms} ms: a put was stamped again behind it",
                 publisher=self._named(there.publisher),
-                ahead_ms=there.ms - self.ring.neighbours_time_ms(),
+                ahead_ms=ahead_ms,
             )
 
     def report_behind(self, peer: Peer, theirs_ms: int) -> None:

@@ -52,6 +52,8 @@ class Reconciling:
         self.sent = self.fetched = 0
         """Records sent to others, fetched from others."""
         self.refused = 0
+        self.not_taken = 0
+        """Records that a peer refused to keep."""
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
 
     async def reconcile(
@@ -114,6 +116,7 @@ class Reconciling:
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
+            self.not_taken += len(answer.refused)
 
     async def _level(self, peer: Peer, arc: Arc, copies_above: int, mine: int, theirs: int, both: bool) -> None:
         """Even out a piece that is not worth cutting."""

@@ -107,6 +107,8 @@ class Repair:
         """What this node owns; None while it is no member or does not know its predecessor."""
         self.rounds = 0
         """Those that compared something."""
+        self.not_taken = 0
+        """Copies that replicas of our arc refused in the last round."""
 
     # Its node's life
 
@@ -177,6 +179,7 @@ class Repair:
         if arc is None:
             return
         self.rounds += 1
+        not_taken = self._reconciling.not_taken
         self._local_records.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
         outcomes: list[Deferred[bool]] = []
@@ -191,6 +194,7 @@ class Repair:
         if limit.active():
             limit.cancel()
         self._comparing.clear()
+        self.not_taken = self._reconciling.not_taken - not_taken
         self._replicas_max = max(self._copies - 1, len(outcomes))
         is_level = all(right for _, right in answered)
         self._level_with = (arc, tuple(replicas[: self._replicas_max])) if is_level else None

@@ -51,6 +51,10 @@ class Bootstrap:
         self._clock = clock
         self._rng = rng
         self._lost: Bounded[Peer, None] = Bounded(LOST_MAX)
+        self._seeds_found: list[Peer] = []
+        self._unresolved = ""
+        self._trying: list[Peer] = []
+        self._again_s = 0.0
         self._said: dict[Peer, str] = {}
 
     def lost(self, peer: Peer) -> None:
@@ -65,7 +69,19 @@ class Bootstrap:
         """Tell what was in our way when we last tried to join, by the address of who stood there; ours: the ring
         itself.
         """
-        return {str(peer): reason for peer, reason in self._said.items()}
+        said = {str(peer): reason for peer, reason in self._said.items()}
+        return {"bootstrap_node": self._unresolved, **said} if self._unresolved else said
+
+    def next_try(self) -> str:
+        """Tell what is tried next to join, in words."""
+        some = len(self._trying)
+        whom = "bootstrap_node" if not some else f"{some} addresses" if some > 1 else str(self._trying[0])
+        wait_s = self._again_s - self._clock.seconds()
+        return f"{whom} again within {wait_s:.1f} s" if wait_s > 0 else f"{whom} now"
+
+    def sought(self) -> set[Peer]:
+        """List whom it looks for: the bootstrap list as it was resolved last, and members that were lost."""
+        return {*self._seeds_found, *self._lost} - {self._me}
 
     async def enter(self, still_wanted: Callable[[], bool], through: Iterable[Peer] = ()) -> Peer | None:
         """Join the ring of any contact, trying for ever, or find that we are the first.
@@ -82,6 +98,7 @@ class Bootstrap:
             others = [peer for peer in dict.fromkeys((*through, *seeds, *self._lost)) if peer != self._me]
             if not others and listed is not None:
                 return None
+            self._trying = others
             members = await self._answering(list(through)) or await self._answering(others)
             through = ()
             if members:
@@ -94,7 +111,9 @@ class Bootstrap:
             elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
                 return None
             slowest_s = FIRST_AFTER_S / 4 if self._may_begin(listed) else RETRY_MAX_S
-            await deferLater(self._clock, jittered(backoff_s(rounds, RETRY_MIN_S, slowest_s), self._rng))
+            pause_s = jittered(backoff_s(rounds, RETRY_MIN_S, slowest_s), self._rng)
+            self._again_s = self._clock.seconds() + pause_s
+            await deferLater(self._clock, pause_s)
             rounds += 1
         return None
 
@@ -112,9 +131,12 @@ class Bootstrap:
     async def _listed(self) -> list[Peer] | None:
         """Get the bootstrap list; None while no name can be resolved, which makes nobody the first of a ring."""
         try:
-            return await self._seeds()
-        except Unreachable:
+            self._seeds_found = await self._seeds()
+        except Unreachable as error:
+            self._unresolved = error.reason
             return None
+        self._unresolved = ""
+        return self._seeds_found
 
     async def _answering(self, peers: list[Peer]) -> list[Table]:
         """Get the tables of those that answer as members; one line for each that does not, when its reason is new."""

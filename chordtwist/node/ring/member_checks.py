@@ -55,7 +55,7 @@ class MemberChecks:
         """
         if self._admission.awaits(peer, said.epoch) or self._tables.epoch_of(peer) not in (None, epoch):
             return True
-        self._membership.drop(peer)
+        self._membership.drop(peer, "is no member any more")
         return False
 
     async def is_member_still(self, peer: Peer) -> bool:

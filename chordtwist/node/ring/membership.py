@@ -45,8 +45,11 @@ class Membership:
         bootstrap: Bootstrap,
         next_epoch: Callable[[], int],
         clock: IReactorTime,
+        note: Callable[[str], None],
     ) -> None:
-        """@param next_epoch: a number for another run of this node on the ring, above all it has given."""
+        """@param next_epoch: a number for another run of this node on the ring, above all it has given.
+        @param note: told in words what happens to the node.
+        """
         self.status = Status.JOINING
         self.was_member = False
         """Whether it has been a member since its process began; it has its records still when it joins afresh."""
@@ -65,6 +68,7 @@ class Membership:
         self._bootstrap = bootstrap
         self._next_epoch = next_epoch
         self._clock = clock
+        self._note = note
 
     @property
     def is_member(self) -> bool:
@@ -94,12 +98,11 @@ class Membership:
         if routing.head is not None:
             # Not only after a round: until it knows us, our head answers for our arc.
             self._asking.tell((routing.head,), Notify(self.epoch))
+        before, behind = str(routing.predecessor or routing.me), str(routing.head or routing.me)
         self._log.info(
-            "member of the ring: {me} between {before} and {behind}",
-            me=str(routing.me),
-            before=str(routing.predecessor or routing.me),
-            behind=str(routing.head or routing.me),
+            "member of the ring: {me} between {before} and {behind}", me=str(routing.me), before=before, behind=behind
         )
+        self._note(f"became a member, between {before} and {behind}")
         self._begin_duties()
 
     def _not_entered(self, failure: Failure) -> None:
@@ -113,6 +116,7 @@ class Membership:
         """Stop being a member, as another run of this node, and join the ring of `through`, or any, afresh."""
         if not self.is_member:
             return
+        self._note("joins the ring afresh")
         self._statements.begin_epoch(self._next_epoch())
         self._become(Status.JOINING)
         self._end_duties()
@@ -125,6 +129,7 @@ class Membership:
     async def leave(self) -> None:
         """Stop being a member, or becoming one, for good, and tell the neighbours."""
         neighbours = self._routing.neighbours() if self.is_member else []
+        self._note("leaves the ring")
         self._become(Status.LEAVING)
         await self._asking.tell(neighbours, self._statements.leave(Status.LEAVING))
 
@@ -133,12 +138,13 @@ class Membership:
         self.status = Status.LEAVING
         self._end_duties()
 
-    def drop(self, peer: Peer) -> None:
-        """Forget a peer, since it died, left or is another run of itself."""
+    def drop(self, peer: Peer, why: str) -> None:
+        """Forget a peer, since it died, left or is another run of itself; `why` is said of it in the events."""
         was_head = peer == self._routing.head
         self._tables.forget(peer)
         if self._routing.drop(peer):
-            self._log.debug("lost {peer}", peer=str(peer))
+            self._log.debug("lost {peer}: it {why}", peer=str(peer), why=why)
+            self._note(f"{peer} {why}")
             self._bootstrap.lost(peer)
             self.changed()
         for told in self.when_dropped:

@@ -24,6 +24,9 @@ TRUSTED_MS = AHEAD_MS_MAX // 2
 """A clock that differs by less is our own: the neighbours' tables tell the time to a second or two, which would put
 versions of two puts in the wrong order, and two nodes that each err by this much still take each other's puts."""
 
+COMPARED_MIN = 2
+"""With fewer neighbours nobody can say whose clock is wrong."""
+
 TOLD_AGAIN_MS = 3_600_000
 """Between two lines in the log that say that our clock is wrong."""
 
@@ -51,6 +54,8 @@ class NeighboursTime:
         self._ask = ask
         self._steady_s = steady_s
         self._wall_ms = wall_ms
+        self.ahead_ms: int | None = None
+        """By how much our wall clock was ahead of what most have, at the last look; None with too few to compare."""
         self._until_ms = 0
         self._ask_again_ms = 0
         self._ours = 0
@@ -79,6 +84,7 @@ class NeighboursTime:
         common = min(max(ours, median_low(ahead)), median_high(ahead))
         wrong_ms = ours - common
         is_wrong = abs(wrong_ms) > TRUSTED_MS
+        self.ahead_ms = wrong_ms if len(ahead) > COMPARED_MIN else None
         self._common_ahead_ms = common if is_wrong else ours
         if is_wrong and steady_ms >= self._tell_again_ms:
             self._tell_again_ms = steady_ms + TOLD_AGAIN_MS

@@ -1,0 +1,96 @@
+"""What a node says of its health, and of what happened: processes, some killed, some refused by all others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.app.cli.commands import main
+from chordtwist.core.health import QUIET_S
+from tests.fleet import API_PORT, BIN, Fleet
+
+WITHIN_S = 60.0
+
+
+class HealthTests(SynchronousTestCase):
+    """A closed network of four."""
+
+    def setUp(self) -> None:
+        """An authority in a folder of its own."""
+        self.fleet = Fleet(tls="closed")
+        self.addCleanup(self.fleet.close)
+        self.office = self.fleet.folder / "authority"
+        self.certify("authority")
+
+    def certify(self, *words: str) -> None:
+        done = CliRunner().invoke(main, ["certify", *words, "-d", str(self.office)])
+        self.assertEqual(done.exit_code, 0, done.output)
+
+    def start(self, number: int, bootstrap: int = 1) -> None:
+        """Start a node with the files that it was given."""
+        host = self.fleet.host(number)
+        self.certify("node", host)
+        names = {"authority": "authority.pem", "certificate": f"{host}.pem", "key": f"{host}.key"}
+        self.fleet.tls_options = {
+            name: self.office / file for name, file in {**names, "revoked": "revoked.pem"}.items()
+        }
+        self.fleet.start([number], [bootstrap])
+
+    def command(self, number: int, *words: str) -> subprocess.CompletedProcess[str]:
+        """What a command says when it asks a node."""
+        return subprocess.run(
+            [f"{BIN}/chordtwist", *words, "--api", f"{self.fleet.host(number)}:{API_PORT}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def wait_for(self, what: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+        ends = time.monotonic() + within_s
+        while not what():
+            self.assertLess(time.monotonic(), ends, [self.fleet.log(number) for number in self.fleet.numbers])
+            time.sleep(0.2)
+
+    def test_cut_off(self) -> None:
+        """A neighbour's death is one line and an event. Whose certificate is taken back says that it is cut off, by
+        whom and why: in log, status, exit status and to whoever puts. Who finds no ring says what it tries.
+        """
+        began_s = time.monotonic()
+        for number in (1, 2, 3, 4):
+            self.start(number)
+        self.fleet.wait_for_ring(WITHIN_S)
+        self.start(5, bootstrap=9)
+
+        dead = f"{self.fleet.host(4)}:6401"
+        self.fleet.kill([4])
+        self.wait_for(lambda: f"dead: {dead}; 2 of our successors live" in self.fleet.log(1))
+        self.assertIn(f"{dead} is dead: it does not answer", self.command(1, "status", "--events").stdout)
+        self.assertEqual(1, self.fleet.log(1).count("dead: "))
+
+        self.fleet.client(5).close()
+        nowhere = f"{self.fleet.host(9)}:6401"
+        self.wait_for(lambda: f"{nowhere}: connection refused" in self.command(5, "status").stdout)
+        shown = self.command(5, "status", "--check")
+        self.assertEqual(1, shown.returncode)
+        self.assertRegex(shown.stdout, rf"tried_next +{nowhere} (again within [0-9.]+ s|now)\n")
+
+        self.certify("revoke", self.fleet.host(3))
+        why = "cut off: all of 2 refuse us: our certificate was revoked"
+        self.wait_for(lambda: why in self.fleet.log(3), QUIET_S + WITHIN_S)
+        self.assertGreater(time.monotonic() - began_s, QUIET_S)
+        shown = self.command(3, "status", "--check")
+        self.assertEqual(1, shown.returncode)
+        self.assertEqual(f"health {why}", " ".join(shown.stdout.splitlines()[0].split()))
+        self.assertFalse(json.loads(self.command(3, "status", "--json").stdout)["ready"])
+        put = self.command(3, "put", "greeting", "good morning")
+        self.assertEqual(1, put.returncode)
+        self.assertIn(why, put.stderr)
+
+        well = self.command(1, "status", "--check")
+        self.assertEqual((0, "health well"), (well.returncode, " ".join(well.stdout.splitlines()[0].split())))
+        self.assertIn(f"in no ring: {nowhere}: connection refused", self.fleet.log(5))
