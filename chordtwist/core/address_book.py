@@ -1,0 +1,254 @@
+"""The addresses one node has met or heard of, around the whole ring: whom a lookup may ask that no liar in it chose.
+
+A table is signed by its owner, but the names in it are only claims. So there are two kinds of entries: *met*, whom our
+own dial reached, and *heard*, of whom somebody told us. The circle is cut into pieces, and each keeps one entry, the
+nearest behind its start, met before heard: however often a name is pushed, it gets no more room (BASALT, Middleware
+2023).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from random import Random
+
+from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer, canonical_ip
+from chordtwist.core.prefixes import is_crowded, prefix_group
+from chordtwist.core.ring import ID_BITS, RingId
+
+ENTRIES_MAX = 4096
+"""Four numbers and 18 bytes each, 160 KiB in all. A ring of some thousand members fits nearly whole."""
+
+HEARD_SHARE = 4
+"""One entry in so many may be merely heard of."""
+
+HEARD_OF_ONE_MAX = 16
+"""Entries that one teller may have brought."""
+
+PER_PREFIX_MAX = 16
+"""Entries of one public IPv4 /24 or IPv6 /48, in networks that anybody may join."""
+
+PIECES_BITS = 16
+"""The circle begins as 2**16 pieces: in a ring of a thousand members 8 share theirs. Pieces are joined in pairs when
+there are too many entries."""
+
+FAILURES_MAX = 2
+"""So many dials in a row that nobody answered, and an entry that was met is dropped; one that was heard of at once."""
+
+_NUMBER_BITS = 64
+_MAPPED = bytes(10) + b"\xff\xff"
+_MET = 0
+
+
+class AddressBook:
+    """Entries in ring order. All times are of a steady clock, in seconds.
+
+    Kept in columns: as objects the same entries would take two megabytes.
+    """
+
+    def __init__(self, identity: Identity, entries_max: int = ENTRIES_MAX, spreads: bool = True) -> None:
+        """@param spreads: whether only a few entries may be of one prefix: so in networks that anybody may join."""
+        self._identity = identity
+        self._entries_max = entries_max
+        self._spreads = spreads
+        self._bits = PIECES_BITS
+        self._numbers = array("Q")
+        """The first 64 bits of each id, ascending; two ids that agree in them share a piece, and so a place."""
+        self._addresses = bytearray()
+        self._seen_s = array("d")
+        self._tellers = array("Q")
+        """Who named an entry; 0 for one that was met."""
+        self._failures = array("B")
+        self._heard = 0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __contains__(self, peer: Peer) -> bool:
+        return self._find(peer) is not None
+
+    @property
+    def met_count(self) -> int:
+        """How many of the entries our own dial has reached."""
+        return len(self) - self._heard
+
+    # What it is told
+
+    def met(self, peer: Peer, now_s: float) -> bool:
+        """Note that our own dial reached `peer` just now; answers whether there is room for it."""
+        return self._note(peer, now_s, _MET)
+
+    def heard(self, peers: Iterable[Peer], teller: Peer, now_s: float) -> None:
+        """Note that `teller` named these."""
+        number = _number(teller.id) or 1
+        for peer in peers:
+            if peer != teller and self._find(peer) is None:
+                if self._heard >= self._entries_max // HEARD_SHARE:
+                    return
+                if self._tellers.count(number) >= HEARD_OF_ONE_MAX:
+                    return
+                self._note(peer, now_s, number)
+
+    def failed(self, peer: Peer) -> None:
+        """Note that our own dial to `peer` was in vain; it may be dropped."""
+        index = self._find(peer)
+        if index is None:
+            return
+        self._failures[index] += 1
+        if self._tellers[index] != _MET or self._failures[index] >= FAILURES_MAX:
+            self._remove(index)
+
+    def forget(self, peer: Peer) -> None:
+        """Drop `peer`, since it left."""
+        index = self._find(peer)
+        if index is not None:
+            self._remove(index)
+
+    # What it tells
+
+    def __iter__(self) -> Iterator[Peer]:
+        """All entries in ring order."""
+        return map(self._peer, range(len(self)))
+
+    def is_met(self, peer: Peer) -> bool:
+        """Whether our own dial has reached `peer`."""
+        index = self._find(peer)
+        return index is not None and self._tellers[index] == _MET
+
+    def behind(self, position: RingId, count: int) -> list[Peer]:
+        """The nearest `count` entries at or behind `position`, nearest first."""
+        start, size = self._place(position), len(self)
+        # The first 64 bits of two ids may agree: then the entry may stand before the position.
+        if start < size and self._peer(start).id < position:
+            start += 1
+        return [self._peer((start + n) % size) for n in range(min(count, size))]
+
+    def before(self, position: RingId, count: int) -> list[Peer]:
+        """The nearest `count` entries before `position` that were met, nearest first."""
+        start, size = self._place(position), len(self)
+        if start < size and self._peer(start).id < position:
+            start += 1
+        found: list[Peer] = []
+        for n in range(1, size + 1):
+            index = (start - n) % size
+            if self._tellers[index] == _MET:
+                found.append(self._peer(index))
+                if len(found) == count:
+                    break
+        return found
+
+    def draw(self, position: RingId, count: int, among: int, rng: Random) -> list[Peer]:
+        """Draw at most `count` witnesses from the `among` nearest entries before `position` that were met, by chance
+        that nobody else knows; in networks that anybody may join at most two of one prefix.
+        """
+        near = self.before(position, among)
+        rng.shuffle(near)
+        drawn: list[Peer] = []
+        for peer in near:
+            if len(drawn) == count:
+                break
+            if not (self._spreads and is_crowded(peer, drawn)):
+                drawn.append(peer)
+        return drawn
+
+    def stalest(self) -> Peer | None:
+        """The entry of which nothing was seen for longest, to be asked next; None when there is none."""
+        if not self._numbers:
+            return None
+        return self._peer(min(range(len(self)), key=self._seen_s.__getitem__))
+
+    def age_s(self, peer: Peer, now_s: float) -> float | None:
+        """How long ago `peer` was met or heard of; None when it is not here."""
+        index = self._find(peer)
+        return None if index is None else now_s - self._seen_s[index]
+
+    # Columns
+
+    def _note(self, peer: Peer, now_s: float, teller: int) -> bool:
+        index = self._find(peer)
+        if index is not None:
+            if self._tellers[index] != _MET and teller == _MET:
+                self._heard -= 1
+                self._tellers[index] = _MET
+            self._seen_s[index] = now_s
+            self._failures[index] = 0
+            return True
+        rival = self._rival(peer)
+        if rival is not None:
+            mine = (teller != _MET, peer.id)
+            theirs = (self._tellers[rival] != _MET, self._peer(rival).id)
+            if theirs < mine:
+                return False
+        if self._is_crowded(peer):
+            return False
+        if rival is not None:
+            self._remove(rival)
+        self._insert(self._place(peer.id), peer, now_s, teller)
+        while len(self) > self._entries_max:
+            self._join_pieces()
+        return self._find(peer) is not None
+
+    def _insert(self, index: int, peer: Peer, now_s: float, teller: int) -> None:
+        self._numbers.insert(index, _number(peer.id))
+        self._addresses[index * IPV6_LENGTH : index * IPV6_LENGTH] = _wide(peer.packed)
+        self._seen_s.insert(index, now_s)
+        self._tellers.insert(index, teller)
+        self._failures.insert(index, 0)
+        self._heard += teller != _MET
+
+    def _remove(self, index: int) -> None:
+        self._heard -= self._tellers[index] != _MET
+        for column in (self._numbers, self._seen_s, self._tellers, self._failures):
+            column.pop(index)
+        del self._addresses[index * IPV6_LENGTH : (index + 1) * IPV6_LENGTH]
+
+    def _join_pieces(self) -> None:
+        """Make pieces twice as long; of two entries that then share one the better stays."""
+        self._bits -= 1
+        index = 1
+        while index < len(self):
+            if self._piece(index - 1) != self._piece(index):
+                index += 1
+            elif self._tellers[index - 1] != _MET and self._tellers[index] == _MET:
+                self._remove(index - 1)
+            else:
+                self._remove(index)
+
+    def _piece(self, index: int) -> int:
+        return self._numbers[index] >> (_NUMBER_BITS - self._bits)
+
+    def _rival(self, peer: Peer) -> int | None:
+        """The entry in the piece of the circle where `peer` stands."""
+        piece = _number(peer.id) >> (_NUMBER_BITS - self._bits)
+        index = bisect_left(self._numbers, piece << (_NUMBER_BITS - self._bits))
+        return index if index < len(self) and self._piece(index) == piece else None
+
+    def _place(self, position: RingId) -> int:
+        return bisect_left(self._numbers, _number(position))
+
+    def _find(self, peer: Peer) -> int | None:
+        index = self._place(peer.id)
+        if index < len(self) and self._numbers[index] == _number(peer.id) and self._peer(index) == peer:
+            return index
+        return None
+
+    def _peer(self, index: int) -> Peer:
+        wide = bytes(self._addresses[index * IPV6_LENGTH : (index + 1) * IPV6_LENGTH])
+        return self._identity.unpack(wide[-IPV4_LENGTH:] if wide.startswith(_MAPPED) else wide)
+
+    def _is_crowded(self, peer: Peer) -> bool:
+        if not self._spreads or prefix_group(canonical_ip(peer.host)) is None:
+            return False
+        prefix = _wide(peer.packed)[: len(_MAPPED) + 3 if len(peer.packed) == IPV4_LENGTH else 6]
+        # Bytes that stand across two entries, or in the middle of one, may be counted as well: one in millions.
+        return self._addresses.count(prefix) >= PER_PREFIX_MAX
+
+
+def _number(position: RingId) -> int:
+    return position >> (ID_BITS - _NUMBER_BITS)
+
+
+def _wide(packed: bytes) -> bytes:
+    """An address in as many bytes as any takes."""
+    return packed if len(packed) == IPV6_LENGTH else _MAPPED + packed

@@ -1,0 +1,174 @@
+"""The address book: whom a node has met or heard of, in ring order, within bounds that no teller can move."""
+
+from __future__ import annotations
+
+import sys
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.address_book import (
+    ENTRIES_MAX,
+    FAILURES_MAX,
+    HEARD_OF_ONE_MAX,
+    HEARD_SHARE,
+    PER_PREFIX_MAX,
+    AddressBook,
+)
+from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.ring import RING_SIZE, distance
+
+IDENTITY = Identity("book", Policy.IP)
+
+
+def private(number: int) -> Peer:
+    """A peer at an address where prefixes count for nothing."""
+    return IDENTITY.peer(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 6401)
+
+
+def ring_of(count: int) -> list[Peer]:
+    return sorted((private(number) for number in range(count)), key=lambda peer: peer.id)
+
+
+class AddressBookTests(SynchronousTestCase):
+    """One book, told and asked."""
+
+    def setUp(self) -> None:
+        self.book = AddressBook(IDENTITY)
+
+    def test_order(self) -> None:
+        """Entries come in ring order whatever the order they were met in; the ring closes."""
+        ring = ring_of(50)
+        shuffled = list(ring)
+        Random(1).shuffle(shuffled)
+        for peer in shuffled:
+            self.assertTrue(self.book.met(peer, 1.0))
+        self.assertEqual(list(self.book), ring)
+        self.assertEqual(self.book.behind(ring[-1].id + 1, 2), ring[:2])
+        self.assertEqual(self.book.before(ring[0].id, 2), [ring[-1], ring[-2]])
+        self.assertEqual(self.book.behind(ring[7].id, 1), [ring[7]])
+        self.assertEqual(self.book.before(ring[7].id, 1), [ring[6]])
+
+    def test_as_a_sorted_list(self) -> None:
+        """Behind and before a position stands what a sorted list of all entries says."""
+        ring = ring_of(200)
+        for peer in ring:
+            self.book.met(peer, 1.0)
+        ring = list(self.book)
+        rng = Random(2)
+        for _ in range(100):
+            position = rng.getrandbits(256)
+            behind = sorted(ring, key=lambda peer: distance(position, peer.id))
+            self.assertEqual(self.book.behind(position, 3), behind[:3])
+            self.assertEqual(self.book.before(position, 3), behind[:-4:-1])
+
+    def test_both_address_families(self) -> None:
+        """IPv4 and IPv6 addresses come back as they were told."""
+        peers = [IDENTITY.peer("192.0.2.7", 1), IDENTITY.peer("2001:db8::7", 65535)]
+        for peer in peers:
+            self.book.met(peer, 1.0)
+        self.assertEqual(set(self.book), set(peers))
+
+    def test_a_ring_of_a_thousand_fits(self) -> None:
+        """Of a thousand members hardly one is left out because another stands in its piece of the circle."""
+        for peer in ring_of(1000):
+            self.book.met(peer, 1.0)
+        self.assertGreater(len(self.book), 980)
+
+    def test_bounds(self) -> None:
+        """Whatever is met, there are never more entries than allowed, and they stand all around the circle."""
+        for number in range(3 * ENTRIES_MAX):
+            self.book.met(private(number), 1.0)
+        self.assertLessEqual(len(self.book), ENTRIES_MAX)
+        self.assertGreater(len(self.book), ENTRIES_MAX // 2)
+        gaps = [distance(a.id, b.id) for a, b in zip(self.book, list(self.book)[1:], strict=False)]
+        self.assertLess(max(gaps), 20 * RING_SIZE // ENTRIES_MAX)
+        columns = (self.book._numbers, self.book._addresses, self.book._seen_s, self.book._tellers, self.book._failures)
+        self.assertLess(sum(map(sys.getsizeof, columns)), 250_000)
+
+    def test_what_is_met_stays(self) -> None:
+        """Names that are heard take no place of one that was met, and count as what they are."""
+        met = private(1)
+        self.book.met(met, 1.0)
+        self.book.heard([met, private(2)], private(3), 2.0)
+        self.assertTrue(self.book.is_met(met))
+        self.assertFalse(self.book.is_met(private(2)))
+        self.assertEqual((len(self.book), self.book.met_count), (2, 1))
+
+    def test_heard_becomes_met(self) -> None:
+        """Once our own dial has reached it, an entry is met."""
+        self.book.heard([private(2)], private(3), 1.0)
+        self.book.met(private(2), 2.0)
+        self.assertTrue(self.book.is_met(private(2)))
+        self.assertEqual(self.book.met_count, 1)
+
+    def test_one_teller(self) -> None:
+        """Of one teller only so many names are kept, however often it tells more."""
+        for start in range(0, 200, 20):
+            self.book.heard([private(start + n) for n in range(20)], private(9999), 1.0)
+        self.assertEqual(len(self.book), HEARD_OF_ONE_MAX)
+
+    def test_all_tellers(self) -> None:
+        """All tellers together fill a quarter of the book, and no more."""
+        for teller in range(2 * ENTRIES_MAX // HEARD_SHARE // HEARD_OF_ONE_MAX):
+            names = [private(100_000 + 16 * teller + n) for n in range(16)]
+            self.book.heard(names, private(teller), 1.0)
+        self.assertEqual(len(self.book), ENTRIES_MAX // HEARD_SHARE)
+
+    def test_one_prefix(self) -> None:
+        """Of one public /24 or /48 only so many are kept; of private ranges, and in a closed network, any."""
+        cases = (
+            ([IDENTITY.peer(f"8.8.8.{n}", 6401) for n in range(1, 100)], PER_PREFIX_MAX),
+            ([IDENTITY.peer(f"2600:1:2:{n:x}::1", 6401) for n in range(1, 100)], PER_PREFIX_MAX),
+            ([IDENTITY.peer(f"10.8.8.{n}", 6401) for n in range(1, 100)], 99),
+        )
+        for peers, kept in cases:
+            book = AddressBook(IDENTITY)
+            self.assertEqual(sum(book.met(peer, 1.0) for peer in peers), kept, peers[0])
+        closed = AddressBook(IDENTITY, spreads=False)
+        self.assertEqual(sum(closed.met(peer, 1.0) for peer in cases[0][0]), 99)
+
+    def test_failures(self) -> None:
+        """Who was heard of goes with the first dial in vain, who was met with the second in a row."""
+        self.book.heard([private(2)], private(3), 1.0)
+        self.book.failed(private(2))
+        self.assertNotIn(private(2), self.book)
+        self.book.met(private(1), 1.0)
+        self.book.failed(private(1))
+        self.book.met(private(1), 2.0)
+        for _ in range(FAILURES_MAX - 1):
+            self.book.failed(private(1))
+        self.assertIn(private(1), self.book)
+        self.book.failed(private(1))
+        self.assertNotIn(private(1), self.book)
+        self.book.failed(private(1))
+
+    def test_witnesses(self) -> None:
+        """Witnesses are drawn from those met before a position, each as likely, at most two of one prefix."""
+        ring = ring_of(40)
+        for peer in ring:
+            self.book.met(peer, 1.0)
+        drawn = [frozenset(self.book.draw(ring[20].id, 5, 16, Random(seed))) for seed in range(50)]
+        self.assertTrue(all(len(witnesses) == 5 for witnesses in drawn))
+        self.assertEqual(frozenset().union(*drawn), frozenset(ring[4:20]))
+        crowded = AddressBook(IDENTITY)
+        for n in range(1, 17):
+            crowded.met(IDENTITY.peer(f"8.8.8.{n}", 6401), 1.0)
+        self.assertEqual(len(crowded.draw(0, 5, 16, Random(1))), 2)
+
+    def test_heard_names_are_no_witnesses(self) -> None:
+        """Whom somebody named may be his invention."""
+        self.book.heard([private(1)], private(2), 1.0)
+        self.assertEqual(self.book.draw(0, 5, 16, Random(1)), [])
+
+    def test_stalest(self) -> None:
+        """Whoever was seen longest ago is to be asked next."""
+        self.assertIsNone(self.book.stalest())
+        for number in range(5):
+            self.book.met(private(number), 10.0 - number)
+        self.assertEqual(self.book.stalest(), private(4))
+        self.book.met(private(4), 20.0)
+        self.assertEqual(self.book.stalest(), private(3))
+        self.assertEqual(self.book.age_s(private(3), 20.0), 13.0)
+        self.book.forget(private(3))
+        self.assertIsNone(self.book.age_s(private(3), 20.0))
