@@ -12,7 +12,7 @@ from chordtwist.core.address_book import (
     FAILURES_MAX,
     HEARD_OF_ONE_MAX,
     HEARD_SHARE,
-    PER_PREFIX_MAX,
+    LISTED_OF_PREFIX_MAX,
     AddressBook,
 )
 from chordtwist.core.peer import Identity, Peer, Policy
@@ -118,8 +118,8 @@ class AddressBookTests(SynchronousTestCase):
     def test_one_prefix(self) -> None:
         """Of one public /24 or /48 only so many are kept; of private ranges, and in a closed network, any."""
         cases = (
-            ([IDENTITY.peer(f"8.8.8.{n}", 6401) for n in range(1, 100)], PER_PREFIX_MAX),
-            ([IDENTITY.peer(f"2600:1:2:{n:x}::1", 6401) for n in range(1, 100)], PER_PREFIX_MAX),
+            ([IDENTITY.peer(f"8.8.8.{n}", 6401) for n in range(1, 100)], LISTED_OF_PREFIX_MAX),
+            ([IDENTITY.peer(f"2600:1:2:{n:x}::1", 6401) for n in range(1, 100)], LISTED_OF_PREFIX_MAX),
             ([IDENTITY.peer(f"10.8.8.{n}", 6401) for n in range(1, 100)], 99),
         )
         for peers, kept in cases:
@@ -148,18 +148,18 @@ class AddressBookTests(SynchronousTestCase):
         ring = ring_of(40)
         for peer in ring:
             self.book.met(peer, 1.0)
-        drawn = [frozenset(self.book.draw(ring[20].id, 5, 16, Random(seed))) for seed in range(50)]
+        drawn = [frozenset(self.book.draw(ring[20].id, 5, RING_SIZE // 2, Random(seed))) for seed in range(50)]
         self.assertTrue(all(len(witnesses) == 5 for witnesses in drawn))
-        self.assertEqual(frozenset().union(*drawn), frozenset(ring[4:20]))
+        self.assertEqual(frozenset().union(*drawn), frozenset(ring[10:20]))
         crowded = AddressBook(IDENTITY)
         for n in range(1, 17):
             crowded.met(IDENTITY.peer(f"8.8.8.{n}", 6401), 1.0)
-        self.assertEqual(len(crowded.draw(0, 5, 16, Random(1))), 2)
+        self.assertEqual(len(crowded.draw(0, 5, RING_SIZE, Random(1))), 2)
 
     def test_heard_names_are_no_witnesses(self) -> None:
         """Whom somebody named may be his invention."""
         self.book.heard([private(1)], private(2), 1.0)
-        self.assertEqual(self.book.draw(0, 5, 16, Random(1)), [])
+        self.assertEqual(self.book.draw(0, 5, RING_SIZE, Random(1)), [])
 
     def test_stalest(self) -> None:
         """Whoever was seen longest ago is to be asked next."""

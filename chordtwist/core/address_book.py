@@ -15,7 +15,7 @@ from random import Random
 
 from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer, canonical_ip
 from chordtwist.core.prefixes import is_crowded, prefix_group
-from chordtwist.core.ring import ID_BITS, RingId
+from chordtwist.core.ring import ID_BITS, RingId, distance
 
 ENTRIES_MAX = 4096
 """Four numbers and 18 bytes each, 160 KiB in all. A ring of some thousand members fits nearly whole."""
@@ -26,7 +26,7 @@ HEARD_SHARE = 4
 HEARD_OF_ONE_MAX = 16
 """Entries that one teller may have brought."""
 
-PER_PREFIX_MAX = 16
+LISTED_OF_PREFIX_MAX = 16
 """Entries of one public IPv4 /24 or IPv6 /48, in networks that anybody may join."""
 
 PIECES_BITS = 16
@@ -82,13 +82,14 @@ class AddressBook:
     def heard(self, peers: Iterable[Peer], teller: Peer, now_s: float) -> None:
         """Note that `teller` named these."""
         number = _number(teller.id) or 1
+        room = self._entries_max // HEARD_SHARE - self._heard
+        if room > 0:
+            room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
         for peer in peers:
+            if room <= 0:
+                return
             if peer != teller and self._find(peer) is None:
-                if self._heard >= self._entries_max // HEARD_SHARE:
-                    return
-                if self._tellers.count(number) >= HEARD_OF_ONE_MAX:
-                    return
-                self._note(peer, now_s, number)
+                room -= self._note(peer, now_s, number)
 
     def failed(self, peer: Peer) -> None:
         """Note that our own dial to `peer` was in vain; it may be dropped."""
@@ -138,11 +139,11 @@ class AddressBook:
                     break
         return found
 
-    def draw(self, position: RingId, count: int, among: int, rng: Random) -> list[Peer]:
-        """Draw at most `count` witnesses from the `among` nearest entries before `position` that were met, by chance
-        that nobody else knows; in networks that anybody may join at most two of one prefix.
+    def draw(self, position: RingId, count: int, reach: int, rng: Random) -> list[Peer]:
+        """Draw at most `count` witnesses from the entries that were met and stand at most `reach` before `position`, by
+        chance that nobody else knows; in networks that anybody may join at most two of one prefix.
         """
-        near = self.before(position, among)
+        near = [peer for peer in self.before(position, 2 * count) if distance(peer.id, position) <= reach]
         rng.shuffle(near)
         drawn: list[Peer] = []
         for peer in near:
@@ -242,7 +243,7 @@ class AddressBook:
             return False
         prefix = _wide(peer.packed)[: len(_MAPPED) + 3 if len(peer.packed) == IPV4_LENGTH else 6]
         # Bytes that stand across two entries, or in the middle of one, may be counted as well: one in millions.
-        return self._addresses.count(prefix) >= PER_PREFIX_MAX
+        return self._addresses.count(prefix) >= LISTED_OF_PREFIX_MAX
 
 
 def _number(position: RingId) -> int:

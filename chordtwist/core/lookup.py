@@ -171,6 +171,10 @@ class Lookup:
         # takes a while, in which the owner may have met another: then it shows its table once more, and is believed.
         return self.predecessor is not None and owner.is_final and not self._candidates[before.packed].may_be_slow
 
+    def at_once(self) -> list[Peer]:
+        """Choose whom to ask now all at the same time, without waiting for anybody: nobody, in a plain search."""
+        return []
+
     def next_peer(self) -> Peer | None:
         """Choose whom to ask now; None when it is done, or nobody is left.
 

@@ -178,7 +178,7 @@ class Node:
             stabilize_interval_s,
         )
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
-        self.searches = Searches(membership, routing, statements, tables, ending)
+        self.searches = Searches(membership, routing, statements, tables, ending, rng)
         self.fingers = Fingers(
             membership, routing, tables, self.searches.find, liveness.is_silent, ending, rng, stabilize_interval_s
         )

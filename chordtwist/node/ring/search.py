@@ -33,21 +33,21 @@ class _Search:
         self._clock = clock
         self._pending: dict[Peer, None] = {}
         """Peers asked and not answered."""
+        self._asks_at_once = False
         self._is_patient = False
         """Whether one of them was asked so lately that nobody else is asked meanwhile."""
         self._impatience: IDelayedCall | None = None
         self._proceed()
 
-    def _proceed(self) -> None:
+    def _proceed(self, is_late: bool = False) -> None:
         lookup = self._lookup
-        while not self._is_patient and (peer := lookup.next_peer()) is not None:
-            self._is_patient = True
-            self._pending[peer] = None
-            if self._impatience is None or not self._impatience.active():
-                self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)
-            else:
-                self._impatience.reset(PATIENCE_S)
-            self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
+        for peer in lookup.at_once():
+            self._asks_at_once = True
+            self._ask(peer)
+        # Those asked at once are waited for all together; whoever is asked alone is not asked too early.
+        is_waiting = self._asks_at_once and self._pending and not is_late
+        while not self._is_patient and not is_waiting and (best := lookup.next_peer()) is not None:
+            self._ask(best)
         # Whoever is waited for now was worth asking: the search is not done.
         if not self._is_patient and not self.ended.called and (lookup.done or not self._pending):
             if self._impatience is not None and self._impatience.active():
@@ -57,7 +57,16 @@ class _Search:
     def _lose_patience(self) -> None:
         self._impatience = None
         self._is_patient = False
-        self._proceed()
+        self._proceed(is_late=True)
+
+    def _ask(self, peer: Peer) -> None:
+        self._is_patient = True
+        self._pending[peer] = None
+        if self._impatience is None or not self._impatience.active():
+            self._impatience = self._clock.callLater(PATIENCE_S, self._lose_patience)
+        else:
+            self._impatience.reset(PATIENCE_S)
+        self._fetch(peer).addCallbacks(self._answered, self._silent, errbackArgs=(peer,))
 
     def _answered(self, table: Table) -> None:
         if not self.ended.called:

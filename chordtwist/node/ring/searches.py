@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Lookup, Route
-from chordtwist.core.ring import RingId
+from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
+from chordtwist.core.witnesses import WITNESSES, WitnessedLookup
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
+
+TABLE_COUNTS_S = 60.0
+"""The table of a witness that came so lately counts as asked for now."""
 
 
 class Searches:
@@ -25,12 +32,14 @@ class Searches:
         statements: Statements,
         tables: Tables,
         clock: IReactorTime,
+        rng: Random,
     ) -> None:
         self._membership = membership
         self._routing = routing
         self._statements = statements
         self._tables = tables
         self._clock = clock
+        self._rng = rng
         self._asked = self._hops = self._questions = 0
 
     def find(self, position: RingId) -> Deferred[Route]:
@@ -41,10 +50,35 @@ class Searches:
         """All that have found somebody, their hops and their questions."""
         return {"asked": self._asked, "hops": self._hops, "questions": self._questions}
 
+    def _witnessed(self, position: RingId, excluded: Peer | None) -> Lookup:
+        """Begin a search at members that we met before: by chance among those whose lists reach over the position, the
+        ones with tables at hand first, then at the nearest others.
+        """
+        book, tables = self._tables.book, self._tables
+        near = book.draw(position, WITNESSES[-1], self._reach(), self._rng)
+        fresh = [table for peer in near if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
+        farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
+        lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
+        for table in fresh[: WITNESSES[0]]:
+            lookup.begin_with(table)
+        return lookup
+
+    def _reach(self) -> int:
+        """How far before a position those stand whose lists reach over it, with a margin: by our own list."""
+        successors = self._routing.successors
+        if not successors:
+            return 0
+        return distance(self._routing.me.id, successors[-1].id) * 3 // 4
+
     async def _find(self, position: RingId) -> Route:
         routing = self._routing
         is_member = self._membership.is_member
-        lookup = Lookup(position, excluded=None if is_member else routing.me)
+        excluded = None if is_member else routing.me
+        if is_member and (routing.whole or routing.replicas(position)):
+            # Our own list has been reached by our own dials: no witness knows better.
+            lookup = Lookup(position, excluded)
+        else:
+            lookup = self._witnessed(position, excluded)
         if is_member:
             lookup.know(self._statements.table)
         else:

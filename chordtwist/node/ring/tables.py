@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from chordtwist.core.address_book import AddressBook
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
@@ -65,10 +67,14 @@ class Tables:
         verify: Verify,
         seconds: Callable[[], float],
         entries_max: int,
+        spreads: bool = True,
     ) -> None:
         """@param seconds: the steady clock.
         @param entries_max: r, the entries of a successor list; a whole one has twice as many, and its newcomer.
+        @param spreads: `AddressBook`
         """
+        self.book = AddressBook(identity, spreads=spreads)
+        """Whose tables were shown, and whom they name."""
         self._identity = identity
         self._ask = ask
         self._key_of = key_of
@@ -85,7 +91,9 @@ class Tables:
         """
         known = self._known.get(peer)
         question = FIRST_QUESTION if known is None else known.question
-        return self._ask(peer, question).addCallbacks(self._take, callbackArgs=(peer, known))
+        return self._ask(peer, question).addCallbacks(
+            self._take, self._not_shown, callbackArgs=(peer, known), errbackArgs=(peer,)
+        )
 
     def fetch_anew(self, peer: Peer) -> Deferred[Table]:
         """Get the table of `peer`, and with it its time, also where nothing has changed."""
@@ -95,6 +103,12 @@ class Tables:
         """Look up the table of `peer` as it showed it last, without asking."""
         known = self._known.get(peer)
         return None if known is None else known.table
+
+    def fresh(self, peer: Peer, within_s: float) -> Table | None:
+        """The table of `peer`, if it showed it, or said that it is still the same, at most `within_s` ago."""
+        known = self._known.get(peer)
+        age_s = self.book.age_s(peer, self._seconds())
+        return None if known is None or age_s is None or age_s > within_s else known.table
 
     def epoch_of(self, peer: Peer) -> int | None:
         """Look up the epoch of the run of `peer` that we know as a member."""
@@ -134,10 +148,16 @@ class Tables:
             self.forget(peer)
         return stamp.epoch, status
 
+    def _not_shown(self, failure: Failure, peer: Peer) -> Failure:
+        if failure.check(Unreachable):
+            self.book.failed(peer)
+        return failure
+
     def _take(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
         if isinstance(answer, Same):
             if known is None:
                 raise Unreachable(peer, "it says we hold its table; we do not")
+            self.book.met(peer, self._seconds())
             return known.table
         try:
             table = self._read(answer, peer, known)
@@ -155,12 +175,15 @@ class Tables:
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000)
         self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
+        self.book.met(peer, self._seconds())
+        self.book.heard(table.everybody(), peer, self._seconds())
         return table
 
     def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
         if isinstance(answer, NotMember):
             stamp, status = self._status(peer, answer)
             self._verified(peer, answer.signature, answer.body)
+            self.book.forget(peer)
             raise NoMember(peer, status, stamp.epoch)
         if not isinstance(answer, TableIs):
             raise Unreachable(peer, f"it answered GetTable with {type(answer).__name__}")

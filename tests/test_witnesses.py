@@ -1,0 +1,170 @@
+"""A lookup that hears witnesses: how many, who counts as one, and what lies come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.witnesses import RIVALS_MAX, WITNESSES, WitnessedLookup
+from tests.builders import at, large_ring, peer, peers, places, table, whole_ring
+
+MEMBERS = tuple(range(2, 202, 2))
+"""A hundred members; position 101 is owned by 102."""
+
+ENTRIES = 16
+
+
+class WitnessesTests(SynchronousTestCase):
+    """`WitnessedLookup` of position 101 among a hundred members with lists of sixteen."""
+
+    def setUp(self) -> None:
+        """Everybody's table is ideal, without fingers; those before the position were met."""
+        self.tables = large_ring(ENTRIES, *MEMBERS)
+        self.met = set(peers(*MEMBERS))
+
+    def begin(self, *starts: int, likely: Iterable[int] = ()) -> WitnessedLookup:
+        return WitnessedLookup(at(101), None, peers(*starts), self.met.__contains__, peers(*likely))
+
+    def drive(self, lookup: WitnessedLookup, silent: Iterable[int] = ()) -> list[list[int]]:
+        """Answer everything a lookup asks; the places asked, round by round."""
+        rounds: list[list[int]] = []
+        gone = set(peers(*silent))
+        while asked := lookup.at_once() or [chosen for chosen in [lookup.next_peer()] if chosen is not None]:
+            rounds.append(places(asked))
+            for chosen in asked:
+                if chosen in gone or places([chosen])[0] not in self.tables:
+                    lookup.unreachable(chosen)
+                else:
+                    lookup.answered(self.tables[places([chosen])[0]])
+        self.assertTrue(lookup.done)
+        return rounds
+
+    def owner(self, lookup: WitnessedLookup) -> int | None:
+        route = lookup.route(4)
+        return None if route is None else places(route.replicas)[0]
+
+    def leave_out(self, hidden: Iterable[int], *liars: int) -> None:
+        """Let liars name those behind the hidden in their place."""
+        hidden = set(hidden)
+        for liar in liars:
+            shown = [member for member in (*MEMBERS, *MEMBERS) if member not in hidden]
+            start = next((n for n, member in enumerate(shown) if member > liar), 0)
+            self.tables[liar] = table(liar, shown[start : start + ENTRIES])
+
+    def test_all_is_well(self) -> None:
+        """Five witnesses and the owner are asked, all at once, when the owner was met before."""
+        lookup = self.begin(100, 98, 96, 94, 92, 90, likely=[102])
+        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92, 102]])
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_owner_not_known(self) -> None:
+        """Whom the witnesses name as the owner is asked behind them."""
+        lookup = self.begin(100, 98, 96, 94, 92, 90)
+        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92], [102]])
+
+    def test_one_honest_witness(self) -> None:
+        """Whatever the others leave out, the owner that one witness names is found; and all that can be are heard."""
+        starts = range(100, 70, -2)
+        for honest in (100, 92, 78):
+            self.setUp()
+            self.leave_out([102], *(start for start in starts if start != honest))
+            lookup = self.begin(honest, *(start for start in starts if start != honest))
+            self.drive(lookup)
+            self.assertEqual(self.owner(lookup), 102)
+
+    def test_widening(self) -> None:
+        """One list that leaves the owner out brings eight witnesses to be heard, two bring sixteen."""
+        for liars, heard in (((), 5), ((98,), 8), ((98, 96), 16)):
+            self.setUp()
+            self.leave_out([102], *liars)
+            lookup = self.begin(*range(100, 68, -2))
+            self.drive(lookup)
+            self.assertEqual(len(lookup.witnesses), heard, liars)
+            self.assertEqual(self.owner(lookup), 102)
+
+    def test_invented_owners(self) -> None:
+        """Names that one liar invents are dialled together, the true owner with them; none costs a round of its own."""
+        invented = [101, *range(203, 203 + ENTRIES - 1)]
+        self.tables[100] = table(100, invented)
+        lookup = self.begin(100, 98, 96, 94, 92)
+        rounds = self.drive(lookup)
+        self.assertEqual(self.owner(lookup), 102)
+        self.assertLessEqual(len(rounds), 4)
+        self.assertLessEqual(max(map(len, rounds[1:])), max(RIVALS_MAX, *WITNESSES))
+
+    def test_silent_witnesses(self) -> None:
+        """Others are heard in place of those that do not answer."""
+        lookup = self.begin(100, 98, 96, 94, 92, 90, 88, 86)
+        self.drive(lookup, silent=(98, 94))
+        self.assertEqual(len(lookup.witnesses), 5)
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_an_impatient_asker(self) -> None:
+        """Who will not wait asks one witness more; when there is none it is over."""
+        lookup = self.begin(100, 98, 96, 94, 92, 90)
+        lookup.at_once()
+        self.assertEqual(lookup.next_peer(), peer(90))
+        self.assertIsNone(lookup.next_peer())
+
+    def test_lineages_are_apart(self) -> None:
+        """From far away each way to the position is one of its own: nobody is on two of them."""
+        lookup = self.begin(70, 68, 66, 64, 62)
+        rounds = self.drive(lookup)
+        asked = [place for round in rounds for place in round]
+        self.assertEqual(len(asked), len(set(asked)))
+        self.assertEqual(rounds[0], [70, 68, 66, 64, 62])
+        self.assertGreaterEqual(len({shown.peer for shown in lookup.witnesses}), 5)
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_a_long_way_is_wide(self) -> None:
+        """Where witnesses are others' word more of them are heard."""
+        lookup = self.begin(*range(70, 38, -2))
+        self.drive(lookup)
+        self.assertGreaterEqual(len(lookup.witnesses), WITNESSES[1])
+
+    def test_a_liars_way(self) -> None:
+        """A liar leads its own lineage only: the others come to the owner."""
+        self.tables[70] = table(70, [100])
+        self.leave_out([102], 100)
+        lookup = self.begin(70, 68, 66, 64, 62)
+        self.drive(lookup)
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_fresh_tables_count(self) -> None:
+        """Tables at hand are witnesses that need not be asked."""
+        lookup = self.begin(100, 98, 96, 94, 92, likely=[102])
+        for place in (100, 98, 96):
+            lookup.begin_with(self.tables[place])
+        self.assertEqual(self.drive(lookup), [[94, 92, 102]])
+
+    def test_nobody_was_met(self) -> None:
+        """Without anybody to begin with it is a plain search from whom somebody named."""
+        lookup = self.begin()
+        lookup.hear(peers(90))
+        self.drive(lookup)
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_whole_lists(self) -> None:
+        """A list that closes reaches over every position."""
+        self.tables = whole_ring(10, 50, 102)
+        lookup = self.begin(10, 50)
+        self.drive(lookup)
+        self.assertEqual(self.owner(lookup), 102)
+
+    def test_any_liars(self) -> None:
+        """With one honest witness among those drawn the owner is found, whatever the others leave out."""
+        rng = Random(4)
+        for _ in range(60):
+            self.setUp()
+            liars = {member for member in MEMBERS if member not in (102,) and rng.random() < 0.25}
+            for liar in liars:
+                self.leave_out([m for m in MEMBERS if m not in liars and m != liar], liar)
+            starts = list(range(100, 68, -2))
+            rng.shuffle(starts)
+            if all(start in liars for start in starts[:5]):
+                continue
+            lookup = self.begin(*starts)
+            self.drive(lookup)
+            self.assertEqual(self.owner(lookup), 102)
