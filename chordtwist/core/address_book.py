@@ -118,7 +118,7 @@ class AddressBook:
         return index is not None and self._tellers[index] == _MET
 
     def behind(self, position: RingId, count: int) -> list[Peer]:
-        """The nearest `count` entries at or behind `position`, nearest first."""
+        """Name the nearest `count` entries at or behind `position`, nearest first."""
         start, size = self._place(position), len(self)
         # The first 64 bits of two ids may agree: then the entry may stand before the position.
         if start < size and self._peer(start).id < position:
@@ -126,7 +126,7 @@ class AddressBook:
         return [self._peer((start + n) % size) for n in range(min(count, size))]
 
     def before(self, position: RingId, count: int) -> list[Peer]:
-        """The nearest `count` entries before `position` that were met, nearest first."""
+        """Name the nearest `count` entries before `position` that were met, nearest first."""
         start, size = self._place(position), len(self)
         if start < size and self._peer(start).id < position:
             start += 1
@@ -154,7 +154,7 @@ class AddressBook:
         return drawn
 
     def stalest(self) -> Peer | None:
-        """The entry of which nothing was seen for longest, to be asked next; None when there is none."""
+        """Name the entry of which nothing was seen for longest; None when there is none."""
         if not self._numbers:
             return None
         return self._peer(min(range(len(self)), key=self._seen_s.__getitem__))
@@ -220,7 +220,7 @@ class AddressBook:
         return self._numbers[index] >> (_NUMBER_BITS - self._bits)
 
     def _rival(self, peer: Peer) -> int | None:
-        """The entry in the piece of the circle where `peer` stands."""
+        """Find the entry in the piece of the circle where `peer` stands."""
         piece = _number(peer.id) >> (_NUMBER_BITS - self._bits)
         index = bisect_left(self._numbers, piece << (_NUMBER_BITS - self._bits))
         return index if index < len(self) and self._piece(index) == piece else None
@@ -251,5 +251,5 @@ def _number(position: RingId) -> int:
 
 
 def _wide(packed: bytes) -> bytes:
-    """An address in as many bytes as any takes."""
+    """Write an address in as many bytes as any takes."""
     return packed if len(packed) == IPV6_LENGTH else _MAPPED + packed

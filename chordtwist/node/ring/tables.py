@@ -71,7 +71,7 @@ class Tables:
     ) -> None:
         """@param seconds: the steady clock.
         @param entries_max: r, the entries of a successor list; a whole one has twice as many, and its newcomer.
-        @param spreads: `AddressBook`
+        @param spreads: as in `AddressBook`.
         """
         self.book = AddressBook(identity, spreads=spreads)
         """Whose tables were shown, and whom they name."""
@@ -105,7 +105,7 @@ class Tables:
         return None if known is None else known.table
 
     def fresh(self, peer: Peer, within_s: float) -> Table | None:
-        """The table of `peer`, if it showed it, or said that it is still the same, at most `within_s` ago."""
+        """Give the table of `peer`, if it showed it, or said that it is still the same, at most `within_s` ago."""
         known = self._known.get(peer)
         age_s = self.book.age_s(peer, self._seconds())
         return None if known is None or age_s is None or age_s > within_s else known.table
