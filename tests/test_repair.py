@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Peer
+from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of
 from chordtwist.core.ring import Arc, position_bytes
+from chordtwist.node.records.reconciling import PROGRESS_S
 from chordtwist.node.records.record_bodies import body_of
-from chordtwist.node.records.repair import COMPARED_WITHIN_S, DAMPED_S, ROUND_S, SOON_S
+from chordtwist.node.records.repair import DAMPED_S, PULLED_WITHIN_S, ROUND_S, SOON_S
 from chordtwist.node.records.stray_records import TIDY_AFTER_S, TIDY_S
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.frames import OPENING_BYTES
@@ -344,7 +346,7 @@ class JoinTests(RepairCase):
         self.assertEqual(found.value, b"newer")
 
     def test_an_old_owner_that_never_ends_is_left(self) -> None:
-        """Whoever hands the same over again and again is given some minutes, then the next one is asked."""
+        """Whoever hands the same over again and again is given a minute, then the next one is asked."""
         keys = keys_in(self.arc, 50)
         for place in (0x4000, 0x5000, 0x6000):
             self.keep(place, *[self.record(key) for key in keys])
@@ -360,11 +362,69 @@ class JoinTests(RepairCase):
 
         self.ring.lies[peer(0x3000)] = endless
         newcomer = self.ring.join(0x2800)
-        self.ring.pass_time(COMPARED_WITHIN_S - 1)
+        self.ring.pass_time(PULLED_WITHIN_S - 1)
         self.assertTrue(newcomer.records.repair.pulling)
         self.ring.pass_time(10)
         self.assertFalse(newcomer.records.repair.pulling)
         self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
+
+    def test_an_old_owner_that_hardly_moves_is_left_soon(self) -> None:
+        """Whoever takes seconds for each record is given up when nothing comes of it, and the next one is asked."""
+        keys = keys_in(self.arc, 50)
+        for place in (0x4000, 0x5000, 0x6000):
+            self.keep(place, *[self.record(key) for key in keys])
+        ordered = sorted(keys, key=position_of)
+
+        def dripping(question: Question) -> Answer | None:
+            if isinstance(question, HandOver):
+                record = self.record(ordered.pop(0))
+                return HandedOver([body_of(record, 0)], position_bytes(position_of(record.key)))
+            return Parts([Summary(10**6, bytes(16))]) if isinstance(question, Digest) else None
+
+        self.ring.lies[peer(0x3000)] = dripping
+        self.ring.slow_s[peer(0x3000)] = 2.5
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(PROGRESS_S + 2)
+        self.assertFalse(newcomer.records.repair.pulling)
+        self.assertTrue(all(newcomer.records.local_records.get(key) for key in keys))
+
+    def test_only_what_was_asked_for_is_taken(self) -> None:
+        """An old owner that hands over records of other arcs is left, and none of them is kept."""
+        other = key_in(Arc(at(0x5000), at(0x6000)))
+        self.spread([self.record(self.key)])
+
+        def foreign(question: Question) -> Answer | None:
+            if isinstance(question, HandOver):
+                return HandedOver([body_of(self.record(other), 0)], question.upto)
+            return Parts([Summary(10**6, bytes(16))]) if isinstance(question, Digest) else None
+
+        self.ring.lies[peer(0x3000)] = foreign
+        newcomer = self.ring.join(0x2800)
+        self.ring.pass_time(5)
+        self.assertFalse(newcomer.records.repair.pulling)
+        self.assertIsNone(newcomer.records.local_records.get(other))
+        self.assertIsNotNone(newcomer.records.local_records.get(self.key))
+
+    def test_what_was_asked_for_is_charged(self) -> None:
+        """An old owner that hands over without end fills its share here and no more; then the next one is asked."""
+        quota = Quota(records_max=40)
+        ring = self.ring = RecordRing(*EIGHT, quota=quota)
+        ring.pass_time(10)
+        self.spread([self.record(self.key)])
+        ordered = sorted(keys_in(self.arc, 200), key=position_of)
+
+        def endless(question: Question) -> Answer | None:
+            if isinstance(question, HandOver):
+                batch = [self.record(ordered.pop(0)) for _ in range(4)]
+                return HandedOver([body_of(one, 0) for one in batch], position_bytes(position_of(batch[-1].key)))
+            return Parts([Summary(1 << 30, bytes(16))]) if isinstance(question, Digest) else None
+
+        ring.lies[peer(0x3000)] = endless
+        newcomer = ring.join(0x2800)
+        ring.pass_time(10)
+        self.assertFalse(newcomer.records.repair.pulling)
+        self.assertLessEqual(newcomer.store.records(), quota.records_max + 1)
+        self.assertIsNotNone(newcomer.records.local_records.get(self.key))
 
     def test_a_dead_old_owner_is_stood_in_for(self) -> None:
         """The ones behind it have copies."""

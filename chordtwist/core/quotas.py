@@ -29,7 +29,7 @@ class Quota:
 
 
 class Ledger:
-    """Who delivered what is kept. What was here before a restart, or what we asked for, is charged to nobody."""
+    """Who delivered what is kept, asked or unasked. What was here before a restart is charged to nobody."""
 
     def __init__(self, quota: Quota) -> None:
         self._quota = quota

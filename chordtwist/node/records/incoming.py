@@ -66,7 +66,7 @@ class Incoming:
         return None
 
     def has_room(self, versioned: Versioned, peer: Peer | None) -> bool:
-        """Whether `peer` may leave this here; we ourselves always, as with None what we asked for."""
+        """Whether `peer` may leave this here; we ourselves always."""
         if peer is None or peer == self._ring.me:
             return True
         share = 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.digests import is_listed, short_mark, split_arc
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Entry, Version, Versioned
+from chordtwist.core.records import Entry, Version, Versioned, position_of
 from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import batches, summary_body, summary_from
+from chordtwist.node.records.record_bodies import HEAD_BYTES, batches, summary_body, summary_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -28,11 +32,23 @@ from chordtwist.wire.peer_messages import (
     InStep,
     Missing,
     Parts,
+    Question,
     StoreAll,
     StoredAll,
 )
 
+T = TypeVar("T")
+
 NOWHERE = position_bytes(0)
+
+PROGRESS_S = 15.0
+PROGRESS_BYTES = 64 << 10
+"""A peer that does not bring us on by so much in so long is given up: a link of 35 kbit/s is as slow."""
+
+MOVED_MAX = 1_024
+
+ANSWER_BYTES = 8 << 10
+"""What an answer counts for besides the records it moves: in step or not, some of the arc has been compared."""
 
 
 class Reconciling:
@@ -45,31 +61,41 @@ class Reconciling:
         ring: IRing,
         local_records: LocalRecords,
         incoming: Incoming,
+        clock: IReactorTime,
     ) -> None:
         self._ring = ring
+        self._clock = clock
         self._local_records = local_records
         self._incoming = incoming
+        self._moved: Bounded[Peer, int] = Bounded(MOVED_MAX)
+        """Bytes that answers and records of each peer were worth."""
         self.sent = self.fetched = 0
         """Records sent to others, fetched from others."""
-        self.refused = 0
         self.not_taken = 0
         """Records that a peer refused to keep."""
+        self.refused = 0
         """What was handed over and not taken, lies or what a slow clock takes for the future: it is missing here."""
 
-    async def reconcile(
+    def reconcile(
         self, peer: Peer, arc: Arc, copies_above: int, as_owner: bool = False, both: bool = True
-    ) -> None:
+    ) -> Deferred[None]:
         """Make both keep the same records of `arc` with more than `copies_above` copies: send what is missing there
         and, where `both`, fetch what is missing here.
 
-        @raise ChordtwistError: the peer stopped answering, or refuses, or there is no room here.
+        Fails with a `ChordtwistError` when the peer stops answering, or refuses, or brings us on too slowly, or when
+        there is no room here.
         """
+        work = Deferred.fromCoroutine(self._reconcile(peer, arc, copies_above, as_owner, both))
+        self._moved.setdefault(peer, 0)
+        return _Watch(self._clock, work, lambda: self._moved[peer]).outcome(peer)
+
+    async def _reconcile(self, peer: Peer, arc: Arc, copies_above: int, as_owner: bool, both: bool) -> None:
         pieces = [arc]
         while pieces:
             piece = pieces.pop()
             mine = await self._local_records.summary(piece, copies_above)
             after, upto = position_bytes(piece.after), position_bytes(piece.upto)
-            answer = await self._ring.ask(peer, Digest(after, upto, copies_above, summary_body(mine), as_owner))
+            answer = await self._ask(peer, Digest(after, upto, copies_above, summary_body(mine), as_owner))
             as_owner = False
             if isinstance(answer, InStep):
                 continue
@@ -112,11 +138,12 @@ class Reconciling:
     async def send_all(self, peer: Peer, things: Iterable[Versioned]) -> None:
         """Send these, kept here or not."""
         for batch in batches(things, self._local_records.now_ms):
-            answer = await self._ring.ask(peer, StoreAll(batch))
+            answer = await self._ask(peer, StoreAll(batch))
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
             self.not_taken += len(answer.refused)
+            self._moved[peer] += sum(HEAD_BYTES + len(body.value) for body in batch)
 
     async def _level(self, peer: Peer, arc: Arc, copies_above: int, mine: int, theirs: int, both: bool) -> None:
         """Even out a piece that is not worth cutting."""
@@ -150,7 +177,7 @@ class Reconciling:
     async def _missing(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry], both: bool) -> Missing:
         marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
         question = HaveList(position_bytes(arc.after), position_bytes(arc.upto), copies_above, marks, both)
-        answer = await self._ring.ask(peer, question)
+        answer = await self._ask(peer, question)
         if not isinstance(answer, Missing):
             raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
         return answer
@@ -158,8 +185,11 @@ class Reconciling:
     async def _fetch_arc(self, peer: Peer, arc: Arc, copies_above: int) -> None:
         after, upto = position_bytes(arc.after), position_bytes(arc.upto)
         while True:
-            answer = await self._ring.ask(peer, HandOver(after, upto, copies_above))
-            reached = await self._take(peer, answer)
+            answer = await self._ask(peer, HandOver(after, upto, copies_above))
+            fetched, piece = self.fetched, Arc(position_from_bytes(after), arc.upto)
+            reached = await self._take(peer, answer, partial(_lies_in, piece))
+            if reached.records and self.fetched <= fetched:
+                raise Unreachable(peer, "nothing of what it hands over can be kept")
             if reached.reached == upto:
                 return
             left = distance(position_from_bytes(after), arc.upto)
@@ -172,24 +202,37 @@ class Reconciling:
     async def _fetch_keys(self, peer: Peer, keys: list[bytes]) -> None:
         while keys:
             asked, keys = keys[:BATCH_RECORDS_MAX], keys[BATCH_RECORDS_MAX:]
-            got = await self._take(peer, await self._ring.ask(peer, HandOver(NOWHERE, NOWHERE, 0, asked)))
+            answer = await self._ask(peer, HandOver(NOWHERE, NOWHERE, 0, asked))
+            got = await self._take(peer, answer, set(asked).__contains__)
             if got.reached in asked[1:]:
                 # The batch was full: `reached` is the first key that had no place in it.
                 keys = asked[asked.index(got.reached) :] + keys
 
-    async def _take(self, peer: Peer, answer: wire.Answer) -> HandedOver:
+    async def _ask(self, peer: Peer, question: Question) -> wire.Answer:
+        answer = await self._ring.ask(peer, question)
+        self._moved[peer] = self._moved.get(peer, 0) + ANSWER_BYTES
+        return answer
+
+    async def _take(self, peer: Peer, answer: wire.Answer, is_wanted: Callable[[bytes], bool]) -> HandedOver:
+        """Keep what was handed over, charged to the peer that did, who has room for so much as if it had sent it
+        unasked.
+
+        @raise Unreachable: it is no hand-over, or holds what was not asked for.
+        """
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
         waiting: list[Deferred[None]] = []
         for body in answer.records:
+            if not is_wanted(body.key):
+                raise Unreachable(peer, "it handed over what it was not asked for")
             try:
-                # What we asked for is charged to nobody.
-                written = self._incoming.keep(body, None)
+                written = self._incoming.keep(body, peer)
             except Refused as refused:
                 self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
                 self.refused += 1
                 continue
             self.fetched += 1
+            self._moved[peer] += HEAD_BYTES + len(body.value)
             if written is not None:
                 waiting.append(written)
         outcomes = await DeferredList(waiting, consumeErrors=True)
@@ -198,4 +241,42 @@ class Reconciling:
                 # Where there is no room for one, others are to be brought on all the same.
                 outcome.trap(Refused)
                 self.refused += 1
+                self.fetched -= 1
         return answer
+
+
+def _lies_in(arc: Arc, key: bytes) -> bool:
+    return position_of(key) in arc
+
+
+class _Watch:
+    """Gives up some work with a peer that makes too little progress."""
+
+    def __init__(self, clock: IReactorTime, work: Deferred[None], moved: Callable[[], int]) -> None:
+        """@param moved: how many bytes were moved so far; only grows."""
+        self._clock = clock
+        self._work = work
+        self._moved = moved
+        self._last = moved()
+        self._has_stalled = False
+        self._timer = clock.callLater(PROGRESS_S, self._look)
+
+    def outcome(self, peer: Peer) -> Deferred[None]:
+        """What becomes of the work; `Unreachable` when it was given up."""
+
+        def ended(result: T) -> T:
+            if self._timer.active():
+                self._timer.cancel()
+            if self._has_stalled and isinstance(result, Failure) and result.check(CancelledError):
+                raise Unreachable(peer, f"it moved less than {PROGRESS_BYTES} bytes in {PROGRESS_S:.0f} s")
+            return result
+
+        return self._work.addBoth(ended)
+
+    def _look(self) -> None:
+        if self._moved() - self._last < PROGRESS_BYTES:
+            self._has_stalled = True
+            self._work.cancel()
+        else:
+            self._last = self._moved()
+            self._timer = self._clock.callLater(PROGRESS_S, self._look)

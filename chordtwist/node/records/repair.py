@@ -45,6 +45,10 @@ COMPARED_WITHIN_S = 300.0
 SWEEPS_MAX = 100
 """Batches of expired records removed before a round; a full disk may bring the same batch again and again."""
 
+PULLED_WITHIN_S = 60.0
+"""After so long a newcomer goes on with the next peer, who has the same: one that only seems to bring it on does not
+keep it from answering for its arc. What came until then counts."""
+
 PULL_AGAIN_S = 1.0
 PULLS_MAX = 10
 """How often a newcomer tries to get its arc from somebody; then it serves what it has, and the rounds do the rest."""
@@ -256,8 +260,7 @@ class Repair:
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:
-            pulled = Deferred.fromCoroutine(self._reconciling.reconcile(peer, arc, 0))
-            await pulled.addTimeout(COMPARED_WITHIN_S, self._clock)
+            await self._reconciling.reconcile(peer, arc, 0).addTimeout(PULLED_WITHIN_S, self._clock)
         except (ChordtwistError, TimeoutError) as error:
             self._log.debug("{peer} did not hand our arc over: {error}", peer=str(peer), error=error)
             return False
