@@ -82,6 +82,7 @@ class Member:
             default_ttl_s=3600,
             max_ttl_s=86_400,
             quota=quota,
+            is_neighbour=ring.is_neighbour,
         )
 
     def _ring(self) -> list[Peer]:
@@ -147,6 +148,7 @@ class RecordRing:
         successors: int = 16,
         store: Callable[[], IRecordStore] = MemoryRecordStore,
         quota: Quota | None = None,
+        is_neighbour: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
         self.clock = Clock()
         self.parameters = Parameters("test", IDENTITY.policy, successors, replication)
@@ -162,6 +164,7 @@ class RecordRing:
         self.lose: Callable[[Peer, Peer, Question], bool] = lambda asker, asked, question: False
         self._store = store
         self._quota = quota
+        self.is_neighbour = is_neighbour
         for place in members:
             self.add(place)
         for node in self.nodes.values():

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.app.persistence import Persistence
 from chordtwist.core.errors import Malformed, Refused, StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.quotas import Quota
+from chordtwist.core.quotas import STRANGERS_SHARE, Quota
 from chordtwist.core.records import Record, RecordKind, Version, position_of
 from chordtwist.core.ring import Arc
 from chordtwist.core.versions import AHEAD_MS_MAX
@@ -23,7 +23,7 @@ from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import PUBLICATION_BYTES_MAX
 from chordtwist.node.records.record_bodies import body_of
-from chordtwist.node.records.stray_records import TIDIED_AT_ONCE, TIDY_S
+from chordtwist.node.records.stray_records import TIDIED_AT_ONCE, TIDY_AFTER_S, TIDY_S
 from chordtwist.storage.lmdb import LmdbRecordStore
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
@@ -46,6 +46,8 @@ from tests.test_replication import EIGHT, KEY, OUTSIDER, OWNED
 from tests.workers import InlineWorker, SteppedWorker, folder_in_memory
 
 T = TypeVar("T")
+
+STRANGER = peer(0x7777)
 
 REPLICAS = (0x3000, 0x4000, 0x5000, 0x6000)
 """Of `OWNED`, the arc of the first."""
@@ -147,6 +149,23 @@ class QuotaTests(SynchronousTestCase):
         self.assertLessEqual(node.store.tombstones(), 10)
         honest = RecordBody(next(keys), b"x", 0, WALL_MS, peer(0x6666).packed, 60_000, 4)
         self.assertEqual(node.tell(peer(0x6666), Store(honest, 0)), Stored())
+
+    def test_who_delivered_first_pays_wherever_it_goes(self) -> None:
+        """A stranger leaves its share of one owner's records at each of seven other members: what they bring that
+        owner, since it is nobody else's, is no more than one share besides the one that it had itself.
+        """
+        share = 10
+        quota = Quota(records_max=int(share / STRANGERS_SHARE))
+        ring = RecordRing(*EIGHT, quota=quota, is_neighbour=lambda peer: peer.id != STRANGER.id)
+        ring.pass_time(10)
+        keys = iter(keys_in(OWNED, 300))
+        for place in EIGHT:
+            for _ in range(2 * share):
+                body = RecordBody(next(keys), b"x", 0, WALL_MS, STRANGER.packed, 600_000, 4)
+                ring.node(place).tell(STRANGER, Store(body, 0 if place == 0x3000 else 1))
+        ring.pass_time(2 * TIDY_AFTER_S + 2 * TIDY_S)
+        self.assertGreater(ring.node(0x3000).store.records(), share)
+        self.assertLessEqual(ring.node(0x3000).store.records(), 2 * share)
 
     def test_a_replacement_that_the_disk_refuses(self) -> None:
         """Whoever delivered what stays pays for it on."""

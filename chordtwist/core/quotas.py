@@ -1,6 +1,9 @@
 """How much each address may leave here: bytes and records, charged to whoever delivers them.
 
-Not to the publisher a record names: anybody can name anybody, and a hand-over would be charged to a victim.
+Not to the publisher a record names: anybody can name anybody, and a hand-over would be charged to a victim. Whoever
+carries a record on names the address that delivered it, which has a second account for that: so much may be brought
+here for it by others. Else an address that leaves its share with each of eight members would have all of it brought
+to one owner. A carrier that lies gains nothing, since it pays itself too, and takes no room from those it names.
 """
 
 from __future__ import annotations

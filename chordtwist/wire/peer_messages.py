@@ -267,6 +267,7 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     A life of 0 is a tombstone: then `value` is empty, or where there is a seal the SHA-256 of the value that was. For
     `tombstone_ttl_ms` more its version is to be remembered (`Record.tombstone_until_ms`, a tombstone's own expiry).
+    `payer`: whose address delivered it first, where that is not the sender's (`core.quotas`).
     """
 
     key: Key
@@ -278,6 +279,7 @@ class RecordBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     copies: U8
     seal: Seal | None = None
     tombstone_ttl_ms: U64 = 0
+    payer: Annotated[str, msgspec.Meta(max_length=45)] = ""
 
 
 RECORD_BYTES_MAX = VALUE_BYTES_MAX + 512

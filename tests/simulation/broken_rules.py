@@ -145,8 +145,10 @@ class _LocalRecordsWithoutTombstones(LocalRecords):
 
 
 class _LocalRecordsOfTheLast(LocalRecords):
-    def take(self, versioned: Versioned, here: Versioned | None, host: str | None) -> Deferred[None] | None:
-        return super().take(versioned, None, host)
+    def take(
+        self, versioned: Versioned, here: Versioned | None, host: str | None, first: str | None = None
+    ) -> Deferred[None] | None:
+        return super().take(versioned, None, host, first)
 
 
 class _LocalRecordsThatAgeSlowly(LocalRecords):

@@ -77,7 +77,7 @@ class Incoming:
         return self._local_records.take(versioned, here, self._payer(peer))
 
     def keep(self, body: RecordBody, peer: Peer | None) -> Deferred[None] | None:
-        """Keep what another replica sent, or with None what we asked for, as far as it wins; None when nothing changes.
+        """Keep what another replica sent, as far as it wins; None when nothing changes.
 
         @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
         @raise Malformed: its kind is unknown.
@@ -88,7 +88,12 @@ class Incoming:
             raise Refused(fault)
         if not self.has_room(versioned, peer):
             raise StoreFull(f"{peer} has delivered as much as one address may")
-        return self.take(versioned, self._local_records.get(versioned.key), peer)
+        host, first = self._payer(peer), body.payer or None
+        if first == host:
+            first = None
+        if first is not None and not self._local_records.has_carried_room(first, versioned, self._share_of(first)):
+            raise StoreFull(f"{first} has had as much brought here as one address may")
+        return self._local_records.take(versioned, self._local_records.get(versioned.key), host, first)
 
     def said(self, key: bytes, answer: Found | NotFound, value: bool) -> Said | None:
         """Weigh what a replica answered to a `Fetch` with or without `value`; None when it cannot be true."""
@@ -115,6 +120,12 @@ class Incoming:
         if not is_live:
             return Said(precedence(versioned), ended=True)
         return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest))
+
+    def _share_of(self, host: str) -> float:
+        """How much of the quota others may carry here for an address; a neighbour's puts belong here in any case."""
+        ring = self._ring
+        neighbours = ring.successors if ring.predecessor is None else (ring.predecessor, *ring.successors)
+        return 1.0 if any(owner_of(neighbour) == host for neighbour in neighbours) else STRANGERS_SHARE
 
     def _payer(self, peer: Peer | None) -> str | None:
         return None if peer is None or peer == self._ring.me else owner_of(peer)

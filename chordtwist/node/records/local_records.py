@@ -46,14 +46,16 @@ class LocalRecords:
     def __init__(
         self, store: IRecordStore, clock: IReactorTime, life_ms: Callable[[], int], pauses: Pauses, quota: Quota
     ) -> None:
-        """@param life_ms: the clock that lives are counted on; `now_ms` from here on."""
+        """@param life_ms: the clock that lives are counted on."""
         self.store = store
-        self.now_ms = life_ms
+        self._life_ms = life_ms
         self._clock = clock
         self._running = False
         self._sweeping: IDelayedCall | None = None
         self._pauses = pauses
         self._ledger = Ledger(quota)
+        self._carried = Ledger(quota)
+        """Who delivered first what others have carried here, who are charged all the same: they might name anybody."""
         self.changes = 0
         """How often something was put, or removed."""
         self._summaries: dict[tuple[Arc, int], Summary] = {}
@@ -73,6 +75,10 @@ class LocalRecords:
             self._sweeping.cancel()
             self._sweeping = None
 
+    def now_ms(self) -> int:
+        """Read the clock that lives are counted on."""
+        return self._life_ms()
+
     def get(self, key: bytes) -> Versioned | None:
         """Get what is there now, to the millisecond: a live record, a tombstone, or nothing."""
         versioned = self.store.get(key)
@@ -85,14 +91,24 @@ class LocalRecords:
         return present(versioned, now_ms)
 
     def has_room(self, host: str | None, versioned: Versioned, share: float = 1.0) -> bool:
-        """Whether an address may deliver this, which may use so much of its quota; None is ourselves, and what we asked
-        for.
-        """
+        """Whether an address may deliver this, which may use so much of its quota; None is ourselves."""
         return host is None or self._ledger.has_room(host, versioned.key, versioned.value_bytes, share)
 
-    def take(self, versioned: Versioned, here: Versioned | None, host: str | None) -> Deferred[None] | None:
+    def has_carried_room(self, first: str, versioned: Versioned, share: float) -> bool:
+        """Whether others may bring this here, which `first` delivered to one of them."""
+        return self._carried.has_room(first, versioned.key, versioned.value_bytes, share)
+
+    def payer(self, key: bytes) -> str | None:
+        """Say whose address delivered what is kept under `key` first, as far as that is known."""
+        return self._carried.payer(key) or self._ledger.payer(key)
+
+    def take(
+        self, versioned: Versioned, here: Versioned | None, host: str | None, first: str | None = None
+    ) -> Deferred[None] | None:
         """Keep `versioned` beside `here`, which `get` has just answered, as `merge` says; None when that changes
         nothing and what is here is safe.
+
+        @param host: whose address delivers it. @param first: whose delivered it to that one, where it is another's.
 
         The Deferred fires when it is safe, and fails with `StoreFull`.
         """
@@ -101,9 +117,9 @@ class LocalRecords:
             versioned = merge(versioned, here)
             if not _differs(versioned, here):
                 return self.store.under_way(versioned.key)
-        return self._put(versioned, host)
+        return self._put(versioned, host, first)
 
-    def _put(self, versioned: Versioned, host: str | None) -> Deferred[None]:
+    def _put(self, versioned: Versioned, host: str | None, first: str | None) -> Deferred[None]:
         before = self.store.entry(versioned.key)
         written = self.store.put(versioned)
         if written.called and isinstance(written.result, Failure):
@@ -111,6 +127,7 @@ class LocalRecords:
         self._count(before, versioned)
         payer = self._ledger.payer(versioned.key)
         self._ledger.charge(host, versioned.key, versioned.value_bytes)
+        self._carried.charge(first, versioned.key, versioned.value_bytes)
         return written.addErrback(self._not_written, versioned.key, payer)
 
     def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
@@ -121,6 +138,7 @@ class LocalRecords:
         self._buckets.pop(position_of(key) >> self._shift, None)
         if self.store.under_way(key) is None:  # else a later put stands, and is charged for
             left = self.store.entry(key)
+            self._carried.release(key)
             if left is None:
                 self._ledger.release(key)
             else:
@@ -134,6 +152,7 @@ class LocalRecords:
             self.store.remove(key)
             self._count(before, None)
             self._ledger.release(key)
+            self._carried.release(key)
 
     def sweep(self) -> int:
         """Turn a batch of what has expired into tombstones, or into nothing. Answers how many there were."""
@@ -145,8 +164,8 @@ class LocalRecords:
                 self.remove(versioned.key)
             else:
                 # Who delivered the record pays for its tombstone: else one address fills a node with tombstones.
-                payer = self._ledger.payer(versioned.key)
-                self._put(left, payer).addErrback(lambda failure: failure.trap(StoreFull))
+                payer, first = self._ledger.payer(versioned.key), self._carried.payer(versioned.key)
+                self._put(left, payer, first).addErrback(lambda failure: failure.trap(StoreFull))
         return len(gone)
 
     def _sweep_later(self, wait_s: float) -> None:

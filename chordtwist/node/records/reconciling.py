@@ -137,7 +137,7 @@ class Reconciling:
 
     async def send_all(self, peer: Peer, things: Iterable[Versioned]) -> None:
         """Send these, kept here or not."""
-        for batch in batches(things, self._local_records.now_ms):
+        for batch in batches(things, self._local_records.now_ms, self._local_records.payer):
             answer = await self._ask(peer, StoreAll(batch))
             if not isinstance(answer, StoredAll):
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")

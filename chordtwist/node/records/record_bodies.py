@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 
+from msgspec.structs import replace
+
 from chordtwist.core.digests import Summary, mark_bytes
 from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Record, RecordKind, Seal, Tombstone, Version, Versioned
@@ -90,14 +92,19 @@ def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int, remember
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 
 
-def batches(things: Iterable[Versioned], now_ms: Callable[[], int]) -> Iterator[list[wire.RecordBody]]:
-    """Tell many, as they are when their turn comes, in batches that fit into a message."""
+def batches(
+    things: Iterable[Versioned], now_ms: Callable[[], int], payer: Callable[[bytes], str | None]
+) -> Iterator[list[wire.RecordBody]]:
+    """Tell many, as they are when their turn comes, in batches that fit into a message.
+
+    @param payer: whose address delivered what is kept under a key first.
+    """
     batch: list[wire.RecordBody] = []
     size = 0
     for versioned in things:
         if versioned.expiry_ms <= (at_ms := now_ms()):
             continue  # it has ended since it was found
-        batch.append(body_of(versioned, at_ms))
+        batch.append(replace(body_of(versioned, at_ms), payer=payer(versioned.key) or ""))
         size += HEAD_BYTES + versioned.value_bytes
         if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
             yield batch

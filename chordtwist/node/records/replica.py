@@ -222,7 +222,7 @@ class Replica:
 
     def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
         things = (versioned for key in keys if (versioned := self._local_records.get(key)) is not None)
-        return next(batches(things, self._local_records.now_ms), [])
+        return next(batches(things, self._local_records.now_ms, self._local_records.payer), [])
 
 
 def _full(failure: Failure) -> Answer:
