@@ -17,7 +17,7 @@ from chordtwist.simulation.world import World
 from tests.simulation import broken_rules
 
 SEEDS_MAX = 200
-SEEDS_OVERWRITTEN = (39, 43, 1, 9, 3, 5, 6, 8, 10, 11)
+SEEDS_OVERWRITTEN = (9, 3, 43, 1, 5, 6, 8, 10, 11)
 """These runs are a hundred times as long; the first shows everything, the second too."""
 
 SHORT_SESSION_S = 100.0

@@ -262,7 +262,7 @@ class _Watch:
         self._timer = clock.callLater(PROGRESS_S, self._look)
 
     def outcome(self, peer: Peer) -> Deferred[None]:
-        """What becomes of the work; `Unreachable` when it was given up."""
+        """Hand on what becomes of the work; `Unreachable` when it was given up."""
 
         def ended(result: T) -> T:
             if self._timer.active():
