@@ -425,12 +425,13 @@ class ReachingTests(CommandTestCase):
         """A server that speaks otherwise is no node, in one line."""
 
         def talk(api: ApiAddress, conversation: object) -> None:
-            raise Malformed("the node sent rubbish")
+            raise Malformed("the node sent rubbish\x1b[2J\n\u202e")
 
         self.patch(self.door, "run", talk)
         result = self.command(get.command, "greeting")
         self.assertEqual(result.exit_code, 3)
-        self.assertIn("127.0.0.1:7401 is no API of a chordtwist node: the node sent rubbish", result.stderr)
+        told = "127.0.0.1:7401 is no API of a chordtwist node: the node sent rubbish\\x1b[2J\\n\\u202e"
+        self.assertEqual(f"Error: {told}\n", result.stderr)
 
     def test_address(self) -> None:
         """The address comes from --api, else from the environment, else it is the course's habitual one."""

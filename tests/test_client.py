@@ -15,7 +15,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.address import UnixAddress
+from chordtwist.core.address import Address, UnixAddress
 from chordtwist.core.errors import Malformed, Refused, Unreachable
 from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version, signed_key
 from chordtwist.core.signed import Ed25519Signer
@@ -47,8 +47,9 @@ class KeyTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Anything else is hashed: other lengths, other letters, other digits, any Unicode."""
-        names = ("abc", "a" * 63, "g" * 64, "١" * 64, "")
+        names = ("abc", "a" * 63, "g" * 64, "١" * 64, " ")
         self.assertEqual([key_of(name) for name in names], [sha256(name.encode()).digest() for name in names])
+        self.assertRaises(ValueError, key_of, "")
 
 
 class ConversationTests(SynchronousTestCase):
@@ -312,3 +313,9 @@ class ConnectTests(SynchronousTestCase):
         factory.clientConnectionFailed(None, TwistedFailure(ConnectionRefusedError(osError=111)))
         reason = str(self.failureResultOf(connected, NodeGone).value)
         self.assertEqual(reason, "no node answers there: Connection refused")
+
+    def test_impossible_name(self) -> None:
+        """Nor is anybody behind a name that nobody can look up."""
+        connected = DhtClient.connect(dialling_endpoint(MemoryReactorClock(), Address("xn--a", 7401)))
+        reason = str(self.failureResultOf(connected, NodeGone).value)
+        self.assertEqual(reason, "no node answers there: invalid hostname: xn--a")

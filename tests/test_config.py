@@ -274,6 +274,7 @@ class RefusalTests(SynchronousTestCase):
         for line in (
             "secret S3cretS3cretS3cret",
             "secret S3cretS3cretS3cret==",
+            "secret s3cret=",
             "    S3cretS3cretS3cret",
             "    S3cretS3cretS3cret==",
             "secret: S3cretS3cretS3cret",

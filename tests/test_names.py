@@ -52,6 +52,22 @@ class NamesTests(TestCase):
         expected = [self.peer(host) for host in ("127.0.0.3", "::1", "127.0.0.2", "127.0.0.4")]
         self.assertEqual(expected, self.successResultOf(found))
 
+    def test_family(self) -> None:
+        """Of a name's addresses, as localhost has them, those of the family that is dialled from are taken, or else the
+        others: they cannot be dialled, and that is said of them. What the list names by address stays.
+        """
+        for dial_from, hosts, expected in (
+            ("127.0.0.1", ["::1", "127.0.0.1"], ["127.0.0.1"]),
+            ("::1", ["::1", "127.0.0.1"], ["::1"]),
+            ("", ["::1", "127.0.0.1"], ["::1", "127.0.0.1"]),
+            ("127.0.0.1", ["::1"], ["::1"]),
+        ):
+            listed = [("localhost", 6401), ("2001:db8::9", 6401)]
+            found = Names(self.resolve, self.identity, listed, self.clock, dial_from).peers()
+            self.lookups.pop()[1].callback(hosts)
+            peers = [self.peer(host) for host in (*expected, "2001:db8::9")]
+            self.assertEqual(peers, self.successResultOf(found), dial_from)
+
     def test_resolved_again(self) -> None:
         """A name is resolved again at each try, since its address may have changed."""
         names = self.names(("one.example", 6401))

@@ -316,6 +316,21 @@ class ProofTests(PoolTestCase):
 class DialTests(PoolTestCase):
     """Dials that fail."""
 
+    def test_other_family(self) -> None:
+        """A peer whose address cannot be dialled from ours is not dialled, and the question fails at once."""
+        one = self.host(1)
+        for host, reason in (("2606:4700::1", "an IPv6 address cannot be"), ("192.0.2.1", "another machine cannot be")):
+            peer = Identity("test", Policy.IP).peer(host, 6401)
+            self.assertIn(reason, self.failed(self.asked_of(one, peer)))
+        self.assertEqual([], self.network.transports)
+        self.assertEqual(0, one.pool.status()["dials_failed"])
+
+    def asked_of(self, one: Host, peer: Peer) -> Deferred[Answer]:
+        """A question to a peer, of which nothing but the address is known."""
+        deferred = one.pool.ask(peer, Ping())
+        self.network.settle()
+        return deferred
+
     def test_itself(self) -> None:
         """A node does not ask itself over the network."""
         one = self.host(1)

@@ -111,7 +111,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     resolver = Resolver(reactor)
     seed_list = SeedList(
         me,
-        Names(resolver, identity, bootstrap, reactor).peers,
+        Names(resolver, identity, bootstrap, reactor, dial_from(config)).peers,
         not bootstrap,
         persistence.remembered_peers(identity),
         persistence.remember_peers,

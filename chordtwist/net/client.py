@@ -72,7 +72,12 @@ class NodeGone(Unreachable):
 
 
 def key_of(name: str) -> bytes:
-    """Find the key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256."""
+    """Find the key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256.
+
+    @raise ValueError: the name is empty, as a variable that nobody has set.
+    """
+    if not name:
+        raise ValueError("an empty name; a key has a name, or 64 hexadecimal digits")
     if len(name) == 2 * KEY_BYTES and not set(name) - set(hexdigits):
         return bytes.fromhex(name)
     return sha256(name.encode(errors="surrogateescape")).digest()
@@ -113,7 +118,8 @@ class DhtClient(Protocol):
         """Connect to the node that `endpoint` reaches; fails with `NodeGone`."""
 
         def unreachable(reason: TwistedFailure) -> DhtClient:
-            reason.trap(ConnectError, DNSLookupError)
+            # Twisted calls a host name that it will not look up a ValueError.
+            reason.trap(ConnectError, DNSLookupError, ValueError)
             raise NodeGone(None, f"no node answers there: {in_words(reason.value)}") from None
 
         connected: Deferred[DhtClient] = connectProtocol(endpoint, cls())

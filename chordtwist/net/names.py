@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.peer import Identity, Peer, canonical_ip
 from chordtwist.net.daemon_threads import DaemonThreads
 
 RESOLVE_WITHIN_S = 5.0
@@ -35,12 +35,21 @@ class Names:
     _log = Logger()
 
     def __init__(
-        self, resolve: Resolve, identity: Identity, addresses: Sequence[tuple[str, int]], clock: IReactorTime
+        self,
+        resolve: Resolve,
+        identity: Identity,
+        addresses: Sequence[tuple[str, int]],
+        clock: IReactorTime,
+        dial_from: str = "",
     ) -> None:
+        """@param dial_from: the local IP address that peers are dialled from: of a name's addresses only those of its
+        family are taken where there are any. Empty where the system chooses.
+        """
         self._resolve = resolve
         self._identity = identity
         self._addresses = addresses
         self._clock = clock
+        self._version = canonical_ip(dial_from).version if dial_from else None
         self._waiting: dict[str, list[Deferred[list[str]]]] = {}
         self._said: dict[str, str] = {}
 
@@ -56,13 +65,18 @@ class Names:
         found: dict[Peer, None] = {}
         asked = [(self._hosts(host), port) for host, port in self._addresses]
         for hosts, port in asked:
+            peers: list[Peer] = []
             for host in await hosts:
                 # What is no address of a peer, such as a link-local one with its zone, is passed over.
                 with suppress(ValueError):
-                    found[self._identity.peer(host, port)] = None
+                    peers.append(self._identity.peer(host, port))
+            found.update(dict.fromkeys(self._of_our_family(peers) or peers))
         if self._addresses and not found:
             raise Unreachable(None, "no name of the bootstrap list can be resolved")
         return list(found)
+
+    def _of_our_family(self, peers: list[Peer]) -> list[Peer]:
+        return [peer for peer in peers if self._version in (None, canonical_ip(peer.host).version)]
 
     def _hosts(self, host: str) -> Deferred[list[str]]:
         if _is_ip(host):

@@ -21,8 +21,8 @@ WITHIN_S = 90.0
 class Node:
     """A node in a process of its own, with a file of as few lines as it takes."""
 
-    def __init__(self, case: SynchronousTestCase, folder: Path, host: str, *lines: str) -> None:
-        self.p2p = f"{host}:{free_port()}"
+    def __init__(self, case: SynchronousTestCase, folder: Path, host: str, *lines: str, port: int = 0) -> None:
+        self.p2p = f"{host}:{port or free_port()}"
         self.api_host, self.api_port = host.strip("[]"), free_port()
         self._log = folder / f"{self.api_port}.log"
         self._config = folder / f"{self.api_port}.ini"
@@ -72,9 +72,9 @@ class OneAddressTests(SynchronousTestCase):
         """A folder for their files."""
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-    def node(self, host: str, *lines: str) -> Node:
-        """Start a node at a host of this machine."""
-        return Node(self, self.folder, host, *lines)
+    def node(self, host: str, *lines: str, port: int = 0) -> Node:
+        """Start a node at a host of this machine, at some port or this one."""
+        return Node(self, self.folder, host, *lines, port=port)
 
     def ring(self, hosts: Sequence[str]) -> list[Node]:
         """Start nodes of which all but the first list the first, and wait until they are one ring."""
@@ -121,6 +121,16 @@ class OneAddressTests(SynchronousTestCase):
         """So it is on the address of IPv6, and by name."""
         for host in "[::1]", "localhost":
             self.assert_shares_values(self.ring([host] * 3))
+
+    def test_first_by_name(self) -> None:
+        """A first node that lists itself as localhost, as a file for all nodes does, begins the ring."""
+        port = free_port()
+        line = f"bootstrap_node = localhost:{port}"
+        first = self.node("localhost", line, port=port)
+        self.wait(lambda: first.neighbours() == 0, [first])
+        second = self.node("localhost", line)
+        self.wait(lambda: first.neighbours() == second.neighbours() == 1, [first, second])
+        self.assertNotIn("[::1]", first.log + second.log)
 
     def test_mixed_list(self) -> None:
         """A list that names other machines and other families as well is gone through; each that cannot be dialled from

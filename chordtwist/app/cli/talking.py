@@ -116,8 +116,7 @@ class Door:
             talked.addBoth(results.append).addCallback(lambda added: running.stop())
 
         running.callWhenRunning(start)
-        # Ctrl-C ends the process, as the entry point has set it: Twisted would end the connection first, and that would
-        # look like the node's fault.
+        # Signals end the process: Twisted would end the connection first, and that would look like the node's fault.
         running.run(installSignalHandlers=False)
         result = results[0]
         if isinstance(result, Failure):
