@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import chordtwist
+from chordtwist.core.parameters import Parameters
 from chordtwist.core.printable import printable, printable_lines
 from chordtwist.core.records import PutResult, Version
 from chordtwist.wire.api_messages import AnswerReader, Outcome, ResultCode
-from chordtwist.wire.peer_messages import REASON_MAX, Goodbye, JoinFailure, Refused, decode, encode
+from chordtwist.wire.peer_messages import MESSAGES, REASON_MAX, Goodbye, JoinFailure, Refused, decode, encode
 
 HOSTILE = "a\x1b[2J\nmember  yes\r\x07\x9b31m\u202eb\u2066\u2028\u2029\u200b\ufeff\ud800\x85\t"
 """Clears a screen, opens lines of all kinds, rings, changes colours, turns the reading order, and is nothing to see."""
@@ -69,6 +71,19 @@ class PlacesTests(SynchronousTestCase):
             self.assertIs(type(told), type(read))
             self.assertEqual(printable(told.reason)[:REASON_MAX], read.reason)
         self.assertEqual(Goodbye("leaving"), decode(Goodbye.kind, encode(Goodbye("leaving"))))
+
+    def test_other_texts_of_peers(self) -> None:
+        """Besides reasons a peer says its network's name and policy, which are quoted where they are shown."""
+        texts = {
+            (message.__name__, field.name)
+            for message in MESSAGES
+            for field in msgspec.structs.fields(message)
+            if str(field.type).startswith("<class 'str'") or "[str," in str(field.type)
+        }
+        expected = {(message.__name__, "reason") for message in (Goodbye, JoinFailure, Refused)}
+        self.assertEqual(expected | {("Hello", "network"), ("Hello", "policy")}, texts)
+        name = Parameters(network="\x1b[2J\n\u202e").differences(Parameters())
+        self.assertTrue("".join(name).isprintable())
 
     def test_reasons_of_a_node(self) -> None:
         """So is what a node tells its client, whose programs show it to people."""

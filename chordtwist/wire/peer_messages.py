@@ -575,6 +575,7 @@ BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
 """Size limits by kind, as `FrameReader` takes them."""
 
 _DECODERS = {message.kind: msgspec.msgpack.Decoder(message) for message in MESSAGES}
+_WITH_REASON = {message.kind for message in MESSAGES if "reason" in message.__struct_fields__}
 
 encode = msgspec.msgpack.Encoder().encode
 """The body of a message's frame."""
@@ -593,10 +594,13 @@ def decode(kind: int, body: bytes) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # msgspec lets the last two through: text that is no UTF-8, and arrays within arrays without end.
         raise Malformed(f"a broken {MESSAGE_NAMES[kind]}: {error}") from None
-    if isinstance(message, Goodbye | JoinFailure | Refused) and not message.reason.isprintable():
-        # Logs, the status and other nodes are told of it, wherever they show it.
-        return msgspec.structs.replace(message, reason=printable(message.reason)[:REASON_MAX])
-    return message
+    return _with_printable_reason(message) if kind in _WITH_REASON else message
+
+
+def _with_printable_reason(message: Message) -> Message:
+    # Logs, the status and other nodes are told of it, wherever they show it.
+    reason: str = message.reason  # type: ignore[attr-defined]
+    return msgspec.structs.replace(message, reason=printable(reason)[:REASON_MAX])
 
 
 MESSAGE_NAMES = {message.kind: message.__name__ for message in MESSAGES}
