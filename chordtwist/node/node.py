@@ -144,7 +144,9 @@ class Node:
 
         # What it asks.
         asking = self.asking = Asking(link, liveness, self._hear_status, clock.seconds)
-        tables = self.tables = Tables(identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors)
+        tables = self.tables = Tables(
+            identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors, spreads_fingers
+        )
         self._time = NeighboursTime(
             routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
         )
