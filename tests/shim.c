@@ -1,10 +1,12 @@
-/* Loaded before libc: makes the disk of a process slow and sets its steady clock back, as the two numbers of a mapped
-   file say: milliseconds that a flush takes, and nanoseconds by which CLOCK_MONOTONIC is behind. */
+/* Loaded before libc: makes the disk of a process slow and sets its clocks back, as the three numbers of a mapped file
+   say: milliseconds that a flush takes, nanoseconds by which CLOCK_MONOTONIC is behind, seconds by which the wall clock
+   is. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@ static volatile long long *knobs;
 __attribute__((constructor)) static void map_knobs(void) {
     const char *path = getenv("SHIM_KNOBS");
     int file = path ? open(path, O_RDONLY) : -1;
-    void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, 2 * sizeof *knobs, PROT_READ, MAP_SHARED, file, 0);
+    void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, 3 * sizeof *knobs, PROT_READ, MAP_SHARED, file, 0);
     if (mapped != MAP_FAILED)
         knobs = mapped;
 }
@@ -40,5 +42,23 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         now->tv_sec = ns / 1000000000;
         now->tv_nsec = ns % 1000000000;
     }
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) && knobs)
+        now->tv_sec -= knobs[2];
     return failed;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+    struct timespec exact;
+    int failed = clock_gettime(CLOCK_REALTIME, &exact);
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return failed;
+}
+
+time_t time(time_t *told) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    if (told)
+        *told = exact.tv_sec;
+    return exact.tv_sec;
 }

@@ -1,4 +1,4 @@
-"""What `shim.c` does to a process: a disk that takes its time, and a machine that was suspended."""
+"""What `shim.c` does to a process: a disk that takes its time, a machine that was suspended, a clock that is wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Shim:
         library, self._knobs = folder / "shim.so", folder / "shim.knobs"
         source = Path(__file__).with_suffix(".c")
         subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
-        self._flush_ms = self._behind_ns = 0
+        self._flush_ms = self._behind_ns = self._wall_behind_s = 0
         self._write()
         self.environment = {"LD_PRELOAD": str(library), "SHIM_KNOBS": str(self._knobs)}
 
@@ -36,7 +36,12 @@ class Shim:
         self._behind_ns += int(seconds * 1e9)
         self._write()
 
+    def wall_clock_is_behind(self, seconds: int) -> None:
+        """Let the wall clock be behind the machine's by so much from now on."""
+        self._wall_behind_s = seconds
+        self._write()
+
     def _write(self) -> None:
         # In place: the processes have it mapped.
         with open(self._knobs, "r+b" if self._knobs.exists() else "wb") as file:
-            file.write(struct.pack("qq", self._flush_ms, self._behind_ns))
+            file.write(struct.pack("qqq", self._flush_ms, self._behind_ns, self._wall_behind_s))
