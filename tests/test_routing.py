@@ -307,7 +307,7 @@ class DropTests(SynchronousTestCase):
         self.assertFalse(state.drop(peer(99)))
 
     def test_predecessor_stays(self) -> None:
-        """A dead predecessor stays until somebody else notifies: what we own must not grow by dial_limits."""
+        """A dead predecessor stays until somebody else notifies: what we own must not grow by hearsay."""
         state = routing(10, (20, 30), predecessor=5)
         self.assertFalse(state.drop(peer(5)))
         self.assertEqual(state.predecessor, peer(5))

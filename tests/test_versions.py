@@ -12,6 +12,7 @@ from chordtwist.core.versions import (
     AHEAD_MS_MAX,
     FOLLOWED_MS_MAX,
     STAMPED_KEYS_MAX,
+    TIME_MS_MAX,
     VersionClock,
     is_ahead,
 )
@@ -118,6 +119,7 @@ class VersionClockTests(SynchronousTestCase):
         clock = VersionClock(ME)
         theirs = Version(NOW_MS + 90_000, OTHER)
         self.assertEqual(clock.after(theirs), Version(NOW_MS + 90_001, ME))
+        self.assertIsNone(clock.after(Version(TIME_MS_MAX, OTHER)))
         self.assertEqual(clock.next(NOW_MS, KEY).ms, NOW_MS)
 
     def test_ahead_is_more_than_a_minute(self) -> None:

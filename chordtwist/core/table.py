@@ -9,7 +9,7 @@ from chordtwist.core.ring import RING_SIZE, distance
 
 FINGERPRINT_LENGTH = 8
 UNPROVED = bytes(FINGERPRINT_LENGTH)
-"""The fingerprint of a neighbour that the table's owner knows from others' words only."""
+"""The fingerprint of a neighbour that the table's owner knows from others' tables only."""
 
 FINGERS_MAX = 64
 """Different fingers of one table. Each begins twice as far away as the one before, behind the last successor: for more

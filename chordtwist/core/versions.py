@@ -9,6 +9,10 @@ from __future__ import annotations
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.records import Version
 
+TIME_MS_MAX = 253_402_300_800_000
+"""The end of the year 9999: no clock is later. Messages carry much larger numbers than that, so whatever is stamped
+by a clock can be sent, and what follows it too."""
+
 STAMPED_KEYS_MAX = 4096
 """Keys remembered of one millisecond: one that lies ahead, which somebody's fast clock began, lasts up to a minute."""
 
@@ -79,9 +83,9 @@ class VersionClock:
         self._last_ms = ms
         self._stamped.clear()
 
-    def after(self, version: Version) -> Version:
-        """Give the version next to one that lies too far ahead to be merged; the clock itself stays.
+    def after(self, version: Version) -> Version | None:
+        """Give the version next to one that lies too far ahead to be merged, or None when that is no time.
 
-        For the node whose own clock is slow by more than `AHEAD_MS_MAX`: others judge the result by their clocks.
+        The clock itself stays. For the node whose own clock is slow by more than `AHEAD_MS_MAX`: others judge the result by their clocks.
         """
-        return Version(version.ms + 1, self._publisher)
+        return Version(version.ms + 1, self._publisher) if version.ms < TIME_MS_MAX else None

@@ -12,10 +12,12 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import finger_start
 from chordtwist.core.small_ring import closing_max
+from chordtwist.core.versions import TIME_MS_MAX
 from chordtwist.node.node import Node
 from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.admission import taken_by
@@ -78,6 +80,42 @@ class RingTestCase(SynchronousTestCase):
 
 class NeighboursTimeTests(RingTestCase):
     """`neighbours_time_ms`: what most clocks show."""
+
+    def hostile(self, count: int, ahead_ms: int) -> list[Peer]:
+        """A ring of 8 of which so many show such a time; answers with the others."""
+        ring = self.ring(8)
+        for peer in ring[:count]:
+            self.world.hosts[peer].skew_ms = ahead_ms
+        for peer in ring:
+            for other in ring:
+                if other != peer:
+                    self.node(peer).tables.fetch_anew(other).addErrback(lambda failure: failure.trap(Unreachable))
+        self.world.run(5)
+        return ring[count:]
+
+    def test_three_of_eight_show_any_time(self) -> None:
+        """Three of eight that show whatever time they like change nothing."""
+        for ahead_ms in (86_400_000, TIME_MS_MAX, 1 << 62):
+            self.world = self.new_world()
+            for peer in self.hostile(3, ahead_ms):
+                self.assertEqual(self.world.hosts[peer].wall_ms(), self.node(peer).neighbours_time_ms())
+
+    def test_five_of_eight_show_any_time(self) -> None:
+        """Nor do five whose time no clock has; whatever they show, what the others stamp can be sent and is taken."""
+        for ahead_ms in (86_400_000, 1 << 47, TIME_MS_MAX, 1 << 62, (1 << 63) + 5):
+            self.world = self.new_world()
+            first, second, third = self.hostile(5, ahead_ms)
+            key = bytes(range(32))
+            put = self.node(first).put(key, b"value")
+            self.world.run(10)
+            self.successResultOf(put)
+            got = self.node(second).get(key)
+            self.world.run(10)
+            record = self.successResultOf(got)
+            assert record is not None
+            self.assertLessEqual(record.version.ms, TIME_MS_MAX)
+            if ahead_ms >= TIME_MS_MAX:
+                self.assertEqual(self.world.hosts[third].wall_ms(), self.node(third).neighbours_time_ms())
 
     def test_own_clock_is_wrong(self) -> None:
         """A node whose wall clock is an hour behind knows the time from its neighbours' tables, to some seconds."""

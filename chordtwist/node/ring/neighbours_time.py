@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
-from chordtwist.core.versions import AHEAD_MS_MAX
+from chordtwist.core.versions import AHEAD_MS_MAX, TIME_MS_MAX
 
 KEPT_MS = 1_000
 """A step of the wall clock is noticed so much later; clocks are compared by seconds."""
@@ -63,12 +63,12 @@ class NeighboursTime:
         self._tell_again_ms = 0
 
     def now_ms(self) -> int:
-        """Tell the time now, in milliseconds since 1970."""
+        """Tell the time now, in milliseconds since 1970: none that others would refuse, whatever the clocks show."""
         steady_ms = int(self._steady_s() * 1000)
         if steady_ms >= self._until_ms:
             self._until_ms = steady_ms + KEPT_MS
             self._compare(steady_ms)
-        return steady_ms + self._common_ahead_ms
+        return max(0, min(steady_ms + self._common_ahead_ms, TIME_MS_MAX))
 
     def _compare(self, steady_ms: int) -> None:
         ours = self._wall_ms() - steady_ms

@@ -14,6 +14,7 @@ from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.signed import Stamp, Status, Verify, unpack_status, unpack_table
 from chordtwist.core.table import Table
+from chordtwist.core.versions import TIME_MS_MAX
 from chordtwist.wire.peer_messages import Answer, GetTable, Leave, NotMember, Question, Same, TableIs
 
 TABLES_MAX = 1024
@@ -43,12 +44,13 @@ class NoMember(Unreachable):
 class Known(NamedTuple):
     """A table at hand, verified, and the question that tells which we hold.
 
-    `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more.
+    `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more; None when
+    it shows a time that no clock has.
     """
 
     table: Table
     question: GetTable
-    ahead_ms: int
+    ahead_ms: int | None
     taken_s: float
 
 
@@ -173,7 +175,7 @@ class Tables:
         if known is not None and table is known.table:
             ahead_ms = known.ahead_ms
         else:
-            ahead_ms = table.time_ms - int(self._seconds() * 1000)
+            ahead_ms = table.time_ms - int(self._seconds() * 1000) if table.time_ms <= TIME_MS_MAX else None
         self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
         self.book.met(peer, self._seconds())
         self.book.heard(table.everybody(), peer, self._seconds())
