@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -17,7 +18,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Status, unpack_acknowledged, unpack_status, unpack_table
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
-from chordtwist.node.ring.admission import ANNOUNCE, LIVE, WITHDRAW
+from chordtwist.node.ring.admission import ANNOUNCE, LIVE, STRANGERS_PER_S, WITHDRAW
 from chordtwist.node.ring.dial_limits import PER_TELLER_PER_MIN
 from chordtwist.node.ring.rectifying import LOOKS_AT_ONCE
 from chordtwist.simulation.signer import verify_simulated
@@ -58,6 +59,7 @@ from tests.builders import (
     signer,
     table,
 )
+from tests.contracts import ScriptedAnswers
 
 SUCCESSORS = 3
 
@@ -578,10 +580,10 @@ class NewcomerTests(OneNodeTestCase):
         self.assertEqual(self.node.statements.table.successors, peers(60, 90))
 
     def test_never_announced(self) -> None:
-        """One that joined a ring while it was large, and says that it is live, is reached and taken in at once: the
-        ring has become whole without it.
+        """One that joined a ring while it was large, and says that it is live, is reached and taken in at once when the
+        member behind it shows it: the ring has become whole without it.
         """
-        self.scene.show(table(60, (90, 50), 50, whole=True))
+        self.scene.show(table(60, (90, 50), 50, whole=True), table(90, (50, 60), 60, whole=True, seq=2))
         self.announce(LIVE)
         self.scene.advance(0.1)
         self.assertEqual((self.state(), self.node.routing.whole), ((90, [60, 90]), True))
@@ -592,6 +594,50 @@ class NewcomerTests(OneNodeTestCase):
         self.announce(LIVE)
         self.scene.advance(5)
         self.assertEqual(self.state(), (90, [90]))
+
+    def test_shown_by_nobody(self) -> None:
+        """One that never had the slot, and whom no member next to it shows, is no member by its own table."""
+        for place in (60, 70, 80, 10, 20):
+            self.scene.show(table(place, (90, 50), 50, whole=True))
+            self.asked_by(place, Announce(1, LIVE), 1)
+        self.scene.advance(10)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [90]), True))
+
+    def test_notifiers_without_the_slot(self) -> None:
+        """Of those that never had it, and notify us, one comes in at a time, whatever they show."""
+        for place in (45, 48, 49):
+            if place not in self.scene.links:
+                self.scene.others[place] = ScriptedAnswers()
+                self.scene.links[place] = self.scene.start(peer(place), self.scene.others[place])
+            self.scene.show(table(place, (50, 90), 90, whole=True))
+            self.asked_by(place, Notify(1), 0.1)
+        self.assertEqual(self.node.predecessor, peer(45))
+        self.scene.advance(1 / STRANGERS_PER_S)
+        self.asked_by(49, Notify(1), 0.1)
+        self.assertEqual(self.node.predecessor, peer(49))
+
+    def test_live_members_place(self) -> None:
+        """Another program at a live member's IP address, on another port and with another key, takes nothing of it,
+        whatever it says and whoever names it; when the member is dead by our own questions it may.
+        """
+        other = peer(90, 7000)
+        answers = ScriptedAnswers()
+        link = self.scene.start(other, answers)
+        shown = signed(replace(table(90, (50,), 50, whole=True), peer=other, key=signer(other).public))
+        answers.reply = lambda asker, question: shown if isinstance(question, GetTable) else Pong()
+
+        def attack() -> None:
+            for question in (Announce(1, LIVE), Announce(1, ANNOUNCE), Notify(1)):
+                link.ask(self.scene.me, question).addErrback(lambda failure: None)
+                self.scene.advance(3)
+
+        attack()
+        self.assertEqual((self.node.predecessor, self.node.successors), (peer(90), peers(90)))
+        self.scene.links[90].crash()
+        self.scene.advance(10)
+        self.assertTrue(is_alone(self.node.routing))
+        attack()
+        self.assertEqual(self.node.successors, (other,))
 
     def test_unknown_to_the_head(self) -> None:
         """We ourselves, when a whole head does not know us, keep everybody and tell all of them that we are live."""

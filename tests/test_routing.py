@@ -6,6 +6,8 @@ Section numbers are those of P. Zave, "How to make Chord correct" (IEEE TSE 43(1
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Policy
@@ -176,6 +178,24 @@ class StabilizeTests(SynchronousTestCase):
             before, changes = shown(state), state.changes
             self.assertIs(before != after, state.stabilize(head, peers(*members) if members else None), why)
             self.assertEqual((after, before != after), (shown(state), state.changes != changes), why)
+
+    def test_places_of_members(self) -> None:
+        """Who is named in a member's place, on another port of its address, does not take it; it is told of."""
+        for whole in (False, True):
+            state = routing(10, (20, 30, 40), predecessor=40, whole=whole)
+            named = replace(table(20, (30, 40, 10), 10, whole=whole), successors=(peer(30, 7000), *peers(40, 10)))
+            state.stabilize(named)
+            self.assertEqual((state.successors, state.displaced(named)), (peers(20, 30, 40), [peer(30)]))
+            self.assertTrue(state.follows(named))
+            state.drop(peer(30))
+            state.stabilize(named)
+            self.assertEqual(state.successors, (peer(20), peer(30, 7000), peer(40)))
+
+    def test_next_to(self) -> None:
+        """Next to a place are the members before and behind it, ourselves included."""
+        state = routing(10, (20, 30, 40), predecessor=40, whole=True)
+        found = [tuple(places(state.next_to(peer(place)))) for place in (25, 5, 15, 30)]
+        self.assertEqual([(20, 30), (40, 10), (10, 20), (20, 40)], found)
 
     def test_dead_in_front_of_a_list_that_ceases_to_be_whole(self) -> None:
         """Its first r entries may all have died since the head listed them: the one behind lives (seed 3500142)."""

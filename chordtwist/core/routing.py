@@ -131,6 +131,7 @@ class Routing:
             # What ends wholeness cuts nothing, as in `take_in`: all of the first r may be dead. The next copy does.
             twice = 2 * self.entries_max
             entries = (everybody or copied(self.me, table.extended, twice)[0])[:twice]
+        entries = self._keeping_places(entries)
         self.removed.clear()
         # Whoever a member shows is a member: that a newcomer went live may not have been heard here.
         for peer in [peer for peer in self._newcomers if peer in table.successors or peer not in entries]:
@@ -159,11 +160,25 @@ class Routing:
             return self.stabilize(table)
         # Whom we have taken in nobody shows us.
         taken_in = (peer for peer in self.successors if peer in self._newcomers and peer not in whole)
-        return self._write(self.predecessor, *fitted(in_order(self.me, (*whole, *taken_in)), True, self.entries_max))
+        entries = in_order(self.me, self._keeping_places((*whole, *taken_in)))
+        return self._write(self.predecessor, *fitted(entries, True, self.entries_max))
+
+    def displaced(self, table: Table) -> list[Peer]:
+        """The entries of our list in whose place the head's `table` names somebody else: to be looked at."""
+        theirs = {peer.id: peer for peer in table.successors}
+        return [peer for peer in self.successors if theirs.get(peer.id, peer) != peer]
+
+    def _keeping_places(self, peers: Successors) -> Successors:
+        """`peers`, with our own entry where one names another peer in its place: an address that has several ports, and
+        perhaps several owners. Ours goes when it is dead, and nobody's word moves it.
+        """
+        held = {peer.id: peer for peer in self.successors}
+        return tuple([held.get(peer.id, peer) for peer in peers])
 
     def follows(self, table: Table) -> bool:
         """Whether our list is what the head's `table` makes it, with nobody more and nobody less."""
-        return (self.successors, self.whole) == copied(self.me, table.extended, self.entries_max)
+        entries, whole = copied(self.me, table.extended, self.entries_max)
+        return (self.successors, self.whole) == (self._keeping_places(entries), whole)
 
     def is_foreign(self, table: Table) -> bool:
         """Whether a whole table shows a ring that is not ours: it holds neither us nor any other of our neighbours.
@@ -181,6 +196,11 @@ class Routing:
         if candidate is not None and between(self.me.id, candidate.id, table.peer.id):
             return candidate
         return None
+
+    def next_to(self, peer: Peer) -> tuple[Peer, Peer]:
+        """The members before and behind the place of a peer, as our whole list has them; ourselves among them."""
+        around = in_order(peer, (self.me, *self._live()))
+        return around[-1], around[0]
 
     def wants_predecessor(self, notifier: Peer) -> bool:
         """Whether a peer that notifies us lies closer than our predecessor. Reach it, then `rectify`."""

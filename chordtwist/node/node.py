@@ -379,7 +379,9 @@ class Node:
             table = await self.tables.fetch(peer)
         except Unreachable:
             return
-        if self.is_member and self.routing.whole and not self.member_checks.is_elsewhere(table):
+        if self.member_checks.is_elsewhere(table) or not await self.member_checks.is_shown(peer):
+            return
+        if self.is_member and self.routing.whole and peer not in self.routing.successors:
             changed = self.routing.take_in(peer)
             self.routing.gone_live(peer)
             if changed:

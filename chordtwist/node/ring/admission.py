@@ -47,6 +47,10 @@ WAITING_MAX = 64
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
 
+STRANGERS_PER_S = 0.5
+"""Members of a whole ring that come into it without the slot, one behind another: they joined while it was large, or
+their word was lost."""
+
 WENT_LIVE_MAX = 64
 """Newcomers whose going live is remembered, until whatever they said before it must have arrived."""
 
@@ -73,6 +77,7 @@ class Admission:
         self._slot: tuple[Peer, int] | None = None
         self._since = 0.0
         self._in_vain = Allowance(WAITED_PER_S, WAITED_AT_ONCE_S)
+        self._strangers = Allowance(STRANGERS_PER_S, 0.0)
         self._taken_in: dict[Peer, tuple[int, float]] = {}
         self._went_live: Bounded[Peer, tuple[int, float]] = Bounded(WENT_LIVE_MAX)
         """In which epoch, and since when."""
@@ -88,6 +93,19 @@ class Admission:
         earliest_s = self._clock.seconds() - SLOTS_AWAITED * self._slot_free_after_s
         found = (self._taken_in.get(peer), self._went_live.get(peer))
         return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
+
+    def lets_pass(self, peer: Peer) -> bool:
+        """Whether a peer that shows the table of a member may come into our pointers: in a whole ring not more than one
+        in a while of those that never had the slot, whatever they say they are.
+        """
+        routing = self._routing
+        if not routing.whole or peer in routing.successors:
+            return True
+        now = self._clock.seconds()
+        if self._strangers.wait_s("", now) > 0:
+            return False
+        self._strangers.spend("", 1, now)
+        return True
 
     def gone_live(self, peer: Peer) -> None:
         """Forget a newcomer that answers as a member now, or whose place is another's."""

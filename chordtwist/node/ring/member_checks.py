@@ -58,6 +58,29 @@ class MemberChecks:
         self._membership.drop(peer, "is no member any more")
         return False
 
+    async def is_shown(self, peer: Peer) -> bool:
+        """Whether a member next to the place of a peer shows it there, asked now, and nobody we list holds that place.
+
+        In a whole ring: what a peer says of itself makes it no member.
+        """
+        routing = self._routing
+        holder = next((entry for entry in routing.successors if entry.id == peer.id and entry != peer), None)
+        if holder is not None:
+            self._probing.check_all((holder,))
+            return False
+        for member in dict.fromkeys(reversed(routing.next_to(peer))):
+            if member == routing.me:
+                if peer == routing.predecessor:
+                    return True
+                continue
+            try:
+                table = await self._tables.fetch(member)
+            except Unreachable:
+                continue
+            if peer == table.predecessor or peer in table.successors:
+                return True
+        return False
+
     async def is_member_still(self, peer: Peer) -> bool:
         """Whether a peer lives as a member, or may yet: False when it is dead, has left, or joins afresh."""
         try:

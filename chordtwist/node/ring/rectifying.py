@@ -92,7 +92,7 @@ class Rectifying:
             table = await self._tables.fetch(notifier)
         except Unreachable:
             return
-        if self._member_checks.is_elsewhere(table):
+        if self._member_checks.is_elsewhere(table) or not self._admission.lets_pass(notifier):
             return
         self._admission.gone_live(notifier)
         dead = False

@@ -230,6 +230,7 @@ class Stabilizing:
     async def _copy(self, table: Table, head: Peer | None) -> bool:
         """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
         routing = self._routing
+        self._probing.check_all(routing.displaced(table))
         also = last = None
         end = routing.last_of(table)
         if end is None:
