@@ -58,7 +58,8 @@ class BootstrapTestCase(SynchronousTestCase):
         statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, epoch=4)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
-        self.bootstrap = Bootstrap(self.me, self.resolve, tables, joining, link.clock, Random(1))
+        self.expected: list[Peer] = []
+        self.bootstrap = Bootstrap(self.me, self.resolve, tables, joining, self.expected.append, link.clock, Random(1))
         self.silence(10, 30, 50, 80)
 
     def resolve(self) -> Deferred[list[Peer]]:

@@ -6,7 +6,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.node.ring.dial_limits import IN_ALL_PER_MIN, PER_TELLER_PER_MIN, DialLimits
+from chordtwist.node.ring.dial_limits import (
+    AGAIN_FIRST_S,
+    AGAIN_SLOWEST_S,
+    IN_ALL_PER_MIN,
+    PER_TELLER_PER_MIN,
+    UNANSWERED_AT_ONCE,
+    UNANSWERED_PER_S,
+    UNDER_WAY_MAX,
+    DialLimits,
+)
 
 IDENTITY = Identity("test", Policy.IP)
 
@@ -22,7 +31,8 @@ class DialLimitsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """One of them is known."""
         self.clock = Clock()
-        self.dial_limits = DialLimits(lambda named: named == peer(1), self.clock)
+        self.known = {peer(1)}
+        self.dial_limits = DialLimits(self.known.__contains__, self.clock)
 
     def looked(self, teller: Peer, times: int = 1000) -> int:
         """How many of so many strangers are dialled on the word of one peer."""
@@ -45,3 +55,92 @@ class DialLimitsTests(SynchronousTestCase):
         self.assertTrue(all(self.dial_limits.may_look(peer(10), peer(1)) for _ in range(1000)))
         self.assertEqual(PER_TELLER_PER_MIN + 1, self.looked(peer(10)))
         self.assertTrue(self.dial_limits.may_look(peer(10), peer(1)))
+
+
+class UnansweredTests(SynchronousTestCase):
+    """Addresses that have never answered."""
+
+    def setUp(self) -> None:
+        """Nobody has."""
+        self.clock = Clock()
+        self.known: set[Peer] = set()
+        self.dial_limits = DialLimits(self.known.__contains__, self.clock)
+        self.named = 0
+
+    def dial(self, *peers: Peer) -> list[Peer]:
+        """Dial them where nothing stands against it, in vain; who was dialled."""
+        dialled = []
+        for one in peers:
+            if self.dial_limits.why_not_dial(one) is None:
+                self.dial_limits.dialled(one)
+                self.dial_limits.ended(one, "connection refused")
+                dialled.append(one)
+        return dialled
+
+    def fresh(self, count: int) -> list[Peer]:
+        """Names that were not heard before."""
+        self.named += count
+        return [peer(number) for number in range(self.named - count, self.named)]
+
+    def test_in_all(self) -> None:
+        """Whoever names them, so many are dialled at once, and so many a second: less than 5 over a minute."""
+        self.assertEqual(UNANSWERED_AT_ONCE + 1, len(self.dial(*self.fresh(1000))))
+        dialled = 0
+        for _ in range(60):
+            self.clock.advance(1)
+            dialled += len(self.dial(*self.fresh(100)))
+        self.assertAlmostEqual(60 * UNANSWERED_PER_S, dialled, delta=2)
+        self.assertLess(UNANSWERED_AT_ONCE + UNDER_WAY_MAX + 60 * UNANSWERED_PER_S, 5 * 60)
+        self.assertEqual("too many addresses that never answered", self.dial_limits.why_not_dial(peer(50_000)))
+
+    def test_under_way(self) -> None:
+        """Only so many are dialled at a time; one that is being dialled may be asked more."""
+        peers = self.fresh(UNDER_WAY_MAX)
+        for one in peers:
+            self.assertIsNone(self.dial_limits.why_not_dial(one))
+            self.dial_limits.dialled(one)
+        another = self.fresh(1)[0]
+        self.assertIsNotNone(self.dial_limits.why_not_dial(another))
+        self.assertIsNone(self.dial_limits.why_not_dial(peers[0]))
+        self.known.add(peers[0])
+        self.dial_limits.ended(peers[0], "")
+        self.assertIsNone(self.dial_limits.why_not_dial(another))
+
+    def test_answers(self) -> None:
+        """Those that answer cost nothing: a ring of any size is met as fast as it answers."""
+        for one in self.fresh(1000):
+            self.assertIsNone(self.dial_limits.why_not_dial(one))
+            self.dial_limits.dialled(one)
+            self.known.add(one)
+            self.dial_limits.ended(one, "")
+
+    def test_later_each_time(self) -> None:
+        """One of them is dialled again later each time, and never for the last time."""
+        waits: list[float] = []
+        began = 0.0
+        while len(waits) < 12:
+            if self.dial(peer(5)):
+                waits.append(self.clock.seconds() - began)
+                began = self.clock.seconds()
+            else:
+                self.assertEqual("connection refused", self.dial_limits.why_not_dial(peer(5)))
+                self.clock.advance(0.5)
+        self.assertEqual([0.0, AGAIN_FIRST_S, 2 * AGAIN_FIRST_S, 4 * AGAIN_FIRST_S], waits[:4])
+        self.assertEqual([AGAIN_SLOWEST_S] * 2, waits[-2:])
+
+    def test_expected(self) -> None:
+        """The operator's own list does not wait, nor does who asks us something: it lives."""
+        for told in (self.dial_limits.expected, self.dial_limits.called):
+            self.assertEqual([], [*self.dial(peer(5)), *self.dial(peer(5))][1:])
+            told(peer(5))
+            self.assertIsNone(self.dial_limits.why_not_dial(peer(5)))
+
+    def test_callers(self) -> None:
+        """Who asks us is dialled back however many names others brought, and whatever callers elsewhere cost us."""
+        self.dial(*self.fresh(1000))
+        self.dial_limits.called(peer(3000))
+        for port in range(7000, 7000 + 2 * int(UNANSWERED_AT_ONCE)):
+            self.dial_limits.called(peer(4000, port))
+            self.dial(peer(4000, port))
+        self.assertIsNone(self.dial_limits.why_not_dial(peer(3000)))
+        self.assertIsNotNone(self.dial_limits.why_not_dial(peer(4000, 6999)))

@@ -15,6 +15,7 @@ from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
+from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
 from chordtwist.node.ring.statements import Statements
@@ -48,8 +49,11 @@ class MergingTests(SynchronousTestCase):
         self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
-        self.bootstrap = Bootstrap(self.scene.me, lambda: self.seeds, tables, joining, link.clock, Random(1))
-        asking = Asking(link, Liveness(3.0), lambda peer, said: None, link.clock.seconds)
+        self.bootstrap = Bootstrap(
+            self.scene.me, lambda: self.seeds, tables, joining, lambda peer: None, link.clock, Random(1)
+        )
+        limits = DialLimits(lambda peer: True, link.clock)
+        asking = Asking(link, Liveness(3.0), limits, lambda peer, said: None, link.clock.seconds)
         self.merging = Merging(
             self.membership,
             self.routing,

@@ -325,6 +325,17 @@ class StabilizeTests(OneNodeTestCase):
         self.scene.advance(30)
         self.assertEqual(self.state(), (40, [60, 70, 80]))
 
+    def test_invented_names(self) -> None:
+        """Names in its list at which nobody ever answers leave ours, and nothing comes in their place."""
+        self.scene.show(table(60, (65, 75, 80), 50, seq=2))
+        self.asked_by(60, Changed())
+        self.scene.advance(20)
+        self.assertEqual(self.state(), (40, [60]))
+        self.scene.show(table(60, (70, 75, 80), 50, seq=3))
+        self.asked_by(60, Changed())
+        self.scene.advance(20)
+        self.assertEqual(self.state(), (40, [60, 70]))
+
     def test_unfinished_newcomer(self) -> None:
         """Nor does one that is no member."""
         self.scene.reply(55, not_member(55))
@@ -648,6 +659,23 @@ class NewcomerTests(OneNodeTestCase):
         self.assertEqual((self.state(), self.node.routing.whole), ((40, [60, 90, 40]), True))
         for place in (60, 90, 40):
             self.assertIn(Announce(self.node.membership.epoch, LIVE), self.scene.asked(place))
+
+    def test_invented_names(self) -> None:
+        """Names that a whole list shows us, and at which nobody ever answered, do not come into ours; it stays whole.
+        They are asked later and later, and come in when they answer.
+        """
+        self.scene.show(table(90, (50, 60, 70), 70, whole=True, seq=2), table(70, (90, 50, 60), 60, whole=True))
+        self.scene.show(table(60, (65, 70, 75, 90, 30, 50), 50, whole=True))
+        self.asked_by(90, Changed())
+        self.scene.advance(20)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [60, 70, 90]), True))
+        self.scene.others[65] = ScriptedAnswers()
+        self.scene.links[65] = self.scene.start(peer(65), self.scene.others[65])
+        self.scene.show(table(65, (70, 90), 60, whole=True))
+        self.asked_by(65, Ping())
+        self.asked_by(60, Changed())
+        self.scene.advance(10)
+        self.assertEqual((self.state(), self.node.routing.whole), ((90, [60, 65, 70, 90]), True))
 
     def test_unknown_predecessor(self) -> None:
         """A list that becomes whole by a head that does not know our predecessor has that at its end, if it lives."""

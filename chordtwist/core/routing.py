@@ -7,7 +7,7 @@ and what silence means, is decided elsewhere; nothing here waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import is_crowded
@@ -116,11 +116,12 @@ class Routing:
         entries, whole = fitted(in_order(self.me, successors), whole, self.entries_max)
         return self._write(predecessor=predecessor, successors=entries, whole=whole)
 
-    def stabilize(self, table: Table, members: Iterable[Peer] | None = None) -> bool:
+    def stabilize(self, table: Table, members: Iterable[Peer] | None = None, invented: Collection[Peer] = ()) -> bool:
         """Take over the list of a head that has just answered with `table`, always, also when nothing seems new.
 
         @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
             member now. None: what the head names.
+        @param invented: names that are left out, since nobody ever answered there: the list is shorter then.
         """
         everybody: Successors = ()
         entries, whole = copied(self.me, table.extended, self.entries_max)
@@ -131,6 +132,8 @@ class Routing:
             # What ends wholeness cuts nothing, as in `take_in`: all of the first r may be dead. The next copy does.
             twice = 2 * self.entries_max
             entries = (everybody or copied(self.me, table.extended, twice)[0])[:twice]
+        if invented:
+            entries = tuple([peer for peer in entries if peer not in invented])
         entries = self._keeping_places(entries)
         self.removed.clear()
         # Whoever a member shows is a member: that a newcomer went live may not have been heard here.

@@ -143,19 +143,19 @@ class Node:
         statements = self.statements = Statements(identity, routing, signer, wall_ms, link.key_of, next_epoch())
 
         # What it asks.
-        asking = self.asking = Asking(link, liveness, self._hear_status, clock.seconds)
+        dial_limits = self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
+        asking = self.asking = Asking(link, liveness, dial_limits, self._hear_status, clock.seconds)
         tables = self.tables = Tables(
             identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors, spreads_fingers
         )
         self._time = NeighboursTime(
             routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
         )
-        self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
 
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
-        bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, ending, rng)
+        bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, dial_limits.expected, ending, rng)
         membership = self.membership = Membership(
             routing, statements, asking, tables, bootstrap, next_epoch, ending, self.note
         )
@@ -164,7 +164,7 @@ class Node:
         # Its duties.
         merging = self.merging = Merging(membership, routing, statements, asking, bootstrap, joining, ending, rng)
         member_checks = self.member_checks = MemberChecks(
-            membership, routing, tables, admission, probing, merging.look_at, ending
+            membership, routing, tables, admission, probing, dial_limits.is_known, merging.look_at, ending
         )
         self.stabilizing = Stabilizing(
             membership,
@@ -194,7 +194,7 @@ class Node:
             default_ttl_s,
             max_ttl_s,
             quota,
-            lambda peer: link.key_of(peer) is not None and routing.is_near(peer),
+            lambda peer: dial_limits.is_known(peer) and routing.is_near(peer),
         )
 
         # Who is told what.
@@ -290,6 +290,7 @@ class Node:
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
         """Answer one question, from the present state, also in the middle of a step of our own."""
+        self.dial_limits.called(peer)
         answer = self._answers.get(type(question))
         if answer is not None:
             return answer(peer, question)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Unreachable, Untruthful
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Peer
 from chordtwist.node.interfaces import IPeerLink
+from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.wire.peer_messages import Answer, NotMember, Question
 
 
@@ -22,17 +23,35 @@ class Asking:
         self,
         link: IPeerLink,
         liveness: Liveness,
+        dial_limits: DialLimits,
         no_member: Callable[[Peer, NotMember], None],
         seconds: Callable[[], float],
     ) -> None:
         """@param no_member: told of a peer that answers so. @param seconds: the steady clock."""
         self._link = link
         self._liveness = liveness
+        self._dial_limits = dial_limits
         self._no_member = no_member
         self._seconds = seconds
 
+    def is_known(self, peer: Peer) -> bool:
+        """Whether a peer has ever answered us."""
+        return self._dial_limits.is_known(peer)
+
     def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
-        """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted."""
+        """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted.
+
+        A peer that has never answered is not dialled when that would be too often, which says nothing of its life.
+        """
+        if self._dial_limits.is_known(peer):
+            return self._ask(peer, question)
+        reason = self._dial_limits.why_not_dial(peer)
+        if reason is not None:
+            return fail(Unreachable(peer, reason))
+        self._dial_limits.dialled(peer)
+        return self._ask(peer, question).addBoth(self._met, peer)
+
+    def _ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
         return self._link.ask(peer, question).addCallbacks(
             self._answered, self._unanswered, callbackArgs=(peer,), errbackArgs=(peer,)
         )
@@ -41,6 +60,11 @@ class Asking:
         """Tell all of them at once; fires when each has answered or is known to be silent."""
         asked = [self.ask(peer, question) for peer in dict.fromkeys(peers)]
         return DeferredList(asked, consumeErrors=True).addCallback(lambda _: None)
+
+    def _met(self, answer: Answer | Failure, peer: Peer) -> Answer | Failure:
+        error = answer.value if isinstance(answer, Failure) else None
+        self._dial_limits.ended(peer, error.reason if isinstance(error, Unreachable) else "it did not answer")
+        return answer
 
     def _answered(self, answer: Answer, peer: Peer) -> Answer:
         self._liveness.answered(peer, self._seconds())

@@ -26,6 +26,9 @@ time enough for the others to start, if there is a ring already."""
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Wait between two rounds over the bootstrap list; doubles up to the maximum, for ever, jittered."""
 
+EXPECTED_MAX = 8
+"""The first of the bootstrap list, which are dialled in every round until they answer; others less and less often."""
+
 LOST_MAX = 64
 """Members of the ring that we remember after they were lost: they may come back as another ring."""
 
@@ -41,13 +44,18 @@ class Bootstrap:
         seeds: Callable[[], Deferred[list[Peer]]],
         tables: Tables,
         joining: Joining,
+        expected: Callable[[Peer], None],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
+        """@param seeds: the bootstrap list, the operator's own entries first.
+        @param expected: told of peers that are to be dialled, however often that was in vain.
+        """
         self._me = me
         self._seeds = seeds
         self._tables = tables
         self._joining = joining
+        self._expected = expected
         self._clock = clock
         self._rng = rng
         self._lost: Bounded[Peer, None] = Bounded(LOST_MAX)
@@ -95,6 +103,8 @@ class Bootstrap:
         while still_wanted():
             listed = await self._listed()
             seeds = listed or []
+            for peer in seeds[:EXPECTED_MAX]:
+                self._expected(peer)
             others = [peer for peer in dict.fromkeys((*through, *seeds, *self._lost)) if peer != self._me]
             if not others and listed is not None:
                 return None

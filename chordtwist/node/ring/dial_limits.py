@@ -1,4 +1,4 @@
-"""How often a node dials an address that it knows nothing of because somebody asked it to."""
+"""How often a node dials addresses that have never answered it: they are names that somebody brought."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
+from chordtwist.core.backoff import backoff_s
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.peer import Peer
+from chordtwist.core.prefixes import owner_of
 
 PER_TELLER_PER_MIN = 20
 """Addresses on the word of one peer: while many nodes die in a large ring, one asks each other a handful of times."""
@@ -15,20 +18,46 @@ PER_TELLER_PER_MIN = 20
 IN_ALL_PER_MIN = 200
 """The same on the word of all together: whoever has many addresses makes no scanner of this node either."""
 
+UNANSWERED_PER_S, UNANSWERED_AT_ONCE = 3.0, 30.0
+"""Dials that nobody answered, wherever the names came from: with those under way less than 5 a second over a minute. At
+once as many as a whole ring has members that may have died while we were away."""
+
+UNDER_WAY_MAX = 64
+"""Dials of addresses that have not answered yet; a newcomer to a small ring meets 32 members at once."""
+
+AGAIN_FIRST_S, AGAIN_SLOWEST_S = 1.0, 300.0
+"""An address that never answered is dialled again so much later, twice as late each time. The first tries suffice for
+the rule of death; none is the last, since it may be a member that was cut off from us alone."""
+
+UNANSWERED_MAX = 4096
+"""Addresses remembered that never answered."""
+
+CALLERS_MAX = 1024
+"""Peers remembered that have asked us something, and that we have not reached yet."""
+
 
 class DialLimits:
-    """Keeps count of what strangers made this node look at."""
+    """Keeps count of the dials of one node that came to nothing, and of what strangers made it look at.
+
+    Whoever has answered once is dialled at any time. Who asks us is where it says it is, or its link would not stand:
+    to dial it back is charged to its own address, and waits for nobody else.
+    """
 
     def __init__(self, is_known: Callable[[Peer], bool], clock: IReactorTime) -> None:
         """@param is_known: whether a node was met at an address by our own dial: to ask it again harms nobody."""
-        self._is_known = is_known
+        self.is_known = is_known
         self._clock = clock
         self._of_teller = Allowance(PER_TELLER_PER_MIN / 60, PER_TELLER_PER_MIN)
         self._of_all = Allowance(IN_ALL_PER_MIN / 60, IN_ALL_PER_MIN)
+        self._unanswered = Allowance(UNANSWERED_PER_S, UNANSWERED_AT_ONCE)
+        self._tried: Bounded[Peer, tuple[int, float, str]] = Bounded(UNANSWERED_MAX)
+        """How often in vain, when it may be dialled again, and what came of the last time."""
+        self._callers: Bounded[Peer, None] = Bounded(CALLERS_MAX)
+        self._under_way: dict[Peer, int] = {}
 
     def may_look(self, teller: Peer, named: Peer) -> bool:
         """Whether to dial a peer that `teller` named; counts it when it may."""
-        if self._is_known(named):
+        if self.is_known(named):
             return True
         now = self._clock.seconds()
         if self._of_teller.wait_s(teller.id, now) > 0 or self._of_all.wait_s("", now) > 0:
@@ -36,3 +65,46 @@ class DialLimits:
         self._of_teller.spend(teller.id, 1, now)
         self._of_all.spend("", 1, now)
         return True
+
+    def called(self, peer: Peer) -> None:
+        """Note that a peer asks us something: it lives, and may be dialled."""
+        if not self.is_known(peer):
+            self._callers[peer] = None
+            self.expected(peer)
+
+    def expected(self, peer: Peer) -> None:
+        """Dial a peer when it is next asked, however often that was in vain."""
+        self._tried.pop(peer, None)
+
+    def why_not_dial(self, peer: Peer) -> str | None:
+        """Say what stands against dialling an address that has not answered yet; None when nothing does."""
+        if peer in self._under_way:
+            return None
+        now = self._clock.seconds()
+        _, again_at, reason = self._tried.get(peer, (0, 0.0, ""))
+        if now < again_at:
+            return reason
+        if self._unanswered.wait_s(self._charged(peer), now) > 0 or len(self._under_way) >= UNDER_WAY_MAX:
+            return "too many addresses that never answered"
+        return None
+
+    def dialled(self, peer: Peer) -> None:
+        """Note that an address which has not answered yet is asked something."""
+        self._under_way[peer] = self._under_way.get(peer, 0) + 1
+
+    def ended(self, peer: Peer, reason: str) -> None:
+        """Note what came of that: `reason` stands against its having been reached, if it was not."""
+        left = self._under_way.pop(peer) - 1
+        if left:
+            self._under_way[peer] = left
+        if self.is_known(peer):
+            self._tried.pop(peer, None)
+            self._callers.pop(peer, None)
+        elif not left:
+            now = self._clock.seconds()
+            tries = self._tried.get(peer, (0, 0.0, ""))[0]
+            self._unanswered.spend(self._charged(peer), 1, now)
+            self._tried[peer] = (tries + 1, now + backoff_s(tries, AGAIN_FIRST_S, AGAIN_SLOWEST_S), reason)
+
+    def _charged(self, peer: Peer) -> str:
+        return owner_of(peer) if peer in self._callers else ""

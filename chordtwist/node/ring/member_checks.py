@@ -29,15 +29,19 @@ class MemberChecks:
         tables: Tables,
         admission: Admission,
         probing: Probing,
+        is_known: Callable[[Peer], bool],
         foreign: Callable[[Peer], None],
         clock: IReactorTime,
     ) -> None:
-        """@param foreign: told of a peer that answers from another ring."""
+        """@param is_known: whether a peer has ever answered us.
+        @param foreign: told of a peer that answers from another ring.
+        """
         self._membership = membership
         self._routing = routing
         self._tables = tables
         self._admission = admission
         self._probing = probing
+        self._is_known = is_known
         self._foreign = foreign
         self._clock = clock
 
@@ -91,6 +95,17 @@ class MemberChecks:
             return await self._probing.check(peer)
         return True
 
+    def invented(self, table: Table) -> list[Peer]:
+        """Those whom a head names, and who are dead though nobody has ever answered there; the others whom we have not
+        met yet are asked, in their own time, and the dead again.
+
+        Who was met once stays where the head has it: it may be back at its old address, and would be skipped.
+        """
+        unmet = [peer for peer in table.successors if not self._is_known(peer) and peer != self._routing.me]
+        self._probing.check_all(unmet)
+        now = self._clock.seconds()
+        return [peer for peer in unmet if self._probing.liveness.is_dead(peer, now)]
+
     async def members(self, table: Table) -> list[Peer] | None:
         """Of a list that will be whole by a head's `table`: the members that we or the head name, and that live. None:
         it will not be whole.
@@ -112,12 +127,17 @@ class MemberChecks:
         routing.removed.clear()
         await DeferredList([self._see_status(peer, outside, silent) for peer in unsure])
         now_ours = dict.fromkeys(routing.successors)
-        # Whoever is silent is kept until it is dead by the rule, which a check finds out: left out of a list that calls
-        # itself whole, a live member would be skipped.
+        # Whoever is silent and was met before is kept until it is dead by the rule, which a check finds out: left out
+        # of a list that calls itself whole, a live member would be skipped. One that never answered is a name that
+        # somebody brought, and is asked again by later rounds.
         now = self._clock.seconds()
-        dead = {peer for peer in silent if peer not in now_ours and self._probing.liveness.is_dead(peer, now)}
-        self._probing.check_all(peer for peer in silent if peer not in dead)
-        gone = {*outside, *dead, *routing.removed}
+        left_out = {
+            peer
+            for peer in silent
+            if peer not in now_ours and (not self._is_known(peer) or self._probing.liveness.is_dead(peer, now))
+        }
+        self._probing.check_all(peer for peer in silent if peer not in left_out)
+        gone = {*outside, *left_out, *routing.removed}
         return [peer for peer in dict.fromkeys((*now_ours, *ours, *theirs)) if peer in now_ours or peer not in gone]
 
     def _is_member_now(self, peer: Peer) -> Deferred[bool]:

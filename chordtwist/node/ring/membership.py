@@ -141,11 +141,13 @@ class Membership:
     def drop(self, peer: Peer, why: str) -> None:
         """Forget a peer, since it died, left or is another run of itself; `why` is said of it in the events."""
         was_head = peer == self._routing.head
+        known = self._asking.is_known(peer)
         self._tables.forget(peer)
         if self._routing.drop(peer):
             self._log.debug("lost {peer}: it {why}", peer=str(peer), why=why)
             self._note(f"{peer} {why}")
-            self._bootstrap.lost(peer)
+            if known:
+                self._bootstrap.lost(peer)
             self.changed()
         for told in self.when_dropped:
             told(peer, was_head)

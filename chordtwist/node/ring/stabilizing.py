@@ -232,6 +232,7 @@ class Stabilizing:
         routing = self._routing
         self._probing.check_all(routing.displaced(table))
         also = last = None
+        invented: list[Peer] = []
         end = routing.last_of(table)
         if end is None:
             also = await self._member_checks.members(table)
@@ -240,9 +241,11 @@ class Stabilizing:
                 last = await self._tables.fetch(end)
             except Unreachable:
                 self._probing.check_all((end,))
+        if also is None and last is None:
+            invented = self._member_checks.invented(table)
         if head != routing.head:
             return False
-        if routing.stabilize(table, also) if last is None else routing.close(table, last):
+        if routing.stabilize(table, also, invented) if last is None else routing.close(table, last):
             self._membership.changed()
         if routing.whole and table.whole and routing.me not in table.successors:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
