@@ -86,6 +86,7 @@ class VersionClock:
     def after(self, version: Version) -> Version | None:
         """Give the version next to one that lies too far ahead to be merged, or None when that is no time.
 
-        The clock itself stays. For the node whose own clock is slow by more than `AHEAD_MS_MAX`: others judge the result by their clocks.
+        The clock itself stays. For the node whose own clock is slow by more than `AHEAD_MS_MAX`: others judge the
+        result by their clocks.
         """
         return Version(version.ms + 1, self._publisher) if version.ms < TIME_MS_MAX else None

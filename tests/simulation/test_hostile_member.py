@@ -17,7 +17,7 @@ from chordtwist.core.table import UNPROVED, Table
 from chordtwist.node.node import Node
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE
 from chordtwist.simulation.chance import pick
-from chordtwist.simulation.network import SimulatedLink
+from chordtwist.simulation.link import SimulatedLink
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import Announce, Answer, Changed, GetTable, Notify, Pong, Question, TableIs
