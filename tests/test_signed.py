@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer, Policy, why_no_host
 from chordtwist.core.signed import (
-    NUMBER_MAX,
+    SIGNED_NUMBER_MAX,
     Ed25519Signer,
     Stamp,
     Status,
@@ -33,7 +33,7 @@ IDENTITY, OTHER_NETWORK = Identity("test", Policy.IP), Identity("other", Policy.
 KEY = bytes(range(32))
 US = IDENTITY.peer("192.0.2.1", 6401)
 
-u64 = st.integers(0, NUMBER_MAX)
+u64 = st.integers(0, SIGNED_NUMBER_MAX)
 peers = st.builds(
     IDENTITY.peer,
     st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).filter(lambda ip: why_no_host(ip) is None).map(str),
@@ -154,7 +154,7 @@ class BrokenTests(SynchronousTestCase):
 
     def test_numbers_that_no_message_carries(self) -> None:
         """Nor with an epoch, a seq or a time that could not be repeated to anybody."""
-        for numbers in ((NUMBER_MAX + 1, 2, 3), (1, NUMBER_MAX + 1, 3), (1, 2, NUMBER_MAX + 1)):
+        for numbers in ((SIGNED_NUMBER_MAX + 1, 2, 3), (1, SIGNED_NUMBER_MAX + 1, 3), (1, 2, SIGNED_NUMBER_MAX + 1)):
             body = pack_status(IDENTITY, Stamp(US, *numbers), Status.JOINING)
             self.assertRaises(Malformed, unpack_status, IDENTITY, body)
 

@@ -29,7 +29,7 @@ CONTENTS_UNPACKED_MAX = 128
 """Contents of tables that are remembered before anybody has looked at a signature: more than the peers one node keeps
 asking, and 18 MiB where all are as long as they may be."""
 
-NUMBER_MAX = (1 << 63) - 1
+SIGNED_NUMBER_MAX = (1 << 63) - 1
 """Of an epoch, a seq and a time: messages between nodes repeat them, and carry no larger numbers."""
 
 _MAGIC = b"chordtwist"
@@ -231,8 +231,8 @@ def _open(identity: Identity, layout: Layout, body: bytes) -> tuple[_Reader, Sta
     reader = _Reader(body, len(preamble))
     peer = reader.peer(identity)
     stamp = Stamp(peer, *_STAMP.unpack(reader.take(_STAMP.size)))
-    if max(stamp.epoch, stamp.seq, stamp.time_ms) > NUMBER_MAX:
-        raise Malformed(f"a signed {layout.name.lower()} with a number above {NUMBER_MAX}")
+    if max(stamp.epoch, stamp.seq, stamp.time_ms) > SIGNED_NUMBER_MAX:
+        raise Malformed(f"a signed {layout.name.lower()} with a number above {SIGNED_NUMBER_MAX}")
     return reader, stamp
 
 

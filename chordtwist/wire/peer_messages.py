@@ -13,7 +13,7 @@ import msgspec
 from chordtwist.core.errors import Malformed
 from chordtwist.core.printable import printable
 from chordtwist.core.records import VALUE_BYTES_MAX
-from chordtwist.core.signed import NUMBER_MAX
+from chordtwist.core.signed import SIGNED_NUMBER_MAX
 
 BATCH_BYTES_MAX = 262_144
 """Bytes of records in one `HandedOver` or `StoreAll`: large enough to stream at full speed, small enough that no link
@@ -22,7 +22,7 @@ is blocked for long."""
 PEERS_TOLD_MAX = 255
 REASON_MAX = 200
 
-U64 = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+U64 = Annotated[int, msgspec.Meta(ge=0, le=SIGNED_NUMBER_MAX)]
 U16 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 U8 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 8)]
 PackedAddress = Annotated[bytes, msgspec.Meta(min_length=6, max_length=18)]
