@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -157,7 +157,7 @@ class Joining:
             await self._announce(members, WITHDRAW)
             raise
         self._routing.join(predecessor, followers, whole=True)
-        Deferred.fromCoroutine(self._say_live(members))
+        Deferred.fromCoroutine(self._say_live(members)).addErrback(lambda failure: failure.trap(CancelledError))
         return followers[0]
 
     async def _join_large(self, first: Table, followers: tuple[Peer, ...]) -> Peer:

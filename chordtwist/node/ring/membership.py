@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -106,7 +106,10 @@ class Membership:
         self._begin_duties()
 
     def _not_entered(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return  # its node stops
         self._log.failure("joining failed; it goes on", failure)
+        self._bootstrap.failed(failure.getErrorMessage() or repr(failure.value))
         if self.is_member:
             self._begin_duties()
         else:

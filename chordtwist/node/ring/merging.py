@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -29,6 +30,10 @@ LOOKERS_SHARING_MIN, LOOKERS_SHARING_MAX = 4, 16
 """In a large ring, where looking costs a whole search, only one look in so many is done, so that about `LOOKERS`
 members do one in each interval. Nobody's turn takes more than 8 minutes to come: he may be the one that was told of the
 other ring."""
+
+HINTS_PER_S, HINTS_AT_ONCE = 0.2, 2.0
+"""Looks at one peer that may belong to another ring, on anybody's word, its own included: two rings that meet need one.
+Each is a search or two, and there is one at a time."""
 
 LOOKS_AT_OTHER_RING, LOOK_AGAIN_S = 2, 2.0
 """A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
@@ -59,6 +64,7 @@ class Merging:
         self._clock = clock
         self._rng = rng
         self._looking = False
+        self._hints = Allowance(HINTS_PER_S, HINTS_AT_ONCE)
         self.chore = Chore("merge", self.look, clock, rng, MERGE_FIRST_S, MERGE_SLOWEST_S)
 
     def look(self) -> Deferred[None] | None:
@@ -77,8 +83,10 @@ class Merging:
             self._meet(await self.ring_of(strangers[int(self._rng.random() * len(strangers))]))
 
     def look_at(self, peer: Peer) -> None:
-        """Look whether a peer belongs to another ring, soon; one at a time."""
-        if not self._looking:
+        """Look whether a peer belongs to another ring, soon; one at a time, and none too often."""
+        now = self._clock.seconds()
+        if not self._looking and self._hints.wait_s(peer.id, now) <= 0:
+            self._hints.spend(peer.id, 1, now)
             self._looking = True
             Deferred.fromCoroutine(self._look_at(peer)).addErrback(
                 lambda failure: self._log.failure("looking at another ring failed", failure)
@@ -127,7 +135,7 @@ class Merging:
         neighbours = self._routing.everybody()
         self._asking.tell(neighbours, OtherRing(other.peer.packed)).addCallback(
             lambda _: self._membership.rejoin((other.peer,))
-        )
+        ).addErrback(lambda failure: self._log.failure("joining the larger ring failed", failure))
 
 
 def gives_way(ours: Table, theirs: Table) -> bool:
