@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
-from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, Bootstrap
+from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, TOGETHER_AFTER_S, Bootstrap
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -59,7 +60,10 @@ class BootstrapTestCase(SynchronousTestCase):
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
         self.expected: list[Peer] = []
-        self.bootstrap = Bootstrap(self.me, self.resolve, tables, joining, self.expected.append, link.clock, Random(1))
+        self.remembered = peers(30, 50, 80)
+        self.bootstrap = Bootstrap(
+            self.me, self.resolve, tables, joining, lambda: self.remembered, self.expected.append, link.clock, Random(1)
+        )
         self.silence(10, 30, 50, 80)
 
     def resolve(self) -> Deferred[list[Peer]]:
@@ -113,6 +117,58 @@ class EnterTests(BootstrapTestCase):
             self.scene.advance(3)
             self.assertEqual(self.successResultOf(entered), peer(50))
         self.assertEqual(self.told(), ["bootstrap: 10.0.0.10:6401: no answer in time; trying on"] * 2)
+
+    def wait_too(self, *waiting: int) -> None:
+        """They answer that they wait for a ring as well."""
+        for place in waiting:
+            self.scene.reply(place, not_member(place))
+
+    def begins_after(self, *asking: int) -> float | None:
+        """After how many seconds we begin a ring when these ask us all the while; None: not within two minutes."""
+        entered = self.enter()
+        for second in range(120):
+            for place in asking:
+                self.bootstrap.asked_by(peer(place))
+            self.scene.advance(1)
+            if entered.called:
+                self.assertIsNone(self.successResultOf(entered))
+                return second
+        self.wanted = False
+        self.scene.advance(2 * RETRY_MAX_S)
+        self.wanted = True
+        return None
+
+    def test_first_of_the_list_is_gone(self) -> None:
+        """Nodes that were in a ring together, wait, and ask one another, begin one without it: the one with the
+        smallest id soon, the others later each, should that one not.
+        """
+        self.seeds = [*peers(10, 30, 50, 80)]
+        self.wait_too(30, 50, 80)
+        for asking, rank in (((50, 80), 0), ((30, 50), 1)):
+            after_s = self.begins_after(*asking)
+            assert after_s is not None
+            self.assertLess(abs(after_s - TOGETHER_AFTER_S * (1 + rank)), 2 * RETRY_MAX_S)
+
+    def test_who_does_not_know_us(self) -> None:
+        """Whoever waits and does not ask us would not find the ring that we began, nor would who asks and is silent."""
+        self.seeds = [*peers(10, 30, 50, 80)]
+        self.wait_too(50, 80)
+        self.assertIsNone(self.begins_after())
+        self.silence(50)
+        self.assertIsNone(self.begins_after(50))
+
+    def test_listed_alone(self) -> None:
+        """Nor does anybody begin one with those that are listed, and were in no ring with us."""
+        self.remembered = ()
+        self.seeds = [*peers(10, 30, 50, 80)]
+        self.wait_too(30, 50, 80)
+        self.assertIsNone(self.begins_after(50, 80))
+
+    def test_who_leaves(self) -> None:
+        """Nor whoever leaves."""
+        self.seeds = [*peers(10, 50)]
+        self.scene.reply(50, not_member(50, Status.LEAVING))
+        self.assertIsNone(self.begins_after(50))
 
     def test_in_parallel(self) -> None:
         """All listed addresses are tried at the same time."""

@@ -17,7 +17,16 @@ from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.joining import Joining
-from chordtwist.node.ring.merging import LOOK_AGAIN_S, LOOKERS, LOOKERS_SHARING_MAX, Merging, gives_way
+from chordtwist.node.ring.merging import (
+    HINTS_AT_ONCE,
+    HINTS_PER_S,
+    LOOK_AGAIN_S,
+    LOOKERS,
+    LOOKERS_SHARING_MAX,
+    LOOKS_AT_OTHER_RING,
+    Merging,
+    gives_way,
+)
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -50,7 +59,7 @@ class MergingTests(SynchronousTestCase):
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
         self.bootstrap = Bootstrap(
-            self.scene.me, lambda: self.seeds, tables, joining, lambda peer: None, link.clock, Random(1)
+            self.scene.me, lambda: self.seeds, tables, joining, tuple, lambda peer: None, link.clock, Random(1)
         )
         limits = DialLimits(lambda peer: True, link.clock)
         asking = Asking(link, Liveness(3.0), limits, lambda peer, said: None, link.clock.seconds)
@@ -88,6 +97,18 @@ class MergingTests(SynchronousTestCase):
         looked = maybeDeferred(self.merging.look)
         self.scene.advance(seconds)
         self.successResultOf(looked)
+
+    def test_hints_without_end(self) -> None:
+        """However often it is told of another ring, it looks a few times, and again a while later."""
+        for _ in range(200):
+            self.merging.look_at(peer(10))
+            self.scene.advance(0.1)
+        first = len(self.scene.asked(10))
+        self.assertLessEqual(first, LOOKS_AT_OTHER_RING * (1 + HINTS_AT_ONCE + 20 * HINTS_PER_S))
+        self.scene.advance(30)
+        self.merging.look_at(peer(10))
+        self.scene.advance(5)
+        self.assertGreater(len(self.scene.asked(10)), first)
 
     def assert_own_ring(self) -> None:
         """Nothing came of it."""

@@ -41,10 +41,12 @@ class SeedListTests(SynchronousTestCase):
         self.failureResultOf(self.seeds(None, []), Unreachable)
 
     def test_remember(self) -> None:
-        """Peers are kept when they are others than those kept; to be alone is no reason to forget."""
+        """Peers are kept when they are others than those kept, which stand behind them; to be alone is no reason to
+        forget, nor is it to have lost half of the ring.
+        """
         kept: list[list[Peer]] = []
         seed_list = SeedList(ME, lambda: succeed([]), True, [ONE], kept.append)
         for peers in ([ONE], [TWO, ONE], [ONE, TWO], [], [THREE]):
             seed_list.remember(peers)
-        self.assertEqual([[TWO, ONE], [THREE]], kept)
-        self.assertEqual([ME, THREE], self.successResultOf(seed_list.seeds()))
+        self.assertEqual([[TWO, ONE], [THREE, ONE, TWO]], kept)
+        self.assertEqual([ME, THREE, ONE, TWO], self.successResultOf(seed_list.seeds()))

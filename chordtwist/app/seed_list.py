@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
+from chordtwist.storage.state import PEERS_REMEMBERED_MAX
 
 REMEMBER_FIRST_S, REMEMBER_SLOWEST_S = 2.0, 60.0
 """How often the peers of the moment are kept for the next run, if others than those kept: soon after the start, should
@@ -53,8 +54,16 @@ class SeedList:
             failure.raiseException()
         return self._remembered
 
+    def remembered(self) -> list[Peer]:
+        """Give the peers that this run or an earlier one was in a ring with, best first."""
+        return self._remembered
+
     def remember(self, peers: list[Peer]) -> None:
-        """Keep the peers of the moment, best first. None is no news: a node that is alone looks for those it knew."""
-        if peers and set(peers) != set(self._remembered):
-            self._remembered = peers
-            self._remember(peers)
+        """Keep the peers of the moment, best first, and behind them those kept before: a part of the ring that we lost
+        is looked for until newer names take its place. None is no news: a node that is alone looks for those it knew.
+        """
+        kept = list(dict.fromkeys((*peers, *self._remembered)))[:PEERS_REMEMBERED_MAX]
+        if peers and set(kept) != set(self._remembered):
+            self._remember(kept)
+        if peers:
+            self._remembered = kept

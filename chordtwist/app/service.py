@@ -137,6 +137,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
         quota=quota_of(limits),
         life_ms=life_ms,
+        remembered=seed_list.remembered,
     )
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, limits.questions_per_second, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)

@@ -7,7 +7,7 @@ own, behind this one: `joining`, `stabilizing`, `rectifying`, `search`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
@@ -113,6 +113,7 @@ class Node:
         spreads_fingers: bool = True,
         quota: Quota | None = None,
         life_ms: Callable[[], int] | None = None,
+        remembered: Callable[[], Iterable[Peer]] = tuple,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
@@ -122,6 +123,7 @@ class Node:
         @param quota: what one address may leave here.
         @param life_ms: the clock that lives are counted on, which goes on while the machine is suspended; None:
         `clock`, of a machine that never is.
+        @param remembered: peers that an earlier run was in a ring with.
         """
         self.me = me
         self.identity = identity
@@ -155,7 +157,9 @@ class Node:
 
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
-        bootstrap = self.bootstrap = Bootstrap(me, seeds, tables, joining, dial_limits.expected, ending, rng)
+        bootstrap = self.bootstrap = Bootstrap(
+            me, seeds, tables, joining, remembered, dial_limits.expected, ending, rng
+        )
         membership = self.membership = Membership(
             routing, statements, asking, tables, bootstrap, next_epoch, ending, self.note
         )
@@ -330,6 +334,7 @@ class Node:
 
     def _show_table(self, peer: Peer, question: GetTable) -> Answer:
         if not self.is_member:
+            self.bootstrap.asked_by(peer)
             return self.statements.not_member(self.membership.status)
         head = self.routing.head
         if head is None:

@@ -76,6 +76,8 @@ class World:
         self.seed_peers: list[Peer] | None = None
         """The bootstrap list of everybody; None: a few members, the same until one of them is none any more, as a well
         kept name would tell."""
+        self.remembered: list[Peer] = []
+        """Whom every node was in a ring with, as an earlier run of it has kept."""
         self._well_known: list[Peer] = []
         self.skew_ms: Callable[[], int] = lambda: 0
         """By how much the wall clock of a host is ahead, asked for each new host."""
@@ -364,6 +366,7 @@ class Host:
             lambda: succeed(world.seeds(self.peer)),
             world.stabilize_interval_s,
             life_ms=self.life_ms,
+            remembered=lambda: world.remembered,
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)

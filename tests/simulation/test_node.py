@@ -78,6 +78,49 @@ class RingTestCase(SynchronousTestCase):
         self.assertEqual((len(self.world.check.members), self.world.wrong()), (count, []))
 
 
+class AllDownTests(RingTestCase):
+    """Every node ends, and the first of the list is gone for good."""
+
+    def setUp(self) -> None:
+        """A ring of five whose nodes remember one another."""
+        super().setUp()
+        ring = self.ring(5)
+        self.first, self.others = ring[2], [*ring[:2], *ring[3:]]
+        self.world.crash(*ring)
+        self.world.seed_peers = [self.first, *self.others]
+        self.world.remembered = ring
+
+    def test_form_it_again(self) -> None:
+        """The others form the ring again, without being told anything."""
+        for peer in self.others:
+            self.world.start(peer)
+        self.until(self.is_ideal, 60)
+        self.assert_one_ring(4)
+
+    def test_one_after_another(self) -> None:
+        """So they do when they come back one after another, and so does the first one, late."""
+        for peer in reversed(self.others):
+            self.world.start(peer)
+            self.world.run(20)
+        self.until(self.is_ideal, 60)
+        self.world.start(self.first)
+        self.until(self.is_ideal, 60)
+        self.assert_one_ring(5)
+
+    def test_two_halves(self) -> None:
+        """Two halves that do so apart become one ring when they meet."""
+        halves = self.others[:2], self.others[2:]
+        partition = Partition([halves[0]])
+        self.world.network.faults.install(partition)
+        for peer in self.others:
+            self.world.start(peer)
+        self.until(lambda: all(self.node(peer).is_member for peer in self.others), 90)
+        self.assertEqual(halves[0][1:], [*self.node(halves[0][0]).successors])
+        self.world.network.faults.remove(partition)
+        self.until(self.is_ideal, 120)
+        self.assert_one_ring(4)
+
+
 class NeighboursTimeTests(RingTestCase):
     """`neighbours_time_ms`: what most clocks show."""
 

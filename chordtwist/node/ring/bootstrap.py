@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from random import Random
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -15,6 +16,7 @@ from chordtwist.core.backoff import backoff_s, jittered
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.peer import Peer
+from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.tables import NoMember, Tables
@@ -23,11 +25,21 @@ FIRST_AFTER_S = 5.0
 """The node whose own address stands first in its list begins a ring when no other listed address answered for so long:
 time enough for the others to start, if there is a ring already."""
 
+TOGETHER_AFTER_S = 15.0
+"""Nodes that were in a ring together, wait for it, and ask one another, begin it again after so long: three times as
+long as the first of the list would take. The one with the smallest id; the others so much later each, should it not."""
+
+ASKED_LATELY_S = 4 * 5.0
+"""Who waits for a ring, and knows us, asks us at least so often: each round of its own list takes `RETRY_MAX_S`."""
+
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 """Wait between two rounds over the bootstrap list; doubles up to the maximum, for ever, jittered."""
 
 EXPECTED_MAX = 8
 """The first of the bootstrap list, which are dialled in every round until they answer; others less and less often."""
+
+WAITERS_MAX = 256
+"""Nodes remembered that ask us for a ring while we wait for one ourselves."""
 
 LOST_MAX = 64
 """Members of the ring that we remember after they were lost: they may come back as another ring."""
@@ -44,17 +56,20 @@ class Bootstrap:
         seeds: Callable[[], Deferred[list[Peer]]],
         tables: Tables,
         joining: Joining,
+        remembered: Callable[[], Iterable[Peer]],
         expected: Callable[[Peer], None],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
         """@param seeds: the bootstrap list, the operator's own entries first.
+        @param remembered: those of them that an earlier run was in a ring with.
         @param expected: told of peers that are to be dialled, however often that was in vain.
         """
         self._me = me
         self._seeds = seeds
         self._tables = tables
         self._joining = joining
+        self._remembered = remembered
         self._expected = expected
         self._clock = clock
         self._rng = rng
@@ -64,6 +79,10 @@ class Bootstrap:
         self._trying: list[Peer] = []
         self._again_s = 0.0
         self._said: dict[Peer, str] = {}
+        self._asked_by: Bounded[Peer, float] = Bounded(WAITERS_MAX)
+        """When those asked us last that ask for a ring while we have none."""
+        self._waits: dict[Peer, None] = {}
+        """Who answered in the last round that it waits as well."""
 
     def lost(self, peer: Peer) -> None:
         """Remember a member that was lost from the ring; the node may meet it again."""
@@ -72,6 +91,14 @@ class Bootstrap:
     def found(self, peer: Peer) -> None:
         """Take a member off the list of the lost: it has answered, in whatever ring."""
         self._lost.pop(peer, None)
+
+    def asked_by(self, peer: Peer) -> None:
+        """Somebody asks for our table while we are no member: perhaps it waits for a ring as we do."""
+        self._asked_by[peer] = self._clock.seconds()
+
+    def failed(self, reason: str) -> None:
+        """Say what else went wrong while we tried to join."""
+        self._say(self._me, reason)
 
     def obstacles(self) -> dict[str, str]:
         """Tell what was in our way when we last tried to join, by the address of who stood there; ours: the ring
@@ -118,7 +145,7 @@ class Bootstrap:
                     return old_owner
                 except (Refused, Unreachable) as error:
                     self._say(self._me, str(error))
-            elif self._may_begin(listed) and self._clock.seconds() - began >= FIRST_AFTER_S:
+            elif self._clock.seconds() - began >= self._begins_after_s(listed):
                 return None
             slowest_s = FIRST_AFTER_S / 4 if self._may_begin(listed) else RETRY_MAX_S
             pause_s = jittered(backoff_s(rounds, RETRY_MIN_S, slowest_s), self._rng)
@@ -126,6 +153,17 @@ class Bootstrap:
             await deferLater(self._clock, pause_s)
             rounds += 1
         return None
+
+    def _begins_after_s(self, listed: list[Peer] | None) -> float:
+        """After how long we begin a ring when no member answers."""
+        if self._may_begin(listed):
+            return FIRST_AFTER_S
+        # Each of the two remembers the other, or it would not be asked: whoever is only listed waits for the first.
+        lately = self._clock.seconds() - ASKED_LATELY_S
+        known = {*self._remembered(), *self._lost}
+        together = [peer for peer in self._waits if peer in known and self._asked_by.get(peer, lately) > lately]
+        before_us = sum(peer.id < self._me.id for peer in together)
+        return TOGETHER_AFTER_S * (1 + before_us) if together else inf
 
     def _may_begin(self, listed: list[Peer] | None) -> bool:
         """Whether we begin a ring when nobody answers: we stand first in the list, or there is none, and whoever we
@@ -151,11 +189,14 @@ class Bootstrap:
     async def _answering(self, peers: list[Peer]) -> list[Table]:
         """Get the tables of those that answer as members; one line for each that does not, when its reason is new."""
         members: list[Table] = []
+        self._waits.clear()
 
         def silent(failure: Failure, peer: Peer) -> None:
             failure.trap(Unreachable)
             error = failure.value
             if isinstance(error, NoMember):
+                if error.status is Status.JOINING:
+                    self._waits[peer] = None
                 self._say(peer, "not a member of a ring yet")
             elif isinstance(error, Unreachable):
                 self._say(peer, error.reason)
