@@ -167,7 +167,7 @@ class Routing:
         return self._write(self.predecessor, *fitted(entries, True, self.entries_max))
 
     def displaced(self, table: Table) -> list[Peer]:
-        """The entries of our list in whose place the head's `table` names somebody else: to be looked at."""
+        """List the entries of ours in whose place the head's `table` names somebody else: to be looked at."""
         theirs = {peer.id: peer for peer in table.successors}
         return [peer for peer in self.successors if theirs.get(peer.id, peer) != peer]
 
@@ -201,7 +201,7 @@ class Routing:
         return None
 
     def next_to(self, peer: Peer) -> tuple[Peer, Peer]:
-        """The members before and behind the place of a peer, as our whole list has them; ourselves among them."""
+        """Find the members before and behind the place of a peer in our whole list, ourselves among them."""
         around = in_order(peer, (self.me, *self._live()))
         return around[-1], around[0]
 
