@@ -41,8 +41,8 @@ from chordtwist.wire.peer_messages import (
 from tests.builders import at, peer
 from tests.contracts import make_record
 from tests.record_ring import WALL_MS, Member, RecordRing, key_in, keys_in
+from tests.ring_case import EIGHT, KEY, OUTSIDER, OWNED
 from tests.test_lmdb import BrokenWorker
-from tests.test_replication import EIGHT, KEY, OUTSIDER, OWNED
 from tests.workers import InlineWorker, SteppedWorker, folder_in_memory
 
 T = TypeVar("T")

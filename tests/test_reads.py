@@ -1,0 +1,193 @@
+"""`Reader`: reading over replicas that fail in every way, on a ring whose pointers are right."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from chordtwist.core.records import (
+    RecordKind,
+)
+from chordtwist.core.ring import Arc
+from chordtwist.wire.peer_messages import Fetch, Store
+from tests.builders import at, peer
+from tests.record_ring import WALL_MS, key_in
+from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, RingCase
+
+
+class GetTests(RingCase):
+    """Reading from four replicas."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.put_and_wait(0x1000)
+        for node in self.ring.nodes.values():
+            node.asked.clear()
+
+    def test_one_round_trip(self) -> None:
+        """The value from the owner, versions from two others, in parallel."""
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(ROUND_TRIP_S + A_MOMENT_S)
+        record = self.successResultOf(read)
+        assert record is not None
+        self.assertEqual(record.value, b"value")
+        asked = [(to, question) for to, question in self.ring.node(OUTSIDER).asked if isinstance(question, Fetch)]
+        self.assertEqual(
+            asked,
+            [
+                (peer(0x3000), Fetch(KEY, 0, True)),
+                (peer(0x4000), Fetch(KEY, 1, False)),
+                (peer(0x5000), Fetch(KEY, 2, False)),
+            ],
+        )
+
+    def test_the_owner_asks_too(self) -> None:
+        """A put may have been confirmed without it: its own word is that of one replica."""
+        self.assertEqual(self.value_at(0x3000, within_s=ROUND_TRIP_S + A_MOMENT_S), b"value")
+        self.assertEqual(self.questions_of(0x3000, Fetch), 2)
+
+    def test_a_replica_asks_for_versions_only(self) -> None:
+        """The value is here; whether it is the newest the others know."""
+        self.assertEqual(self.value_at(0x5000, within_s=ROUND_TRIP_S + A_MOMENT_S), b"value")
+        self.assertEqual(
+            [question for _, question in self.ring.node(0x5000).questions(Fetch)],
+            [Fetch(KEY, 0, False), Fetch(KEY, 1, False)],
+        )
+
+    def test_a_dead_owner_costs_one_round_trip_more(self) -> None:
+        """Its host refuses: the next replica is asked at once."""
+        self.ring.refusing.add(peer(0x3000))
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+
+    def test_a_silent_owner_costs_a_quarter_of_a_second(self) -> None:
+        """The next replica is asked long before the question's limit."""
+        self.ring.silent.add(peer(0x3000))
+        self.assertEqual(self.value_at(OUTSIDER, within_s=0.3), b"value")
+
+    def test_a_silent_owner_costs_it_once(self) -> None:
+        """From then on the next replica is asked along with it; when it answers again, the others are spared."""
+        self.ring.silent.add(peer(0x3000))
+        self.value_at(OUTSIDER, within_s=0.3)
+        for _ in range(3):
+            self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+            self.ring.pass_time(1)
+        self.ring.silent.clear()
+        self.ring.pass_time(10)
+        asked = self.ring.node(OUTSIDER).asked
+        asked.clear()
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+        spoken_to = [to for to, question in asked if isinstance(question, Fetch)]
+        self.assertEqual(spoken_to, [peer(0x3000), peer(0x4000), peer(0x5000)])
+
+    def test_any_one_living_copy_is_found(self) -> None:
+        """Whichever three of the four are silent, within a second and a half."""
+        for survivor in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.ring.silent = {peer(place) for place in (0x3000, 0x4000, 0x5000, 0x6000) if place != survivor}
+            self.assertEqual(self.value_at(OUTSIDER, within_s=1.5), b"value", hex(survivor))
+
+    def test_not_found_by_one_is_not_final(self) -> None:
+        """A replica that lost its copy is asked, and the value is found at another."""
+        for place in (0x3000, 0x4000, 0x5000):
+            self.ring.node(place).records.local_records.remove(KEY)
+        self.assertEqual(self.value_at(OUTSIDER, within_s=0.5), b"value")
+
+    def test_nothing_is_said_after_a_fresh_search(self) -> None:
+        """When all replicas that we know say no, the way is searched once more, and the new ones are asked."""
+        missing = key_in(OWNED, 3)
+        read = self.get(OUTSIDER, missing)
+        self.ring.pass_time(1)
+        self.assertIsNone(self.successResultOf(read))
+        self.assertEqual(self.ring.node(OUTSIDER).searches, 1)
+        self.assertEqual(len({to for to, _ in self.ring.node(OUTSIDER).questions(Fetch)}), 4)
+
+    def test_found_where_a_stale_route_does_not_lead(self) -> None:
+        """All members we knew of there are gone; others have taken over and have it."""
+        reader = self.ring.node(OUTSIDER)
+        reader.view = [peer(place) for place in (0x1000, 0x2000, 0x7000, OUTSIDER)]
+        self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
+
+    def test_a_stale_owner_names_the_true_one(self) -> None:
+        """Who owns the key now is asked next, at once."""
+        self.ring.join(0x2FFF)
+        self.ring.pass_time(10)
+        key = key_in(Arc(at(0x2000), at(0x2FFF)))
+        self.put_and_wait(0x1000, key)
+        self.ring.node(OUTSIDER).view = [peer(place) for place in EIGHT]
+        self.assertEqual(self.value_at(OUTSIDER, key, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+
+    def test_ends_within_five_seconds(self) -> None:
+        """When nobody answers at all it is given up, without an error."""
+        for place in EIGHT[:-1]:
+            self.ring.silent.add(peer(place))
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(4.9)
+        self.assertNoResult(read)
+        self.ring.pass_time(0.2)
+        self.assertIsNone(self.successResultOf(read))
+
+    def test_a_node_cut_off_serves_what_it_holds(self) -> None:
+        """No member any more, and nobody to ask: its own copy is better than nothing."""
+        holder = self.ring.node(0x5000)
+        holder.is_member = False
+        holder.records.ring_changed()
+        for place in EIGHT:
+            self.ring.silent.add(peer(place))
+        self.assertEqual(self.value_at(0x5000, within_s=5.1), b"value")
+
+    def test_a_member_again_within_the_read_is_found(self) -> None:
+        """The ring heals while the reader waits: the new owner has a copy."""
+        for place in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.ring.silent.add(peer(place))
+        self.keep(0x7000, self.record())
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(2)
+        for place in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.ring.forget(place)
+        self.ring.pass_time(2)
+        record = self.successResultOf(read)
+        assert record is not None
+        self.assertEqual(record.value, b"value")
+
+    def test_the_newest_wins_and_those_behind_get_it(self) -> None:
+        """Replicas that disagree are repaired by the read, with its remaining life."""
+        newer = self.record(ms=WALL_MS + 30_000, value=b"newer", ttl_s=100)
+        self.keep(0x5000, newer)
+        self.assertEqual(self.value_at(OUTSIDER), b"newer")
+        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000)], [b"newer"] * 2)
+        repaired = self.ring.node(0x3000).records.local_records.get(KEY)
+        assert repaired is not None
+        self.assertLess(abs(repaired.expiry_ms - newer.expiry_ms), 100)
+
+    def test_one_who_lacks_it_always_is_not_sent_it_by_every_read(self) -> None:
+        """A hot key does not flood a replica that does not take it."""
+        for _ in range(5):
+            self.ring.node(0x4000).records.local_records.remove(KEY)
+            self.value_at(OUTSIDER, within_s=1)
+        self.assertEqual(self.questions_of(OUTSIDER, Store), 1)
+
+    def test_nonsense_is_as_good_as_silence(self) -> None:
+        """A replica with a record that does not prove what it says is passed over."""
+        self.ring.node(0x3000).store.put(replace(self.record(), kind=RecordKind.CONTENT))
+        self.assertEqual(self.value_at(OUTSIDER), b"value")
+
+    def test_a_node_with_a_slow_clock_reads_all_the_same(self) -> None:
+        """What others stored is not from the future because our clock is two minutes behind."""
+        self.ring.node(OUTSIDER).skew_ms = -120_000
+        self.assertEqual(self.value_at(OUTSIDER), b"value")
+
+    def test_a_get_after_a_get_is_not_older(self) -> None:
+        """A put that follows a get through the same node is newer than what was read."""
+        newer = self.record(ms=WALL_MS + 40_000, value=b"newer")
+        for place in (0x3000, 0x4000, 0x5000, 0x6000):
+            self.keep(place, newer)
+        self.value_at(OUTSIDER)
+        result = self.put_and_wait(OUTSIDER, value=b"newest")
+        self.assertGreater(result.version, newer.version)
+
+    def test_a_read_given_up_stops(self) -> None:
+        """Cancelling it ends its timer."""
+        before = len(self.ring.clock.getDelayedCalls())
+        read = self.get(OUTSIDER)
+        read.addErrback(lambda failure: None)
+        read.cancel()
+        self.ring.pass_time(ROUND_TRIP_S + A_MOMENT_S)
+        self.assertEqual(len(self.ring.clock.getDelayedCalls()), before)
