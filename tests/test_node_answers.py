@@ -276,10 +276,13 @@ class JoiningAnswersTests(OneNodeTestCase):
         self.assertTrue(self.node.is_member)
 
     def test_bug(self) -> None:
-        """An error of ours while joining is logged, and the node goes on trying."""
-        self.seeds = lambda: fail(ZeroDivisionError())
-        self.scene.advance(10)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)) > 0, True)
+        """An error of ours while joining is logged once, and shown by status while the node goes on trying."""
+        self.seeds = lambda: fail(ZeroDivisionError("why"))
+        self.scene.advance(60)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        joining = self.node.status()["joining"]
+        assert isinstance(joining, dict)
+        self.assertEqual("why", joining[str(self.scene.me)])
         self.seeds = lambda: succeed([])
         self.scene.advance(10)
         self.assertTrue(self.node.is_member)

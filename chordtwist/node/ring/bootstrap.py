@@ -96,9 +96,11 @@ class Bootstrap:
         """Somebody asks for our table while we are no member: perhaps it waits for a ring as we do."""
         self._asked_by[peer] = self._clock.seconds()
 
-    def failed(self, reason: str) -> None:
-        """Say what else went wrong while we tried to join."""
-        self._say(self._me, reason)
+    def failed(self, reason: str) -> bool:
+        """Note what else went wrong while we tried to join, for `obstacles`; say whether it is news."""
+        is_news = self._said.get(self._me) != reason
+        self._said[self._me] = reason
+        return is_news
 
     def obstacles(self) -> dict[str, str]:
         """Tell what was in our way when we last tried to join, by the address of who stood there; ours: the ring

@@ -108,8 +108,8 @@ class Membership:
     def _not_entered(self, failure: Failure) -> None:
         if failure.check(CancelledError):
             return  # its node stops
-        self._log.failure("joining failed; it goes on", failure)
-        self._bootstrap.failed(failure.getErrorMessage() or repr(failure.value))
+        if self._bootstrap.failed(failure.getErrorMessage() or repr(failure.value)):
+            self._log.failure("joining failed; it goes on", failure)
         if self.is_member:
             self._begin_duties()
         else:
