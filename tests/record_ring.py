@@ -1,4 +1,4 @@
-"""Members of one ring as replication sees them: pointers that are always right, links with faults, one clock.
+"""Members of one ring as replication sees them: pointers that are always right, on the simulated network.
 
 Every question and answer goes through its bytes, which are counted.
 """
@@ -10,8 +10,7 @@ from dataclasses import replace
 from hashlib import sha256
 from random import Random
 
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from chordtwist.core.errors import Unreachable
@@ -21,17 +20,19 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, position_of
 from chordtwist.core.ring import Arc, RingId, distance
-from chordtwist.node.interfaces import IRecordStore, IRing
+from chordtwist.node.interfaces import IAnswer, IRecordStore, IRing
 from chordtwist.node.records.hash_table import HashTable
+from chordtwist.simulation.chance import constant
+from chordtwist.simulation.clock import HeapClock, HostClock
+from chordtwist.simulation.faults import DROP, PASS, Deliver, Envelope, Rule, Verdict
+from chordtwist.simulation.network import SimulatedNetwork
+from chordtwist.simulation.trace import Trace
 from chordtwist.storage.memory import MemoryRecordStore
-from chordtwist.wire.frames import OPENING_BYTES
-from chordtwist.wire.peer_messages import Answer, NotMember, Question, Store, decode, encode
+from chordtwist.wire.peer_messages import Answer, Hello, NotMember, Question, Store
 from tests.builders import IDENTITY, peer, places
 
 DELAY_S = 0.01
 """One way."""
-
-STEP_S = 0.005
 
 WALL_MS = 1_800_000_000_000
 
@@ -53,7 +54,7 @@ def keys_in(arc: Arc, count: int) -> list[bytes]:
     raise AssertionError("the arc is too short")
 
 
-@implementer(IRing)
+@implementer(IRing, IAnswer)
 class Member:
     """One member: what `Node` is to its `HashTable`.
 
@@ -72,11 +73,12 @@ class Member:
         self.skew_ms = 0
         self.asked: list[tuple[Peer, Question]] = []
         self.searches = 0
+        self.link = ring.network.link(me, me.packed)
         self.records = HashTable(
             self,
             store,
-            ring.clock,
-            lambda: int(ring.clock.seconds() * 1000),
+            self.link.clock,
+            lambda: int(self.link.clock.seconds() * 1000),
             Random(me.id),
             ring.parameters,
             default_ttl_s=3600,
@@ -84,6 +86,7 @@ class Member:
             quota=quota,
             is_neighbour=ring.is_neighbour,
         )
+        self.link.listen(self)
 
     def _ring(self) -> list[Peer]:
         """Everybody, ourselves last, in the order in which they follow us."""
@@ -103,7 +106,27 @@ class Member:
         if peer == self.me:
             return self.records.replica.answer(peer, question)
         self.asked.append((peer, question))
-        return self.ring.carry(self, peer, question)
+        if peer in self.ring.refusing:
+            refused: Deferred[Answer] = Deferred()
+            self.link.clock.callLater(2 * DELAY_S, refused.errback, Unreachable(peer, "refused"))
+            return refused
+        return self.link.ask(peer, question)
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        """Answer one question from elsewhere: with the truth, or a lie."""
+        if not self.is_member:
+            return NotMember(b"", bytes(64))
+        lie = self.ring.lies[self.me](question) if self.me in self.ring.lies else None
+        if lie is not None:
+            return lie
+        # What stops meanwhile does not answer.
+        return self.records.replica.answer(peer, question).addErrback(lambda failure: Deferred())
+
+    def link_lost(self, peer: Peer, reason: str) -> None:
+        pass
+
+    def breach(self, peer: Peer, reason: str) -> None:
+        raise AssertionError(f"{peer}: {reason}")
 
     def tell(self, asker: Peer, question: Question) -> Answer:
         """What it answers at once."""
@@ -122,7 +145,7 @@ class Member:
         if not self.is_member:
             return fail(Unreachable(None, "nobody can be asked"))
         found: Deferred[Route] = Deferred()
-        self.ring.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, self.ring.members)))
+        self.link.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, self.ring.members)))
         return found
 
     def neighbours_time_ms(self) -> int:
@@ -133,12 +156,12 @@ class Member:
         return [(peer, question) for peer, question in self.asked if isinstance(question, kind)]
 
 
-class RecordRing:
-    """All members.
+class RecordRing(Rule):
+    """All members, on the simulated network, with what happens to their messages as a rule of it.
 
     @ivar silent: members that nothing comes from any more. @ivar refusing: those whose host resets links: the process
-    died. @ivar lies: what members answer instead of the truth; None is the truth. @ivar bytes: plaintext bytes of all
-    frames. @ivar lose: says of a question whether it is lost.
+    died. @ivar lies: what members answer instead of the truth; None is the truth. @ivar slow_s: by how much answers of
+    members are late. @ivar lose: says of a question whether it is lost.
     """
 
     def __init__(
@@ -150,7 +173,11 @@ class RecordRing:
         quota: Quota | None = None,
         is_neighbour: Callable[[Peer], bool] = lambda peer: True,
     ) -> None:
-        self.clock = Clock()
+        self._heap = HeapClock()
+        self.clock = HostClock(self._heap)
+        self.network = SimulatedNetwork(self._heap, Random(1), Trace(), constant(int(DELAY_S * 1e6)))
+        self.network.through_wire = True
+        self.network.faults.install(self)
         self.parameters = Parameters("test", IDENTITY.policy, successors, replication)
         self.members: list[Peer] = []
         self.nodes: dict[int, Member] = {}
@@ -160,7 +187,6 @@ class RecordRing:
         self.lies: dict[Peer, Callable[[Question], Answer | None]] = {}
         self.knows_routes = True
         self.known_replicas_max = successors
-        self.bytes = 0
         self.lose: Callable[[Peer, Peer, Question], bool] = lambda asker, asked, question: False
         self._store = store
         self._quota = quota
@@ -170,13 +196,33 @@ class RecordRing:
         for node in self.nodes.values():
             node.records.joined(None)
 
+    def on_message(self, envelope: Envelope, rng: Random) -> Verdict | Deliver:
+        """Lose what nobody hears, and let answers of slow members come late."""
+        source, target, message = envelope.source, envelope.target, envelope.message
+        if self.severs(source, target):
+            return DROP
+        if isinstance(message, Question):
+            return DROP if self.lose(source, target, message) else PASS
+        return Deliver(int(self.slow_s.get(source, 0) * 1e6))
+
+    def severs(self, source: Peer, target: Peer) -> bool:
+        """See `Rule.severs`."""
+        return source in self.silent or target in self.silent
+
+    @property
+    def traffic(self) -> int:
+        """Plaintext bytes of all frames but those that greet."""
+        return self.network.traffic_bytes() - self.network.bytes_by_kind[Hello.kind]
+
     def wall_ms(self) -> int:
         """The wall time by every right clock."""
         return WALL_MS + int(self.clock.seconds() * 1000)
 
     def add(self, place: int) -> Member:
-        """A member that is simply there."""
+        """A member that is simply there, and has links with all others."""
         member = Member(self, peer(place), self._store(), self._quota)
+        for other in self.nodes.values():
+            member.link.greet(other.link)
         self.members = sorted([*self.members, member.me], key=lambda peer: peer.id)
         self.nodes[place] = member
         member.records.start()
@@ -197,7 +243,7 @@ class RecordRing:
     def crash(self, place: int) -> None:
         """The process ends, and nobody knows yet."""
         self.nodes[place].records.stop()
-        self.refusing.add(peer(place))
+        self.nodes[place].link.crash()
 
     def forget(self, place: int) -> None:
         """The ring has closed behind it."""
@@ -209,66 +255,17 @@ class RecordRing:
             node.records.ring_changed()
 
     def pass_time(self, seconds: float) -> None:
-        """In small steps, so that everything happens in its order."""
-        ends_s = self.clock.seconds() + seconds
-        while self.clock.seconds() < ends_s - 1e-9:
-            due = [call.getTime() for call in self.clock.getDelayedCalls()]
-            step_s = min([ends_s - self.clock.seconds(), *(max(0.0, at - self.clock.seconds()) for at in due)])
-            self.clock.advance(step_s)
-        self.clock.advance(0)
+        """Let everything happen that is due."""
+        self._heap.run_until(self._heap.now_us + round(seconds * 1e6))
+
+    def pending(self) -> int:
+        """How many timers members have."""
+        return sum(node.link.clock.calls for node in self.nodes.values())
 
     def route(self, position: RingId, members: list[Peer]) -> Route:
         """Who keeps a position, if these are all members."""
         behind = sorted(members, key=lambda peer: distance(position, peer.id))
         return Route(position, tuple(behind[: self.parameters.successors]))
-
-    def carry(self, asker: Member, peer: Peer, question: Question) -> Deferred[Answer]:
-        """A question, and its answer, through their bytes."""
-        result: Deferred[Answer] = Deferred()
-        given_up = self.clock.callLater(
-            question.answer_within_s, lambda: result.errback(Unreachable(peer, "no answer in time"))
-        )
-        body = encode(question)
-        self.bytes += OPENING_BYTES + len(body)
-        assert len(body) <= question.body_bytes_max, question
-
-        def arrives() -> None:
-            if peer in self.silent or asker.me in self.silent or self.lose(asker.me, peer, question):
-                return
-            here = [node for node in self.nodes.values() if node.me == peer]
-            if peer in self.refusing or not here:
-                self.clock.callLater(DELAY_S, refused)
-                return
-            told = decode(question.kind, body)
-            assert isinstance(told, Question)
-            (node,) = here
-            if not node.is_member:
-                answered(NotMember(b"", bytes(64)))
-                return
-            lie = self.lies[peer](told) if peer in self.lies else None
-            answer = node.records.replica.answer(asker.me, told) if lie is None else succeed(lie)
-            answer.addCallbacks(answered, lambda failure: None)  # it stopped meanwhile
-
-        def answered(answer: Answer) -> None:
-            body = encode(answer)
-            self.bytes += OPENING_BYTES + len(body)
-            assert len(body) <= answer.body_bytes_max, answer
-            self.clock.callLater(DELAY_S + self.slow_s.get(peer, 0), comes_back, answer.kind, body)
-
-        def comes_back(kind: int, body: bytes) -> None:
-            if given_up.active():
-                given_up.cancel()
-                answer = decode(kind, body)
-                assert isinstance(answer, Answer)
-                result.callback(answer)
-
-        def refused() -> None:
-            if given_up.active():
-                given_up.cancel()
-                result.errback(Unreachable(peer, "refused"))
-
-        self.clock.callLater(DELAY_S, arrives)
-        return result
 
     # What tests ask
 

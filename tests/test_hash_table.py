@@ -145,7 +145,7 @@ class AloneTests(SynchronousTestCase):
         """A stopped node fires no timer."""
         self.node.put(KEY, b"value")
         self.node.stop()
-        self.assertEqual(self.ring.clock.getDelayedCalls(), [])
+        self.assertEqual(self.ring.pending(), 0)
 
 
 class ExpiryTests(RingCase):

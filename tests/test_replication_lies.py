@@ -78,7 +78,7 @@ class LieCase(SynchronousTestCase):
         for node in self.ring.nodes.values():
             node.records.stop()
         self.ring.pass_time(11)
-        self.assertEqual(self.ring.clock.getDelayedCalls(), [])
+        self.assertEqual(self.ring.pending(), 0)
 
     def lie(self, place: int, answer: Answer, *kinds: type[Question]) -> None:
         self.ring.lies[peer(place)] = lambda question: answer if isinstance(question, kinds) else None
