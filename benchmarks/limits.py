@@ -83,7 +83,8 @@ class AnsweringFrames(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         answers = []
-        for kind, request_id, body in self._reader.feed(data):
+        self._reader.feed(data)
+        for kind, request_id, body in self._reader.frames():
             decode(kind, body)
             answers.append(pack_frame(NotFound.kind, request_id, encode(NotFound())))
         self.transport.write(b"".join(answers))  # type: ignore[union-attr]
@@ -105,7 +106,8 @@ class AskingFrames(Counting):
         self._send()
 
     def dataReceived(self, data: bytes) -> None:
-        for kind, request_id, body in self._reader.feed(data):
+        self._reader.feed(data)
+        for kind, request_id, body in self._reader.frames():
             self._waiting.pop(request_id).callback(decode(kind, body))
         self._send()
 

@@ -24,7 +24,6 @@ from zope.interface import implementer
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
-from chordtwist.net.bounds import Limits
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import PeerPool
@@ -61,8 +60,7 @@ def pool_at(host: str, port: int, tls: bool, reactor: Any) -> tuple[PeerPool, Id
     key = make_key()
     now = datetime.now(UTC)
     own = Tls(Credentials(self_signed(key, host), key), host, lambda: now, reactor) if tls else None
-    unlimited = Limits(questions_per_s=1e9)
-    pool = PeerPool(reactor, introduction, own, dial_from=host, limits=unlimited)
+    pool = PeerPool(reactor, introduction, own, dial_from=host)
     pool.start(Answers())
     reactor.listenTCP(port, pool.factory, 50, host)
     return pool, identity

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
 from chordtwist.core.peer import Identity, Peer, Policy
@@ -31,6 +33,16 @@ PLACE_BITS = 16
 """Test peers stand at multiples of ``2**(ID_BITS - PLACE_BITS)``."""
 
 PORT = 6401
+
+
+def take_turn(clock: Clock) -> None:
+    """Do what is due now as the reactor does: what is begun meanwhile waits for the next turn, due or not."""
+    for call in [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]:
+        if call.active():
+            assert isinstance(call, DelayedCall)
+            function, given, named = call.func, call.args, call.kw
+            call.cancel()
+            function(*given, **named)
 
 
 def at(place: int) -> RingId:

@@ -21,6 +21,7 @@ from OpenSSL import crypto
 from twisted.internet.task import Clock
 
 from chordtwist.app.config_file import ConfigurationError, read_text
+from chordtwist.core.costs import unmetered
 from chordtwist.core.errors import Malformed, Refused
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy
@@ -99,7 +100,8 @@ def _frames(stream: bytes, piece: int) -> tuple[list[tuple[int, int, bytes]], bo
     frames: list[tuple[int, int, bytes]] = []
     try:
         for at in range(0, len(stream), piece):
-            frames += reader.feed(stream[at : at + piece])
+            reader.feed(stream[at : at + piece])
+            frames += reader.frames()
             assert reader.held_bytes < FRAME_BYTES_MAX, "more is held than one incomplete frame"
     except Malformed:
         return frames, True
@@ -170,7 +172,7 @@ def feed_peer_messages(raw: bytes) -> None:
         _keep(message.record)
     elif isinstance(message, wire.Solution):
         unused: Any = None
-        challenger = PuzzleChallenger(unused, unused, unused, 1, 1, Clock())
+        challenger = PuzzleChallenger(unused, unused, unused, 1, unmetered(), Clock())
         assert challenger.answer(OTHER, message) != wire.Noted(), "it solved what nobody asked it"
     elif isinstance(message, wire.Puzzle):
         solve(message.puzzle, message.bits, 0, 10)

@@ -137,7 +137,8 @@ class HostilePeer:
     def hear(self) -> Message:
         """The next message of the node. @raise Ended: there is none."""
         while not self._frames:
-            self._frames = self._reader.feed(self._read())
+            self._reader.feed(self._read())
+            self._frames = list(self._reader.frames())
         kind, _, body = self._frames.pop(0)
         return decode(kind, body)
 

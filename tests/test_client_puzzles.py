@@ -10,10 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from chordtwist.core.costs import Costs
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.prefixes import owner_of
 from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, solve
-from chordtwist.net.bounds import AT_ONCE_S, Limits
 from chordtwist.net.client_puzzles import (
     BUSY_S,
     PAID_MAX,
@@ -24,7 +25,6 @@ from chordtwist.net.client_puzzles import (
     PuzzleChallenger,
     PuzzleSolver,
 )
-from chordtwist.net.peer_protocol import COSTS
 from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import (
@@ -59,6 +59,11 @@ TOO_MUCH = "it asks for more work than we do for a peer"
 def peer(number: int, port: int = 6401) -> Peer:
     """A peer at an address of its own."""
     return IDENTITY.peer(f"198.18.{number // 256}.{number % 256}", port)
+
+
+def spend(costs: Costs, stranger: Peer, seconds: float) -> None:
+    """A stranger's questions take so much processor time."""
+    costs._charge(costs.payer_of(owner_of(stranger), is_proved=False, is_upkeep=False), seconds)
 
 
 def solution_of(puzzle: Puzzle) -> Solution:
@@ -96,15 +101,16 @@ class PuzzleChallengerTests(SynchronousTestCase):
         self.links = ScriptedLinks()
         self.node = contracts.ScriptedAnswers()
         self.refusals = Refusals(self.clock)
+        self.costs = Costs(lambda: 0.0, self.clock.seconds)
         self.challenger = self.challenger_of(BITS)
 
     def challenger_of(self, bits: int) -> PuzzleChallenger:
-        return PuzzleChallenger(self.node, self.links, self.refusals, bits, 100, self.clock)
+        return PuzzleChallenger(self.node, self.links, self.refusals, bits, self.costs, self.clock)
 
     def be_busy(self) -> None:
         """Many strangers ask more than one of them might."""
-        for number in range(int(100 * AT_ONCE_S / COSTS[JoinRequest.kind]) + 1):
-            self.is_free(peer(1000 + number))
+        for number in range(110):
+            spend(self.costs, peer(1000 + number), 0.001)
 
     def is_free(self, stranger: Peer, question: Question = JOIN) -> None:
         """The node answers itself."""
@@ -336,7 +342,7 @@ class PuzzledHost(Host):
         """Its answers, behind the challenger."""
         self.solver = PuzzleSolver(self.pool, self.reactor)
         pool, clock = self.pool, self.reactor
-        self.challenger = PuzzleChallenger(self.answers, pool, pool.refusals, BITS, 10, clock)
+        self.challenger = PuzzleChallenger(self.answers, pool, pool.refusals, BITS, pool.costs, clock)
         return self.challenger
 
 
@@ -346,8 +352,8 @@ class WorkingTests(PoolTestCase):
     def setUp(self) -> None:
         """Strangers ask it more than it likes."""
         super().setUp()
-        self.busy = self.host(1, limits=Limits(questions_per_s=10))
-        self.busy.challenger._of_strangers.spend("", 10_000, self.network.clock.seconds())
+        self.busy = self.host(1)
+        spend(self.busy.pool.costs, peer(1), 1_000.0)
 
     def host(self, number: int, **options: Any) -> PuzzledHost:
         return PuzzledHost(self.network, f"127.0.0.{number}", **options)

@@ -52,7 +52,7 @@ class DiallingTests(SynchronousTestCase):
     def ask(self, peer: Any = PEER) -> Deferred[Answer]:
         """A question that waits for a dial."""
         answered: Deferred[Answer] = Deferred()
-        self.dialling.ask(peer, (self.reactor.seconds() + Ping.answer_within_s, Ping(), answered))
+        self.dialling.ask(peer, (self.reactor.seconds() + Ping.answer_within_s, Ping(), answered, None))
         return answered
 
     def dials(self) -> Sequence[tuple[str, int, Any, float, Any]]:
@@ -122,7 +122,7 @@ class DiallingTests(SynchronousTestCase):
         self.dials()[0][2].buildProtocol(None)
         (link,) = self.made
         self.assertTrue(self.dialling.is_for(PEER, link))
-        self.assertEqual(asked, [answered for _, _, answered in self.dialling.reached(PEER, link)])
+        self.assertEqual(asked, [waiting[2] for waiting in self.dialling.reached(PEER, link)])
         self.assertEqual((0, 1, 0), (len(self.dialling), self.dialling.dialled, self.dialling.failed))
         self.assertEqual([], self.dialling.reached(PEER, link))
 
@@ -130,7 +130,7 @@ class DiallingTests(SynchronousTestCase):
         """Over another link, since the peer called, what waits is handed out as well; the dial goes on."""
         asked = self.ask()
         other: Any = "their link"
-        self.assertEqual([asked], [answered for _, _, answered in self.dialling.reached(PEER, other)])
+        self.assertEqual([asked], [waiting[2] for waiting in self.dialling.reached(PEER, other)])
         self.assertIn(PEER, self.dialling)
         self.refuse()
         self.assertNoResult(asked)

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from chordtwist.core import costs
+from chordtwist.core.costs import TURN_S, Costs, Shares
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Policy
-from chordtwist.net import peer_protocol
 from chordtwist.net.bounds import (
     ACCEPTED_PER_ADDRESS_MAX,
     AT_ONCE_S,
     JOINED_BYTES_MAX,
     PENDING_PER_ADDRESS_MAX,
-    PROVED_FACTOR,
     Bounds,
     Limits,
 )
 from chordtwist.net.peer_pool import LINKS_HELD_BYTES_MAX
-from chordtwist.net.peer_protocol import COSTS
 from chordtwist.wire.frames import pack_frame
 from chordtwist.wire.peer_messages import (
+    Answer,
+    Fetch,
     Found,
     GetTable,
-    JoinRequest,
+    Notify,
     Ping,
     Pong,
+    Question,
     RecordBody,
     StoreAll,
     encode,
@@ -38,62 +41,122 @@ from tests.test_peer_protocol import LinkTestCase
 class LinkLimitTests(LinkTestCase):
     """One link."""
 
+    def setUp(self) -> None:
+        """Each question but a Ping takes 0.3 s of our processor, which a stranger pays for in three seconds."""
+        super().setUp()
+        self.owner.reply = self.reply
+
+    def reply(self, question: Question) -> Answer:
+        """Work for a question."""
+        self.owner.processor_s += 0.0 if isinstance(question, Ping) else 0.3
+        return Pong()
+
     def test_waits(self) -> None:
-        """Who asks too much waits: its questions are answered late and in order, and nothing more is read of it."""
+        """A stranger that owes waits: its questions are answered late and in order, and nothing more is read of it."""
         self.meet()
         self.said()
-        self.owner.patience_s = 0.5
-        self.say((1, GetTable(0, 0)), (2, Ping()))
-        self.assertEqual([], self.said())
+        self.say((1, GetTable(0, 0)), (2, GetTable(0, 0)), (3, Ping()))
+        self.assertEqual([(1, Pong())], self.said())
         self.assertEqual("paused", self.transport.producerState)
-        self.owner.patience_s = 0.0
-        self.clock.advance(0.5)
-        self.assertEqual([(1, Pong()), (2, Pong())], self.said())
+        self.clock.advance(1.9)
+        self.assertEqual([], self.said())
+        self.clock.advance(0.1)
+        self.assertEqual([(2, Pong())], self.said())
+        self.assertEqual("paused", self.transport.producerState)
+        self.clock.pump([0, 3.0, 0])
+        self.assertEqual([(3, Pong())], self.said())
         self.assertEqual("producing", self.transport.producerState)
 
-    def test_waits_again(self) -> None:
-        """What came back in the meantime may not last for all that waits."""
+    def test_what_keeps_a_peer_in_the_ring(self) -> None:
+        """A peer that owes for its records still has its upkeep answered, and waits with the rest, in order."""
         self.meet()
+        self.link.is_proved = True
         self.said()
-        self.owner.patience_s = 0.5
-        self.say((1, Ping()), (2, Ping()))
-        for _ in range(3):
-            self.clock.advance(0.5)
-            self.assertEqual([], self.said())
-        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+        self.owner.processor_s += 1.0
+        fetch = Fetch(bytes(32), 0, True)
+        self.say(*((number, fetch) for number in range(5)), (8, Ping()), (9, Notify(1)))
+        self.clock.advance(0)
+        said = self.said()
+        self.assertEqual([(0, Pong()), (1, Pong()), (8, Pong()), (9, Pong())], sorted(said, key=lambda one: one[0]))
+        self.assertEqual("producing", self.transport.producerState)
+        for number in (2, 3, 4):
+            self.clock.advance(0.6)
+            self.assertEqual([(number, Pong())], self.said())
+
+    def test_upkeep_is_bounded_too(self) -> None:
+        """What keeps it in the ring has a share of its own."""
+        self.meet()
+        self.link.is_proved = True
+        self.said()
+        self.say(*((number, Notify(1)) for number in range(5)))
+        self.clock.advance(0)
+        self.assertEqual([(0, Pong())], self.said())
 
     def test_ends_while_it_waits(self) -> None:
         """A link that ends while its peer waits leaves no timer, and holds nothing."""
         self.meet()
-        self.owner.patience_s = 0.5
-        self.say((1, Ping()))
+        self.say((1, GetTable(0, 0)), (2, Ping()))
         self.assertGreater(self.owner.held_bytes, 0)
         self.link.end("leaving")
         self.assertEqual(0, self.owner.held_bytes)
         self.lose()
+        self.clock.advance(0)
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def lose(self) -> None:
         """The transport is gone."""
         self.link.connectionLost()
 
-    def test_costs(self) -> None:
-        """Questions that make us dial somebody, or carry much, cost more than a look at a table."""
+    def test_what_it_cost_is_charged(self) -> None:
+        """The processor time of an answer is charged, and what else is done meanwhile is not."""
         self.meet()
-        self.say((1, GetTable(0, 0)), (2, JoinRequest(1)))
-        record = RecordBody(bytes(32), bytes(60_000), 0, 1, b"", 1000, 4)
-        self.say((3, StoreAll([record])))
-        table, join, store = self.owner.costs
-        self.assertLess(table, 1.1)
-        self.assertGreaterEqual(join, COSTS[JoinRequest.kind])
-        self.assertGreater(store, 60_000 / peer_protocol.BYTES_PER_COST)
+        payer = self.owner.payer(self.link, False)
+        self.owner.processor_s += 100.0
+        self.say((1, GetTable(0, 0)))
+        self.owner.processor_s += 100.0
+        self.assertAlmostEqual(2.0, self.owner.costs.wait_s(payer))
 
-    def test_large_answers_cost(self) -> None:
-        """So does what is sent."""
-        self.owner.reply = lambda question: Found(RecordBody(bytes(32), bytes(60_000), 0, 1, b"", 1000, 4))
+    def test_later_answers_are_charged(self) -> None:
+        """So is what is done when an answer comes later, and what follows from the answer to a question of ours that we
+        asked for it.
+        """
         self.meet()
-        self.say((1, Ping()))
-        self.assertGreater(sum(self.owner.costs), 60_000 / peer_protocol.BYTES_PER_COST)
+        self.said()
+        asked: list[Deferred[Answer]] = []
+
+        def reply(question: Question) -> Deferred[Answer]:
+            return self.link.ask(Ping()).addCallback(work)
+
+        def work(answer: Answer) -> Answer:
+            self.owner.processor_s += 0.3
+            return answer
+
+        self.owner.reply = reply
+        self.say((1, GetTable(0, 0)))
+        self.clock.advance(0)
+        ((request_id, question),) = self.said()
+        self.assertEqual((Ping(), []), (question, asked))
+        payer = self.owner.payer(self.link, False)
+        self.assertEqual(0.0, self.owner.costs.wait_s(payer))
+        self.say((request_id, Pong()))
+        self.assertEqual([(1, Pong())], self.said())
+        self.assertAlmostEqual(2.0, self.owner.costs.wait_s(payer))
+
+    def test_one_turn(self) -> None:
+        """Others have so much of a turn of the reactor; what they asked besides is answered in the next turns."""
+        self.owner.costs = Costs(lambda: self.owner.processor_s, self.clock.seconds, Shares(1.0, 1.0, 1.0))
+
+        def reply(question: Question) -> Answer:
+            self.owner.processor_s += TURN_S / 2
+            return Pong()
+
+        self.owner.reply = reply
+        self.meet()
+        self.said()
+        self.say(*((number, Ping()) for number in range(200)))
+        self.assertEqual(list(range(200)), [number for number, _ in self.said()])
+        self.assertGreaterEqual(self.owner.turns, 99)
+        self.assertEqual("producing", self.transport.producerState)
 
     def test_answers_are_not_gathered_without_bound(self) -> None:
         """A chunk of short questions for large values makes us hold a few of them, not all."""
@@ -140,14 +203,14 @@ class PoolLimitTests(PoolTestCase):
         return answered
 
     def limited(self, number: int = 1, **options: Any) -> Host:
-        return self.host(number, limits=Limits(questions_per_s=10, connections_per_s=2), **options)
+        return self.host(number, limits=Limits(connections_per_s=2), shares=Shares(0.01, 0.05, 0.05), **options)
 
     def test_strangers(self) -> None:
         """An address where nobody listens may ask so much; the rest waits and is answered later."""
         ours, theirs = self.limited(), self.host(2, listens=False)
         answered = self.strangers(ours, theirs, 200)
-        self.assertLess(answered, 10 * AT_ONCE_S + 2)
-        self.assertGreater(answered, 10 * AT_ONCE_S - 2)
+        self.assertLess(answered, 10 * costs.SPENT_AT_ONCE_S + 3)
+        self.assertGreater(answered, 10 * costs.SPENT_AT_ONCE_S - 3)
         self.network.pass_time(0.5)
         self.assertEqual(Pong(), self.successResultOf(self.asked_later(theirs, ours)))
 
@@ -159,18 +222,18 @@ class PoolLimitTests(PoolTestCase):
     def test_proved_when_it_matters(self) -> None:
         """Whoever asks more than a stranger may is dialled back, and waits no longer when it is where it says."""
         ours, theirs = self.limited(), self.host(2)
-        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(200)]
+        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(100)]
         self.network.pass_time(0.5)
-        self.assertEqual([Pong()] * 200, [self.successResultOf(deferred) for deferred in asked])
+        self.assertEqual([Pong()] * 100, [self.successResultOf(deferred) for deferred in asked])
         self.assertEqual(0, ours.pool.refusals.count)
 
     def test_not_where_it_says(self) -> None:
         """Whoever cannot be dialled back waits on, and is named."""
         ours, theirs = self.limited(), self.host(2, listens=False)
-        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(200)]
+        asked = [theirs.pool.ask(ours.peer, Ping()) for _ in range(100)]
         self.network.pass_time(0.5)
         answered = sum(hasattr(deferred, "result") for deferred in asked)
-        self.assertLess(answered, 10 * AT_ONCE_S + 10)
+        self.assertLess(answered, 10 * costs.SPENT_AT_ONCE_S + 10)
         self.assertGreater(ours.pool.refusals.count, 0)
         for deferred in asked:
             deferred.addErrback(lambda failure: None)
@@ -181,7 +244,7 @@ class PoolLimitTests(PoolTestCase):
         self.meet(ours, theirs)
         self.meet(theirs, ours)
         answered = self.strangers(ours, theirs, 1000)
-        self.assertGreater(answered, 10 * AT_ONCE_S * PROVED_FACTOR - 5)
+        self.assertGreater(answered, 50 * costs.SPENT_AT_ONCE_S - 5)
         self.assertLess(answered, 1000)
 
     def test_others_do_not_wait(self) -> None:

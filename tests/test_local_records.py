@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.costs import Costs, Shares, unmetered
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
@@ -19,6 +20,7 @@ from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.records.local_records import ENTRIES_PER_TURN, SUMMARIES_MAX, TTL_SLACK_MS, LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.storage.memory import MemoryRecordStore
+from tests.builders import take_turn
 
 WHOLE = Arc(0, 0)
 KEY = b"k" * 32
@@ -40,7 +42,7 @@ def life_ms(clock: Clock) -> Callable[[], int]:
 class LocalRecordsCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.turns = Pauses(self.clock)
+        self.turns = Pauses(self.clock, unmetered())
         self.store = MemoryRecordStore()
         self.local_records = LocalRecords(self.store, self.clock, life_ms(self.clock), self.turns, Quota())
 
@@ -299,8 +301,8 @@ class PausesTests(SynchronousTestCase):
     def test_a_pause_takes_a_turn(self) -> None:
         """Or as long as it should."""
         clock = Clock()
-        turns = Pauses(clock)
-        soon, later = turns.pause(), turns.pause(2)
+        turns = Pauses(clock, unmetered())
+        soon, later = turns.pause(), turns.wait(2)
         self.assertNoResult(soon)
         clock.advance(0)
         self.successResultOf(soon)
@@ -308,11 +310,44 @@ class PausesTests(SynchronousTestCase):
         clock.advance(2)
         self.successResultOf(later)
 
+    def test_one_slice_a_turn(self) -> None:
+        """Whoever it is for, and however much waits: in the order in which it paused."""
+        clock = Clock()
+        pauses = Pauses(clock, unmetered())
+        done: list[int] = []
+        for number in range(3):
+            pauses.pause().addCallback(lambda fired, number: done.append(number), number)
+        for number in range(3):
+            self.assertEqual(list(range(number)), done)
+            take_turn(clock)
+        self.assertEqual(([0, 1, 2], []), (done, clock.getDelayedCalls()))
+
+    def test_paid_for(self) -> None:
+        """A slice is paid for by who paid before it paused; while that one owes, others go on."""
+        clock, spent_s = Clock(), 0.0
+        costs = Costs(lambda: spent_s, clock.seconds, Shares(stranger=0.1), at_once_s=1.0)
+        pauses = Pauses(clock, costs)
+        payer = costs.payer_of("192.0.2.1", is_proved=False, is_upkeep=False)
+        done: list[str] = []
+
+        def work(fired: None, whose: str) -> None:
+            nonlocal spent_s
+            spent_s += 0.2
+            done.append(whose)
+
+        for whose, paid_by in (("theirs", payer), ("theirs again", payer), ("ours", None)):
+            costs.charged(paid_by, pauses.pause).addCallback(work, whose)
+        clock.pump([0, 0, 0, 0.5])
+        self.assertEqual(["theirs", "ours"], done)
+        clock.pump([0.5, 0])
+        self.assertEqual(["theirs", "ours", "theirs again"], done)
+        self.assertAlmostEqual(2.0, costs.wait_s(payer))
+
     def test_stop_ends_all(self) -> None:
         """Who pauses is told, and no timer is left."""
         clock = Clock()
-        turns = Pauses(clock)
-        pauses = [turns.pause(5), turns.pause(7)]
+        turns = Pauses(clock, unmetered())
+        pauses = [turns.pause(), turns.wait(7)]
         turns.stop()
         for paused in pauses:
             self.failureResultOf(paused, CancelledError)

@@ -26,7 +26,7 @@ class OutstandingTests(SynchronousTestCase):
     def ask(self, request_id: int, question: Question | None = None) -> Deferred[Answer]:
         question = question or Ping()
         answered: Deferred[Answer] = Deferred()
-        self.outstanding.add(request_id, (self.clock.seconds() + question.answer_within_s, question, answered))
+        self.outstanding.add(request_id, (self.clock.seconds() + question.answer_within_s, question, answered, None))
         return answered
 
     def advance(self, *steps_s: float) -> None:
@@ -65,7 +65,7 @@ class OutstandingTests(SynchronousTestCase):
     def test_taken_all(self) -> None:
         """All can be taken at once, in the order in which they were asked; no timer stays."""
         asked = [self.ask(5), self.ask(3)]
-        self.assertEqual([answered for _, _, answered in self.outstanding.take_all()], asked)
+        self.assertEqual([asked[2] for asked in self.outstanding.take_all()], asked)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.outstanding.take_all(), [])
 

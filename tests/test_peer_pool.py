@@ -13,6 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
+from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
@@ -41,6 +42,9 @@ PORT = 6401
 DEAD_AFTER_S = Parameters().dead_after_s
 
 
+QUESTION_S = 0.001
+
+
 class Host:
     """One node's links and answers on a network in memory."""
 
@@ -55,7 +59,9 @@ class Host:
         links_max: int = 64,
         listens: bool = True,
         limits: Limits | None = None,
+        shares: Shares | None = None,
     ) -> None:
+        """Each question that it answers takes `QUESTION_S` of its processor."""
         parameters = parameters or Parameters(network="test")
         self.network = network
         identity = Identity(parameters.network, parameters.policy)
@@ -65,8 +71,9 @@ class Host:
             self.peer, identity, parameters, self.signer, verify_ed25519, epoch, lambda: 1_700_000_000_000
         )
         self.reactor = reactor = MemoryReactor(network)
-        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max, limits=limits)
         self.answers = contracts.ScriptedAnswers()
+        costs = Costs(lambda: QUESTION_S * len(self.answers.asked), reactor.seconds, shares)
+        self.pool = PeerPool(reactor, introduction, dial_from=host, links_max=links_max, limits=limits, costs=costs)
         self.pool.start(self.answering())
         self.port = reactor.listenTCP(port, self.pool.factory, interface=host) if listens else None
 

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.costs import Costs, Payer, Shares
 from chordtwist.core.errors import Refused, Unreachable, Untruthful
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
@@ -23,6 +24,7 @@ from chordtwist.net.peer_protocol import (
     ASKED_MAX,
     BLOCKED_BYTES_MAX,
     HELD_BACK_BYTES_MAX,
+    HELD_QUESTION_BYTES,
     HELLO_WITHIN_S,
     LINK_CLOSES_WITHIN_S,
     OWED_MAX,
@@ -83,8 +85,9 @@ class Owner:
         self.closings = 0
         self.written = 0
         self.unwanted = ""
-        self.patience_s = 0.0
-        self.costs: list[float] = []
+        self.processor_s = 0.0
+        self.costs = Costs(lambda: self.processor_s, clock.seconds, Shares(0.1, 0.5, 0.2), at_once_s=1.0)
+        self.turns = 0
         self.held_bytes = 0
         self.asked: list[Question] = []
         self.reply: Callable[[Question], Answer | Deferred[Answer]] = lambda question: Pong()
@@ -97,11 +100,19 @@ class Owner:
             raise Refused(self.unwanted)
         self.links.append(link)
 
-    def wait_s(self, link: PeerProtocol) -> float:
-        return self.patience_s
+    def payer(self, link: PeerProtocol, is_upkeep: bool) -> Payer:
+        return self.costs.payer_of("them", link.is_proved, is_upkeep)
 
-    def spent(self, link: PeerProtocol, cost: float) -> None:
-        self.costs.append(cost)
+    def wait_s(self, link: PeerProtocol, payer: Payer) -> float:
+        return self.costs.wait_s(payer)
+
+    def next_turn(self, link: PeerProtocol) -> None:
+        self.turns += 1
+        self.clock.callLater(0, self._begin_turn, link)
+
+    def _begin_turn(self, link: PeerProtocol) -> None:
+        self.costs.begin_turn()
+        link.go_on()
 
     def holding(self, more_bytes: int) -> None:
         self.held_bytes += more_bytes
@@ -143,7 +154,8 @@ class LinkTestCase(SynchronousTestCase):
     def said(self) -> list[tuple[int, Message]]:
         """What the link wrote since the last time: request ids and messages."""
         self.clock.advance(0)
-        frames = self.reader.feed(self.transport.value())
+        self.reader.feed(self.transport.value())
+        frames = list(self.reader.frames())
         self.transport.clear()
         return [(request_id, decode(kind, body)) for kind, request_id, body in frames]
 
@@ -261,7 +273,7 @@ class AskingTests(LinkTestCase):
             self.link.ask(Ping())
         self.assertEqual(self.transport.value(), b"")
         self.clock.advance(0)
-        self.assertEqual(len(self.reader.feed(self.transport.value())), 3)
+        self.assertEqual(len(self.said()), 3)
 
     def test_coalesced_with_answers(self) -> None:
         """What is answered in a turn in which something was asked goes with it."""
@@ -269,7 +281,7 @@ class AskingTests(LinkTestCase):
         self.say((7, Ping()))
         self.assertEqual(self.transport.value(), b"")
         self.clock.advance(0)
-        self.assertEqual(len(self.reader.feed(self.transport.value())), 2)
+        self.assertEqual(len(self.said()), 2)
 
     def test_answered(self) -> None:
         """Answers find their questions by request id."""
@@ -427,7 +439,9 @@ class AnsweringTests(LinkTestCase):
         writes: list[bytes] = []
         self.transport.write = writes.append  # type: ignore[method-assign]
         self.say((5, Ping()), (6, GetTable(1, 1)))
-        ((one, two),) = [self.reader.feed(write) for write in writes]
+        (write,) = writes
+        self.reader.feed(write)
+        one, two = self.reader.frames()
         self.assertEqual((one[:2], two[:2]), ((Pong.kind, 5), (Pong.kind, 6)))
         self.assertEqual(self.owner.asked, [Ping(), GetTable(1, 1)])
 
@@ -497,7 +511,8 @@ class AnsweringTests(LinkTestCase):
     def test_reading_stops(self) -> None:
         """With too many questions held back nothing is read any more, until they are answered."""
         self.link.pauseProducing()
-        self.say(*((number, Ping()) for number in range(HELD_BACK_BYTES_MAX // 10 + 1)))
+        self.say(*((number, Ping()) for number in range(HELD_BACK_BYTES_MAX // HELD_QUESTION_BYTES + 1)))
+        self.clock.pump([0] * 100)
         self.assertEqual(self.transport.producerState, "paused")
         self.link.resumeProducing()
         self.assertEqual(self.transport.producerState, "producing")

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.persistence import Persistence
+from chordtwist.core.costs import unmetered
 from chordtwist.core.errors import Refused, StateUnusable, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import STRANGERS_SHARE, Quota
@@ -173,7 +174,7 @@ class QuotaTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         worker = LaterWorker()
         store = LmdbRecordStore(folder / "records", worker, lambda: 0, lambda: WALL_MS)
-        local_records = LocalRecords(store, Clock(), lambda: 0, Pauses(Clock()), Quota(records_max=2))
+        local_records = LocalRecords(store, Clock(), lambda: 0, Pauses(Clock(), unmetered()), Quota(records_max=2))
         for key in keys_in(OWNED, 10):
             if local_records.has_room("10.0.0.66", record(key)):
                 local_records.take(record(key), None, "10.0.0.66")

@@ -221,12 +221,12 @@ class TlsSection:
 class LimitsSection:
     """`[limits]`: what strangers may cost."""
 
-    questions_per_second: int = _option(
-        1000,
-        values.number(1, 1_000_000),
-        "Questions of other nodes answered per second for each address; five times as many where a node answers when it"
-        " is dialled back. Further ones wait. Default 1000: a short question costs at most 0.05 ms, so that is a"
-        " twentieth of a processor. Dear ones count for more.",
+    processor_percent: int = _option(
+        5,
+        values.number(1, 100),
+        "Percent of one processor that the questions of one address may take; five times as much where a node answers"
+        " when it is dialled back. Processor time is measured, and who has taken more waits. Default 5: some thousand"
+        " short questions a second.",
     )
     connections_per_second: int = _option(
         10,
@@ -244,7 +244,7 @@ class LimitsSection:
         0,
         values.number(0, BITS_MAX),
         "0 to 22: bits of the puzzle that a node which this one has not dialled solves before it may join or store,"
-        " while all such nodes together ask more than questions_per_second. Each bit doubles the work; 20 are half a"
+        " while all such nodes together cost more than processor_percent. Each bit doubles the work; 20 are half a"
         " second of a processor. Default 0: none, since it holds up honest newcomers too.",
     )
     stored_mib: int = _option(

@@ -17,7 +17,7 @@ from chordtwist.app.log_lines import LogLines
 from chordtwist.app.service import NodeService
 from chordtwist.net.daemon_threads import DaemonThreads
 
-LIMITS_TAKEN_UP = ("questions_per_second", "connections_per_second", "nodes_per_address")
+LIMITS_TAKEN_UP = ("processor_percent", "connections_per_second", "nodes_per_address")
 
 TAKEN_UP = {("log", "level"), *(("limits", key) for key in LIMITS_TAKEN_UP)}
 """Section and key of what a node takes up while it runs, besides what its certificate files hold."""

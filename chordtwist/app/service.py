@@ -23,6 +23,7 @@ from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
 from chordtwist.core.address import Address, ApiAddress
+from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
 from chordtwist.core.events import Event
 from chordtwist.core.health import YEAR_MIN, Alarm
@@ -50,6 +51,9 @@ LEAVE_WITHIN_S = 5.0
 
 CLOSE_WITHIN_S = 0.25
 """Kept back of it for each part that closes after the one that is closing: it takes milliseconds, but has to happen."""
+
+MANY_NODES_FACTOR = 2.0
+"""Where ports make places, as many nodes as there may be share an address: it may take so much more of a processor."""
 
 _log = Logger()
 
@@ -103,9 +107,9 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     introduction = Introduction(me, identity, parameters, signer, verify_ed25519, epoch, wall_ms, secret)
     p2p = config.dht.p2p_address
     endpoint = ConnectionFilter(own_endpoint(reactor, p2p), reactor)
-    pool = PeerPool(
-        reactor, introduction, tls, dial_from(config), links_bound(nodes_here), link_limits(limits, identity.policy)
-    )
+    costs = Costs(time.thread_time, reactor.seconds, shares_of(limits, identity.policy))
+    of_links = link_limits(limits, identity.policy)
+    pool = PeerPool(reactor, introduction, tls, dial_from(config), links_bound(nodes_here), of_links, costs)
     solver = PuzzleSolver(pool, reactor)
     bootstrap = [(address.host, address.port) for address in config.dht.bootstrap_node]
     resolver = Resolver(reactor)
@@ -138,8 +142,9 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         quota=quota_of(limits),
         life_ms=life_ms,
         remembered=seed_list.remembered,
+        costs=costs,
     )
-    answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, limits.questions_per_second, reactor)
+    answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
@@ -158,6 +163,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
 
     def take_up(changed: NodeConfig) -> None:
         pool.set_limits(link_limits(changed.limits, identity.policy))
+        costs.set_shares(shares_of(changed.limits, identity.policy))
         pool.look_at_certificates()
 
     whole = NodeService(reactor, dht, watch.alarms, node.events, take_up)
@@ -425,7 +431,14 @@ def policy_at(host: str) -> Policy:
 def link_limits(limits: LimitsSection, policy: Policy) -> LinkLimits:
     """Take from the configuration what others may cost over links."""
     room = limits.nodes_per_address if policy is Policy.ADDRESS else 1
-    return LinkLimits(limits.questions_per_second, limits.connections_per_second, room)
+    return LinkLimits(limits.connections_per_second, room)
+
+
+def shares_of(limits: LimitsSection, policy: Policy) -> Shares:
+    """Take from the configuration what one address may take of a processor."""
+    usual = Shares()
+    shares = usual.times(limits.processor_percent / 100 / usual.stranger)
+    return shares if policy is Policy.IP else shares.times(MANY_NODES_FACTOR)
 
 
 def quota_of(limits: LimitsSection) -> Quota:

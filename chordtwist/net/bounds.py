@@ -1,10 +1,9 @@
-"""What others may cost a node over its links: how many connections, and how much asking, from whom."""
+"""How many connections others may make to a node, and from where."""
 
 from __future__ import annotations
 
 import resource
 from collections import Counter
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -27,10 +26,6 @@ ACCEPTED_PER_ADDRESS_MAX = 64
 
 LINKS_PER_NODE = 2
 """Of each further node that lives at an address: one, two when both dial at once."""
-
-PROVED_FACTOR = 5
-"""A peer that we have dialled may ask so much more than somebody whose address is only claimed: neighbours on the ring
-keep one another's records, and an address that listens for us can be refused for what it does."""
 
 AT_ONCE_S = 5.0
 """After a quiet time, as much may come at once as else in so many seconds."""
@@ -61,10 +56,6 @@ def links_bound(nodes: int = 1) -> int:
 class Limits:
     """What others may cost (`[limits]` of the configuration)."""
 
-    questions_per_s: float = 1000.0
-    """Answered for one address that is not proved: 0.01 to 0.05 ms each, so at most a twentieth of one processor. Those
-    beyond it wait."""
-
     connections_per_s: float = 10.0
     """Taken from one address: a TLS handshake costs 2 ms, so that is a fiftieth of one processor."""
 
@@ -73,7 +64,7 @@ class Limits:
 
 
 class Bounds:
-    """Keeps count for one node: of connections that others made, by IP address, and of what they ask, by place.
+    """Keeps count of the connections that others made to one node, by IP address.
 
     @ivar pending: accepted connections whose other side has not said Hello.
     """
@@ -90,11 +81,6 @@ class Bounds:
         self._limits = limits
         self._room = LINKS_PER_NODE * (limits.nodes_per_address - 1)
         self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S + self._room)
-        self._of_strangers = Allowance(limits.questions_per_s, limits.questions_per_s * AT_ONCE_S)
-        proved_per_s = limits.questions_per_s * PROVED_FACTOR
-        self._of_proved = Allowance(proved_per_s, proved_per_s * AT_ONCE_S)
-
-    # Connections
 
     def why_not_accept(self, host: str) -> str | None:
         """Say what stands against one more connection from `host`; None when nothing does."""
@@ -130,19 +116,6 @@ class Bounds:
     def closed(self, host: str) -> None:
         """Forget a connection from `host`: it is gone."""
         self._from -= Counter(self._groups(host)[:1])
-
-    # Questions
-
-    def wait_s(self, place: Hashable, is_proved: bool) -> float:
-        """Say how long whoever stands at a place has to wait with its next question."""
-        return self._questions(is_proved).wait_s(place, self._clock.seconds())
-
-    def spend(self, place: Hashable, is_proved: bool, cost: float) -> None:
-        """Charge what it asked; all links of one place pay together, whatever ports are claimed."""
-        self._questions(is_proved).spend(place, cost, self._clock.seconds())
-
-    def _questions(self, is_proved: bool) -> Allowance:
-        return self._of_proved if is_proved else self._of_strangers
 
     def _groups(self, host: str) -> tuple[str, ...]:
         # The address, which is a whole /64 of IPv6, and its prefix where it has an owner.

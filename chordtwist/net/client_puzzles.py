@@ -2,7 +2,7 @@
 
 Two wrappers, so that nodes and links know nothing of it: `PuzzleChallenger` round what a node answers, `PuzzleSolver`
 round the links that it asks over. Off unless `[limits] puzzle_bits` says how much. Nobody is asked while strangers
-together ask for no more than one of them may; who has worked is not asked again for some minutes. A peer that we have
+together cost no more than one of them may; who has worked is not asked again for some minutes. A peer that we have
 dialled is no stranger.
 """
 
@@ -15,14 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
-from chordtwist.core.allowance import Allowance
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.costs import Costs
 from chordtwist.core.errors import ChordtwistError, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, good_until, puzzle, solve, solves
 from chordtwist.core.ring import RingId
-from chordtwist.net.bounds import AT_ONCE_S
-from chordtwist.net.peer_protocol import COSTS
 from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import (
@@ -41,7 +39,7 @@ CHALLENGED = frozenset((JoinRequest, Announce, Store, StoreAll))
 """Questions of strangers that leave something behind, or make this node ask others."""
 
 BUSY_S = 10.0
-"""So long it asks for work after strangers asked too much: otherwise as many as before would be free each second."""
+"""So long it asks for work after strangers cost too much: otherwise as many as before would be free each second."""
 
 PAID_MAX = 4096
 """Places whose work is remembered; who is forgotten works again."""
@@ -70,20 +68,20 @@ class PuzzleChallenger:
         links: IPeerLink,
         refusals: Refusals,
         bits: int,
-        questions_per_s: float,
+        costs: Costs,
         clock: IReactorTime,
     ) -> None:
         """
         @param links: who has no key there is a stranger.
         @param bits: how hard the puzzles are; 0: none are set.
-        @param questions_per_s: what strangers together may ask for nothing.
+        @param costs: what strangers have cost.
         """
         self._node = node
         self._links = links
         self._refusals = refusals
         self._bits = bits
         self._clock = clock
-        self._of_strangers = Allowance(questions_per_s, questions_per_s * AT_ONCE_S)
+        self._costs = costs
         self._busy_until = 0.0
         self._secret = secrets.token_bytes(32)
         self._paid_until: Bounded[RingId, float] = Bounded(PAID_MAX)
@@ -91,7 +89,7 @@ class PuzzleChallenger:
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
         """`IAnswer.answer`."""
         if type(question) in CHALLENGED:
-            if self._bits and self._links.key_of(peer) is None and self._has_to_work(peer, question):
+            if self._bits and self._links.key_of(peer) is None and self._has_to_work(peer):
                 self._refusals.tell(str(peer), "strangers ask much, and it has to work first", who=str(peer.id))
                 return self._puzzle_for(peer)
         elif type(question) is Solution:
@@ -106,16 +104,13 @@ class PuzzleChallenger:
         """`IAnswer.breach`."""
         self._node.breach(peer, reason)
 
-    def _has_to_work(self, stranger: Peer, question: Question) -> bool:
+    def _has_to_work(self, stranger: Peer) -> bool:
         now = self._clock.seconds()
         if self._paid_until.get(stranger.id, 0.0) > now:
             return False
-        if self._of_strangers.wait_s("", now) > 0:
+        if self._costs.do_strangers_owe():
             self._busy_until = now + BUSY_S
-        if now < self._busy_until:
-            return True
-        self._of_strangers.spend("", COSTS.get(question.kind, 1), now)
-        return False
+        return now < self._busy_until
 
     def _check(self, peer: Peer, shown: Solution) -> Answer:
         # A solution is good once, however often it is shown. Who shows another one hears of the present puzzle.

@@ -8,6 +8,7 @@ from math import inf
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from chordtwist.core.costs import Payer
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.wire.peer_messages import Answer, Question
@@ -18,8 +19,8 @@ SWEEP_EVERY_S = 0.02
 SWEEP_LATE_S = 0.1
 """A sweep that comes so late means that this process stood still: answers may have come that nobody read."""
 
-Asked = tuple[float, Question, "Deferred[Answer]"]
-"""When it is given up, by the clock; the question; what fires with its answer."""
+Asked = tuple[float, Question, "Deferred[Answer]", Payer | None]
+"""When it is given up, by the clock; the question; what fires with its answer; who pays for what follows from it."""
 
 
 class Outstanding:
@@ -58,8 +59,8 @@ class Outstanding:
 
     def fail(self, reason: str) -> None:
         """Give up all questions: the peer is unreachable."""
-        for _, _, answered in self.take_all():
-            answered.errback(Unreachable(self._peer, reason))
+        for asked in self.take_all():
+            asked[2].errback(Unreachable(self._peer, reason))
 
     def _sweep_at(self, at: float) -> None:
         self._sweeps_at = at
@@ -75,9 +76,9 @@ class Outstanding:
         self._timer, self._sweeps_at = None, inf
         if late_s > SWEEP_LATE_S:
             # Doubt oneself first: every question has as much more time as this process lost, or all of its own again.
-            for request_id, (gives_up_at, question, answered) in self._asked.items():
+            for request_id, (gives_up_at, question, answered, payer) in self._asked.items():
                 more_s = min(late_s, question.answer_within_s)
-                self._asked[request_id] = (max(gives_up_at, now) + more_s, question, answered)
+                self._asked[request_id] = (max(gives_up_at, now) + more_s, question, answered, payer)
         due = [request_id for request_id, asked in self._asked.items() if asked[0] <= now]
         for request_id in due:
             asked = self._asked.pop(request_id, None)

@@ -10,9 +10,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.costs import Costs, Payer, unmetered
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
 from chordtwist.core.peer import Peer, canonical_ip
-from chordtwist.core.prefixes import can_be_neighbours
+from chordtwist.core.prefixes import can_be_neighbours, owner_of
 from chordtwist.net.bounds import Bounds, Limits, links_bound
 from chordtwist.net.dialling import DIAL_AGAIN_LAST_S, DIALS_MAX, Dialling
 from chordtwist.net.introduction import Introduction, Met
@@ -88,14 +89,17 @@ class PeerPool:
         dial_from: str = "",
         links_max: int | None = None,
         limits: Limits | None = None,
+        costs: Costs | None = None,
     ) -> None:
         """
         @param reactor: provides `IReactorTCP` and `IReactorTime`.
         @param dial_from: the local IP address that links are dialled from; empty where the system may choose, behind a
             translated address. Others only talk to a node that comes from the address its id follows from.
+        @param costs: the accounts of those who ask; without them nobody pays.
         """
         self.counts = Counts()
         self.refusals = Refusals(reactor)
+        self.costs = costs or unmetered()
         self.factory = PeerFactory(self, introduction, tls, reactor)
         self._clock: IReactorTime = reactor
         self._me = introduction.me
@@ -111,6 +115,8 @@ class PeerPool:
         self._held_bytes = 0
         self._to_flush: list[PeerProtocol] = []
         self._turn_ends: IDelayedCall | None = None
+        self._behind: dict[PeerProtocol, None] = {}  # in the order in which they go on with the next turn
+        self._turn_begins: IDelayedCall | None = None
         self._look: IDelayedCall | None = None
         self._looks = 0
         self._looked_at = 0.0
@@ -139,6 +145,8 @@ class PeerPool:
         self._dialling.stop()
         for link in list(self._links):
             link.end(LEAVING)
+        if self._turn_begins is not None:
+            self._turn_begins.cancel()
         if self._turn_ends is not None:
             self._turn_ends.cancel()
             self._flush_all()
@@ -180,7 +188,8 @@ class PeerPool:
         if link is not None:
             return link.ask(question)
         answered: Deferred[Answer] = Deferred()
-        self._ask_when_dialled(peer, (self._clock.seconds() + question.answer_within_s, question, answered))
+        asked = (self._clock.seconds() + question.answer_within_s, question, answered, self.costs.payer)
+        self._ask_when_dialled(peer, asked)
         return answered
 
     def key_of(self, peer: Peer) -> bytes | None:
@@ -278,13 +287,31 @@ class PeerPool:
         """Pass on the node's answer."""
         return cast(IAnswer, self._node).answer(cast(Met, link.handshaken).peer, question)
 
-    def wait_s(self, link: PeerProtocol) -> float:
-        """Say how long the node at the other end has to wait, since it asked too much."""
-        peer = cast(Met, link.handshaken).peer
-        wait_s = self._bounds.wait_s(peer.id, link.is_proved)
-        if wait_s > 0 and not self._dials_back(peer):
-            self.refusals.tell(str(peer), "it asks more than it may, and waits", who=str(peer.id))
+    def payer(self, link: PeerProtocol, is_upkeep: bool) -> Payer:
+        """Say who pays for a question of the node at the other end: its address, whatever port it claims."""
+        return self.costs.payer_of(owner_of(cast(Met, link.handshaken).peer), link.is_proved, is_upkeep)
+
+    def wait_s(self, link: PeerProtocol, payer: Payer) -> float:
+        """Say how long the node at the other end has to wait, since its address owes."""
+        wait_s = self.costs.wait_s(payer)
+        if wait_s > 0:
+            peer = cast(Met, link.handshaken).peer
+            if not self._dials_back(peer):
+                self.refusals.tell(str(peer), "it costs more than it may, and waits", who=payer.address)
         return wait_s
+
+    def next_turn(self, link: PeerProtocol) -> None:
+        """Have a link go on when this turn of the reactor is over."""
+        self._behind[link] = None
+        if self._turn_begins is None:
+            self._turn_begins = self._clock.callLater(0, self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._turn_begins = None
+        self.costs.begin_turn()
+        links, self._behind = self._behind, {}
+        for link in links:
+            link.go_on()
 
     def _dials_back(self, peer: Peer) -> bool:
         # Whoever is where it says may ask more; that is found out when it matters, and not known to be false so far.
@@ -293,10 +320,6 @@ class PeerPool:
         if peer not in self._dialling and self._dialling.why_not_wait(peer) is None:
             self.ask(peer, Ping()).addErrback(lambda failure: failure.trap(ChordtwistError))
         return not self._dialling.has_failed(peer)
-
-    def spent(self, link: PeerProtocol, cost: float) -> None:
-        """Charge the node at the other end with what it asked."""
-        self._bounds.spend(cast(Met, link.handshaken).peer.id, link.is_proved, cost)
 
     def holding(self, more_bytes: int) -> None:
         """Count what links hold; end those that hold most while all together hold too much."""

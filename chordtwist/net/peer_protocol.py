@@ -24,30 +24,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chordtwist.core.costs import Costs, Payer
 from chordtwist.core.errors import Malformed, Refused, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.net.bounds import JOINED_BYTES_MAX
 from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.outstanding import Asked, Outstanding
 from chordtwist.net.tls import Tls, explain
-from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
+from chordtwist.wire.frames import OPENING_BYTES, Frame, FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
     BODY_BYTES_MAX,
     MESSAGE_NAMES,
     MESSAGES,
     REASON_MAX,
-    Announce,
+    UPKEEP_KINDS,
     Answer,
-    Digest,
     Goodbye,
-    HandOver,
-    HaveList,
     Hello,
-    JoinRequest,
-    Leave,
-    Notify,
-    OtherRing,
-    PingFor,
     Question,
     decode,
     encode,
@@ -72,30 +65,21 @@ OWED_MAX = 4096
 ANSWERING_MAX = 1024
 """Questions of theirs that wait for the node's answer; further ones are held back."""
 
-HELD_BACK_BYTES_MAX = 1 << 16
-"""Bytes of questions held back; with more of them, nothing is read from the link. As much as one read brings: what is
-not read costs nothing, and 64 KiB are thousands of questions."""
+HELD_BACK_BYTES_MAX = 1 << 19
+"""Bytes of questions held back; with more of them, nothing is read from the link. As much as the longest question, so
+that one which has to wait keeps nobody's Ping from being read."""
+
+HELD_QUESTION_BYTES = 256
+"""What a question that is held back takes besides its body."""
+
+HELD_BACK_AT_ONCE = 64
+"""Questions held back in one turn of the reactor: else each of a thousand links brings thousands of them at once."""
+
+CHARGED_BYTES_MIN = 8192
+"""Answers of so many bytes are charged for being written too: encrypting them costs more than to measure it."""
 
 LET_WAIT_S_MIN = 0.1
-"""Whoever asks too much waits so long at least: all its links wake up for what came back meanwhile, not for each
-question."""
-
-BYTES_PER_COST = 8192
-"""So many bytes, either way, cost the node about as much as one short question: some 0.02 ms."""
-
-COSTS = {
-    JoinRequest.kind: 20,
-    Announce.kind: 20,
-    OtherRing.kind: 20,
-    HaveList.kind: 20,
-    HandOver.kind: 20,
-    Digest.kind: 5,
-    PingFor.kind: 5,
-    Notify.kind: 5,
-    Leave.kind: 2,
-}
-"""What an answer costs where it is more than 1, a table from memory: others are dialled or asked for it, much is looked
-through, a signature is made or verified."""
+"""Whoever owes waits so long at least: all its links wake up for what came back meanwhile, not for each question."""
 
 BLOCKED_BYTES_MAX = 1 << 22
 """Bytes that may be written while the transport takes none: 64 of the largest values."""
@@ -160,11 +144,17 @@ class LinkOwner(Shape):
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """Answer what came over a link. @raise Malformed, Untruthful: the link is to end."""
 
-    def wait_s(self, link: PeerProtocol) -> float:
-        """Say how long the other side has to wait before another question of its is answered; 0 when it need not."""
+    costs: Costs
+    """Who pays for what is done."""
 
-    def spent(self, link: PeerProtocol, cost: float) -> None:
-        """Charge the other side with what it cost us: 1 for the cheapest question."""
+    def payer(self, link: PeerProtocol, is_upkeep: bool) -> Payer:
+        """Say who pays for a question that came over a link."""
+
+    def wait_s(self, link: PeerProtocol, payer: Payer) -> float:
+        """Say how long `payer` has to wait before another question of its is answered; 0 when it need not."""
+
+    def next_turn(self, link: PeerProtocol) -> None:
+        """Have a link go on with the next turn of the reactor, since others have had their part of this one."""
 
     def holding(self, more_bytes: int) -> None:
         """Count the bytes that a link makes us hold: more, or less."""
@@ -248,16 +238,19 @@ class PeerProtocol(Protocol):
         # Our questions
         self._next_id = 0
         self._owed: set[int] = set()
-        # Their questions
+        # Their questions, upkeep apart
         self._answering = 0
-        self._held: deque[tuple[int, int, bytes]] = deque()
+        self._answering_bytes = 0
+        self._held: dict[bool, deque[Frame]] = {True: deque(), False: deque()}
         self._held_bytes = 0
         self._is_taking = False  # whoever takes questions at present sees that there is room for more
-        self._waiting: IDelayedCall | None = None  # since they ask too much
+        self._waiting: dict[bool, IDelayedCall] = {}  # since they owe
+        self._is_behind = False  # what has come is not all looked at
         self._input_paused = False
         # What is written
         self._writes: list[bytes] = []
         self._joined_bytes = 0
+        self._flush_payer: Payer | None = None
         self._flush_due = False  # in this turn of the reactor, without further ado
         self._write_blocked = False
         self._blocked_bytes = 0
@@ -283,7 +276,7 @@ class PeerProtocol(Protocol):
     @property
     def under_way(self) -> int:
         """Questions that wait for their answer, both ways."""
-        return len(self._outstanding) + self._answering + len(self._held)
+        return len(self._outstanding) + self._answering + len(self._held[True]) + len(self._held[False])
 
     @property
     def partial_bytes(self) -> int:
@@ -293,7 +286,7 @@ class PeerProtocol(Protocol):
     def ask(self, question: Question) -> Deferred[Answer]:
         """`IPeerLink.ask` over this link, which is open."""
         answered: Deferred[Answer] = Deferred()
-        self.send((self._clock.seconds() + question.answer_within_s, question, answered))
+        self.send((self._clock.seconds() + question.answer_within_s, question, answered, self._owner.costs.payer))
         return answered
 
     def send(self, asked: Asked) -> None:
@@ -352,16 +345,28 @@ class PeerProtocol(Protocol):
         if self._phase is _LINK_ENDED:
             return
         self.heard_at = self._clock.seconds()
+        self._frames.feed(received)
+        if not self._is_behind:
+            self._go_on(self._take_frames)
+
+    def go_on(self) -> None:
+        """Answer what waits, and look at what has come, as far as this turn of the reactor goes."""
+        if self._phase is not _LINK_ENDED:
+            self._go_on(self._answer_held)
+
+    def _go_on(self, first: Callable[[], None]) -> None:
         # Where something was asked in this turn before, all goes with it: one record of TLS instead of two.
         flushes_here = not self._flush_due
         self._flush_due = self._is_taking = True
         try:
-            self._take_frames(received)
+            first()
+            if self._held[True] or self._held[False]:
+                self._answer_held()  # what came may have made answers ready, and so room for what waits
+            if self._input_paused:
+                self._read_on()
         except (Malformed, Untruthful) as error:
             self._end(End.BROKEN, str(error))
         finally:
-            if self._held and self._phase is not _LINK_ENDED:
-                self._answer_held()  # what came may have made answers ready, and so room for what waits
             self._is_taking = False
             if flushes_here:
                 self.flush()
@@ -377,8 +382,7 @@ class PeerProtocol(Protocol):
         self._write_blocked = False
         self._blocked_bytes = 0
         self._clear_limit()
-        self._answer_held()
-        self._report_held_bytes()
+        self.go_on()
 
     def stopProducing(self) -> None:
         """Do nothing: the transport is gone, and `connectionLost` follows."""
@@ -409,20 +413,26 @@ class PeerProtocol(Protocol):
         self._writes.append(pack_frame(Hello.kind, 0, encode(hello)))
         self._flush()
 
-    def _take_frames(self, received: bytes) -> None:
-        frames = self._frames.feed(received)
-        if frames:
-            self.used_at = self.heard_at
+    def _take_frames(self) -> None:
+        held_back = 0
+        frames = self._frames.frames()
         for kind, request_id, body in frames:
+            self.used_at = self.heard_at
             if self._phase is not _LINK_OPEN or kind <= _LINK_KIND_MAX:
                 self._take_greeting(kind, body)
             elif kind in _ANSWER_KINDS:
                 self._take_answer(kind, request_id, body)
-            else:
-                self._take_question(kind, request_id, body)
+            elif not self._take_question(kind, request_id, body):
+                held_back += 1
+                if held_back >= HELD_BACK_AT_ONCE or not self._may_read():
+                    self._stay_behind()
+                    break
             if self._phase is _LINK_ENDED:
-                return
-        if self._phase is not _LINK_OPEN and self._frames.held_bytes > GREETING_BYTES_MAX:
+                break
+        frames.close()
+        if self._phase is _LINK_ENDED:
+            self._frames = FrameReader({})
+        elif self._phase is not _LINK_OPEN and self._frames.held_bytes > GREETING_BYTES_MAX:
             raise Malformed(f"more than {GREETING_BYTES_MAX} bytes before Hello")
 
     def _take_greeting(self, kind: int, body: bytes) -> None:
@@ -453,7 +463,10 @@ class PeerProtocol(Protocol):
         answer: Any = decode(kind, body)
         asked = self._outstanding.take(request_id)
         if asked is not None:
-            asked[2].callback(answer)
+            if asked[3] is None:
+                asked[2].callback(answer)
+            else:
+                self._owner.costs.charged(asked[3], asked[2].callback, answer)
         elif request_id in self._owed:
             self._owed.remove(request_id)
         else:
@@ -468,96 +481,122 @@ class PeerProtocol(Protocol):
         elif len(self._owed) > OWED_MAX:
             self.give_up(f"it left {OWED_MAX} questions unanswered")
 
-    def _take_question(self, kind: int, request_id: int, body: bytes) -> None:
-        wait_s = 0.0
-        if not self._can_answer() or self._held or (wait_s := self._owner.wait_s(self)) > 0:
-            self._held.append((kind, request_id, body))
-            self._held_bytes += len(body) + OPENING_BYTES
-            if wait_s > 0:
-                self._let_wait(wait_s)
-            elif self._held_bytes > HELD_BACK_BYTES_MAX:
-                self._pause_input()
-        else:
-            self._answer(kind, request_id, body)
+    def _take_question(self, kind: int, request_id: int, body: bytes) -> bool:
+        """Answer a question, or hold it back; say whether it is answered."""
+        is_upkeep = self.is_proved and kind in UPKEEP_KINDS
+        if not self._held[is_upkeep] and self._can_answer() and is_upkeep not in self._waiting:
+            payer = self._owner.payer(self, is_upkeep)
+            wait_s = self._owner.wait_s(self, payer)
+            if wait_s <= 0:
+                self._answer(kind, request_id, body, payer)
+                return True
+            self._let_wait(is_upkeep, wait_s)
+        self._held[is_upkeep].append((kind, request_id, body))
+        self._held_bytes += len(body) + HELD_QUESTION_BYTES
+        return False
 
     def _can_answer(self) -> bool:
-        return not self._write_blocked and self._answering < ANSWERING_MAX and self._waiting is None
+        if self._write_blocked or self._answering >= ANSWERING_MAX:
+            return False
+        if self._owner.costs.is_turn_over:
+            self._owner.next_turn(self)
+            return False
+        return True
 
-    def _let_wait(self, wait_s: float) -> None:
-        # Whoever asks too much waits, and what it sends stays where it is: nothing is lost, nobody else pays for it.
-        self._waiting = self._clock.callLater(max(wait_s, LET_WAIT_S_MIN), self._has_waited)
-        self._pause_input()
+    def _let_wait(self, is_upkeep: bool, wait_s: float) -> None:
+        # What it sends stays where it is: nothing is lost, nobody else pays for it.
+        self._waiting[is_upkeep] = self._clock.callLater(max(wait_s, LET_WAIT_S_MIN), self._has_waited, is_upkeep)
+        if not self._may_read():
+            self._stay_behind()
 
-    def _has_waited(self) -> None:
-        self._waiting = None
-        self._answer_held()
-        self._report_held_bytes()
+    def _has_waited(self, is_upkeep: bool) -> None:
+        del self._waiting[is_upkeep]
+        self.go_on()
 
-    def _pause_input(self) -> None:
+    def _may_read(self) -> bool:
+        # Of a stranger that owes there is nothing to look at; a peer that does may have sent a Ping.
+        return self._held_bytes <= HELD_BACK_BYTES_MAX and (self.is_proved or False not in self._waiting)
+
+    def _stay_behind(self) -> None:
+        self._is_behind = True
         if not self._input_paused:
             self._input_paused = True
             cast(Any, self.transport).pauseProducing()
+        if self._may_read():
+            self._owner.next_turn(self)
 
-    def _answer_held(self) -> None:
-        # As many as may be answered now; what comes is read again once few are left.
-        self._is_taking = True
-        try:
-            while self._held and self._phase is not _LINK_ENDED and self._can_answer():
-                wait_s = self._owner.wait_s(self)
-                if wait_s > 0:
-                    self._let_wait(wait_s)
-                    break
-                kind, request_id, body = self._held.popleft()
-                self._held_bytes -= len(body) + OPENING_BYTES
-                self._answer(kind, request_id, body)
-        except (Malformed, Untruthful) as error:
-            self._end(End.BROKEN, str(error))
-        finally:
-            self._is_taking = False
-        has_room = self._waiting is None and self._held_bytes <= HELD_BACK_BYTES_MAX
-        if self._input_paused and has_room and self._phase is not _LINK_ENDED:
+    def _read_on(self) -> None:
+        if self._is_behind and self._may_read():
+            if self._owner.costs.is_turn_over:
+                self._owner.next_turn(self)
+            else:
+                self._is_behind = False
+                self._take_frames()
+        if not self._is_behind and self._phase is not _LINK_ENDED:
             self._input_paused = False
             cast(Any, self.transport).resumeProducing()
 
-    def _answer(self, kind: int, request_id: int, body: bytes) -> None:
-        question: Any = decode(kind, body)
-        self._owner.spent(self, COSTS.get(kind, 1) + len(body) / BYTES_PER_COST)
+    def _answer_held(self) -> None:
+        for is_upkeep, held in self._held.items():
+            while held and is_upkeep not in self._waiting and self._phase is not _LINK_ENDED and self._can_answer():
+                payer = self._owner.payer(self, is_upkeep)
+                wait_s = self._owner.wait_s(self, payer)
+                if wait_s > 0:
+                    self._let_wait(is_upkeep, wait_s)
+                    break
+                kind, request_id, body = held.popleft()
+                self._held_bytes -= len(body) + HELD_QUESTION_BYTES
+                self._answer(kind, request_id, body, payer)
+
+    def _answer(self, kind: int, request_id: int, body: bytes, payer: Payer) -> None:
+        costs = self._owner.costs
+        before = costs.switch(payer)
+        question: Any = None
         try:
+            question = decode(kind, body)
             answer = self._owner.answer(self, question)
+            if isinstance(answer, Deferred):
+                self._answering += 1
+                self._answering_bytes += len(body)
+                given = (request_id, len(body), payer)
+                answer.addCallbacks(self._answered, self._not_answered, callbackArgs=given, errbackArgs=(len(body),))
+            else:
+                self._write_answer(answer, request_id, payer)
         except (Malformed, Untruthful):
             raise
         except Exception:
             # A bug of ours: the asker hears nothing, the link goes on.
             self._log.failure("while answering {question}", question=question)
-            return
-        if isinstance(answer, Deferred):
-            self._answering += 1
-            answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(request_id,))
-        else:
-            self._write_answer(answer, request_id)
+        finally:
+            costs.switch(before)
 
-    def _answered(self, answer: Answer, request_id: int) -> None:
+    def _answered(self, answer: Answer, request_id: int, body_bytes: int, payer: Payer) -> None:
         if self._phase is not _LINK_ENDED:
-            self._write_answer(answer, request_id)
-        self._answer_done()
+            if self._owner.costs.payer is payer:
+                self._write_answer(answer, request_id, payer)
+            else:
+                self._owner.costs.charged(payer, self._write_answer, answer, request_id, payer)
+        self._answer_done(body_bytes)
 
-    def _write_answer(self, answer: Answer, request_id: int) -> None:
-        frame = pack_frame(answer.kind, request_id, encode(answer))
-        if len(frame) > BYTES_PER_COST:
-            self._owner.spent(self, len(frame) / BYTES_PER_COST)
-        self._write(frame)
+    def _write_answer(self, answer: Answer, request_id: int, payer: Payer) -> None:
+        self._flush_payer = payer
+        self._write(pack_frame(answer.kind, request_id, encode(answer)))
 
-    def _not_answered(self, failure: Failure) -> None:
+    def _not_answered(self, failure: Failure, body_bytes: int) -> None:
         if failure.check(Malformed, Untruthful) is not None:
             self._end(End.BROKEN, failure.getErrorMessage())
         else:
             self._log.failure("while answering a question", failure)
-        self._answer_done()
+        self._answer_done(body_bytes)
 
-    def _answer_done(self) -> None:
+    def _answer_done(self, body_bytes: int) -> None:
         self._answering -= 1
-        if self._held and not self._is_taking:
-            self._answer_held()
+        self._answering_bytes -= body_bytes
+        if not self._is_taking:
+            if self._held[True] or self._held[False]:
+                self.go_on()
+            else:
+                self._report_held_bytes()
 
     # Writing
 
@@ -577,7 +616,11 @@ class PeerProtocol(Protocol):
         self._writes.clear()
         self._joined_bytes = 0
         self._owner.wrote(len(written))
-        cast(Any, self.transport).write(written)
+        payer, self._flush_payer = self._flush_payer, None
+        if payer is not None and len(written) >= CHARGED_BYTES_MIN:
+            self._owner.costs.charged(payer, cast(Any, self.transport).write, written)
+        else:
+            cast(Any, self.transport).write(written)
         if self._write_blocked:
             self._blocked_bytes += len(written)
             self._report_held_bytes()
@@ -585,7 +628,7 @@ class PeerProtocol(Protocol):
     def _report_held_bytes(self) -> None:
         held_bytes = 0
         if self._phase is not _LINK_ENDED:
-            held_bytes = self._frames.held_bytes + self._held_bytes + self._blocked_bytes
+            held_bytes = self._frames.held_bytes + self._held_bytes + self._answering_bytes + self._blocked_bytes
         if held_bytes != self.held_bytes:
             more_bytes, self.held_bytes = held_bytes - self.held_bytes, held_bytes
             self._owner.holding(more_bytes)
@@ -596,12 +639,13 @@ class PeerProtocol(Protocol):
         phase, self._phase = self._phase, _LINK_ENDED
         if phase is _LINK_ENDED:
             return
-        self._held.clear()
+        for held in self._held.values():
+            held.clear()
         self._frames = FrameReader({})
         self._report_held_bytes()
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        for waiting in self._waiting.values():
+            waiting.cancel()
+        self._waiting.clear()
         unanswered = [] if self.handshaken is None else self._outstanding.take_all()
         if self.connected:
             may_write = phase is not Phase.CONNECTING

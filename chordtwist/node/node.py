@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.costs import Costs
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
 from chordtwist.core.liveness import Liveness
@@ -114,6 +115,7 @@ class Node:
         quota: Quota | None = None,
         life_ms: Callable[[], int] | None = None,
         remembered: Callable[[], Iterable[Peer]] = tuple,
+        costs: Costs | None = None,
     ) -> None:
         """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
         @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
@@ -124,6 +126,7 @@ class Node:
         @param life_ms: the clock that lives are counted on, which goes on while the machine is suspended; None:
         `clock`, of a machine that never is.
         @param remembered: peers that an earlier run was in a ring with.
+        @param costs: who pays for what is done in later turns; without them nobody does.
         """
         self.me = me
         self.identity = identity
@@ -199,6 +202,7 @@ class Node:
             max_ttl_s,
             quota,
             lambda peer: dial_limits.is_known(peer) and routing.is_near(peer),
+            costs,
         )
 
         # Who is told what.

@@ -84,8 +84,10 @@ class SimulatedNetwork:
         self.bytes_by_kind[message.kind] += OPENING_BYTES + len(encode(message))
 
     def _read_back(self, message: Message) -> Message:
-        frames = FrameReader(BODY_BYTES_MAX).feed(pack_frame(message.kind, 0, encode(message)))
-        return decode(frames[0][0], frames[0][2])
+        reader = FrameReader(BODY_BYTES_MAX)
+        reader.feed(pack_frame(message.kind, 0, encode(message)))
+        kind, _, body = next(reader.frames())
+        return decode(kind, body)
 
     def _delay_us(self) -> int:
         return self.path.delays[self._rng.getrandbits(QUANTILES_BITS)]

@@ -6,7 +6,7 @@ the kind is checked as soon as the nine bytes of the opening are there, before a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from struct import Struct
 
 from chordtwist.core.errors import Malformed
@@ -27,8 +27,8 @@ def pack_frame(kind: int, request_id: int, body: bytes) -> bytes:
 class FrameReader:
     """Cuts whatever arrives, split or glued in any way, into frames.
 
-    Holds at most one incomplete frame. After a `Malformed` the stream has no known beginning any more: the reader
-    must not be fed again.
+    Holds at most one incomplete frame, once all frames are taken. After a `Malformed` the stream has no known beginning
+    any more: the reader must not be used again.
     """
 
     def __init__(self, bytes_max: Mapping[int, int]) -> None:
@@ -37,39 +37,40 @@ class FrameReader:
         self._held = bytearray()
         self._needed = OPENING_BYTES
 
-    def feed(self, received: bytes) -> list[Frame]:
-        """Cut out the frames that `received` completes, in order.
+    def feed(self, received: bytes) -> None:
+        """Add what has come."""
+        self._held += received
 
-        @raise Malformed: an unknown kind, or a length its kind may not have. Complete frames in front of it in the same
-            bytes are lost with it: the link ends anyway.
+    def frames(self) -> Generator[Frame, None, None]:
+        """Cut out the frames that are complete, in order, each when it is asked for; the others stay.
+
+        @raise Malformed: an unknown kind, or a length its kind may not have.
         """
-        if self._held:
-            # Appended, and looked at only when it can complete something: a sender of single bytes costs linear time.
-            self._held += received
-            if len(self._held) < self._needed:
-                return []
-            received = bytes(self._held)
-        frames: list[Frame] = []
+        # Looked at only when it can complete something: a sender of single bytes costs linear time.
+        if len(self._held) < self._needed:
+            return
+        received = bytes(self._held)
         at, end = 0, len(received)
         self._needed = OPENING_BYTES
-        while end - at >= OPENING_BYTES:
-            length, kind, request_id = _OPENING.unpack_from(received, at)
-            limit = self._bytes_max.get(kind)
-            if limit is None:
-                raise Malformed(f"a frame of the unknown kind {kind}")
-            body_bytes = length - _COUNTED
-            if not 0 <= body_bytes <= limit:
-                raise Malformed(f"a frame of kind {kind} claims a body of {body_bytes} bytes; its limit is {limit}")
-            start = at + OPENING_BYTES
-            if end - start < body_bytes:
-                self._needed = OPENING_BYTES + body_bytes
-                break
-            at = start + body_bytes
-            frames.append((kind, request_id, received[start:at]))
-        self._held = bytearray(received[at:])
-        return frames
+        try:
+            while end - at >= OPENING_BYTES:
+                length, kind, request_id = _OPENING.unpack_from(received, at)
+                limit = self._bytes_max.get(kind)
+                if limit is None:
+                    raise Malformed(f"a frame of the unknown kind {kind}")
+                body_bytes = length - _COUNTED
+                if not 0 <= body_bytes <= limit:
+                    raise Malformed(f"a frame of kind {kind} claims a body of {body_bytes} bytes; its limit is {limit}")
+                start = at + OPENING_BYTES
+                if end - start < body_bytes:
+                    self._needed = OPENING_BYTES + body_bytes
+                    break
+                at = start + body_bytes
+                yield kind, request_id, received[start:at]
+        finally:
+            del self._held[:at]
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the frame that is not complete yet."""
+        """Bytes that came and are in no frame that was cut out: mostly of one that is not complete yet."""
         return len(self._held)

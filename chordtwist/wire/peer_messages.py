@@ -43,9 +43,13 @@ class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Question(Message, frozen=True):
-    """Expects exactly one answer. `answer_within_s` is how long the asker waits before it counts as silence."""
+    """Expects exactly one answer. `answer_within_s` is how long the asker waits before it counts as silence.
+
+    `is_upkeep`: a peer that has to wait for its answer would take the receiver for dead, or fall out of the ring.
+    """
 
     answer_within_s: ClassVar[float] = 1.0
+    is_upkeep: ClassVar[bool] = False
 
 
 class Answer(Message, frozen=True):
@@ -95,6 +99,7 @@ class Goodbye(Message, frozen=True):
 
 class Ping(Question, frozen=True):
     kind: ClassVar[int] = 10
+    is_upkeep: ClassVar[bool] = True
 
 
 class Pong(Answer, frozen=True):
@@ -105,6 +110,7 @@ class PingFor(Question, frozen=True):
     """Asks the receiver to ping `target` on our behalf (SWIM, section 4.1): `Pong` when it answered, else `Silent`."""
 
     kind: ClassVar[int] = 12
+    is_upkeep: ClassVar[bool] = True
     answer_within_s: ClassVar[float] = 2.0
 
     target: PackedAddress
@@ -181,6 +187,7 @@ class Leave(Question, frozen=True):
     """The same signed status, told without being asked; answered with `Noted`."""
 
     kind: ClassVar[int] = 26
+    is_upkeep: ClassVar[bool] = True
     body_bytes_max: ClassVar[int] = 1024
 
     body: Body
@@ -206,6 +213,7 @@ class GetTable(Question, frozen=True):
     """The one routing question; it never names a key. `epoch`, `seq`: the table the asker holds already, or 0, 0."""
 
     kind: ClassVar[int] = 30
+    is_upkeep: ClassVar[bool] = True
 
     epoch: U64
     seq: U64
@@ -231,6 +239,7 @@ class Notify(Question, frozen=True):
     """The sender thinks it is the receiver's predecessor."""
 
     kind: ClassVar[int] = 33
+    is_upkeep: ClassVar[bool] = True
 
     epoch: U64
 
@@ -249,6 +258,7 @@ class Changed(Question, frozen=True):
     """A hint from our head: its list is another now. We read it at once instead of at our next round; `Noted`."""
 
     kind: ClassVar[int] = 35
+    is_upkeep: ClassVar[bool] = True
 
 
 # Records
@@ -572,6 +582,9 @@ MESSAGES: tuple[type[Message], ...] = (
     Puzzle,
     Solution,
 )
+UPKEEP_KINDS = frozenset(message.kind for message in MESSAGES if getattr(message, "is_upkeep", False))
+"""Kinds of the questions that are `is_upkeep`."""
+
 BODY_BYTES_MAX = {message.kind: message.body_bytes_max for message in MESSAGES}
 """Size limits by kind, as `FrameReader` takes them."""
 

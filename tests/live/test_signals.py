@@ -142,7 +142,7 @@ class SignalTests(SynchronousTestCase):
                 process = self.start(command, log.fileno())
             self.wait_for(self.is_up)
             self.assertEqual("", self.log.read_text())
-            self.configure("info", "[limits]\nquestions_per_second = 77\nstored_mib = 99\n")
+            self.configure("info", "[limits]\nprocessor_percent = 7\nstored_mib = 99\n")
             process.send_signal(signal.SIGHUP)
             self.wait_for(lambda: TAKEN_UP in self.log.read_text())
             self.config.write_text("[dht]\np2p_address = nowhere\n")

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core import errors
+from chordtwist.core.costs import Costs, unmetered
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
@@ -63,6 +64,7 @@ class HashTable:
         max_ttl_s: float,
         quota: Quota | None = None,
         is_neighbour: Callable[[Peer], bool] = lambda peer: True,
+        costs: Costs | None = None,
     ) -> None:
         """@param life_ms: the clock that lives are counted on.
         @param is_neighbour: whether a peer may have a whole arc for us; others may leave less here.
@@ -73,7 +75,7 @@ class HashTable:
         self._default_ttl_s = default_ttl_s
         self._ttl_ms_max = int(max_ttl_s * 1000)
         self.versions = VersionClock(ring.me.packed)
-        self._pauses = Pauses(clock)
+        self._pauses = Pauses(clock, costs or unmetered())
         self.local_records = LocalRecords(store, clock, life_ms, self._pauses, quota or Quota())
         self._standstill = Standstill(clock, life_ms)
         locating = Locating(ring, clock)

@@ -250,7 +250,7 @@ class Repair:
                         return
                 if not self._ring.successors:
                     return
-                await self._pauses.pause(PULL_AGAIN_S)
+                await self._pauses.wait(PULL_AGAIN_S)
             self._log.warn("nobody handed our part of the ring over; copies elsewhere will be found")
         finally:
             if this == self._pulls:
@@ -283,7 +283,7 @@ class Repair:
                 for _ in range(ON_THEIR_WAY_TRIES):
                     if not on_their_way():
                         return
-                    await self._pauses.pause(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
+                    await self._pauses.wait(ON_THEIR_WAY_S / ON_THEIR_WAY_TRIES)
                 await self._reconciling.send_all(peer, on_their_way())
                 return
             except ChordtwistError as error:
