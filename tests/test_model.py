@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tools.model import FORMAL, Case, Found, as_expected, check, parse_alloy, parse_tlc, read_cases
+from tools.model import (
+    FORMAL,
+    TLC,
+    Case,
+    Found,
+    NotRun,
+    as_expected,
+    check,
+    fetched,
+    parse_alloy,
+    parse_tlc,
+    read_cases,
+)
 
 HOLDS = """\
 Progress(9) at 2026-11-29 07:01:21: 7,002 states generated, 550 distinct states found, 196 states left on queue.
@@ -164,3 +178,16 @@ class CasesTests(SynchronousTestCase):
         self.assertIn('CONSTANT Rule = "plain"', lines)
         self.assertIn("CONSTANT Places = 5", lines)
         self.assertIn("INVARIANT OneLiveSuccessor", lines)
+
+
+class FetchedTests(SynchronousTestCase):
+    """The checkers are run only as the very bytes that were looked at when they were chosen."""
+
+    def test_other_bytes_are_refused(self) -> None:
+        """A jar in the cache with another SHA-256 is not run."""
+        cache = Path(self.mktemp())
+        (cache / "chordtwist").mkdir(parents=True)
+        (cache / "chordtwist" / TLC.name).write_bytes(b"another program")
+        self.patch(os, "environ", {"XDG_CACHE_HOME": str(cache)})
+        error = self.assertRaises(NotRun, fetched, TLC)
+        self.assertIn("SHA-256", str(error))
