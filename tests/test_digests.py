@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from chordtwist.core.digests import (
     PART_POSITIONS_MIN,
     PARTS,
     Summary,
+    SummaryTree,
     gaps,
     is_listed,
     mark,
@@ -23,7 +25,7 @@ from chordtwist.core.digests import (
     split_arc,
 )
 from chordtwist.core.records import Version
-from chordtwist.core.ring import RING_SIZE, Arc
+from chordtwist.core.ring import RING_SIZE, Arc, distance
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 V1, V2 = Version(1, b"a"), Version(2, b"a")
@@ -95,3 +97,53 @@ class GapsTests(SynchronousTestCase):
             position = place * STEP
             is_covered = any(position in arc for arc in covered)
             self.assertEqual(sum(position in gap for gap in left), 0 if is_covered else 1)
+
+
+class SummaryTreeTests(SynchronousTestCase):
+    """Sums of pieces of the ring, however it was cut."""
+
+    @given(
+        st.integers(0, 2**32),
+        st.sampled_from([0, 190, 250]),
+        st.lists(st.tuples(st.integers(0, RING_SIZE - 1), st.integers(0, RING_SIZE - 1)), min_size=1, max_size=4),
+        st.integers(0, 4),
+    )
+    def test_is_what_counting_says(
+        self, seed: int, crowded_bits: int, ends: list[tuple[int, int]], copies_above: int
+    ) -> None:
+        """For every arc and number of copies, after hundreds of changes, also where many lie close together."""
+        rng = Random(seed)
+        tree = SummaryTree()
+        kept: dict[int, tuple[int, int]] = {}
+        for _ in range(400):
+            position = rng.getrandbits(256 - rng.choice((0, crowded_bits)))
+            kept[position] = (rng.randint(1, 4), rng.getrandbits(128))
+            tree.put(position, *kept[position])
+            if rng.random() < 0.3:
+                some = rng.choice(list(kept))
+                if rng.random() < 0.5:
+                    del kept[some]
+                    tree.remove(some)
+                else:
+                    kept[some] = (rng.randint(1, 4), rng.getrandbits(128))
+                    tree.put(some, *kept[some])
+        some = rng.choice(list(kept))
+        arcs = [Arc(after, upto) for after, upto in ends]
+        for arc in (*arcs, Arc(0, 0), Arc(some, some), Arc((some - 1) % RING_SIZE, some), Arc(some, arcs[0].upto)):
+            found = {position for position, (copies, _) in kept.items() if position in arc and copies > copies_above}
+            expected = sum((Summary(1, kept[position][1]) for position in found), NOTHING)
+            self.assertEqual(expected, tree.summary(arc, copies_above))
+            pieces = list(tree.arcs(arc, copies_above, 4))
+            self.assertTrue(all(any(position in piece for piece in pieces) for position in found))
+            self.assertEqual(sorted(pieces, key=lambda piece: distance(arc.after, piece.upto) or RING_SIZE), pieces)
+
+    def test_nothing_left(self) -> None:
+        """What is not there can be removed, and what was removed does not count."""
+        tree = SummaryTree()
+        tree.remove(5)
+        for position in range(200):
+            tree.put(position, 4, 7)
+        for position in range(200):
+            tree.remove(position)
+        self.assertEqual(NOTHING, tree.summary(Arc(0, 0), 0))
+        self.assertEqual([], list(tree.arcs(Arc(0, 0), 0, 255)))

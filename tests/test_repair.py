@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
+from itertools import pairwise
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.errors import Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
-from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of
+from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of, signed_key
 from chordtwist.core.ring import Arc, position_bytes
+from chordtwist.core.signed import Ed25519Signer, pack_record
+from chordtwist.node.records.incoming import RECORDS_PER_TURN
 from chordtwist.node.records.reconciling import PROGRESS_S
-from chordtwist.node.records.record_bodies import body_of
+from chordtwist.node.records.record_bodies import TOO_MANY, body_of
 from chordtwist.node.records.repair import DAMPED_S, PULLED_WITHIN_S, ROUND_S, SOON_S
+from chordtwist.node.records.replica import LISTED_BESIDES_MAX
 from chordtwist.node.records.stray_records import TIDY_AFTER_S, TIDY_S
 from chordtwist.storage.memory import MemoryRecordStore
+from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.frames import OPENING_BYTES
 from chordtwist.wire.peer_messages import (
     BATCH_BYTES_MAX,
@@ -25,11 +32,14 @@ from chordtwist.wire.peer_messages import (
     Digest,
     HandedOver,
     HandOver,
+    HaveList,
+    Missing,
     Parts,
     Question,
     Refused,
     Store,
     StoreAll,
+    StoredAll,
     Summary,
     encode,
 )
@@ -313,9 +323,9 @@ class JoinTests(RepairCase):
         old_owner = self.ring.node(0x3000).records.local_records
         in_order = sorted(keys, key=position_of)
         for key in in_order[:1_100]:
-            old_owner.store.put(replace(self.record(key), expiry_ms=1))
+            old_owner.take(replace(self.record(key), expiry_ms=1), None, None)
         for key in in_order[1_100:]:
-            old_owner.store.put(self.record(key))
+            old_owner.take(self.record(key), None, None)
         newcomer = self.ring.join(0x2800)
         self.ring.pass_time(1)
         self.assertEqual(sum(newcomer.records.local_records.get(key) is not None for key in keys), 100)
@@ -605,3 +615,65 @@ class AnsweringTests(RepairCase):
         node.records.hand_over()
         for question in (StoreAll([]), Store(body_of(self.record(), 0), 0)):
             self.assertEqual(node.tell(peer(1), question), Refused("leaving"))
+
+    def signed(self, number: int, is_right: bool = True) -> wire.RecordBody:
+        """A signed record, with a salt of its own, whose signature fits or is only well-formed."""
+        writer, salt, value = Ed25519Signer(b"\1" * 32), b"%d" % number, b"value"
+        signature = writer.sign(pack_record(salt, 1, sha256(value).digest())) if is_right else bytes(64)
+        key = signed_key(writer.public, salt)
+        return wire.RecordBody(key, value, 2, 1, b"", 60_000, 4, wire.Seal(writer.public, salt, 1, signature))
+
+    def test_one_bad_signature_ends_the_batch(self) -> None:
+        """What stands in front of it is kept, what stands behind it is not looked at; so the link ends."""
+        node = self.ring.node(0x3000)
+        bodies = [self.signed(1), self.signed(2, is_right=False), self.signed(3)]
+        answered = node.records.replica.answer(peer(0x66), StoreAll(bodies))
+        self.failureResultOf(answered, Untruthful)
+        kept = [node.records.local_records.get(body.key) is not None for body in bodies]
+        self.assertEqual([True, False, False], kept)
+
+    def test_a_batch_takes_turns(self) -> None:
+        """Of many signed records some are verified in each turn of the reactor."""
+        node = self.ring.node(0x3000)
+        bodies = [self.signed(number) for number in range(200)]
+        pauses = node.records._pauses
+        pause, kept = pauses.pause, [0]
+
+        def note() -> Deferred[None]:
+            kept.append(node.store.records())
+            return pause()
+
+        self.patch(pauses, "pause", note)
+        answered = node.records.replica.answer(peer(0x66), StoreAll(bodies))
+        self.ring.pass_time(0.1)
+        kept.append(node.store.records())
+        self.assertEqual((StoredAll([]), 200), (self.successResultOf(answered), kept[-1]))
+        self.assertLessEqual(max(after - before for before, after in pairwise(kept)), RECORDS_PER_TURN)
+
+    def test_a_list_of_far_more_than_it_lists(self) -> None:
+        """A list for an arc in which far more is kept is refused: nobody has us look through all of it."""
+        self.keep(0x3000, *self.many(LISTED_BESIDES_MAX + 1))
+        node = self.ring.node(0x3000)
+        self.assertEqual(Refused(TOO_MANY), node.tell(peer(0x66), HaveList(bytes(32), bytes(32), 0, b"", False)))
+        self.assertEqual(Missing([], []), node.tell(peer(0x66), HaveList(bytes(32), bytes(32), 9, b"", False)))
+
+    def test_a_few_strays_among_many(self) -> None:
+        """Whoever asks for what is missing among far more asks for less at once, and learns it all the same."""
+        there = self.many(4_000)
+        self.keep(0x3000, *there)
+        reconciling = self.ring.node(0x8000).records.reconciling
+        strays = [self.record(b"%032d" % number) for number in range(5)]
+        self.keep(0x8000, *strays, *there[::700])
+        entries = list(self.ring.node(0x8000).store.scan(Arc(0, 0)))
+        lacking = Deferred.fromCoroutine(reconciling.lacking(peer(0x3000), Arc(0, 0), 0, entries))
+        while not lacking.called:
+            self.ring.pass_time(0.1)
+        found: list[bytes] = self.successResultOf(lacking)
+        self.assertEqual({record.key for record in strays}, set(found))
+
+    def test_copies_that_nothing_has(self) -> None:
+        """A hand-over of records with more copies than any has looks at none of them."""
+        self.keep(0x3000, *self.many(3_000))
+        node = self.ring.node(0x3000)
+        self.patch(node.store, "scan", None)
+        self.assertEqual(HandedOver([], bytes(32)), node.tell(peer(0x66), HandOver(bytes(32), bytes(32), 255)))

@@ -256,7 +256,7 @@ class LimitsSection:
     stored_records: int = _option(
         1_000_000,
         values.number(1, 1_000_000_000),
-        "Records this node keeps, however short. Default 1000000: each costs 700 bytes of memory besides its value.",
+        "Records this node keeps, however short. Default 1000000: each costs 900 bytes of memory besides its value.",
     )
     stored_percent_per_address: int = _option(
         50,

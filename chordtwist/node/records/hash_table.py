@@ -82,7 +82,7 @@ class HashTable:
         incoming = Incoming(ring, self.local_records, self.versions, self._standstill, self._ttl_ms_max, is_neighbour)
         self.reader = Reader(ring, self.local_records, locating, incoming, clock, parameters.replication)
         self.publisher = Publisher(ring, self.local_records, locating, incoming, self.versions, clock, rng)
-        self.reconciling = Reconciling(ring, self.local_records, incoming, clock)
+        self.reconciling = Reconciling(ring, self.local_records, incoming, clock, self._pauses)
         served_arcs = ServedArcs(clock)
         self.repair = Repair(
             ring,

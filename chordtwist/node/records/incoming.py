@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
 
-from chordtwist.core.errors import Malformed, Refused, StoreFull
+from chordtwist.core.errors import Malformed, Refused, StoreFull, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import owner_of
 from chordtwist.core.quotas import STRANGERS_SHARE
@@ -16,9 +18,23 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.record_bodies import versioned_from, without_ttl
 from chordtwist.node.records.standstill import Standstill
 from chordtwist.wire.peer_messages import Found, NotFound, RecordBody
+
+WRONG = "wrong"
+"""What is said of a record whose hash or signature does not fit it."""
+
+RECORDS_PER_TURN = 32
+"""Records of a batch looked at before others get the reactor: 3 ms when all are signed."""
+
+
+class Taken(NamedTuple):
+    """What became of a batch: those refused, by number, and why; those that changed what is kept here."""
+
+    refused: dict[int, str]
+    changed: list[int]
 
 
 class Incoming:
@@ -60,7 +76,7 @@ class Incoming:
         if self._standstill.is_stale():
             return "stale"
         if not is_right(versioned, verify_ed25519):
-            return "wrong"
+            return WRONG
         if not self._versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key):
             return "clock"
         return None
@@ -94,6 +110,40 @@ class Incoming:
         if first is not None and not self._local_records.has_carried_room(first, versioned, self._share_of(first)):
             raise StoreFull(f"{first} has had as much brought here as one address may")
         return self._local_records.take(versioned, self._local_records.get(versioned.key), host, first)
+
+    async def keep_all(
+        self, bodies: Sequence[RecordBody], peer: Peer, pauses: Pauses, was_asked_for: bool = True
+    ) -> Taken:
+        """Keep what another replica sent as `keep` does, some of it in a turn; done when all that was taken is safe.
+
+        @raise Untruthful: unasked, it delivers what its hash or signature does not fit; nothing behind is looked at.
+        @raise Malformed: the kind of one is unknown.
+        """
+        refused: dict[int, str] = {}
+        waiting: dict[int, Deferred[None]] = {}
+        try:
+            for index, body in enumerate(bodies):
+                if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
+                    await pauses.pause()
+                try:
+                    written = self.keep(body, peer)
+                except Refused as reason:
+                    if not was_asked_for and str(reason) == WRONG:
+                        raise Untruthful(
+                            f"a hash or signature that does not fit its record: {body.key.hex()[:8]}"
+                        ) from None
+                    refused[index] = str(reason)
+                else:
+                    if written is not None:
+                        waiting[index] = written
+        finally:
+            safe = DeferredList(list(waiting.values()), consumeErrors=True)
+        for (index, _), (is_safe, outcome) in zip(waiting.items(), await safe, strict=True):
+            if not is_safe:
+                assert isinstance(outcome, Failure)
+                outcome.trap(Refused)
+                refused[index] = outcome.getErrorMessage()
+        return Taken(refused, [index for index in waiting if index not in refused])
 
     def said(self, key: bytes, answer: Found | NotFound, value: bool) -> Said | None:
         """Weigh what a replica answered to a `Fetch` with or without `value`; None when it cannot be true."""

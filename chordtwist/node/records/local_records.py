@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from chordtwist.core.bounded import Bounded
-from chordtwist.core.digests import NOTHING, Summary, mark
+from chordtwist.core.digests import Summary, SummaryTree, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
 from chordtwist.core.records import Entry, Record, Tombstone, Versioned, merge, position_of, present
-from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc
+from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.node.records.pauses import Pauses
 
@@ -22,13 +21,6 @@ ENTRIES_PER_TURN = 1_000
 
 COPIES_MAX = 255
 """What fits into the byte that carries it."""
-
-ENTRIES_PER_BUCKET = 32
-BUCKETS_MAX = 2_048
-"""Buckets of one arc: adding so many up costs a millisecond. An arc with more is scanned instead."""
-
-SUMMARIES_MAX = 64
-"""Summaries remembered until the next change: those of our arc and of the arcs we are a replica of, level by level."""
 
 SWEEP_S = 30.0
 """What has expired is gone at once for everybody who asks; its room is given back within this time."""
@@ -59,15 +51,16 @@ class LocalRecords:
         """Who delivered first what others have carried here, who are charged all the same: they might name anybody."""
         self.changes = 0
         """How often something was put, or removed."""
-        self._summaries: Bounded[tuple[Arc, int], Summary] = Bounded(SUMMARIES_MAX)
-        """Those asked for since the last change: of 30,000 records one takes 1.6 ms to add up, and 3 us here."""
-        self._buckets: dict[int, dict[int, Summary]] = {}
-        self._shift = ID_BITS
+        self._marks = SummaryTree()
+        self._is_marked: bool | None = None if store.records() or store.tombstones() else True
+        """Whether all that is kept is marked; None before that has begun."""
 
     def start(self) -> None:
         """Give the room of what has expired back, until `stop`."""
         self._running = True
         self._sweep_later(SWEEP_S)
+        if self._is_marked is None:
+            Deferred.fromCoroutine(self._marked()).addErrback(lambda failure: failure.trap(CancelledError))
 
     def stop(self) -> None:
         """End the timer."""
@@ -121,22 +114,18 @@ class LocalRecords:
         return self._put(versioned, host, first)
 
     def _put(self, versioned: Versioned, host: str | None, first: str | None) -> Deferred[None]:
-        before = self.store.entry(versioned.key)
         written = self.store.put(versioned)
         if written.called and isinstance(written.result, Failure):
             return written  # there was no room
-        self._count(before, versioned)
+        self._mark(versioned.key, versioned)
         payer = self._ledger.payer(versioned.key)
         self._ledger.charge(host, versioned.key, versioned.value_bytes)
         self._carried.charge(first, versioned.key, versioned.value_bytes)
         return written.addErrback(self._not_written, versioned.key, payer)
 
     def _not_written(self, failure: Failure, key: bytes, payer: str | None) -> Failure:
-        """Undo what was counted, since the disk said no later: it is counted again when somebody asks, and `payer` pays
-        for what is there again.
-        """
-        self._changed()
-        self._buckets.pop(position_of(key) >> self._shift, None)
+        """Undo what was marked, since the disk said no later: what is there again is, and `payer` pays for it."""
+        self._mark(key, self.store.entry(key))
         if self.store.under_way(key) is None:  # else a later put stands, and is charged for
             left = self.store.entry(key)
             self._carried.release(key)
@@ -148,10 +137,9 @@ class LocalRecords:
 
     def remove(self, key: bytes) -> None:
         """Keep nothing under `key`."""
-        before = self.store.entry(key)
-        if before is not None:
+        if self.store.entry(key) is not None:
             self.store.remove(key)
-            self._count(before, None)
+            self._mark(key, None)
             self._ledger.release(key)
             self._carried.release(key)
 
@@ -182,53 +170,12 @@ class LocalRecords:
 
     # Summaries
 
-    def refine(self, arc: Arc) -> None:
-        """Size the buckets for the arc that this node owns and as much as it keeps now."""
-        buckets = min(BUCKETS_MAX, max(1, self.store.records() // ENTRIES_PER_BUCKET))
-        shift = max(0, arc.length.bit_length() - buckets.bit_length())
-        # A factor of 4 either way costs less than counting everything again.
-        if abs(shift - self._shift) > 2:
-            self._shift = shift
-            self._buckets = {}  # a count under way goes on in the old ones
-
     async def summary(self, arc: Arc, copies_above: int) -> Summary:
-        """Sum up everything kept in `arc` with more than `copies_above` copies, tombstones included. Gives way to
-        others on its way.
+        """Sum up everything kept in `arc` with more than `copies_above` copies, tombstones included. Waits while what
+        was kept before is being marked.
         """
-        # In a ring at rest the same is asked for again and again, by ourselves and by the owners we keep copies for.
-        known = self._summaries.get((arc, copies_above))
-        if known is not None:
-            return known
-        changes = self.changes
-        total = await self._total(arc, copies_above)
-        if changes == self.changes:
-            self._summaries[arc, copies_above] = total
-        return total
-
-    async def _total(self, arc: Arc, copies_above: int) -> Summary:
-        total, looked, buckets = NOTHING, 0, self._buckets
-        for piece, index in self._pieces(arc):
-            if index is None:
-                for entry in self.store.scan(piece):
-                    if entry.copies > copies_above:
-                        total += Summary(1, mark(entry.key, entry.version))
-                    looked += 1
-                    if looked >= ENTRIES_PER_TURN:
-                        looked = 0
-                        await self._pauses.pause()
-                continue
-            bucket = buckets.get(index)
-            if bucket is None:
-                bucket = buckets[index] = self._counted(piece)
-                looked += sum(level.count for level in bucket.values())
-            for copies, level in bucket.items():
-                if copies > copies_above:
-                    total += level
-            looked += 1
-            if looked >= ENTRIES_PER_TURN:
-                looked = 0
-                await self._pauses.pause()
-        return total
+        await self._marked()
+        return self._marks.summary(arc, copies_above)
 
     async def entries(
         self, arc: Arc, copies_above: int, copies_max: int = COPIES_MAX, at_most: int | None = None
@@ -236,64 +183,43 @@ class LocalRecords:
         """List what is kept in `arc` with more than `copies_above` copies and no more than `copies_max`, by position;
         the first `at_most` of it. Gives way to others on its way.
         """
+        await self._marked()
         found: list[Entry] = []
-        for looked, entry in enumerate(self.store.scan(arc), 1):
-            if copies_above < entry.copies <= copies_max:
-                found.append(entry)
-                if len(found) == at_most:
-                    break
-            if looked % ENTRIES_PER_TURN == 0:
+        looked = 0
+        for piece in self._marks.arcs(arc, copies_above, copies_max):
+            for entry in self.store.scan(piece):
+                looked += 1
+                if copies_above < entry.copies <= copies_max:
+                    found.append(entry)
+                    if len(found) == at_most:
+                        return found
+            if looked >= ENTRIES_PER_TURN:
+                looked = 0
                 await self._pauses.pause()
         return found
 
-    def _pieces(self, arc: Arc) -> Iterator[tuple[Arc, int | None]]:
-        """Cut the arc into pieces: whole buckets with their number, the rest without."""
-        width = 1 << self._shift
-        # Most nodes of a large ring keep little: all that lies between the arcs of two members far apart.
-        buckets_max = min(2 * BUCKETS_MAX, self.store.records())
-        if self._shift >= ID_BITS or arc.length < width or arc.length // width > buckets_max:
-            yield arc, None
-            return
-        # Bucket i holds the positions i * width up to (i + 1) * width - 1.
-        first = -(-(arc.after + 1) // width)
-        after, upto = arc.after, arc.upto if arc.upto > arc.after else arc.upto + RING_SIZE
-        last = (upto + 1) // width
-        if first >= last:
-            yield arc, None
-            return
-        if first * width - 1 > after:
-            yield Arc(after, (first * width - 1) % RING_SIZE), None
-        for index in range(first, last):
-            number = index % (RING_SIZE // width)
-            yield Arc((number * width - 1) % RING_SIZE, number * width + width - 1), number
-        if last * width - 1 < upto:
-            yield Arc((last * width - 1) % RING_SIZE, arc.upto), None
+    async def _marked(self) -> None:
+        if self._is_marked is None:
+            self._is_marked = False
+            await self._mark_all()
+        while not self._is_marked:
+            await self._pauses.pause()
 
-    def _counted(self, piece: Arc) -> dict[int, Summary]:
-        bucket: dict[int, Summary] = {}
-        for entry in self.store.scan(piece):
-            bucket[entry.copies] = bucket.get(entry.copies, NOTHING) + Summary(1, mark(entry.key, entry.version))
-        return bucket
+    async def _mark_all(self) -> None:
+        """Mark what was kept before this run; what is changed meanwhile is marked by who changes it."""
+        for looked, entry in enumerate(self.store.scan(Arc(RING_SIZE - 1, RING_SIZE - 1)), 1):
+            self._marks.put(entry.position, entry.copies, mark(entry.key, entry.version))
+            if looked % ENTRIES_PER_TURN == 0:
+                await self._pauses.pause()
+        self._is_marked = True
 
-    def _changed(self) -> None:
+    def _mark(self, key: bytes, kept: Entry | Versioned | None) -> None:
         self.changes += 1
-        self._summaries.clear()
-
-    def _count(self, before: Entry | None, versioned: Versioned | None) -> None:
-        self._changed()
-        if not self._buckets:
-            return
-        some = before or versioned
-        assert some is not None
-        bucket = self._buckets.get(position_of(some.key) >> self._shift)
-        if bucket is None:
-            return
-        if before is not None:
-            bucket[before.copies] -= Summary(1, mark(before.key, before.version))
-        if versioned is not None:
-            bucket[versioned.copies] = bucket.get(versioned.copies, NOTHING) + Summary(
-                1, mark(versioned.key, versioned.version)
-            )
+        position = position_of(key)
+        if kept is None:
+            self._marks.remove(position)
+        else:
+            self._marks.put(position, kept.copies, mark(key, kept.version))
 
 
 def _differs(versioned: Versioned, here: Versioned) -> bool:

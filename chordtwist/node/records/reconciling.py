@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.digests import is_listed, short_mark, split_arc
-from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Version, Versioned, position_of
-from chordtwist.core.ring import Arc, distance, position_bytes, position_from_bytes
+from chordtwist.core.ring import RING_SIZE, Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
-from chordtwist.node.records.record_bodies import HEAD_BYTES, batches, summary_body, summary_from
+from chordtwist.node.records.pauses import Pauses
+from chordtwist.node.records.record_bodies import HEAD_BYTES, TOO_MANY, batches, summary_body, summary_from
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
@@ -62,6 +63,7 @@ class Reconciling:
         local_records: LocalRecords,
         incoming: Incoming,
         clock: IReactorTime,
+        pauses: Pauses,
     ) -> None:
         self._ring = ring
         self._clock = clock
@@ -69,6 +71,7 @@ class Reconciling:
         self._incoming = incoming
         self._moved: Bounded[Peer, int] = Bounded(MOVED_MAX)
         """Bytes that answers and records of each peer were worth."""
+        self._pauses = pauses
         self.sent = self.fetched = 0
         """Records sent to others, fetched from others."""
         self.not_taken = 0
@@ -124,10 +127,18 @@ class Reconciling:
 
     async def lacking(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry]) -> list[bytes]:
         """List the keys of those among `entries`, in `arc` with more than `copies_above` copies, that `peer` has not
-        confirmed.
+        confirmed. Where `peer` keeps far more in `arc` than is listed, it is asked for less at once.
         """
-        answer = await self._missing(peer, arc, copies_above, entries, both=False)
-        return [entries[index].key for index in answer.lacks if index < len(entries)]
+        if len(entries) == 1:
+            arc = Arc((entries[0].position - 1) % RING_SIZE, entries[0].position)
+        answer = await self._ask_missing(peer, arc, copies_above, entries, both=False)
+        if isinstance(answer, wire.Refused) and answer.reason == TOO_MANY and len(entries) > 1:
+            half = len(entries) // 2
+            middle = entries[half - 1].position
+            first = await self.lacking(peer, Arc(arc.after, middle), copies_above, entries[:half])
+            return first + await self.lacking(peer, Arc(middle, arc.upto), copies_above, entries[half:])
+        missing = _missing(peer, answer)
+        return [entries[index].key for index in missing.lacks if index < len(entries)]
 
     async def send(self, peer: Peer, keys: Iterable[bytes]) -> None:
         """Send what is kept here under `keys` when its turn comes."""
@@ -162,7 +173,7 @@ class Reconciling:
             is_last = start + MARKS_MAX >= len(entries)
             after = arc.after if not start else entries[start - 1].position
             piece = Arc(after, arc.upto if is_last else listed[-1].position)
-            missing = await self._missing(peer, piece, copies_above, listed, both)
+            missing = _missing(peer, await self._ask_missing(peer, piece, copies_above, listed, both))
             besides = {held.key: Version(held.version_ms, held.publisher) for held in missing.besides}
             lacking = [listed[index] for index in missing.lacks if index < len(listed)]
             # Of what both have the newer goes to the other side: ours unless theirs is, and the other way round.
@@ -174,13 +185,12 @@ class Reconciling:
             if wanted:
                 await self._fetch_keys(peer, wanted)
 
-    async def _missing(self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry], both: bool) -> Missing:
+    async def _ask_missing(
+        self, peer: Peer, arc: Arc, copies_above: int, entries: list[Entry], both: bool
+    ) -> wire.Answer:
         marks = b"".join([short_mark(entry.key, entry.version) for entry in entries])
         question = HaveList(position_bytes(arc.after), position_bytes(arc.upto), copies_above, marks, both)
-        answer = await self._ask(peer, question)
-        if not isinstance(answer, Missing):
-            raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
-        return answer
+        return await self._ask(peer, question)
 
     async def _fetch_arc(self, peer: Peer, arc: Arc, copies_above: int) -> None:
         after, upto = position_bytes(arc.after), position_bytes(arc.upto)
@@ -221,28 +231,24 @@ class Reconciling:
         """
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
-        waiting: list[Deferred[None]] = []
-        for body in answer.records:
-            if not is_wanted(body.key):
-                raise Unreachable(peer, "it handed over what it was not asked for")
-            try:
-                written = self._incoming.keep(body, peer)
-            except Refused as refused:
-                self._log.debug("{peer} handed over what is refused: {why}", peer=str(peer), why=str(refused))
-                self.refused += 1
-                continue
-            self.fetched += 1
-            self._moved[peer] += HEAD_BYTES + len(body.value)
-            if written is not None:
-                waiting.append(written)
-        outcomes = await DeferredList(waiting, consumeErrors=True)
-        for _, outcome in outcomes:
-            if isinstance(outcome, Failure):
-                # Where there is no room for one, others are to be brought on all the same.
-                outcome.trap(Refused)
-                self.refused += 1
-                self.fetched -= 1
+        wanted = [body for body in answer.records if is_wanted(body.key)]
+        taken = await self._incoming.keep_all(wanted, peer, self._pauses)
+        for index, why in taken.refused.items():
+            key = wanted[index].key.hex()[:8]
+            self._log.debug("{peer} handed over {key}, which is refused: {why}", peer=str(peer), key=key, why=why)
+        kept = [body for index, body in enumerate(wanted) if index not in taken.refused]
+        self.refused += len(taken.refused)
+        self.fetched += len(kept)
+        self._moved[peer] += sum(HEAD_BYTES + len(body.value) for body in kept)
+        if len(wanted) < len(answer.records):
+            raise Unreachable(peer, "it handed over what it was not asked for")
         return answer
+
+
+def _missing(peer: Peer, answer: wire.Answer) -> Missing:
+    if not isinstance(answer, Missing):
+        raise Unreachable(peer, f"it answered a list with {type(answer).__name__}")
+    return answer
 
 
 def _lies_in(arc: Arc, key: bytes) -> bool:

@@ -14,6 +14,9 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.records import Record, RecordKind, Seal, Tombstone, Version, Versioned
 from chordtwist.wire import peer_messages as wire
 
+TOO_MANY = "too many"
+"""Why a `HaveList` is refused whose arc holds far more than it lists."""
+
 HEAD_BYTES = 100
 """What a record takes in a batch besides its value."""
 
@@ -92,25 +95,39 @@ def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int, remember
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 
 
+class Batch:
+    """What travels of many in one message.
+
+    @ivar bodies: what is in it.
+    """
+
+    def __init__(self, now_ms: Callable[[], int], payer: Callable[[bytes], str | None]) -> None:
+        """@param payer: whose address delivered what is kept under a key first."""
+        self.bodies: list[wire.RecordBody] = []
+        self._now_ms = now_ms
+        self._payer = payer
+        self._bytes = 0
+
+    def add(self, versioned: Versioned) -> bool:
+        """Add something as it is now, unless it has ended since it was found; say whether the batch is full."""
+        at_ms = self._now_ms()
+        if versioned.expiry_ms > at_ms:
+            self.bodies.append(replace(body_of(versioned, at_ms), payer=self._payer(versioned.key) or ""))
+            self._bytes += HEAD_BYTES + versioned.value_bytes
+        return self._bytes >= wire.BATCH_BYTES_MAX or len(self.bodies) >= wire.BATCH_RECORDS_MAX
+
+
 def batches(
     things: Iterable[Versioned], now_ms: Callable[[], int], payer: Callable[[bytes], str | None]
 ) -> Iterator[list[wire.RecordBody]]:
-    """Tell many, as they are when their turn comes, in batches that fit into a message.
-
-    @param payer: whose address delivered what is kept under a key first.
-    """
-    batch: list[wire.RecordBody] = []
-    size = 0
+    """Tell many, as they are when their turn comes, in batches that fit into a message; see `Batch`."""
+    batch = Batch(now_ms, payer)
     for versioned in things:
-        if versioned.expiry_ms <= (at_ms := now_ms()):
-            continue  # it has ended since it was found
-        batch.append(replace(body_of(versioned, at_ms), payer=payer(versioned.key) or ""))
-        size += HEAD_BYTES + versioned.value_bytes
-        if size >= wire.BATCH_BYTES_MAX or len(batch) >= wire.BATCH_RECORDS_MAX:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        if batch.add(versioned):
+            yield batch.bodies
+            batch = Batch(now_ms, payer)
+    if batch.bodies:
+        yield batch.bodies
 
 
 def summary_body(summary: Summary) -> wire.Summary:

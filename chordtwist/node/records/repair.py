@@ -184,7 +184,6 @@ class Repair:
             return
         self.rounds += 1
         not_taken = self._reconciling.not_taken
-        self._local_records.refine(arc)
         replicas = [peer for peer in self._ring.successors if peer != self._ring.me]
         outcomes: list[Deferred[bool]] = []
         for copies_above, peer in enumerate(replicas, 1):
@@ -245,7 +244,6 @@ class Repair:
                     arc = self.arc
                     if arc is None or not self._chore.running or this != self._pulls:
                         return
-                    self._local_records.refine(arc)
                     if peer != self._ring.me and await self._pulled(peer, arc):
                         return
                 if not self._ring.successors:

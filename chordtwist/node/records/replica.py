@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from chordtwist.core import errors
@@ -16,7 +16,7 @@ from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
-from chordtwist.node.records.record_bodies import batches, body_of, summary_body, summary_from, version_body_of
+from chordtwist.node.records.record_bodies import TOO_MANY, Batch, body_of, summary_body, summary_from, version_body_of
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire import peer_messages as wire
@@ -46,8 +46,12 @@ from chordtwist.wire.peer_messages import (
     StoredAll,
 )
 
-RECORDS_PER_TURN = 64
-"""Records of a batch looked at before others get the reactor: 6 ms when all are signed."""
+LISTED_BESIDES_MAX = BATCH_RECORDS_MAX
+"""Records in the arc of a `HaveList` besides as many as it lists: honest lists are of pieces that both sides keep a few
+records in, and looking through more than a thousand would be dear."""
+
+HANDED_OUT_PER_TURN = 128
+"""Records of a hand-over read before others get the reactor: a millisecond or two."""
 
 
 class Replica:
@@ -135,26 +139,13 @@ class Replica:
 
     # Many
 
-    async def _store_all(self, peer: Peer, records: Iterable[RecordBody]) -> Answer:
+    async def _store_all(self, peer: Peer, records: list[RecordBody]) -> Answer:
         if self._repair.leaving:
             return Refused("leaving")
-        refused: list[int] = []
-        waiting: list[tuple[int, Deferred[None]]] = []
-        for index, body in enumerate(records):
-            if index % RECORDS_PER_TURN == RECORDS_PER_TURN - 1:
-                await self._pauses.pause()
-            try:
-                written = self._incoming.keep(body, peer)
-            except errors.Refused:
-                refused.append(index)
-            else:
-                if written is not None:
-                    waiting.append((index, written))
-                    if self._repair.arc is not None and self._is_mine(body.key):
-                        self._repair.soon()  # a former keeper brings what our replicas lack as well
-        outcomes = await DeferredList([written for _, written in waiting], consumeErrors=True)
-        refused += [index for (index, _), (is_safe, _) in zip(waiting, outcomes, strict=True) if not is_safe]
-        return StoredAll(sorted(refused))
+        taken = await self._incoming.keep_all(records, peer, self._pauses, was_asked_for=False)
+        if self._repair.arc is not None and any(self._is_mine(records[index].key) for index in taken.changed):
+            self._repair.soon()  # a former keeper brings what our replicas lack as well
+        return StoredAll(sorted(taken.refused))
 
     async def _compare(self, peer: Peer, question: Digest) -> InStep | Parts:
         """Tell how an arc here differs from what the asker has in it."""
@@ -183,6 +174,9 @@ class Replica:
             return Refused("leaving")
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
         size = SHORT_MARK_BYTES
+        listed = len(question.marks) // size
+        if (await self._local_records.summary(arc, question.copies_above)).count > listed + LISTED_BESIDES_MAX:
+            return Refused(TOO_MANY)
         theirs = {question.marks[at : at + size]: at // size for at in range(0, len(question.marks), size)}
         here: set[bytes] = set()
         besides: list[wire.Held] = []
@@ -200,7 +194,7 @@ class Replica:
         """
         if question.keys:
             named = iter(question.keys)
-            batch = self._next_batch(named)
+            batch = await self._next_batch(named)
             more = next(named, None)
             return HandedOver(batch, question.upto if more is None else more)
         after, upto = position_from_bytes(question.after), position_from_bytes(question.upto)
@@ -209,7 +203,7 @@ class Replica:
                 Arc(after, upto), question.copies_above, at_most=BATCH_RECORDS_MAX
             )
             left = iter(entries)
-            batch = self._next_batch(entry.key for entry in left)
+            batch = await self._next_batch(entry.key for entry in left)
             behind = next(left, None)
             if behind is not None:
                 after = entries[entries.index(behind) - 1].position
@@ -220,9 +214,15 @@ class Replica:
             if batch:
                 return HandedOver(batch, position_bytes(after))
 
-    def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
-        things = (versioned for key in keys if (versioned := self._local_records.get(key)) is not None)
-        return next(batches(things, self._local_records.now_ms, self._local_records.payer), [])
+    async def _next_batch(self, keys: Iterator[bytes]) -> list[RecordBody]:
+        batch = Batch(self._local_records.now_ms, self._local_records.payer)
+        for looked, key in enumerate(keys, 1):
+            versioned = self._local_records.get(key)
+            if versioned is not None and batch.add(versioned):
+                break
+            if looked % HANDED_OUT_PER_TURN == 0:
+                await self._pauses.pause()
+        return batch.bodies
 
 
 def _full(failure: Failure) -> Answer:
