@@ -104,6 +104,7 @@ class Fleet:
     @ivar tls_options: of the nodes that are started from now on, besides the mode.
     @ivar limits: of the same. @ivar prepare: called in their processes before they begin.
     @ivar environment: variables of their processes besides ours.
+    @ivar measures_turns: whether nodes that are started from now on measure their turns (`tests.turns`).
     """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
@@ -115,6 +116,7 @@ class Fleet:
         self.limits: Mapping[str, object] = {}
         self.environment: Mapping[str, str] = {}
         self.prepare: Callable[[], object] | None = None
+        self.measures_turns = False
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -138,6 +140,10 @@ class Fleet:
         """What a node wrote to standard error so far."""
         return (self.folder / f"{number}.log").read_text()
 
+    def turns(self, number: int) -> Path:
+        """Where a node writes how long its turns took."""
+        return self.folder / f"{number}.turns"
+
     def start(self, numbers: Iterable[int], bootstrap: Sequence[int] = (1,), next_build: bool = False) -> None:
         """Start nodes that list the nodes `bootstrap`, of this build or of the next one."""
         for number in numbers:
@@ -151,6 +157,8 @@ class Fleet:
             config = self._config(number, options)
             this = [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
             upcoming = [sys.executable, "-m", "tests.next_build", "run", "-c", str(config)]
+            if self.measures_turns:
+                this = [sys.executable, "-m", "tests.turns", str(self.turns(number)), "run", "-c", str(config)]
             self.processes[number] = self._run(number, upcoming if next_build else this)
 
     def _config(self, number: int, options: Mapping[str, object]) -> Path:

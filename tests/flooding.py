@@ -12,17 +12,50 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 
 from OpenSSL import SSL
 
-from chordtwist.wire.peer_messages import Announce, GetTable, JoinRequest, Notify, Question, RecordBody, Store
-from tests.fleet import API_PORT, Client, value_of
+from chordtwist.core.records import signed_key
+from chordtwist.core.signed import Ed25519Signer, pack_record
+from chordtwist.wire.peer_messages import (
+    BATCH_RECORDS_MAX,
+    MARKS_MAX,
+    Announce,
+    Changed,
+    Digest,
+    Fetch,
+    GetTable,
+    HandOver,
+    HaveList,
+    JoinRequest,
+    Leave,
+    Notify,
+    OtherRing,
+    Ping,
+    PingFor,
+    Question,
+    RecordBody,
+    Seal,
+    Solution,
+    Store,
+    StoreAll,
+    Summary,
+)
+from tests.fleet import API_PORT, Client, Fleet, value_of
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
 KEYS = 200
+LARGE_VALUES = 100
+BREACHES = ("leaves", "false batches")
+"""Questions that close the door to whoever asks them; they come when the others have had their time."""
+
+IN_FLIGHT = 4
+"""Questions of the dearest flood that each link has under way."""
+
 SAMPLE_EVERY_S = 0.25
 LINKS_FIRST_S = 1.0
 """Questions need links: these are made before connections without end close the door to their address."""
@@ -44,14 +77,17 @@ class Flood:
     @ivar done: how often each got through what it tries, as far as it can tell.
     """
 
-    def __init__(self, node: str, comes_from: str, tls: bool, key: bytes = b"") -> None:
-        """@param key: that of a node at the address it comes from: the attacker is a member of the ring then."""
+    def __init__(self, node: str, comes_from: str, tls: bool, key: bytes = b"", is_dearest: bool = False) -> None:
+        """@param key: that of a node at the address it comes from: the attacker is a member of the ring then.
+        @param is_dearest: all questions there are, each as dear as can be, instead of a bit of everything.
+        """
         self._key = key
         self.node = node
         self.comes_from = comes_from
         self.done: Counter[str] = Counter()
         self._papers = Papers(comes_from) if tls else None
         self._ends_at = 0.0
+        self._second_after = 0.0
         self._threads: list[Thread] = []
         self._on_links: tuple[Attack, ...] = (
             ("tables", 4, lambda: self._ask_on("tables", lambda rng: GetTable(0, 0))),
@@ -70,10 +106,19 @@ class Flood:
             ("plain claims", 2, self._claim_much_as_peer),
         )
 
+        if is_dearest:
+            dearest = [
+                (name, 2, partial(self._ask_dearly, name, question)) for name, question in dearest_questions().items()
+            ]
+            self._on_links = tuple(attack for attack in dearest if attack[0] not in BREACHES)
+            self._on_connections = tuple(attack for attack in dearest if attack[0] in BREACHES)
+            self._second_after = 0.7
+
     def start(self, seconds: float) -> None:
         """Attack for so long from now on."""
         self._ends_at = time.monotonic() + seconds
-        for attacks, begins_s in (self._on_links, 0.0), (self._on_connections, LINKS_FIRST_S):
+        second_s = max(LINKS_FIRST_S, self._second_after * seconds)
+        for attacks, begins_s in (self._on_links, 0.0), (self._on_connections, second_s):
             for name, threads, attack in attacks:
                 for _ in range(threads):
                     self._threads.append(Thread(target=self._again, args=(name, attack, begins_s), daemon=True))
@@ -158,6 +203,15 @@ class Flood:
         finally:
             peer.close()
 
+    def _ask_dearly(self, name: str, question: Callable[[], Question]) -> None:
+        peer = self._peer()
+        try:
+            while not self._is_over:
+                peer.ask_all([question() for _ in range(IN_FLIGHT)])
+                self.done[name] += IN_FLIGHT
+        finally:
+            peer.close()
+
     def _ask_many(self) -> None:
         peer = self._peer()
         try:
@@ -175,6 +229,67 @@ class Flood:
                 self.done["unread tables"] += 1
         finally:
             peer.close()
+
+
+def dearest_questions() -> dict[str, Callable[[], Question]]:
+    """All questions there are, by name, each with what makes it dearest."""
+    rng = random.Random()
+    whole = bytes(32)
+    batch, lies = signed_batch(True), signed_batch(False)
+
+    def digest() -> Question:
+        return Digest(rng.randbytes(32), rng.randbytes(32), 0, Summary(1 << 20, rng.randbytes(16)))
+
+    def somebody() -> bytes:
+        return bytes((127, 66, rng.randrange(256), rng.randrange(256), 25, 1))
+
+    return {
+        "pings": Ping,
+        "pings for": lambda: PingFor(somebody()),
+        "joins": lambda: JoinRequest(rng.getrandbits(32)),
+        "announcements": lambda: Announce(rng.getrandbits(32), rng.randrange(4)),
+        "leaves": lambda: Leave(rng.randbytes(200), rng.randbytes(64)),
+        "other rings": lambda: OtherRing(somebody()),
+        "tables": lambda: GetTable(0, 0),
+        "notifications": lambda: Notify(rng.getrandbits(32)),
+        "changes": Changed,
+        "puts": lambda: _put(rng),
+        "values": lambda: Fetch(filled_key(rng.randrange(LARGE_VALUES)), 1, True),
+        "digests": digest,
+        "lists": lambda: HaveList(whole, whole, 0, rng.randbytes(8 * MARKS_MAX), True),
+        "hand-overs": lambda: HandOver(rng.randbytes(32), whole, 0),
+        "hand-overs of none": lambda: HandOver(whole, whole, 255),
+        "hand-overs by key": lambda: HandOver(whole, whole, 0, [filled_key(n) for n in range(BATCH_RECORDS_MAX)]),
+        "batches": lambda: StoreAll(batch),
+        "false batches": lambda: StoreAll(lies),
+        "solutions": lambda: Solution(rng.randbytes(20), 1),
+    }
+
+
+def signed_batch(is_right: bool) -> list[RecordBody]:
+    """The longest batch of signed records there is, whose signatures fit, or are only well-formed."""
+    writer, value = Ed25519Signer(b"\1" * 32), b"v"
+    digest = sha256(value).digest()
+    bodies = []
+    for number in range(BATCH_RECORDS_MAX):
+        salt = b"%d" % number
+        signature = writer.sign(pack_record(salt, 1, digest)) if is_right else random.randbytes(64)
+        seal = Seal(writer.public, salt, 1, signature)
+        bodies.append(RecordBody(signed_key(writer.public, salt), value, 2, 1, b"", 60_000, 4, seal))
+    return bodies
+
+
+def filled_key(number: int) -> bytes:
+    """The key of one of the records that fill a node; the first `LARGE_VALUES` have the longest values."""
+    return sha256(b"filled %d" % number).digest()
+
+
+def fill(client: Client, records: int) -> None:
+    """Put so many records, all over the ring."""
+    for number in range(records):
+        client.put(filled_key(number), value_of(number, 60_000 if number < LARGE_VALUES else 100), 3600)
+        if number % 100 == 0:
+            client.get(filled_key(number))  # not faster than they are taken
 
 
 def _put(rng: random.Random) -> Store:
@@ -241,6 +356,37 @@ class Watch(Thread):
             self.rss_mib.append(rss_mib(self._pid))
             self.descriptors.append(descriptors(self._pid))
             time.sleep(SAMPLE_EVERY_S)
+
+    def stop(self) -> None:
+        """That is all."""
+        self._is_over = True
+        self.join()
+
+
+class Listed(Thread):
+    """Looks again and again whether all other nodes of a fleet list one.
+
+    @ivar looks: lists that were looked at. @ivar without: those that it was not in.
+    """
+
+    def __init__(self, fleet: Fleet, node: int) -> None:
+        super().__init__(daemon=True)
+        self._fleet = fleet
+        self._node = node
+        self._is_over = False
+        self.looks = self.without = 0
+
+    def run(self) -> None:
+        """Look until `stop`."""
+        address = f"{self._fleet.host(self._node)}:{P2P_PORT}"
+        clients = [self._fleet.client(number) for number in self._fleet.numbers if number != self._node]
+        while not self._is_over:
+            for client in clients:
+                shown = client.status()["successors"]
+                assert isinstance(shown, list)
+                self.looks += 1
+                self.without += address not in shown
+            time.sleep(1)
 
     def stop(self) -> None:
         """That is all."""
