@@ -22,7 +22,7 @@ from chordtwist.net.api import (
     CLIENTS_HELD_BYTES_MAX,
     COMPLETE_WITHIN_S,
     CONNECTIONS_CLOSE_WITHIN_S,
-    COST_BYTES_MIN,
+    GET_BYTES,
     GONE_BYTES,
     READ_WITHIN_S,
     UNDER_WAY_BYTES_MAX,
@@ -51,7 +51,7 @@ from tests import SOAK
 from tests.memory_dht import COPIES, MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-SLOTS = UNDER_WAY_BYTES_MAX // COST_BYTES_MIN
+SLOTS = UNDER_WAY_BYTES_MAX // GET_BYTES
 LOCAL = IPv4Address("TCP", "127.0.0.1", 50_000)
 
 
@@ -514,10 +514,10 @@ class BoundTests(ApiTestCase):
         """PUTs are counted by their values, so that a connection cannot hold many long ones."""
         client = self.client()
         self.dht.held = []
-        client.send(Put(0, 0, KEY, b"x" * VALUE_BYTES_MAX).pack() * 30)
-        self.assertEqual(len(self.dht.puts), 17)
+        client.send(Put(0, 0, KEY, b"x" * VALUE_BYTES_MAX).pack() * 80)
+        self.assertEqual(len(self.dht.puts), 65)
         self.dht.release()
-        self.assertEqual((len(self.dht.puts), client.is_paused), (30, False))
+        self.assertEqual((len(self.dht.puts), client.is_paused), (80, False))
 
     def test_questions_of_all(self) -> None:
         """All clients together have a bound; whoever came first is served first when there is room again."""

@@ -50,11 +50,14 @@ T = TypeVar("T")
 COST_BYTES_MIN = 16_384
 """What a question under way is reckoned at, at least: a search holds tables, however short its key is."""
 
-UNDER_WAY_BYTES_MAX = 1_048_576
-"""Questions of one connection under way at once: 64 GETs, or 17 PUTs of the longest value. Further ones wait unread."""
+GET_BYTES = 65_536
+"""What a GET under way is reckoned at: its answer may have come from a replica long before it can be written."""
 
-ALL_UNDER_WAY_BYTES_MAX = 67_108_864
-"""Questions of all connections under way at once: 4,096 GETs."""
+UNDER_WAY_BYTES_MAX = 4_194_304
+"""Questions of one connection under way at once: 64 GETs, or PUTs of the longest value. Further ones wait unread."""
+
+ALL_UNDER_WAY_BYTES_MAX = 16_777_216
+"""Questions of all connections under way at once: 256 GETs. Whoever asks next waits behind them at the replicas."""
 
 CLIENTS_HELD_BYTES_MAX = 67_108_864
 """What all connections together may make us hold: messages that are not complete, answers that nobody reads, and what
@@ -390,7 +393,7 @@ class ApiProtocol(Protocol):
         if record is not None:
             self._answer(pack_found(key, record.value))
         else:
-            self._follow(found, COST_BYTES_MIN, partial(self._answer_get, key))
+            self._follow(found, GET_BYTES, partial(self._answer_get, key))
 
     def _answer_get(self, key: bytes, found: Record | Failure | None) -> None:
         if isinstance(found, Failure):
@@ -416,7 +419,7 @@ class ApiProtocol(Protocol):
 
     def _delete(self, delete: Delete) -> None:
         deleted = maybeDeferred(self._dht.delete, delete.key, delete.seal)
-        self._follow(deleted, COST_BYTES_MIN, partial(self._answer_outcome, delete.request_id))
+        self._follow(deleted, GET_BYTES, partial(self._answer_outcome, delete.request_id))
 
     def _answer_outcome(self, request_id: int, result: PutResult | Failure) -> None:
         if not isinstance(result, Failure):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -36,13 +37,17 @@ from chordtwist.wire.peer_messages import (
     encode,
 )
 from tests.fleet import API_PORT, Fleet, value_of
-from tests.flooding import Flood, Honest, Watch, connected, descriptors, still_open
+from tests.flooding import Flood, Honest, Watch, connected, descriptors, rss_mib, still_open
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
 PREFIX = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}."
 """Addresses of this process: tests run in several at once."""
 
 IDENTITY = Identity("chordtwist", Policy.IP)
+UNREAD_MIB_MAX = 110.0
+"""What clients may make a node hold: 16 MiB of questions under way, 64 of answers that they do not read, and what the
+allocator keeps back of both."""
+
 RSS_MIB_MAX = 250.0
 """What docs/security.rst states for a node that keeps little: far above the 60 MiB it starts with, far below what any
 of these attacks sends."""
@@ -381,6 +386,42 @@ class ClientTests(HostileTestCase):
         self.assertEqual(500, still_open(connections))
         for connection in connections:
             connection.close()
+
+
+class UnreadTests(HostileTestCase):
+    """Clients of a node that keeps little itself: what they ask for comes from others."""
+
+    tls = "off"
+    nodes = (1, 2, 3, 4, 5, 6, 7)
+
+    def test_large_values(self) -> None:
+        """Sixty clients that ask for large values and read none make a node hold what it says, and no more; another
+        client's read does not wait behind theirs.
+        """
+        honest = self.fleet.client(1)
+        keys = [sha256(b"large %d" % number).digest() for number in range(40)]
+        for number, key in enumerate(keys):
+            honest.put(key, value_of(number, 65_000), 600)
+        for number, key in enumerate(keys):
+            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000))  # type: ignore[misc]
+        before_mib = rss_mib(self.fleet.processes[1].pid)
+        watch = Watch(self.fleet.processes[1].pid)
+        watch.start()
+        gets = b"".join(struct.pack(">HH", 36, 651) + key for key in keys) * 25
+        for _ in range(60):
+            connection = socket.create_connection((self.node, API_PORT), 10)
+            self.addCleanup(connection.close)
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                connection.send(gets)
+        longest_s = 0.0
+        for number in range(20):
+            began_s = time.monotonic()
+            self.assertEqual(value_of(number, 65_000), honest.get(keys[number]))
+            longest_s = max(longest_s, time.monotonic() - began_s)
+        watch.stop()
+        self.assertLess(max(watch.rss_mib) - before_mib, UNREAD_MIB_MAX)
+        self.assertLess(longest_s, 5.0)
 
 
 class WorkTests(HostileTestCase):
