@@ -15,7 +15,9 @@ from chordtwist.net.bounds import (
     ACCEPTED_PER_ADDRESS_MAX,
     AT_ONCE_S,
     JOINED_BYTES_MAX,
+    PENDING_MAX,
     PENDING_PER_ADDRESS_MAX,
+    PENDING_PER_PREFIX_MAX,
     Bounds,
     Limits,
 )
@@ -332,6 +334,24 @@ class PoolLimitTests(PoolTestCase):
             bounds.accepted("127.0.0.1")
             bounds.no_longer_pending("127.0.0.1")
         self.assertIn("connections from one address", bounds.why_not_accept("127.0.0.1") or "")
+
+    def test_room_for_known_peers(self) -> None:
+        """However many addresses say nothing, a peer that we have dialled gets in again, from a crowded prefix too."""
+        ours, member, newcomer = self.host(1), self.host(2), self.host(3)
+        self.meet(ours, member)
+        member.crash()
+        self.network.pass_time(1)
+        for number in range(PENDING_MAX):
+            host = f"10.0.{number // PENDING_PER_ADDRESS_MAX}.1"
+            self.assertIsNone(ours.pool._why_not_accept(host))
+            ours.pool._bounds.accepted(host)
+        self.assertIn("connections without a Hello", ours.pool._why_not_accept(newcomer.peer.host) or "")
+        self.assertIsNone(ours.pool._why_not_accept(member.peer.host))
+        bounds = Bounds(Limits(connections_per_s=1000), Clock())
+        for number in range(PENDING_PER_PREFIX_MAX):
+            bounds.accepted(f"93.184.216.{number}")
+        self.assertIn("93.184.216.0/24", bounds.why_not_accept("93.184.216.200") or "")
+        self.assertIsNone(bounds.why_not_accept("93.184.216.200", is_known=True))
 
     def test_held_by_all(self) -> None:
         """Beyond the bound of all links together the one that holds most ends, a stranger's first."""

@@ -15,6 +15,9 @@ from chordtwist.core.prefixes import one_owner, prefix_group
 PENDING_MAX = 256
 """Accepted connections without a Hello yet, in all."""
 
+PENDING_OF_KNOWN_MAX = 64
+"""The same besides, where a peer lives that we have dialled: sixteen addresses that say nothing keep no member out."""
+
 PENDING_PER_ADDRESS_MAX = 16
 """The same from one IP address; a node needs one, two when both dial at once."""
 
@@ -82,19 +85,22 @@ class Bounds:
         self._room = LINKS_PER_NODE * (limits.nodes_per_address - 1)
         self._new = Allowance(limits.connections_per_s, limits.connections_per_s * AT_ONCE_S + self._room)
 
-    def why_not_accept(self, host: str) -> str | None:
-        """Say what stands against one more connection from `host`; None when nothing does."""
+    def why_not_accept(self, host: str, is_known: bool = False) -> str | None:
+        """Say what stands against one more connection from `host`; None when nothing does.
+
+        @param is_known: whether a peer lives there that we have dialled: for those there is room that no crowd takes.
+        """
         try:
             address, *prefix = self._groups(host)
         except ValueError as error:
             return str(error)
         if self._from[address] >= ACCEPTED_PER_ADDRESS_MAX + self._room:
             return f"more than {ACCEPTED_PER_ADDRESS_MAX + self._room} connections from one address"
-        if self.pending >= PENDING_MAX:
+        if self.pending >= PENDING_MAX + (PENDING_OF_KNOWN_MAX if is_known else 0):
             return f"more than {PENDING_MAX} connections without a Hello"
         if self._pending_from[address] >= PENDING_PER_ADDRESS_MAX + self._room:
             return f"more than {PENDING_PER_ADDRESS_MAX + self._room} connections without a Hello from one address"
-        if any(self._pending_from[group] >= PENDING_PER_PREFIX_MAX for group in prefix):
+        if not is_known and any(self._pending_from[group] >= PENDING_PER_PREFIX_MAX for group in prefix):
             return f"more than {PENDING_PER_PREFIX_MAX} connections without a Hello from {prefix[0]}"
         if self._new.wait_s(address, self._clock.seconds()) > 0:
             return f"more than {self._limits.connections_per_s:g} connections a second from one address"

@@ -92,6 +92,7 @@ class KnownPeers(Generic[L]):
         self._links: dict[bytes, list[L]] = {}
         self._proofs: dict[bytes, Proof] = {}  # of peers that there are links with
         self._remembered: Bounded[bytes, Proof] = Bounded(PROOFS_MAX)  # of the others
+        self._homes: Bounded[str, None] = Bounded(PROOFS_MAX)  # IP addresses of both
 
     def __len__(self) -> int:
         """How many peers are proved."""
@@ -104,6 +105,10 @@ class KnownPeers(Generic[L]):
         """Look up the key that a peer was last proved with; None when it never was."""
         proof = self._proof(peer.packed)
         return None if proof is None else proof.key
+
+    def is_home(self, host: str) -> bool:
+        """Say whether a peer that was proved lately lives at an IP address."""
+        return host in self._homes
 
     def add(self, link: L, now: float) -> None:
         """Take in a link whose other side has said a good Hello; if we dialled it, that proves the peer.
@@ -125,6 +130,7 @@ class KnownPeers(Generic[L]):
         if proof is not None:
             self._remembered.pop(address, None)
             self._proofs[address] = proof
+            self._homes[met.peer.host] = None
             for one in links:
                 one.is_proved = cast(Met, one.handshaken).key == proof.key
         self._choose(met.peer)

@@ -246,7 +246,7 @@ class PeerPool:
         refused = self.refusals.why_refused(host)
         if refused is not None:
             return f"refused for a while: {refused}"
-        reason = self._bounds.why_not_accept(host)
+        reason = self._bounds.why_not_accept(host, self._known_peers.is_home(str(canonical_ip(host))))
         if reason is None and not self._has_room():
             return f"all of {self._links_max} links are in use"
         return reason
