@@ -53,6 +53,9 @@ LARGE_VALUES = 100
 BREACHES = ("leaves", "false batches")
 """Questions that close the door to whoever asks them; they come when the others have had their time."""
 
+ONE_LINK_S = 2.0
+"""Then the link is another attack's: an address has fewer links than there are questions."""
+
 IN_FLIGHT = 4
 """Questions of the dearest flood that each link has under way."""
 
@@ -108,7 +111,7 @@ class Flood:
 
         if is_dearest:
             dearest = [
-                (name, 2, partial(self._ask_dearly, name, question)) for name, question in dearest_questions().items()
+                (name, 1, partial(self._ask_dearly, name, question)) for name, question in dearest_questions().items()
             ]
             self._on_links = tuple(attack for attack in dearest if attack[0] not in BREACHES)
             self._on_connections = tuple(attack for attack in dearest if attack[0] in BREACHES)
@@ -205,8 +208,9 @@ class Flood:
 
     def _ask_dearly(self, name: str, question: Callable[[], Question]) -> None:
         peer = self._peer()
+        ends_at = time.monotonic() + ONE_LINK_S
         try:
-            while not self._is_over:
+            while not self._is_over and time.monotonic() < ends_at:
                 peer.ask_all([question() for _ in range(IN_FLIGHT)])
                 self.done[name] += IN_FLIGHT
         finally:

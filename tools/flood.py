@@ -1,5 +1,6 @@
-"""Flood a node with everything hostile at once from one address, an honest client beside it; with ``--dearest`` with
-all questions there are, each with the arguments that make it dearest.
+"""Flood a node with everything hostile at once from one address, an honest client beside it.
+
+``--dearest`` asks all questions there are instead, each with the arguments that make it dearest.
 
 ``python -m tools.flood --seconds 60`` starts a ring, floods one of its nodes from one address for the time given, and
 prints one JSON object: gets per second of a client of that node before, during and after, how many were wrong, the

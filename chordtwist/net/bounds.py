@@ -24,8 +24,9 @@ PENDING_PER_ADDRESS_MAX = 16
 PENDING_PER_PREFIX_MAX = 64
 """The same from one IPv4 /24 or IPv6 /48; loopback and private ranges count by address only."""
 
-ACCEPTED_PER_ADDRESS_MAX = 64
-"""Accepted links from one IP address where one node lives there."""
+ACCEPTED_PER_ADDRESS_MAX = 24
+"""Accepted links from one IP address where one node lives there, which needs one, two when both dial at once: each may
+bring 64 KiB in one turn of the reactor."""
 
 LINKS_PER_NODE = 2
 """Of each further node that lives at an address: one, two when both dial at once."""

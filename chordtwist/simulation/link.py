@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from chordtwist.core.costs import Costs
 from chordtwist.core.peer import Peer
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.simulation.clock import HeapClock, HostClock
@@ -80,6 +81,9 @@ class SimulatedLink:
         self.answering: dict[Asked, None] = {}
         """Questions whose answer takes its time."""
         self.answerer: IAnswer
+        self.costs = Costs(lambda: self.spent_s, self.clock.seconds)
+        self.spent_s = 0.0
+        """What has been answered so far, by the price list."""
 
     def listen(self, answerer: IAnswer) -> None:
         """Questions are taken from now on."""

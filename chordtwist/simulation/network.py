@@ -15,11 +15,13 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Malformed, Unreachable, Untruthful
 from chordtwist.core.peer import Peer
+from chordtwist.core.prefixes import owner_of
 from chordtwist.simulation.chance import QUANTILES, QUANTILES_BITS, Delays, exponential
 from chordtwist.simulation.clock import HeapClock, microseconds
 from chordtwist.simulation.faults import Envelope, Path
 from chordtwist.simulation.installed_faults import InstalledFaults
 from chordtwist.simulation.link import LINK_IDLE_US, Asked, SimulatedLink
+from chordtwist.simulation.prices import price_s
 from chordtwist.simulation.trace import Trace
 from chordtwist.wire.frames import OPENING_BYTES, FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
@@ -154,11 +156,21 @@ class SimulatedNetwork:
             to.clock.held.append((self.deliver, asked))
             self._limit(asked)
             return
+        costs, asker = to.costs, asked.asker
+        payer = costs.payer_of(owner_of(asker.me), asker.me.packed in to.keys, asked.question.is_upkeep)
+        wait_s = costs.wait_s(payer)
+        if wait_s > 0:
+            self._limit(asked)
+            clock.at(clock.now_us + microseconds(wait_s) + 1, self.deliver, asked)
+            return
+        before = costs.switch(payer)
+        to.spent_s += price_s(asked.question)
+        costs.switch(before)
         words = self.trace.words
         words.append(clock.now_us << 16 | asked.question.kind << 8 | _ASKED)
-        words.append(asked.asker.index << 32 | to.index)
+        words.append(asker.index << 32 | to.index)
         try:
-            answer = to.answerer.answer(asked.asker.me, asked.question)
+            answer = to.answerer.answer(asker.me, asked.question)
         except (Malformed, Untruthful) as error:
             self._break(asked, str(error))
         else:

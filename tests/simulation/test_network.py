@@ -7,6 +7,7 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.costs import Shares
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.simulation.chance import Delays, constant, exponential
@@ -29,9 +30,21 @@ from chordtwist.simulation.faults import (
 )
 from chordtwist.simulation.link import SimulatedLink
 from chordtwist.simulation.network import SimulatedNetwork
+from chordtwist.simulation.prices import price_s
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.trace import Trace
-from chordtwist.wire.peer_messages import Announced, Answer, GetTable, Notify, Ping, Pong, Question, Same
+from chordtwist.wire.peer_messages import (
+    Announced,
+    Answer,
+    GetTable,
+    Notify,
+    Ping,
+    Pong,
+    Question,
+    RecordBody,
+    Same,
+    StoreAll,
+)
 from tests import contracts
 
 IDENTITY = Identity("test", Policy.IP)
@@ -70,6 +83,30 @@ class SimulatedLinkTests(contracts.PeerLinkContract):
 
     def two_nodes(self) -> contracts.TwoNodes:
         return TwoSimulatedNodes()
+
+
+class CostTests(SynchronousTestCase):
+    """Whoever costs more than its share waits, by a list of prices."""
+
+    def test_batches(self) -> None:
+        """Large batches are answered at the pace of the share; upkeep does not wait behind them."""
+        nodes = TwoSimulatedNodes()
+        nodes.theirs.ask(nodes.our_peer, Ping())  # now we are no stranger to them
+        nodes.advance(0.1)
+        batch = StoreAll([RecordBody(bytes(32), b"v", 0, 1, b"", 1, 4)] * 1024)
+        nodes.their_answers.asked.clear()
+        for _ in range(20):
+            nodes.ours.ask(nodes.their_peer, batch).addErrback(lambda failure: failure.trap(Unreachable))
+        nodes.advance(0.5)
+        at_once = len(nodes.their_answers.asked)
+        self.assertLess(at_once, 10)
+        pinged = nodes.ours.ask(nodes.their_peer, Ping())
+        nodes.advance(0.05)
+        self.assertEqual(Pong(), self.successResultOf(pinged))
+        nodes.advance(2)
+        share = Shares().peer
+        expected = at_once + 1 + 2.05 * share / price_s(batch)
+        self.assertLess(abs(expected - len(nodes.their_answers.asked)), 1.5)
 
 
 class SimulatedLinkThroughWireTests(contracts.PeerLinkContract):
