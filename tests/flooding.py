@@ -39,6 +39,7 @@ from chordtwist.wire.peer_messages import (
     PingFor,
     Question,
     RecordBody,
+    Release,
     Seal,
     Solution,
     Store,
@@ -266,6 +267,7 @@ def dearest_questions() -> dict[str, Callable[[], Question]]:
         "hand-overs by key": lambda: HandOver(whole, whole, 0, [filled_key(n) for n in range(BATCH_RECORDS_MAX)]),
         "batches": lambda: StoreAll(batch),
         "false batches": lambda: StoreAll(lies),
+        "releases": lambda: Release(rng.randbytes(32), rng.randbytes(32)),
         "solutions": lambda: Solution(rng.randbytes(20), 1),
     }
 

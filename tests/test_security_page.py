@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from chordtwist.wire.peer_messages import MESSAGES, Question
+
 PAGE = Path(__file__).parents[1] / "docs" / "security.rst"
 
 
@@ -40,3 +42,16 @@ class NamedTests(SynchronousTestCase):
         rows = table.split("   * - ")[2:]
         self.assertGreater(len(rows), 20)
         self.assertEqual([], [row for row in rows if "``tests." not in row])
+
+    def test_every_question_has_a_price(self) -> None:
+        """The table of prices names every question there is, with the account that a peer pays from."""
+        if not PAGE.exists():
+            self.skipTest("the installed wheel is under test")
+        table = PAGE.read_text().split("\nWhat a question costs, and who pays\n")[1].split("\nWhat is not charged")[0]
+        told = dict(re.findall(r"   \* - ``(\w+)``\n     - .+\n     - .+\n     - (work|upkeep)\n", table))
+        meant = {
+            message.__name__: "upkeep" if message.is_upkeep else "work"
+            for message in MESSAGES
+            if issubclass(message, Question)
+        }
+        self.assertEqual(meant, told)

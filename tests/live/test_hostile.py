@@ -37,8 +37,9 @@ from chordtwist.wire.peer_messages import (
     encode,
 )
 from tests.fleet import API_PORT, Fleet, value_of
-from tests.flooding import Flood, Honest, Watch, connected, descriptors, rss_mib, still_open
+from tests.flooding import Flood, Honest, Listed, Watch, connected, descriptors, fill, rss_mib, still_open
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
+from tests.turns import turns_of
 
 PREFIX = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}."
 """Addresses of this process: tests run in several at once."""
@@ -59,12 +60,14 @@ class HostileTestCase(SynchronousTestCase):
     tls = "open"
     nodes: tuple[int, ...] = (1, 2, 3)
     limits: Mapping[str, object] = {}
+    measures_turns = False
 
     def setUp(self) -> None:
         """Start the ring."""
         self.fleet = Fleet(tls=self.tls, prefix=PREFIX)
         self.addCleanup(self.fleet.close)
         self.fleet.limits = self.limits
+        self.fleet.measures_turns = self.measures_turns
         self.fleet.start(self.nodes)
         self.fleet.wait_for_ring(30)
         self.node = self.fleet.host(1)
@@ -386,6 +389,39 @@ class ClientTests(HostileTestCase):
         self.assertEqual(500, still_open(connections))
         for connection in connections:
             connection.close()
+
+
+class DearestTests(HostileTestCase):
+    """A node that is asked every question there is, each as dear as can be (longer: ``tools.flood``)."""
+
+    measures_turns = True
+
+    def test_one_address(self) -> None:
+        """It stays in all lists, its client reads on, no turn of its reactor is long, and it grows within its bound."""
+        pid = self.fleet.processes[1].pid
+        fill(self.fleet.client(1), 1000)
+        honest = Honest(self.fleet.client(1))
+        honest.write()
+        honest.read(0.5, pid)
+        watch, listed = Watch(pid), Listed(self.fleet, 1)
+        watch.start()
+        listed.start()
+        began_s = time.monotonic()
+        flood = Flood(self.node, self.fleet.host(200), tls=True, is_dearest=True)
+        flood.start(8.0)
+        phase = honest.read(8.0, pid)
+        ended_s = time.monotonic()
+        flood.join()
+        watch.stop()
+        listed.stop()
+        self.assertEqual((0, 0), (phase.wrong, listed.without))
+        self.assertGreater(phase.gets, 0)
+        self.assertLess(max(watch.rss_mib), RSS_MIB_MAX)
+        turns = turns_of(self.fleet.turns(1), began_s, ended_s)
+        self.assertGreater(turns.count, 0)
+        self.assertLess(turns.at(0.999), 0.02)
+        self.assertLess(turns.longest_s, 0.05)
+        self.assert_untouched()
 
 
 class UnreadTests(HostileTestCase):
