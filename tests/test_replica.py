@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
@@ -14,6 +15,7 @@ from chordtwist.core.records import (
     Version,
 )
 from chordtwist.core.ring import Arc
+from chordtwist.core.versions import AHEAD_MS_MAX
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Fetch, NotFound, Pulling, Store, Stored
@@ -50,6 +52,18 @@ class AnswerTests(RingCase):
         versioned = self.ring.node(0x3000).records.local_records.get(KEY)
         assert versioned is not None
         self.assertEqual(versioned.expiry_ms, int((self.ring.clock.seconds() + 86_400) * 1000))
+
+    def test_no_life_is_longer_than_its_version_can_have(self) -> None:
+        """What a peer says of the life left is a claim: of a version of 23 hours ago an hour can be left, and the
+        minute by which clocks may differ.
+        """
+        node = self.ring.node(0x3000)
+        body = replace(body_of(self.record(), 0), ttl_ms=86_400_000, version_ms=self.ring.wall_ms() - 23 * 3_600_000)
+        self.assertEqual(node.tell(peer(0x8000), Store(body, 0)), Stored())
+        versioned = node.records.local_records.get(KEY)
+        assert versioned is not None
+        left_ms = versioned.expiry_ms - int(self.ring.clock.seconds() * 1000)
+        self.assertEqual(left_ms, 3_600_000 + AHEAD_MS_MAX)
 
     def test_one_address_does_not_fill_everything(self) -> None:
         """Beyond its quota it is refused; others are not, and what it had before stays."""

@@ -67,13 +67,13 @@ class Incoming:
         ttl_ms_max = self._ttl_ms_max if age_ms <= 0 else max(1, self._ttl_ms_max - age_ms)
         return versioned_from(body, self._local_records.now_ms(), ttl_ms_max, self._ttl_ms_max)
 
-    def fault(self, versioned: Versioned) -> str | None:
-        """Say what is wrong with it, in a word of `peer_messages.Refused`; None when nothing is.
+    def fault(self, versioned: Versioned, peer: Peer | None) -> str | None:
+        """Say what is wrong with what `peer` sent, in a word of `peer_messages.Refused`; None when nothing is.
 
         Its version must not be too far ahead of the time that most neighbours have. By our own clock, should that be
         wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
         """
-        if self._standstill.is_stale():
+        if peer != self._ring.me and self._standstill.is_stale():
             return "stale"
         if not is_right(versioned, verify_ed25519):
             return WRONG
@@ -99,7 +99,7 @@ class Incoming:
         @raise Malformed: its kind is unknown.
         """
         versioned = self.read(body)
-        fault = self.fault(versioned)
+        fault = self.fault(versioned, peer)
         if fault is not None:
             raise Refused(fault)
         if not self.has_room(versioned, peer):
