@@ -46,6 +46,20 @@ class ScriptedPersistence:
         return succeed(self.answer) if isinstance(self.answer, int) else self.answer
 
 
+class ScriptedPool:
+    """Was refused as a test says."""
+
+    def __init__(self, refusals: dict[str, str]) -> None:
+        self.refusals = refusals
+
+    @property
+    def has_refusals(self) -> bool:
+        return bool(self.refusals)
+
+    def refused_by(self) -> dict[str, str]:
+        return dict(self.refusals)
+
+
 def scripted_node() -> Any:
     """As much of a node as the watch asks for."""
     node = SimpleNamespace(
@@ -75,7 +89,7 @@ class LookTests(TestCase):
         self.log = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)
 
     def watch(self, kind: type[HealthWatch] = HealthWatch) -> Any:
-        pool: Any = SimpleNamespace(refused_by=lambda: self.refused_by)
+        pool: Any = ScriptedPool(self.refused_by)
         return kind(self.node, pool, None, self.persistence, 4, self.reactor, lambda: 1_800_000_000_000, Random(1))
 
     def test_told_once(self) -> None:
@@ -121,7 +135,7 @@ class LookTests(TestCase):
         """Refusals count of those whom the node looks for; others may let themselves be dialled to refuse it."""
         watch = self.watch()
         self.node.liveness.is_silent = lambda peer: True
-        self.refused_by = {"10.66.6.6:6401": "no"}
+        self.refused_by["10.66.6.6:6401"] = "no"
         self.assertEqual("", watch.cut_off())
         self.refused_by["10.0.0.3:6401"] = "our certificate was revoked"
         self.assertEqual("cut off: 10.0.0.3:6401 refuses us: our certificate was revoked", watch.cut_off())

@@ -80,7 +80,8 @@ class HealthWatch:
 
     def cut_off(self) -> str:
         """Why nobody will ever see what is put here, at this moment; empty when somebody will."""
-        return refused(self._facts_of_ring())
+        # Every put asks.
+        return refused(self._facts_of_ring()) if self._pool.has_refusals else ""
 
     def status(self) -> dict[str, object]:
         """Give the fields of `IDht.status` that tell of health."""

@@ -61,6 +61,7 @@ class Persistence:
         self._epoch = self._reserved = 0
         self._writing = 0
         self._when_written: Deferred[None] | None = None
+        self._unkept: list[Peer] = []
         self._trouble = ""
         self._warn_again_s = 0.0
         self._reactor = reactor
@@ -121,8 +122,17 @@ class Persistence:
 
     def remember_peers(self, peers: Iterable[Peer]) -> None:
         """Keep them for the next run, best first; soon, and one warning a minute while the disk does not take them."""
-        if self.directory is not None:
-            self._write(self.directory.remember_peers, list(peers))
+        self._unkept = list(peers)
+        self.keep_again()
+
+    def keep_again(self) -> None:
+        """Try again to keep what the disk did not take when it was to be kept."""
+        if self.directory is not None and self._unkept and not self._writing:
+            self._write(self.directory.remember_peers, self._unkept).addCallback(self._kept, self._unkept)
+
+    def _kept(self, _: None, peers: list[Peer]) -> None:
+        if not self._trouble and self._unkept is peers:
+            self._unkept = []
 
     def free_bytes(self) -> Deferred[int]:
         """Ask how much may still be written to the disk of the directory, which there is. Fires when the disk answers,

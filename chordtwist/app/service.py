@@ -153,6 +153,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
 
     def remember() -> bool:
         seed_list.remember(node.routing.everybody())
+        persistence.keep_again()
         return False  # less and less often
 
     remembering = Chore("remember peers", remember, reactor, rng, REMEMBER_FIRST_S, REMEMBER_SLOWEST_S)

@@ -175,6 +175,11 @@ class PeerPool:
             "bytes_written": self.counts.bytes_written,
         }
 
+    @property
+    def has_refusals(self) -> bool:
+        """Whether anybody has refused us, and was not met since."""
+        return bool(self._refused_by)
+
     def refused_by(self) -> dict[str, str]:
         """Say who refused us lately, and why, in words about us."""
         since = self._clock.seconds() - REFUSED_FOR_S
