@@ -513,6 +513,28 @@ class DeathTests(RingTestCase):
         self.until(self.is_ideal, 25)
         self.assert_safe()
 
+    def test_told(self) -> None:
+        """Members that die together are one line in the log of each that knew them, and an event each; one that leaves
+        is an event, and counted.
+        """
+        ring = self.ring(6)
+        self.world.run(60)
+        dead, leaving = ring[2:4], ring[1]
+        self.world.crash(*dead)
+        self.until(self.is_ideal, 10)
+        self.world.run(3)
+        self.world.leave(leaving)
+        self.world.run(5)
+        said = [formatEvent(event) for event in self.observer if event["log_format"].startswith("dead: ")]
+        self.assertEqual(4, len(said), said)
+        for peer in dead:
+            self.assertEqual([], [line for line in said if str(peer) not in line])
+        for peer in (ring[0], ring[4], ring[5]):
+            texts = [event.text for event in self.node(peer).events]
+            self.assertEqual([], [gone for gone in dead if f"{gone} is dead: it does not answer" not in texts])
+            self.assertIn(f"{leaving} left", texts)
+            self.assertEqual(1, self.node(peer).left)
+
     def test_last_survivor(self) -> None:
         """When all others of a small ring die at once, what is left is a ring of one, which serves on."""
         ring = self.ring(5)
