@@ -443,6 +443,26 @@ class ClosedTests(TlsTestCase):
             self.host(1, issued("127.0.0.1", revoked=revoked)), self.host(2, other), "its certificate was revoked"
         )
 
+    def test_told_why(self) -> None:
+        """Whoever is refused knows by whom and why, in words about itself, until it is met again."""
+        brief = issue(AUTHORITY, AUTHORITY_KEY, KEY, "127.0.0.2", NOW, timedelta(days=1))
+        third = issued("127.0.0.3")
+        serial = x509.load_pem_x509_certificate(third.certificate).serial_number
+        revoked = revocation_list(AUTHORITY, AUTHORITY_KEY, [serial], NOW)
+        one = self.host(1, issued("127.0.0.1", revoked=revoked))
+        for number, credentials, why in (
+            (2, Credentials(brief, KEY, AUTHORITY), "our certificate expired on"),
+            (3, third, "our certificate was revoked"),
+        ):
+            self.now = NOW
+            refused = self.host(number, credentials)
+            self.now = NOW + timedelta(days=2)
+            refused.pool.ask(one.peer, Ping()).addErrback(lambda failure: failure.trap(Unreachable))
+            self.network.pass_time(2)
+            (told,) = refused.pool.refused_by().items()
+            self.assertEqual(str(one.peer), told[0])
+            self.assertTrue(told[1].startswith(why), told[1])
+
     def test_two_authorities(self) -> None:
         """While an authority is replaced, certificates of both serve."""
         key = make_key()
