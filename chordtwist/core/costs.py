@@ -34,7 +34,7 @@ class Shares:
     """For a peer that we have dialled: neighbours on the ring keep one another's records, and an address that listens
     for us can be refused for what it does."""
 
-    upkeep: float = 0.1
+    upkeep: float = 0.05
     """For what keeps a peer in the ring (`Question.is_upkeep`), whatever else it owes."""
 
     def times(self, factor: float) -> Shares:
