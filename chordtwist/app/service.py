@@ -149,7 +149,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
     for refusals in (pool.refusals, api.refusals):
-        refusals.note = node.note
+        refusals.note = node.note_refusal
 
     def remember() -> bool:
         seed_list.remember(node.routing.everybody())

@@ -463,6 +463,10 @@ class Node:
         """Note an event, for people who ask afterwards."""
         self.events.note(self._wall_ms(), text)
 
+    def note_refusal(self, text: str) -> None:
+        """Note that something was refused."""
+        self.events.note_refusal(self._wall_ms(), text)
+
     def _note_neighbours(self) -> None:
         near = set(self.routing.neighbours())
         if self.is_member:
