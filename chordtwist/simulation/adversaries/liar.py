@@ -39,8 +39,9 @@ class Liar(Node):
         rng: Random,
         signer: Signer,
         *rest: Any,
+        **named: Any,
     ) -> None:
-        super().__init__(me, identity, parameters, link, store, clock, wall_ms, rng, signer, *rest)
+        super().__init__(me, identity, parameters, link, store, clock, wall_ms, rng, signer, *rest, **named)
         self.coalition = coalition
         self.store = store
         self.clock = clock
