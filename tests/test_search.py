@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
+from chordtwist.core.witnesses import WitnessedLookup
 from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.ring.search import PATIENCE_S, search
 from chordtwist.node.ring.tables import Tables
@@ -74,6 +75,21 @@ class SearchTests(SynchronousTestCase):
         self.begin(20, 30, 40, 50, 60)
         self.scene.advance(0.055)
         self.assertEqual(self.asked(), [60])
+
+    def test_refused_at_once(self) -> None:
+        """Of several that are asked at the same time one may fail before the next is asked: the search goes on."""
+        lookup = WitnessedLookup(at(65), None, peers(20, 30, 60), lambda peer: True)
+
+        def fetch(peer: Peer) -> Deferred[Table]:
+            if peer == peers(20)[0]:
+                return fail(Unreachable(peer, "it is not dialled now"))
+            return self.tables.fetch(peer)
+
+        searched = search(lookup, fetch, self.scene.link.clock)
+        self.scene.advance(1)
+        self.assertIs(self.successResultOf(searched), lookup)
+        self.assertEqual(places([] if lookup.owner is None else [lookup.owner]), [70])
+        self.assertIsNotNone(lookup.route(3))
 
     def test_no_timer_left(self) -> None:
         """When it has ended it leaves no timer behind."""

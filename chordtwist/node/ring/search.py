@@ -41,7 +41,10 @@ class _Search:
 
     def _proceed(self, is_late: bool = False) -> None:
         lookup = self._lookup
-        for peer in lookup.at_once():
+        at_once = lookup.at_once()
+        # All of them are waited for before one is asked: it may fail in the same moment, and must not seem the last.
+        self._pending.update(dict.fromkeys(at_once))
+        for peer in at_once:
             self._asks_at_once = True
             self._ask(peer)
         # Those asked at once are waited for all together; whoever is asked alone is not asked too early.
