@@ -32,12 +32,13 @@ from chordtwist.wire.peer_messages import (
     RecordBody,
     Solution,
     Store,
+    StoreAll,
     Stored,
     TableIs,
     encode,
 )
 from tests.fleet import API_PORT, Fleet, value_of
-from tests.flooding import Flood, Honest, Listed, Watch, connected, descriptors, fill, rss_mib, still_open
+from tests.flooding import Flood, Honest, Listed, Watch, connected, descriptors, fill, rss_mib, signed_batch, still_open
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 from tests.turns import turns_of
 
@@ -237,11 +238,13 @@ class CostTests(HostileTestCase):
         peer = self.peer(121)
         peer.introduce()
 
-        def ask_many() -> bool:
-            peer.ask_all([GetTable(0, 0)] * 1000)
+        batch = StoreAll(signed_batch(True)[:200])
+
+        def ask_much() -> bool:
+            peer.ask_all([batch, batch])
             return self.lines_about(121) != []
 
-        self.wait_until(ask_many)
+        self.wait_until(ask_much)
         other = self.peer(122)
         other.introduce()
         self.assertIsInstance(other.ask(GetTable(0, 0)), TableIs)
