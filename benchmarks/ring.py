@@ -37,6 +37,7 @@ from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.tls import Credentials, Tls
+from chordtwist.node.environment import Environment
 from chordtwist.node.node import Node
 from chordtwist.storage.memory import MemoryRecordStore
 
@@ -65,13 +66,15 @@ class Member:
             parameters,
             self.pool,
             MemoryRecordStore(),
-            reactor,
-            wall_ms,
-            Random(number),
-            signer,
-            verify_ed25519,
-            lambda: max(wall_ms(), epoch + 1),
-            lambda: succeed([bootstrap]),
+            Environment(
+                reactor,
+                wall_ms,
+                Random(number),
+                signer,
+                verify_ed25519,
+                lambda: max(wall_ms(), epoch + 1),
+                lambda: succeed([bootstrap]),
+            ),
         )
         self.port = reactor.listenTCP(PORT, self.pool.factory, 511, self.peer.host)
         self.pool.start(self.node)

@@ -16,6 +16,7 @@ from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Status, unpack_acknowledged, unpack_status, unpack_table
+from chordtwist.node.environment import Environment
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, STRANGERS_PER_S, WITHDRAW
@@ -80,13 +81,15 @@ class OneNodeTestCase(SynchronousTestCase):
             Parameters(network="test", successors=SUCCESSORS, replication=1),
             link,
             MemoryRecordStore(),
-            link.clock,
-            lambda: 1_700_000_000_000 + self.scene.clock.now_us // 1000,
-            Random(1),
-            signer(self.scene.me),
-            verify_simulated,
-            self.next_epoch,
-            lambda: self.seeds(),
+            Environment(
+                link.clock,
+                lambda: 1_700_000_000_000 + self.scene.clock.now_us // 1000,
+                Random(1),
+                signer(self.scene.me),
+                verify_simulated,
+                self.next_epoch,
+                lambda: self.seeds(),
+            ),
         )
         link.listen(self.node)
         for place in self.scene.others:

@@ -43,6 +43,7 @@ from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
+from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
 
@@ -128,21 +129,25 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         parameters,
         solver,
         persistence.store,
-        reactor,
-        wall_ms,
-        rng,
-        signer,
-        verify_ed25519,
-        persistence.next_epoch,
-        seed_list.seeds,
-        config.dht.stabilize_interval,
-        config.dht.default_store_duration,
-        config.dht.max_store_duration,
-        spreads_fingers=config.tls.mode is not TlsMode.CLOSED,
-        quota=quota_of(limits),
-        life_ms=life_ms,
-        remembered=seed_list.remembered,
-        costs=costs,
+        Environment(
+            reactor,
+            wall_ms,
+            rng,
+            signer,
+            verify_ed25519,
+            persistence.next_epoch,
+            seed_list.seeds,
+            seed_list.remembered,
+            life_ms,
+            costs,
+        ),
+        NodeOptions(
+            config.dht.stabilize_interval,
+            config.dht.default_store_duration,
+            config.dht.max_store_duration,
+            config.tls.mode is not TlsMode.CLOSED,
+            quota_of(limits),
+        ),
     )
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)

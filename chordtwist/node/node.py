@@ -7,29 +7,26 @@ own, behind this one: `joining`, `stabilizing`, `rectifying`, `search`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from random import Random
+from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
-from chordtwist.core.costs import Costs
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Signer, Status, Verify
+from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import Successors
+from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.records.hash_table import HashTable
@@ -84,6 +81,9 @@ DEATHS_NAMED_MAX = 5
 """So many of them are named in that line."""
 
 
+DEFAULTS = NodeOptions()
+
+
 @implementer(IAnswer, IRing, IDht)
 class Node:
     """The participant that one process runs; the network, the simulator and the service build this very class.
@@ -101,33 +101,10 @@ class Node:
         parameters: Parameters,
         link: IPeerLink,
         store: IRecordStore,
-        clock: IReactorTime,
-        wall_ms: Callable[[], int],
-        rng: Random,
-        signer: Signer,
-        verify: Verify,
-        next_epoch: Callable[[], int],
-        seeds: Callable[[], Deferred[list[Peer]]],
-        stabilize_interval_s: float = 1.0,
-        default_ttl_s: float = 3600,
-        max_ttl_s: float = 86400,
-        spreads_fingers: bool = True,
-        quota: Quota | None = None,
-        life_ms: Callable[[], int] | None = None,
-        remembered: Callable[[], Iterable[Peer]] = tuple,
-        costs: Costs | None = None,
+        environment: Environment,
+        options: NodeOptions = DEFAULTS,
     ) -> None:
-        """@param clock: monotonic. @param wall_ms: wall time, for versions, epochs and signed times only.
-        @param next_epoch: a number for a run of this node on the ring, above all it has given, kept before it is used.
-        @param seeds: the bootstrap list, resolved afresh at every call, our own address included where it is listed.
-        Fails with `Unreachable` while there is a list but none of its names can be resolved.
-        @param spreads_fingers: `Routing`; not needed where an authority says who may join.
-        @param quota: what one address may leave here.
-        @param life_ms: the clock that lives are counted on, which goes on while the machine is suspended; None:
-        `clock`, of a machine that never is.
-        @param remembered: peers that an earlier run was in a ring with.
-        @param costs: who pays for what is done in later turns; without them nobody does.
-        """
+        clock, wall_ms, rng = environment.clock, environment.wall_ms, environment.rng
         self.me = me
         self.identity = identity
         self.events = Events()
@@ -143,15 +120,23 @@ class Node:
         ending = self._clock = EndingClock(clock)
 
         # What it knows, and says of itself.
-        routing = self.routing = Routing(me, parameters.successors, spreads_fingers)
+        routing = self.routing = Routing(me, parameters.successors, options.spreads_fingers)
         liveness = self.liveness = Liveness(parameters.dead_after_s)
-        statements = self.statements = Statements(identity, routing, signer, wall_ms, link.key_of, next_epoch())
+        statements = self.statements = Statements(
+            identity, routing, environment.signer, wall_ms, link.key_of, environment.next_epoch()
+        )
 
         # What it asks.
         dial_limits = self.dial_limits = DialLimits(lambda peer: link.key_of(peer) is not None, ending)
         asking = self.asking = Asking(link, liveness, dial_limits, self._hear_status, clock.seconds)
         tables = self.tables = Tables(
-            identity, asking.ask, link.key_of, verify, clock.seconds, parameters.successors, spreads_fingers
+            identity,
+            asking.ask,
+            link.key_of,
+            environment.verify,
+            clock.seconds,
+            parameters.successors,
+            options.spreads_fingers,
         )
         self._time = NeighboursTime(
             routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
@@ -161,10 +146,10 @@ class Node:
         # How it comes to a ring, and others to its own.
         joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
         bootstrap = self.bootstrap = Bootstrap(
-            me, seeds, tables, joining, remembered, dial_limits.expected, ending, rng
+            me, environment.seeds, tables, joining, environment.remembered, dial_limits.expected, ending, rng
         )
         membership = self.membership = Membership(
-            routing, statements, asking, tables, bootstrap, next_epoch, ending, self.note
+            routing, statements, asking, tables, bootstrap, environment.next_epoch, ending, self.note
         )
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
@@ -184,25 +169,32 @@ class Node:
             bootstrap,
             ending,
             rng,
-            stabilize_interval_s,
+            options.stabilize_interval_s,
         )
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
         self.searches = Searches(membership, routing, statements, tables, ending, rng)
         self.fingers = Fingers(
-            membership, routing, tables, self.searches.find, liveness.is_silent, ending, rng, stabilize_interval_s
+            membership,
+            routing,
+            tables,
+            self.searches.find,
+            liveness.is_silent,
+            ending,
+            rng,
+            options.stabilize_interval_s,
         )
         self.records = HashTable(
             self,
             store,
             clock,
-            life_ms or (lambda: int(clock.seconds() * 1000)),
+            environment.life_ms or (lambda: int(clock.seconds() * 1000)),
             rng,
             parameters,
-            default_ttl_s,
-            max_ttl_s,
-            quota,
+            options.default_ttl_s,
+            options.max_ttl_s,
+            options.quota,
             lambda peer: dial_limits.is_known(peer) and routing.is_near(peer),
-            costs,
+            environment.costs,
         )
 
         # Who is told what.

@@ -21,6 +21,7 @@ from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import RingId, distance
+from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.node import Node
 from chordtwist.simulation.chance import Delays
 from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
@@ -357,16 +358,18 @@ class Host:
             world.parameters,
             self.link,
             self.store,
-            self.link.clock,
-            self.wall_ms,
-            Random(world.rng.getrandbits(64)),
-            signer,
-            verify_simulated,
-            self._next_epoch,
-            lambda: succeed(world.seeds(self.peer)),
-            world.stabilize_interval_s,
-            life_ms=self.life_ms,
-            remembered=lambda: world.remembered,
+            Environment(
+                self.link.clock,
+                self.wall_ms,
+                Random(world.rng.getrandbits(64)),
+                signer,
+                verify_simulated,
+                self._next_epoch,
+                lambda: succeed(world.seeds(self.peer)),
+                lambda: world.remembered,
+                self.life_ms,
+            ),
+            NodeOptions(world.stabilize_interval_s),
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)

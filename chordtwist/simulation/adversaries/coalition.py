@@ -47,7 +47,7 @@ class Coalition:
 
     # Who is one of them
 
-    def build(self, me: Peer, *parts: Any, **named: Any) -> Node:
+    def build(self, me: Peer, *parts: Any) -> Node:
         """Build the node at `me`: a liar, if that address is the coalition's."""
         if me not in self._met:
             number = len(self._met)
@@ -55,7 +55,7 @@ class Coalition:
             if self._met[me]:
                 insort(self._ids, me.id)
                 self._by_id[me.id] = me
-        return Liar(self, me, *parts, **named) if self._met[me] else Node(me, *parts, **named)
+        return Liar(self, me, *parts) if self._met[me] else Node(me, *parts)
 
     def __contains__(self, peer: Peer) -> bool:
         return self._met.get(peer, False)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Signer, table_content, table_opening
+from chordtwist.core.signed import table_content, table_opening
 from chordtwist.core.table import Table
+from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.interfaces import IPeerLink, IRecordStore
 from chordtwist.node.node import Node
 from chordtwist.node.ring.statements import TABLE_FRESH_MS
@@ -34,19 +32,15 @@ class Liar(Node):
         parameters: Parameters,
         link: IPeerLink,
         store: IRecordStore,
-        clock: IReactorTime,
-        wall_ms: Callable[[], int],
-        rng: Random,
-        signer: Signer,
-        *rest: Any,
-        **named: Any,
+        environment: Environment,
+        options: NodeOptions,
     ) -> None:
-        super().__init__(me, identity, parameters, link, store, clock, wall_ms, rng, signer, *rest, **named)
+        super().__init__(me, identity, parameters, link, store, environment, options)
         self.coalition = coalition
         self.store = store
-        self.clock = clock
-        self._wall_ms = wall_ms
-        self._signer = signer
+        self.clock = environment.clock
+        self._wall_ms = environment.wall_ms
+        self._signer = environment.signer
         self._lie: Lie | None = None
         self._shown: TableIs | None = None
         self._shown_at = (0, 0, 0)
