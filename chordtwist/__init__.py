@@ -25,7 +25,7 @@ Where to look for what:
 becoming a member                    ``node/ring``: ``bootstrap`` (whom to ask), ``joining`` (the newcomer's side),
                                      ``admission`` (the members' side), ``membership`` (what one node is just now)
 keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectifying`` (Zave's operations), ``fingers``,
-                                     ``member_checks``, ``merging`` (two rings become one)
+                                     ``member_checks``, ``merging`` (two rings become one), ``comparing``
 who is dead                          ``core/liveness`` (the rule), ``node/ring/probing`` (the questions)
 finding a place on the ring          ``core/lookup``, ``node/ring/search``, ``node/ring/searches``
 what a node says of itself           ``core/table``, ``core/signed`` (bytes), ``node/ring/statements``; others' words:

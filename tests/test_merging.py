@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
@@ -15,6 +16,7 @@ from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
+from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.merging import (
@@ -44,17 +46,17 @@ from tests.builders import (
 )
 
 
-class MergingTests(SynchronousTestCase):
-    """We stand at 35, in a whole ring with 80; others are silent until a test shows their tables."""
+class MergingCase(SynchronousTestCase):
+    """One member, and others that are silent until a test shows their tables."""
 
-    def setUp(self) -> None:
-        """Nobody is listed."""
-        self.scene = Neighbourhood(35, 10, 30, 50, 60, 80)
+    def stand(self, me: int, *others: int) -> None:
+        """Nobody is listed; our ring is up to the test."""
+        self.scene = Neighbourhood(me, *others)
         self.seeds: Deferred[list[Peer]] = succeed([])
         self.membership = ScriptedMembership()
         link = self.scene.link
         self.routing = Routing(self.scene.me, 3)
-        self.routing.join(peer(80), peers(80), whole=True)
+        self.routing.begin()
         self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
@@ -67,13 +69,15 @@ class MergingTests(SynchronousTestCase):
             self.membership,
             self.routing,
             self.statements,
+            tables,
             asking,
             self.bootstrap,
             joining,
+            Comparing(self.routing, self.statements, tables, link.clock, Random(1)),
             link.clock,
             Random(1),
         )
-        self.silence(10, 30, 50, 60, 80)
+        self.silence(*others)
 
     def silence(self, *silent: int) -> None:
         """They take note of other rings, and never answer a question."""
@@ -98,6 +102,21 @@ class MergingTests(SynchronousTestCase):
         self.scene.advance(seconds)
         self.successResultOf(looked)
 
+    def assert_own_ring(self) -> None:
+        """Nothing came of it."""
+        self.assertEqual((self.told(), self.membership.rejoined), ([], []))
+
+    def asked(self, place: int) -> list[Question]:
+        return [question for question in self.scene.asked(place) if isinstance(question, GetTable)]
+
+
+class MergingTests(MergingCase):
+    """We stand at 35, in a whole ring with 80."""
+
+    def setUp(self) -> None:
+        self.stand(35, 10, 30, 50, 60, 80)
+        self.routing.join(peer(80), peers(80), whole=True)
+
     def test_hints_without_end(self) -> None:
         """However often it is told of another ring, it looks a few times, and again a while later."""
         for _ in range(200):
@@ -109,13 +128,6 @@ class MergingTests(SynchronousTestCase):
         self.merging.look_at(peer(10))
         self.scene.advance(5)
         self.assertGreater(len(self.scene.asked(10)), first)
-
-    def assert_own_ring(self) -> None:
-        """Nothing came of it."""
-        self.assertEqual((self.told(), self.membership.rejoined), ([], []))
-
-    def asked(self, place: int) -> list[Question]:
-        return [question for question in self.scene.asked(place) if isinstance(question, GetTable)]
 
     def test_nobody_outside(self) -> None:
         """Nobody is asked while everybody known is in our table."""
@@ -151,6 +163,14 @@ class MergingTests(SynchronousTestCase):
         self.merging.look_at(peer(50))
         self.scene.advance(60)
         self.assertGreater(len(self.asked(50)), 1)
+        self.assert_own_ring()
+
+    def test_our_own_members_do_not_count(self) -> None:
+        """Who lists members of our ring as those of another one has not shown one more: they name us."""
+        self.scene.show(table(80, (35,), 35, whole=True), whole_ring(30, 50, 60, 80)[30])
+        self.merging.look_at(peer(30))
+        self.scene.advance(60)
+        self.assertNotEqual(self.asked(80), [])
         self.assert_own_ring()
 
     def test_tells_the_smaller(self) -> None:
@@ -247,6 +267,100 @@ class MergingTests(SynchronousTestCase):
         for _ in range(10 * LOOKERS_SHARING_MAX):
             self.look()
         self.assertTrue(3 < len(self.asked(50)) < 30)
+
+
+EVEN = 1 << 16
+"""Places on the circle."""
+
+
+def spread(count: int, start: int) -> list[int]:
+    """Places of a ring of so many, evenly from `start`."""
+    return sorted((start + n * EVEN // count) % EVEN for n in range(count))
+
+
+class LargeRingsTests(MergingCase):
+    """We stand in a ring whose list, of three, is not whole; another ring shows itself."""
+
+    def meet(self, ours: list[int], theirs: list[int], me: int, shown: Iterable[Table] = ()) -> None:
+        """Be told of a ring through each of its members, for a minute."""
+        self.stand(me, *sorted({*ours, *theirs} - {me}))
+        own = large_ring(3, *ours)
+        mine = own.pop(me)
+        assert mine.predecessor is not None
+        self.routing.join(mine.predecessor, mine.successors, whole=False)
+        self.scene.show(*own.values())
+        self.scene.show(*(shown or large_ring(3, *theirs).values()))
+        for place in theirs[:8]:
+            self.merging.look_at(peer(place))
+            self.scene.advance(30)
+
+    def test_larger(self) -> None:
+        """A ring of twice as many, all of whom answer, is joined."""
+        ours = spread(12, 100)
+        self.meet(ours, spread(24, 777), ours[4])
+        self.assertNotEqual(self.membership.rejoined, [])
+
+    def test_smaller(self) -> None:
+        """One of half as many is told of ours."""
+        ours = spread(24, 100)
+        self.meet(ours, spread(12, 777), ours[4])
+        self.assertEqual(self.membership.rejoined, [])
+        self.assertNotEqual(self.told(), [])
+
+    def test_alike(self) -> None:
+        """Of two of one size, the one without the smallest id joins the other, whoever of it looks."""
+        low, high = spread(16, 100), spread(16, 777)
+        for me in (0, 5, 11):
+            self.meet(high, low, high[me])
+            self.assertNotEqual(self.membership.rejoined, [], me)
+            self.meet(low, high, low[me])
+            self.assertEqual(self.membership.rejoined, [], me)
+
+    def test_invented(self) -> None:
+        """A stranger before us leaves us out, and lists addresses dense behind itself where nobody is, as fingers the
+        members of our own ring: nobody leaves a ring for that.
+        """
+        ours = spread(24, 100)
+        me = ours[4]
+        liar = me - 9
+        invented = [liar + n for n in range(1, 4)]
+        lie = table(liar, invented, ours[2], fingers=[place for place in ours if place != me])
+        self.meet(ours, [liar, *invented], me, [lie])
+        self.assert_own_ring()
+
+    def test_dense_in_one_place(self) -> None:
+        """A ring whose members answer, and stand dense before us and behind us and nowhere else, is no large one."""
+        ours = spread(24, 100)
+        me = ours[4]
+        self.meet(ours, [me - 30, me - 20, me - 10, me + 10, me + 20, me + 30], me)
+        self.assertEqual(self.membership.rejoined, [])
+
+    def test_others_have_gone_over(self) -> None:
+        """Where all but our own neighbours have joined the other ring, so that our searches lead there, we follow."""
+        theirs = spread(24, 777)
+        ours = spread(8, 100)
+        me = ours[4]
+        self.stand(me, *sorted({*ours, *theirs} - {me}))
+        self.routing.join(peer(ours[3]), peers(*ours[5:8]), whole=False)
+        self.scene.show(*(table(place, (), theirs[0], fingers=theirs) for place in ours if place != me))
+        self.scene.show(*large_ring(3, *theirs).values())
+        for k in range(250, 256):
+            self.routing.fingers[k] = peer(theirs[(k * 5) % 24])
+        self.merging.look_at(peer(theirs[0]))
+        self.scene.advance(30)
+        self.assertNotEqual(self.membership.rejoined, [])
+
+    def test_compared_seldom(self) -> None:
+        """However often it is told of another ring, it compares the two a few times."""
+        ours = spread(24, 100)
+        theirs = spread(20, 777)
+        self.meet(ours, theirs, ours[4])
+        asked = sum(len(self.scene.asked(place)) for place in ours if place != ours[4])
+        for place in theirs * 3:
+            self.merging.look_at(peer(place))
+            self.scene.advance(2)
+        again = sum(len(self.scene.asked(place)) for place in ours if place != ours[4])
+        self.assertLess(again - asked, 1000)
 
 
 class GivesWayTests(SynchronousTestCase):

@@ -33,6 +33,7 @@ from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
+from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
@@ -154,7 +155,10 @@ class Node:
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
         # Its duties.
-        merging = self.merging = Merging(membership, routing, statements, asking, bootstrap, joining, ending, rng)
+        comparing = Comparing(routing, statements, tables, ending, rng)
+        merging = self.merging = Merging(
+            membership, routing, statements, tables, asking, bootstrap, joining, comparing, ending, rng
+        )
         member_checks = self.member_checks = MemberChecks(
             membership, routing, tables, admission, probing, dial_limits.is_known, merging.look_at, ending
         )

@@ -135,6 +135,16 @@ class Harm(SynchronousTestCase):
         figures, _ = measured("alter", "all")
         self.assertGreater(figures.values_wrong, 0)
 
+    def test_nobody_leaves_for_a_larger_ring(self) -> None:
+        """A quarter of the members shows a ring that looks larger, and tells others of it: nobody leaves for it."""
+        for how in ("far", "all"):
+            figures, run = measured("larger-ring", how)
+            honest = figures.honest_members
+            self.assertEqual((honest.right, figures.principals), (honest.of, NODES), how)
+            for host in run.world.live.values():
+                events = [event.text for event in host.node.events]
+                self.assertNotIn("joins the ring afresh", events, f"{how}: {host.peer}")
+
     def test_lists_rot(self) -> None:
         """Colluders that lie to all fill the copied lists of the honest."""
         figures, _ = measured("colluders", "all")

@@ -187,8 +187,11 @@ class Joining:
             return True
         return await self.has_living(table, needed)
 
-    async def has_living(self, table: Table, needed: int) -> bool:
-        """Whether so many members of the ring of `table`, besides us, show tables themselves."""
+    async def has_living(self, table: Table, needed: int, counts: Callable[[Table], bool] = lambda shown: True) -> bool:
+        """Whether so many members of the ring of `table`, besides us, show tables themselves.
+
+        @param counts: whether a table is one of that ring; whom others name is not asked for.
+        """
         me = self._routing.me
         heard = dict.fromkeys(table.everybody())
         asked: dict[Peer, None] = {me: None}
@@ -203,7 +206,7 @@ class Joining:
                 for peer in batch
             ]
             for _, answer in await DeferredList(answers):
-                if answer is not None:
+                if answer is not None and counts(answer):
                     living += 1
                     heard.update(dict.fromkeys(answer.everybody()))
         return True

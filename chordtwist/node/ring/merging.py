@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -12,14 +12,17 @@ from twisted.logger import Logger
 from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RING_SIZE, distance
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
+from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import OtherRing
 
 MERGE_FIRST_S, MERGE_SLOWEST_S = 5.0, 30.0
@@ -35,6 +38,15 @@ HINTS_PER_S, HINTS_AT_ONCE = 0.2, 2.0
 """Looks at one peer that may belong to another ring, on anybody's word, its own included: two rings that meet need one.
 Each is a search or two, and there is one at a time."""
 
+COMPARED_PER_S, COMPARED_AT_ONCE = 1 / 60, 1.0
+"""How often this node compares rings: that is 130 searches each time, and a hint must not make it search for ever."""
+
+COMPARED_AGAIN_PER_S = 1 / 300
+"""The same for one member of another ring. It is told of ours each time, and may come by itself."""
+
+CLAIMS_MIN = 0.5
+"""A ring that claims to have less than this share of our members is not looked at: staying needs no proof."""
+
 LOOKS_AT_OTHER_RING, LOOK_AGAIN_S = 2, 2.0
 """A ring that does not hold us must say so twice before we believe it: we may just not be linked in yet."""
 
@@ -49,22 +61,29 @@ class Merging:
         membership: Membership,
         routing: Routing,
         statements: Statements,
+        tables: Tables,
         asking: Asking,
         bootstrap: Bootstrap,
         joining: Joining,
+        comparing: Comparing,
         clock: IReactorTime,
         rng: Random,
     ) -> None:
         self._membership = membership
         self._routing = routing
         self._statements = statements
+        self._tables = tables
         self._asking = asking
         self._bootstrap = bootstrap
         self._joining = joining
+        self._comparing = comparing
         self._clock = clock
         self._rng = rng
         self._looking = False
         self._hints = Allowance(HINTS_PER_S, HINTS_AT_ONCE)
+        self._is_comparing = False
+        self._compared = Allowance(COMPARED_PER_S, COMPARED_AT_ONCE)
+        self._compared_with = Allowance(COMPARED_AGAIN_PER_S, 0)
         self.chore = Chore("merge", self.look, clock, rng, MERGE_FIRST_S, MERGE_SLOWEST_S)
 
     def look(self) -> Deferred[None] | None:
@@ -80,7 +99,7 @@ class Merging:
         ours = {peer.packed for peer in self._statements.table.everybody()}
         strangers = [peer for peer in known if peer.packed not in ours]
         if strangers:
-            self._meet(await self.ring_of(strangers[int(self._rng.random() * len(strangers))]))
+            await self._meet(await self.ring_of(strangers[int(self._rng.random() * len(strangers))]))
 
     def look_at(self, peer: Peer) -> None:
         """Look whether a peer belongs to another ring, soon; one at a time, and none too often."""
@@ -94,14 +113,13 @@ class Merging:
 
     async def _look_at(self, peer: Peer) -> None:
         try:
-            other = await self.ring_of(peer)
+            await self._meet(await self.ring_of(peer))
         finally:
             self._looking = False
-        self._meet(other)
 
     async def ring_of(self, peer: Peer) -> Table | None:
         """Look our own place up in the ring of `peer`: the table of the member before it, when that ring does not hold
-        us, though our own does. One to give way to must also have as many members that answer as ours shows us.
+        us, though our own does.
         """
         for look in range(LOOKS_AT_OTHER_RING):
             if look:
@@ -118,17 +136,16 @@ class Merging:
                 return None
             if is_alone:
                 break
-        # How large it is, a table only says: a stranger's word must not dissolve our ring.
-        needed = len(table.successors) + 1
-        if not is_alone and gives_way(table, before) and not await self._joining.has_living(before, needed):
-            return None
         return before
 
-    def _meet(self, other: Table | None) -> None:
+    async def _meet(self, other: Table | None) -> None:
         """Another ring of our network, if any: one of the two joins the other."""
         if other is None or not self._membership.is_member:
             return
-        if not gives_way(self._statements.table, other):
+        is_larger = await self._is_larger(other)
+        if is_larger is None or not self._membership.is_member:
+            return
+        if not is_larger:
             self._asking.tell((other.peer,), OtherRing(self._routing.me.packed))
             return
         self._log.info("joining the larger ring of {peer}", peer=str(other.peer))
@@ -137,11 +154,71 @@ class Merging:
             lambda _: self._membership.rejoin((other.peer,))
         ).addErrback(lambda failure: self._log.failure("joining the larger ring failed", failure))
 
+    async def _is_larger(self, other: Table) -> bool | None:
+        """Whether our own dial finds the ring of `other` to be the larger; None when it is not shown to be a ring.
+
+        How large it is, a table only says: nobody's word must dissolve our ring.
+        """
+        table = self._statements.table
+        if table.whole:
+            if not gives_way(table, other):
+                return False
+            is_shown = not table.successors or await self._joining.has_living(
+                other, len(table.successors) + 1, self._is_outside
+            )
+            return True if is_shown else None
+        if other.members_estimate() < CLAIMS_MIN * table.members_estimate():
+            return False
+        if not self._may_compare(other.peer):
+            return False
+        self._is_comparing = True
+        try:
+            answering = await self._answering(other)
+            if 2 * len(answering) < len(other.successors):
+                return None
+            is_larger = await self._comparing.is_larger(other)
+        finally:
+            self._is_comparing = False
+        if is_larger is not None:
+            return is_larger
+        # The points show one ring: the others of ours have joined it already, or it holds us, and hides that.
+        return bool(answering) and _density(other.peer, answering) > table.members_estimate()
+
+    def _is_outside(self, shown: Table) -> bool:
+        """Whether a member is none of our whole ring, in which each names all others."""
+        me, ours = self._routing.me, self._statements.table.successors
+        return shown.peer not in ours and me != shown.predecessor and me not in shown.successors
+
+    def _may_compare(self, member: Peer) -> bool:
+        now = self._clock.seconds()
+        if self._is_comparing or self._compared.wait_s("", now) > 0 or self._compared_with.wait_s(member, now) > 0:
+            return False
+        self._compared.spend("", 1, now)
+        self._compared_with.spend(member, 1, now)
+        return True
+
+    async def _answering(self, other: Table) -> list[Peer]:
+        """List the successors of `other` that show tables and are none of ours, nearest first."""
+        ours = self._statements.table.successors
+        shown = await DeferredList(
+            [
+                self._tables.fetch(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
+                for peer in other.successors
+                if peer not in ours
+            ]
+        )
+        return [table.peer for _, table in shown if table is not None]
+
 
 def gives_way(ours: Table, theirs: Table) -> bool:
     """Which of two rings that met joins the other: the smaller one, or that without the smallest id; both agree."""
     mine, other = ours.members_estimate(), theirs.members_estimate()
     return mine < other or (mine == other and _lowest(ours) > _lowest(theirs))
+
+
+def _density(before: Peer, members: list[Peer]) -> float:
+    """How many members a ring has that has so many behind `before`."""
+    return len(members) * RING_SIZE / (distance(before.id, members[-1].id) or RING_SIZE)
 
 
 def _lowest(table: Table) -> int:
