@@ -20,6 +20,7 @@ from zope.interface import implementer
 from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.quotas import Quota
 from chordtwist.core.ring import RingId, distance
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.node import Node
@@ -79,6 +80,8 @@ class World:
         kept name would tell."""
         self.remembered: list[Peer] = []
         """Whom every node was in a ring with, as an earlier run of it has kept."""
+        self.quota: Quota | None = None
+        """What one address may leave at each node; None: the default."""
         self._well_known: list[Peer] = []
         self.skew_ms: Callable[[], int] = lambda: 0
         """By how much the wall clock of a host is ahead, asked for each new host."""
@@ -369,7 +372,7 @@ class Host:
                 lambda: world.remembered,
                 self.life_ms,
             ),
-            NodeOptions(world.stabilize_interval_s),
+            NodeOptions(world.stabilize_interval_s, quota=world.quota),
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)

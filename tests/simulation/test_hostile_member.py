@@ -11,6 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
+from chordtwist.core.quotas import Quota
+from chordtwist.core.records import RecordKind
+from chordtwist.core.ring import RING_SIZE, position_bytes, position_from_bytes
 from chordtwist.core.signed import table_content, table_opening
 from chordtwist.core.small_ring import in_order
 from chordtwist.core.table import UNPROVED, Table
@@ -20,11 +23,29 @@ from chordtwist.simulation.chance import pick
 from chordtwist.simulation.link import SimulatedLink
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
-from chordtwist.wire.peer_messages import Announce, Answer, Changed, GetTable, Notify, Pong, Question, TableIs
+from chordtwist.wire.peer_messages import (
+    Announce,
+    Answer,
+    Changed,
+    Digest,
+    GetTable,
+    HandedOver,
+    HandOver,
+    Notify,
+    Parts,
+    Pong,
+    Question,
+    RecordBody,
+    Summary,
+    TableIs,
+)
 
 MEMBERS = 20
-EACH_WAY_S = 100
-"""Of three ways to attack: five minutes in all."""
+EACH_WAY_S = 75
+"""Of four ways to attack: five minutes in all."""
+
+QUOTA = Quota(bytes_max=4 << 20)
+"""What one address may leave at each node."""
 
 INVENTED = 27
 DIALS_PER_S_MAX = 5.0
@@ -46,6 +67,34 @@ class Liar:
         statements.seq += 1
         true = replace(statements.table, seq=statements.seq, time_ms=statements.table.time_ms + statements.seq)
         return signed(self._node, self._shown(true))
+
+    def link_lost(self, peer: Peer, reason: str) -> None:
+        self._node.link_lost(peer, reason)
+
+    def breach(self, peer: Peer, reason: str) -> None:
+        self._node.breach(peer, reason)
+
+
+class Endless:
+    """A real member that says it has a billion records in every arc, and hands large ones over without end."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.handed_over = 0
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        if isinstance(question, Digest):
+            return Parts([Summary(1 << 30, bytes(16))])
+        if isinstance(question, HandOver):
+            self.handed_over += 1
+            after = position_from_bytes(question.after)
+            keys = [position_bytes((after + n) % RING_SIZE) for n in range(1, 5)]
+            return HandedOver([self._record(key) for key in keys], keys[-1])
+        return self._node.answer(peer, question)
+
+    def _record(self, key: bytes) -> RecordBody:
+        version_ms, publisher = self._node.neighbours_time_ms(), self._node.me.packed
+        return RecordBody(key, bytes(60_000), RecordKind.PLAIN, version_ms, publisher, 3_600_000, 255)
 
     def link_lost(self, peer: Peer, reason: str) -> None:
         self._node.link_lost(peer, reason)
@@ -92,6 +141,7 @@ class HostileMemberTests(SynchronousTestCase):
     def setUp(self) -> None:
         """It has grown, and holds records that everybody else put."""
         self.world = World(7, Parameters(network="test", successors=16, replication=4))
+        self.world.quota = QUOTA
         self.addCleanup(self.close)
         self.world.grow(MEMBERS)
         self.assertIsNotNone(self.world.settle(120))
@@ -170,7 +220,9 @@ class HostileMemberTests(SynchronousTestCase):
             self.assertLessEqual(self.dials[peer] / EACH_WAY_S, DIALS_PER_S_MAX, peer)
 
     def test_all_ways_in_turn(self) -> None:
-        """It shows invented members; runs beside live ones at their addresses; has five say that they are live."""
+        """It shows invented members; runs beside live ones at their addresses; has five say that they are live; hands
+        over without end, also to a newcomer.
+        """
         world = self.world
         host = world.live[self.hostile]
         host.link.answerer = Liar(host.node, self.show_invented)  # type: ignore[assignment]
@@ -196,4 +248,17 @@ class HostileMemberTests(SynchronousTestCase):
             for peer in self.honest:
                 listed = {*world.node(peer).successors} & {stranger.link.me for stranger in strangers}
                 self.assertEqual(set(), listed)
+        self.assert_unharmed()
+        for stranger in strangers:
+            stranger.link.crash()
+        endless = Endless(host.node)
+        host.link.answerer = endless  # type: ignore[assignment]
+        place = next(peer for peer in iter(world.address, None) if world.check.owner(peer.id) == self.hostile)
+        newcomer = world.start(place).node  # its old owner is the hostile one
+        world.run(EACH_WAY_S)
+        self.assertGreater(endless.handed_over, 0)
+        self.assertTrue(newcomer.is_member)
+        self.assertFalse(newcomer.records.repair.pulling)
+        for peer in self.honest:
+            self.assertLess(world.live[peer].store.record_bytes(), 2 * QUOTA.bytes_max)
         self.assert_unharmed()
