@@ -41,19 +41,15 @@ class AllDownTests(SynchronousTestCase):
         client = fleet.client(1)
         for number, key in enumerate(KEYS):
             client.put(key, value_of(number, 1000), ttl_s=3600)
-        self.assertEqual(
-            {key: value_of(number, 1000) for number, key in enumerate(KEYS)}, fleet.client(3).get_many(KEYS)
-        )
+        values = {key: value_of(number, 1000) for number, key in enumerate(KEYS)}
+        self.wait_until(lambda: values == fleet.client(3).get_many(KEYS), "records stored")
         for number in (2, 3, 4):
             peers = fleet.folder / f"state-{number}" / "peers.json"
             self.wait_until(lambda peers=peers: peers.exists() and peers.read_text().count(":") == 3, "peers")
         fleet.kill([1, 2, 3, 4])
         fleet.start([2, 3, 4])
         fleet.wait_for_ring(WITHIN_S)
-        self.wait_until(
-            lambda: {key: value_of(number, 1000) for number, key in enumerate(KEYS)} == fleet.client(4).get_many(KEYS),
-            "records",
-        )
+        self.wait_until(lambda: values == fleet.client(4).get_many(KEYS), "records")
 
     def test_disk_goes_away(self) -> None:
         """Two rings of one that meet become one though the state of neither can be written any more, and neither is

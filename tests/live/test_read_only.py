@@ -64,9 +64,10 @@ class ReadOnlyTests(SynchronousTestCase):
         return str(json.loads(shown.stdout)["health"])
 
     def test_while_running(self) -> None:
-        """The node goes on and stores; one line says what is not kept, its health says so as well, and both are over
-        when the disk takes files again.
+        """The node goes on and stores; one line a minute says what is not kept, its health says so as well, and both
+        are over when the disk takes files again.
         """
+        began = time.monotonic()
         self.mount()
         self.fleet.start([3])
         self.fleet.wait_for_ring(WITHIN_S)
@@ -77,7 +78,7 @@ class ReadOnlyTests(SynchronousTestCase):
         client.put(key, value)
         self.wait_for(lambda: client.get(key) == value)
         self.wait_for(lambda: self.health().startswith(f"{self.state}/peers.json: cannot be written: "), QUIET_S * 2)
-        self.assertEqual(1, self.fleet.log(1).count("not kept"))
+        self.assertLessEqual(self.fleet.log(1).count("not kept"), 1 + (time.monotonic() - began) // 60)
         self.assertNotIn("Traceback", self.fleet.log(1))
         self.unmount()
         self.fleet.kill([3])
