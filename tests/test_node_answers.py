@@ -22,6 +22,7 @@ from chordtwist.node.node import Node
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, STRANGERS_PER_S, WITHDRAW
 from chordtwist.node.ring.dial_limits import PER_TELLER_PER_MIN
 from chordtwist.node.ring.rectifying import LOOKS_AT_ONCE
+from chordtwist.node.ring.uniting import Before
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
@@ -107,6 +108,8 @@ class OneNodeTestCase(SynchronousTestCase):
             table(40, (50, 60, 70), 20),
             table(60, (70, 80, 90), 50),
             table(70, (80, 90, 10), 60),
+            table(80, (90, 10, 20), 70),
+            table(90, (10, 20, 40), 80),
             table(20, (40, 50, 60), 10),
         )
         self.scene.advance(8)
@@ -331,16 +334,90 @@ class StabilizeTests(OneNodeTestCase):
         self.scene.advance(30)
         self.assertEqual(self.state(), (40, [60, 70, 80]))
 
+    def test_left_out(self) -> None:
+        """Entries that it leaves out stay while they live, whomever it names farther away."""
+        self.scene.show(table(60, (90, 10, 20), 50, seq=2))
+        self.asked_by(60, Changed())
+        self.scene.advance(60)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_left_out_and_dead(self) -> None:
+        """One that it names no more is looked at at once: it may have died. Others come behind the end."""
+        self.scene.links[70].crash()
+        self.scene.show(table(60, (80, 90, 10), 50, seq=2))
+        self.asked_by(60, Changed())
+        self.scene.advance(6)
+        self.assertEqual(self.state(), (40, [60, 80, 90]))
+
+    def test_dead_and_named(self) -> None:
+        """One that has died while it still names it is found out by our own questions, and passed over."""
+        self.scene.links[80].crash()
+        self.scene.advance(60)
+        self.assertEqual(self.state(), (40, [60, 70, 90]))
+
     def test_invented_names(self) -> None:
-        """Names in its list at which nobody ever answers leave ours, and nothing comes in their place."""
+        """Names in its list at which nobody ever answers do not come into ours. They are asked later and later, and
+        come in when they answer.
+        """
         self.scene.show(table(60, (65, 75, 80), 50, seq=2))
         self.asked_by(60, Changed())
         self.scene.advance(20)
-        self.assertEqual(self.state(), (40, [60]))
-        self.scene.show(table(60, (70, 75, 80), 50, seq=3))
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+        self.scene.others[65] = ScriptedAnswers()
+        self.scene.links[65] = self.scene.start(peer(65), self.scene.others[65])
+        self.scene.show(table(65, (70, 80, 90), 60))
+        self.asked_by(65, Ping())
         self.asked_by(60, Changed())
-        self.scene.advance(20)
-        self.assertEqual(self.state(), (40, [60, 70]))
+        self.scene.advance(10)
+        self.assertEqual(self.state(), (40, [60, 65, 70]))
+
+    def test_whole_before(self) -> None:
+        """A list that ceases to be whole is not settled before the next table has cut it, though that says the same."""
+        routing, uniting, shown = self.node.routing, self.node.stabilizing._uniting, table(60, (70, 80, 90), 50)
+        routing.join(peer(40), peers(60, 70, 80, 90), whole=True)
+        for entries, is_settled in (([60, 70, 80, 90], False), ([60, 70, 80], True)):
+            uniting.merge(shown, uniting.before(peer(60)))
+            self.assertEqual((self.state(), uniting.is_settled(shown)), ((40, entries), is_settled))
+
+    def test_passed_over(self) -> None:
+        """Behind the end a name is passed over when he was dead before the table was asked for, and is dead still."""
+        self.scene.links[80].crash()
+        self.scene.show(table(60, (70, 80), 50, seq=2), table(70, (80,), 60, seq=2))
+        self.scene.advance(60)
+        self.node.tables.fetch(peer(90))
+        self.scene.advance(1)
+        uniting, shown = self.node.stabilizing._uniting, table(60, (70, 80, 90), 50, seq=3)
+        since, all_the_time = Before(shown, frozenset()), Before(shown, frozenset(peers(80)))
+        for is_back, before, after in (
+            (False, since, [60, 70]),
+            (True, all_the_time, [60, 70]),
+            (False, all_the_time, [60, 70, 90]),
+        ):
+            silences = dict(self.node.liveness._silent)
+            if is_back:
+                self.node.liveness.answered(peer(80), self.scene.link.clock.seconds())
+            uniting.merge(shown, before)
+            self.assertEqual(self.state(), (40, after))
+            self.node.liveness._silent.update(silences)
+
+    def test_named_by_another_entry(self) -> None:
+        """A member that the head leaves out comes in by the table of any other entry, once it has answered itself."""
+        self.scene.show(table(70, (75, 80, 90), 60, seq=2))
+        self.scene.others[75] = ScriptedAnswers()
+        self.scene.links[75] = self.scene.start(peer(75), self.scene.others[75])
+        self.scene.show(table(75, (80, 90, 10), 70))
+        self.scene.advance(60)
+        self.assertEqual(self.state(), (40, [60, 70, 75]))
+
+    def test_no_member_named(self) -> None:
+        """Who answers there, and says that he is no member, does not come in."""
+        self.scene.others[65] = ScriptedAnswers()
+        self.scene.links[65] = self.scene.start(peer(65), self.scene.others[65])
+        self.scene.reply(65, not_member(65))
+        self.scene.show(table(60, (65, 70, 80), 50, seq=3))
+        self.asked_by(60, Changed())
+        self.scene.advance(60)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
 
     def test_unfinished_newcomer(self) -> None:
         """Nor does one that is no member."""

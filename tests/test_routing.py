@@ -146,50 +146,38 @@ class JoinTests(SynchronousTestCase):
 
 
 class StabilizeTests(SynchronousTestCase):
-    """`stabilize`: take the head's list over."""
+    """`stabilize`: make a whole list of those that the head or we name, and that answered."""
 
     def test_table(self) -> None:
-        """What the head's table, and those of its members that answered, make of our pointers; without a state of
-        their own, of what they were made before.
-        """
-        state = routing(10)
+        """What the head's table, and those of its members that answered, make of our pointers."""
         many = tuple(range(20, 90, 10))
         for why, before, head, members, after in (
-            # It is the only way that old entries go.
-            ("Also when nothing seems new.", "5 < 20 30 40", table(20, (35, 45, 55), 10), (), "5 < 20 35 45"),
-            ("When it changes nothing it says so.", "5 < 20 30 40", table(20, (30, 40, 50), 10), (), "5 < 20 30 40"),
-            ("A closer peer becomes the head.", "5 < 20 30 40", table(15, (20, 30, 40), 10), (), "5 < 15 20 30"),
-            ("The predecessor stays.", "5 < 20 30 40", table(15, (20, 30, 40), 7), (), "5 < 15 20 30"),
-            ("A list that closes is whole.", "30 < 20", table(20, (30, 10), 10, True), (), "30 < 20 30 whole"),
-            # Nothing is cut at first: that is left to the next copy.
-            ("Not whole any more.", "30 < 20 30 whole", table(20, (30, 40, 50), 10), (), "30 < 20 30 40 50"),
-            ("The next copy cuts it.", "", table(20, (30, 40, 50), 10), (), "30 < 20 30 40"),
-            # A whole list holds the head and exactly those members that were found to answer, whoever named them.
+            ("A list that closes is whole.", "30 < 20", table(20, (30, 10), 10, True), (20, 30), "30 < 20 30 whole"),
+            ("Nothing new.", "30 < 20 30 whole", table(20, (30, 10), 10, True), (20, 30), "30 < 20 30 whole"),
+            ("A closer head.", "30 < 20 30 whole", table(15, (20, 30, 10), 10, True), (20, 30), "30 < 15 20 30 whole"),
             ("Named.", "30 < 20 30 whole", table(20, (30, 10), 10, True), (40, 30), "30 < 20 30 40 whole"),
             ("Gone.", "30 < 20 30 40 whole", table(20, (30, 40, 10), 10, True), (40,), "30 < 20 40 whole"),
-            # Filled up from elsewhere an ordinary list loses principals.
-            ("An ordinary list takes what is shown.", "5 < 20 30", table(20, (30,), 10), (25, 40), "5 < 20 30"),
-            # More than twice the entries make it an ordinary one, with the next copy.
+            # More than twice the entries make it an ordinary one, with the next union.
             ("Too many.", "30 < 20 30 whole", table(20, (30, 10), 10, True), many, "30 < 20 30 40 50 60 70"),
-            ("Cut.", "", table(20, many[1:], 10), (), "30 < 20 30 40"),
         ):
-            if before:
-                state = given(before)
+            state = given(before)
             before, changes = shown(state), state.changes
-            self.assertIs(before != after, state.stabilize(head, peers(*members) if members else None), why)
+            self.assertIs(before != after, state.stabilize(head, peers(*members)), why)
             self.assertEqual((after, before != after), (shown(state), state.changes != changes), why)
 
     def test_places_of_members(self) -> None:
         """Who is named in a member's place, on another port of its address, does not take it; it is told of."""
         for whole in (False, True):
             state = routing(10, (20, 30, 40), predecessor=40, whole=whole)
-            named = replace(table(20, (30, 40, 10), 10, whole=whole), successors=(peer(30, 7000), *peers(40, 10)))
-            state.stabilize(named)
-            self.assertEqual((state.successors, state.displaced(named)), (peers(20, 30, 40), [peer(30)]))
-            self.assertTrue(state.follows(named))
-            state.drop(peer(30))
-            state.stabilize(named)
-            self.assertEqual(state.successors, (peer(20), peer(30, 7000), peer(40)))
+            named = replace(table(20, (30, 40, 50), 10, whole=whole), successors=(peer(30, 7000), *peers(40, 50)))
+            for held in (peer(30), peer(30, 7000)):
+                if whole:
+                    state.stabilize(named, (peer(30, 7000), peer(40)))
+                else:
+                    state.unite(named, lambda peer: True)
+                self.assertEqual(state.successors, (peer(20), held, peer(40)))
+                self.assertEqual(state.displaced(named), [peer(30)] if held == peer(30) else [])
+                state.drop(peer(30))
 
     def test_next_to(self) -> None:
         """Next to a place are the members before and behind it, ourselves included."""
@@ -200,10 +188,69 @@ class StabilizeTests(SynchronousTestCase):
     def test_dead_in_front_of_a_list_that_ceases_to_be_whole(self) -> None:
         """Its first r entries may all have died since the head listed them: the one behind lives (seed 3500142)."""
         state = routing(10, (20, 30, 40, 50), predecessor=50, whole=True)
-        state.stabilize(table(20, (30, 40, 50), 10))
+        state.unite(table(20, (30, 40, 50), 10), lambda peer: True)
         for place in (20, 30, 40):
             state.drop(peer(place))
         self.assertEqual(places(state.successors), [50])
+
+
+class UniteTests(SynchronousTestCase):
+    """`unite`: what the table of an entry adds to an ordinary list of three at most."""
+
+    def test_table(self) -> None:
+        """What it makes of our list by which of its names answered our own dial, or were dead all the time; and for
+        whom the list waits.
+        """
+        for why, before, shows, met, dead, after, unmet in (
+            ("Nothing new.", "5 < 20 30 40", table(20, (30, 40, 50)), (50,), (), "5 < 20 30 40", ()),
+            (
+                "An entry is left out by the head: it stays.",
+                "5 < 20 30 40",
+                table(20, (40, 50)),
+                (),
+                (),
+                "5 < 20 30 40",
+                (),
+            ),
+            ("A list of liars.", "5 < 20 30 40", table(20, (90, 95)), (90, 95), (), "5 < 20 30 40", ()),
+            ("Inside, and it answered.", "5 < 20 30 40", table(20, (25, 30, 40)), (25,), (), "5 < 20 25 30", ()),
+            (
+                "Inside, and it did not: it waits.",
+                "5 < 20 30 40",
+                table(20, (25, 35)),
+                (35,),
+                (),
+                "5 < 20 30 35",
+                (25,),
+            ),
+            ("A closer head.", "5 < 20 30 40", table(15, (20, 30, 40)), (), (), "5 < 15 20 30", ()),
+            ("Of another entry.", "5 < 20 30 40", table(30, (35, 40)), (35,), (), "5 < 20 30 35", ()),
+            ("Behind the end.", "5 < 20", table(20, (30, 40, 50)), (30, 40, 50), (), "5 < 20 30 40", ()),
+            ("Behind one that did not answer.", "5 < 20", table(20, (30, 40)), (40,), (), "5 < 20", (30,)),
+            ("All are dialled that may fit.", "5 < 20", table(20, (30, 40, 50)), (), (), "5 < 20", (30, 40)),
+            ("Behind one that is dead.", "5 < 20", table(20, (30, 40, 50)), (40, 50), (30,), "5 < 20 40 50", (30,)),
+            ("Of the last entry.", "5 < 20 30", table(30, (40, 50)), (40, 50), (), "5 < 20 30 40", ()),
+            ("It comes round to us.", "5 < 20", table(20, (30, 10, 15)), (15, 30), (), "5 < 20 30", ()),
+            ("Nobody was left.", "5 < ", table(20, (30, 40)), (30,), (), "5 < 20 30", (40,)),
+            # What ends wholeness cuts nothing: that is left to the next union.
+            ("Not whole any more.", "30 < 20 30 40 50 whole", table(20, (30,)), (), (), "30 < 20 30 40 50", ()),
+            ("The next cuts it.", "30 < 20 30 40 50", table(20, (30,)), (), (), "30 < 20 30 40", ()),
+        ):
+            state = given(before)
+            before, changes, is_met = shown(state), state.changes, peers(*met).__contains__
+            self.assertIs(before != after, state.unite(shows, is_met, peers(*dead)), why)
+            self.assertEqual((after, before != after), (shown(state), state.changes != changes), why)
+            self.assertEqual(list(unmet), places(given(before).unmet(shows, is_met)), why)
+
+    def test_missed(self) -> None:
+        """Entries of ours that a table names no more are looked at, but for those that newcomers pushed off its end."""
+        state = routing(10, (20, 30, 40))
+        for why, before, after, missed in (
+            ("Died or left.", (30, 40, 50), (40, 50, 60), [30]),
+            ("Pushed off.", (25, 30, 40), (22, 25, 30), []),
+            ("Never named.", (40, 50, 60), (40, 50, 70), []),
+        ):
+            self.assertEqual(missed, places(state.missed(table(20, after), table(20, before))), why)
 
 
 class CloseTests(SynchronousTestCase):
@@ -225,10 +272,10 @@ class CloseTests(SynchronousTestCase):
         self.assertIsNone(routing(10).last_of(table(20, (60000, 10), 10, whole=True)))
 
     def test_closes(self) -> None:
-        """The head's list and that of its last entry reach round to us: ours is whole."""
+        """The head's list and that of its last entry reach round to us: ours is whole, and no entry of ours goes."""
         state = routing(10, (20, 30, 40), predecessor=60000)
         self.assertTrue(state.close(table(20, (30, 60000, 65000), 10), table(60000, (65000, 10, 20))))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000, 65000], True))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 60000, 65000], True))
         self.assertEqual(state.predecessor, peer(60000))
 
     def test_newcomer_taken_in(self) -> None:
@@ -239,10 +286,10 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual((places(state.successors), state.whole), ([20, 30, 40, 60000, 65000], True))
 
     def test_does_not_close(self) -> None:
-        """Where they do not reach round, the head's list is taken over as always."""
+        """Where they do not reach round nothing changes."""
         state = routing(10, (20, 30, 40), predecessor=60000)
-        self.assertTrue(state.close(table(20, (30, 60000, 65000)), table(60000, (62000, 64000, 65000))))
-        self.assertEqual((places(state.successors), state.whole), ([20, 30, 60000], False))
+        self.assertFalse(state.close(table(20, (30, 60000, 65000)), table(60000, (62000, 64000, 65000))))
+        self.assertEqual((places(state.successors), state.whole), ([20, 30, 40], False))
 
     def test_another_last_entry(self) -> None:
         """The list of somebody who is not the last entry closes nothing."""
@@ -256,12 +303,10 @@ class FollowsTests(SynchronousTestCase):
 
     def test_follows(self) -> None:
         """A list that is what the head's table makes it follows it."""
-        self.assertTrue(routing(10, (20, 30, 40)).follows(table(20, (30, 40, 50))))
         self.assertTrue(routing(10, (20, 30), whole=True).follows(table(20, (30, 10), whole=True)))
 
     def test_more_or_less(self) -> None:
         """One with an entry more or less, or another idea of being whole, does not."""
-        self.assertFalse(routing(10, (20, 30, 40)).follows(table(20, (35, 40, 50))))
         self.assertFalse(routing(10, (20, 25, 30), whole=True).follows(table(20, (30, 10), whole=True)))
         self.assertFalse(routing(10, (20, 30)).follows(table(20, (30, 10), whole=True)))
 
@@ -347,7 +392,7 @@ class DropTests(SynchronousTestCase):
         state = routing(10, (20, 30), predecessor=30, whole=True)
         state.drop(peer(20))
         self.assertFalse(state.whole)
-        state.stabilize(table(30, (10,), 20, whole=True))
+        state.stabilize(table(30, (10,), 20, whole=True), ())
         self.assertTrue(state.whole)
 
     def test_last_of_all(self) -> None:
@@ -383,7 +428,7 @@ class DropTests(SynchronousTestCase):
         """Who knew everybody once, and has taken an ordinary list since, is cut off, not alone."""
         state = routing(10)
         state.join(peer(30), peers(20, 30), whole=True)
-        state.stabilize(table(20, (30, 40, 50), 10))
+        state.unite(table(20, (30, 40, 50), 10), lambda peer: True)
         for place in (20, 30, 40, 50):
             state.drop(peer(place))
         self.assertTrue(state.cut_off)

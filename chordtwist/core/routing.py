@@ -7,12 +7,12 @@ and what silence means, is decided elsewhere; nothing here waits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import is_crowded
 from chordtwist.core.ring import ID_BITS, RING_SIZE, Arc, RingId, between, distance, finger_start
-from chordtwist.core.small_ring import Successors, closed, copied, fitted, in_order
+from chordtwist.core.small_ring import Successors, closed, copied, fitted, in_order, reached
 from chordtwist.core.table import Table
 
 
@@ -116,30 +116,80 @@ class Routing:
         entries, whole = fitted(in_order(self.me, successors), whole, self.entries_max)
         return self._write(predecessor=predecessor, successors=entries, whole=whole)
 
-    def stabilize(self, table: Table, members: Iterable[Peer] | None = None, invented: Collection[Peer] = ()) -> bool:
-        """Take over the list of a head that has just answered with `table`, always, also when nothing seems new.
+    def stabilize(self, table: Table, members: Iterable[Peer]) -> bool:
+        """Make the list whole by that of a head that has just answered with `table`, always, also when nothing seems
+        new.
 
-        @param members: in a whole list, all that belongs into it: whoever we or the head name and that answers as a
-            member now. None: what the head names.
-        @param invented: names that are left out, since nobody ever answered there: the list is shorter then.
+        @param members: all that belongs into it: whoever we or the head name and that answers as a member now.
         """
-        everybody: Successors = ()
-        entries, whole = copied(self.me, table.extended, self.entries_max)
-        if whole and members is not None:
-            everybody = in_order(self.me, (table.peer, *members))
-            entries, whole = fitted(everybody, True, self.entries_max)
-        if not whole and self._knew_everybody:
-            # What ends wholeness cuts nothing, as in `take_in`: all of the first r may be dead. The next copy does.
-            twice = 2 * self.entries_max
-            entries = (everybody or copied(self.me, table.extended, twice)[0])[:twice]
-        if invented:
-            entries = tuple([peer for peer in entries if peer not in invented])
-        entries = self._keeping_places(entries)
+        everybody = in_order(self.me, self._keeping_places((table.peer, *members)))
+        entries, whole = fitted(everybody, True, self.entries_max)
+        if not whole:
+            entries = everybody[: self._ordinary_max]
+        return self._take(table, entries, whole)
+
+    def unite(self, table: Table, is_met: Callable[[Peer], bool], passed: Collection[Peer] = ()) -> bool:
+        """Add to an ordinary list what the `table` of our head, of a better one, or of another entry names, which has
+        just answered. No entry of ours goes but off the end.
+
+        @param is_met: whether our own dial has reached a peer as a member, and has not met with silence since. Who lies
+            inside our list waits for that and harms nobody; behind its end nothing is taken beyond him.
+        @param passed: the names that may be passed over there: dead before the table was asked for, and still so.
+        """
+        entries, _ = self._united(table, is_met, passed)
+        return self._take(table, entries[: self._ordinary_max], False)
+
+    def unmet(self, table: Table, is_met: Callable[[Peer], bool]) -> list[Peer]:
+        """List whom a table names and our ordinary list waits for: those inside it, and as many behind as it lacks."""
+        return self._united(table, is_met, ())[1]
+
+    def _united(
+        self, table: Table, is_met: Callable[[Peer], bool], passed: Collection[Peer]
+    ) -> tuple[Successors, list[Peer]]:
+        me = self.me
+        mine = {peer.id: peer for peer in (table.peer, *self.successors)}
+        end = max([distance(me.id, id) for id in mine])
+        unmet: list[Peer] = []
+        lacking = 0
+        waits = False
+        for peer in reached(me, table.extended):
+            if peer.id in mine:
+                continue
+            behind = distance(me.id, peer.id) > end
+            if behind and len(mine) + lacking >= self.entries_max:
+                break
+            if is_met(peer):
+                if not (behind and waits):
+                    mine[peer.id] = peer
+                continue
+            unmet.append(peer)
+            if behind and peer not in passed:
+                waits = True
+                lacking += 1
+        return in_order(me, mine.values()), unmet
+
+    @property
+    def _ordinary_max(self) -> int:
+        """Count the entries to which an ordinary list is cut. What ends wholeness cuts nothing, as in `take_in`: all of
+        the first r may be dead. The next copy does.
+        """
+        return 2 * self.entries_max if self._knew_everybody else self.entries_max
+
+    def _take(self, table: Table, entries: Successors, whole: bool) -> bool:
         self.removed.clear()
         # Whoever a member shows is a member: that a newcomer went live may not have been heard here.
         for peer in [peer for peer in self._newcomers if peer in table.successors or peer not in entries]:
             self.gone_live(peer)
         return self._write(self.predecessor, entries, whole)
+
+    def missed(self, table: Table, before: Table) -> list[Peer]:
+        """List the entries of ours that the owner of `table` named `before`, and does not name any more: to be looked
+        at, since they may have died or left.
+        """
+        names = reached(self.me, table.extended)
+        end = distance(self.me.id, names[-1].id) if names else 0
+        gone = [peer for peer in self.successors if peer in before.successors and peer not in table.successors]
+        return [peer for peer in gone if table.whole or distance(self.me.id, peer.id) < end]
 
     def last_of(self, table: Table) -> Peer | None:
         """Name the last entry of our list as the head's `table` makes it, when it is worth looking whether it closes
@@ -156,15 +206,16 @@ class Routing:
         return entries[-1]
 
     def close(self, table: Table, last: Table) -> bool:
-        """`stabilize`, where the `last` entry has shown its list too: together they may reach round to us."""
+        """Make the list whole where those of the head and of its `last` entry together reach round to us; answers
+        whether they do. No entry of ours goes: whom we have taken in nobody shows us.
+        """
         entries, _ = copied(self.me, table.extended, self.entries_max)
         whole = closed(self.me, entries, last.extended, self.entries_max) if entries[-1] == last.peer else None
         if whole is None:
-            return self.stabilize(table)
-        # Whom we have taken in nobody shows us.
-        taken_in = (peer for peer in self.successors if peer in self._newcomers and peer not in whole)
-        entries = in_order(self.me, self._keeping_places((*whole, *taken_in)))
-        return self._write(self.predecessor, *fitted(entries, True, self.entries_max))
+            return False
+        everybody = in_order(self.me, self._keeping_places((*whole, *self.successors)))
+        self._write(self.predecessor, *fitted(everybody, True, self.entries_max))
+        return True
 
     def displaced(self, table: Table) -> list[Peer]:
         """List the entries of ours in whose place the head's `table` names somebody else: to be looked at."""
@@ -178,8 +229,12 @@ class Routing:
         held = {peer.id: peer for peer in self.successors}
         return tuple([held.get(peer.id, peer) for peer in peers])
 
+    def becomes_whole(self, table: Table) -> bool:
+        """Whether the head's `table` makes our list whole."""
+        return copied(self.me, table.extended, self.entries_max)[1]
+
     def follows(self, table: Table) -> bool:
-        """Whether our list is what the head's `table` makes it, with nobody more and nobody less."""
+        """Whether our whole list is what the head's `table` makes it, with nobody more and nobody less."""
         entries, whole = copied(self.me, table.extended, self.entries_max)
         return (self.successors, self.whole) == (self._keeping_places(entries), whole)
 

@@ -23,17 +23,23 @@ def copied(me: Peer, extended: Sequence[Peer], entries_max: int) -> tuple[Succes
     Cut before `me`, since nothing behind that point is in order any more: finding oneself there makes a list whole, and
     so does a whole list that comes round without naming `me`. Its owner has not heard yet that we went live.
     """
-    entries: list[Peer] = []
-    reached = 0
-    for peer in extended:
+    entries = reached(me, extended)
+    if len(entries) == len(extended):
+        return entries[:entries_max], False
+    behind = extended[len(entries)]
+    comes_round = behind == me if behind.id == me.id else extended[0] == extended[-1]
+    return fitted(entries, comes_round, entries_max)
+
+
+def reached(me: Peer, extended: Sequence[Peer]) -> Successors:
+    """Cut an `extended` list where it comes round to `me`, or is in order no more."""
+    farthest = 0
+    for index, peer in enumerate(extended):
         gone = distance(me.id, peer.id)
-        if gone == 0:
-            return fitted(tuple(entries), peer == me, entries_max)
-        if gone <= reached:
-            return fitted(tuple(entries), extended[0] == extended[-1], entries_max)
-        reached = gone
-        entries.append(peer)
-    return tuple(entries[:entries_max]), False
+        if gone <= farthest:
+            return tuple(extended[:index])
+        farthest = gone
+    return tuple(extended)
 
 
 def closed(me: Peer, successors: Successors, last: Sequence[Peer], entries_max: int) -> Successors | None:

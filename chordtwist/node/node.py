@@ -47,6 +47,7 @@ from chordtwist.node.ring.searches import Searches
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
+from chordtwist.node.ring.uniting import Uniting
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
@@ -162,6 +163,7 @@ class Node:
         member_checks = self.member_checks = MemberChecks(
             membership, routing, tables, admission, probing, dial_limits.is_known, merging.look_at, ending
         )
+        uniting = Uniting(membership, routing, tables, probing, admission, member_checks, dial_limits.is_known, ending)
         self.stabilizing = Stabilizing(
             membership,
             routing,
@@ -170,6 +172,7 @@ class Node:
             probing,
             admission,
             member_checks,
+            uniting,
             bootstrap,
             ending,
             rng,

@@ -145,11 +145,12 @@ class Harm(SynchronousTestCase):
                 events = [event.text for event in host.node.events]
                 self.assertNotIn("joins the ring afresh", events, f"{how}: {host.peer}")
 
-    def test_lists_rot(self) -> None:
-        """Colluders that lie to all fill the copied lists of the honest."""
-        figures, _ = measured("colluders", "all")
-        share = figures.list_colluders.right / figures.list_colluders.of
-        self.assertGreater(share, 0.3)
+    def test_lists_stay_right(self) -> None:
+        """Colluders that lie to all, and liars who name nobody's addresses, move no honest list."""
+        for attack in ("colluders", "budgeted", "invent-dense", "invent-spread"):
+            figures, run = measured(attack, "all")
+            self.assertEqual((figures.lists_right.right, figures.principals), (figures.lists_right.of, NODES), attack)
+            self.assertEqual(run.problems(), [])
 
     def test_grown(self) -> None:
         """Liars may lie while the ring grows."""

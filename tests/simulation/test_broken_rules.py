@@ -17,8 +17,8 @@ from chordtwist.simulation.world import World
 from tests.simulation import broken_rules
 
 SEEDS_MAX = 200
-SEEDS_OVERWRITTEN = (9, 3, 43, 1, 5, 6, 8, 10, 11)
-"""These runs are a hundred times as long; the first shows everything, the second too."""
+SEEDS_OVERWRITTEN = (4, 9, 3, 43, 1, 5, 6, 8, 10, 11)
+"""These runs are a hundred times as long; the first shows everything."""
 
 SHORT_SESSION_S = 100.0
 """Whoever took a put brings it to new owners again and again: only where nodes go often is repair missed."""

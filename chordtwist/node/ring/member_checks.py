@@ -95,17 +95,6 @@ class MemberChecks:
             return await self._probing.check(peer)
         return True
 
-    def invented(self, table: Table) -> list[Peer]:
-        """Those whom a head names, and who are dead though nobody has ever answered there; the others whom we have not
-        met yet are asked, in their own time, and the dead again.
-
-        Who was met once stays where the head has it: it may be back at its old address, and would be skipped.
-        """
-        unmet = [peer for peer in table.successors if not self._is_known(peer) and peer != self._routing.me]
-        self._probing.check_all(unmet)
-        now = self._clock.seconds()
-        return [peer for peer in unmet if self._probing.liveness.is_dead(peer, now)]
-
     async def members(self, table: Table) -> list[Peer] | None:
         """Of a list that will be whole by a head's `table`: the members that we or the head name, and that live. None:
         it will not be whole.

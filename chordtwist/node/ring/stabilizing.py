@@ -26,6 +26,7 @@ from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.tables import NoMember, Tables
+from chordtwist.node.ring.uniting import Before, Uniting
 from chordtwist.wire.peer_messages import Announce, Changed, Notify
 
 STABILIZE_SLOWEST = 5
@@ -48,6 +49,7 @@ class Stabilizing:
         probing: Probing,
         admission: Admission,
         member_checks: MemberChecks,
+        uniting: Uniting,
         bootstrap: Bootstrap,
         clock: IReactorTime,
         rng: Random,
@@ -60,6 +62,8 @@ class Stabilizing:
         self._probing = probing
         self._admission = admission
         self._member_checks = member_checks
+        self._uniting = uniting
+        uniting.hurry = self.hurry
         self._bootstrap = bootstrap
         self._clock = clock
         self._settled: tuple[Table, int] | None = None
@@ -115,10 +119,11 @@ class Stabilizing:
                 self._asking.tell((routing.predecessor,), Changed())
 
     def dropped(self, peer: Peer, was_head: bool) -> None:
-        """Forget as which run a peer was met, since it was dropped; do a round at once where it was our head."""
+        """Forget as which run a peer was met, since it was dropped; do a round at once where our list needs one."""
         if self._head_met is not None and self._head_met[0] == peer:
             self._head_met = None
-        if was_head:
+        routing = self._routing
+        if was_head or (not routing.whole and len(routing.successors) < routing.entries_max):
             self.hurry()
 
     # A round
@@ -131,11 +136,13 @@ class Stabilizing:
         routing = self._routing
         changes = routing.changes
         while self._membership.is_member and (head := routing.head) is not None:
+            before = self._uniting.before(head)
             table = await self._reach(head)
             if table is None:
                 if head == routing.head:
                     return True  # it lives, and has no list yet
-            elif await self._take_over(table):
+            elif await self._take_over(table, before):
+                self._uniting.ask_others()
                 await self._notify_head(table)
                 break
         if self._membership.is_member and routing.cut_off and not await self._bridge():
@@ -162,7 +169,7 @@ class Stabilizing:
             return None
         return table
 
-    async def _take_over(self, table: Table) -> bool:
+    async def _take_over(self, table: Table, before: Before) -> bool:
         """Take over the list of our head, and of whoever stands between us and it; False where it is our head no more.
 
         Nothing is done where both sides are as the last round left them.
@@ -171,17 +178,24 @@ class Stabilizing:
         told, self._closer = self._closer, None
         if told is None and (table, routing.changes) == self._settled:
             return True
-        await self._copy(table, head)
+        await self._copy(table, head, before)
         if head != routing.head:
             return False
         closer = routing.better_head(table)
         if told is not None and between(routing.me.id, told.id, (closer or head).id):
             closer = told
-        if closer is None and routing.follows(table) and routing.last_of(table) is None:
+        if closer is None and self._is_settled(table):
             # Until one of the two changes, another round could only find the same.
             self._settled = (table, routing.changes)
         await self._walk_back(closer)
         return True
+
+    def _is_settled(self, table: Table) -> bool:
+        """Whether our list is what our head's `table` makes it."""
+        routing = self._routing
+        if routing.whole or routing.becomes_whole(table):
+            return routing.follows(table)
+        return self._uniting.is_settled(table) and routing.last_of(table) is None
 
     async def _walk_back(self, closer: Peer | None) -> None:
         """Adopt one better head after another: after a merge whole runs of members stand between us and our head."""
@@ -215,39 +229,46 @@ class Stabilizing:
 
     async def _adopt(self, closer: Peer, head: Peer | None) -> Table | None:
         """Take a peer as our head in place of `head`, if it answers and that one still is: its table, else None."""
+        before = self._uniting.before(closer)
         try:
             table = await self._tables.fetch(closer)
         except Unreachable:
             return None
-        if self._routing.head == head and not self._member_checks.is_elsewhere(table) and await self._copy(table, head):
-            return table
-        return None
+        if self._routing.head != head or self._member_checks.is_elsewhere(table):
+            return None
+        return table if await self._copy(table, head, before) else None
 
     async def _notify(self, head: Peer) -> None:
         with suppress(Unreachable):
             await self._asking.ask(head, Notify(self._membership.epoch))
 
-    async def _copy(self, table: Table, head: Peer | None) -> bool:
-        """Take over the list that `table` shows, unless we have another head than `head` by then; answers whether."""
+    async def _copy(self, table: Table, head: Peer | None, before: Before) -> bool:
+        """Take over what `table` shows, unless we have another head than `head` by then; answers whether."""
         routing = self._routing
         self._probing.check_all(routing.displaced(table))
-        also = last = None
-        invented: list[Peer] = []
+        last = None
+        members = await self._member_checks.members(table)
         end = routing.last_of(table)
-        if end is None:
-            also = await self._member_checks.members(table)
-        else:
+        if end is not None:
             try:
                 last = await self._tables.fetch(end)
             except Unreachable:
                 self._probing.check_all((end,))
-        if also is None and last is None:
-            invented = self._member_checks.invented(table)
         if head != routing.head:
             return False
-        if routing.stabilize(table, also, invented) if last is None else routing.close(table, last):
-            self._membership.changed()
+        if members is not None:
+            if routing.stabilize(table, members):
+                self._membership.changed()
+        elif last is None or not self._close(table, last):
+            self._uniting.merge(table, before)
         if routing.whole and table.whole and routing.me not in table.successors:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
             self._asking.tell(routing.successors, Announce(self._membership.epoch, LIVE))
         return True
+
+    def _close(self, table: Table, last: Table) -> bool:
+        changes = self._routing.changes
+        closes = self._routing.close(table, last)
+        if self._routing.changes != changes:
+            self._membership.changed()
+        return closes
