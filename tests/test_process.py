@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.process import (
     COLLECT_AFTER,
     ENDING_SIGNALS,
+    LOOKED_THROUGH_EVERY_S,
     EndingSignals,
+    Survivors,
     make_ready,
     stop,
     use_all_descriptors,
@@ -78,6 +81,8 @@ class ReadyTests(SynchronousTestCase):
         """Its timers cannot be set, all descriptors may be used, cycles are looked for less often, a signal leaves."""
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.callbacks.__setitem__, slice(None), list(gc.callbacks))
+        self.addCleanup(gc.unfreeze)
         for number in ENDING_SIGNALS:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         reactor = CoreReactor()
@@ -152,3 +157,24 @@ class EndingSignalsTests(SynchronousTestCase):
         signal.raise_signal(signal.SIGTERM)
         stop(self.reactor)
         self.assertEqual(1, self.reactor.stops)
+
+
+class SurvivorsTests(SynchronousTestCase):
+    """Looks through all objects, which grow with the records of a node."""
+
+    def test_only_what_is_new(self) -> None:
+        """What survived one look is left out of the next ones; once an hour all is looked through again."""
+        self.addCleanup(gc.unfreeze)
+        gc.unfreeze()
+        clock = Clock()
+        survivors = Survivors(clock.seconds)
+        survivors.looked_through("stop", {"generation": 1})
+        self.assertEqual(gc.get_freeze_count(), 0)
+        survivors.looked_through("stop", {"generation": 2})
+        kept = gc.get_freeze_count()
+        self.assertGreater(kept, 0)
+        survivors.looked_through("start", {"generation": 2})
+        self.assertEqual(gc.get_freeze_count(), kept)
+        clock.advance(LOOKED_THROUGH_EVERY_S)
+        survivors.looked_through("start", {"generation": 2})
+        self.assertEqual(gc.get_freeze_count(), 0)

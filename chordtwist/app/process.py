@@ -31,10 +31,14 @@ ACCEPT_ERRORS_EVERY_S = 60.0
 
 _log = Logger()
 
-COLLECT_AFTER = (10_000, 10, 3)
+COLLECT_AFTER = (10_000, 10, 2)
 """New objects, then collections of the next older ones, after which Python looks for cycles (its own: 700, 10, 10).
 Ours die without, while a put that waits for its copies or for the disk lives through several of these: a fifth of the
-processor time of a confirmed put. All objects are looked through after 300,000 new ones at the earliest."""
+processor time of a confirmed put. All objects are looked through after 200,000 new ones at the earliest."""
+
+LOOKED_THROUGH_EVERY_S = 3600.0
+"""Whatever has survived one look through all objects is left out of the next ones, which would take a turn of 60 ms at
+30,000 records; so often they are looked through after all, since a link may die in a cycle."""
 
 
 def make_ready(reactor: Any) -> Hangups:
@@ -44,11 +48,30 @@ def make_ready(reactor: Any) -> Hangups:
     watch_descriptors(reactor)
     gc.set_threshold(*COLLECT_AFTER)
     gc.freeze()  # what is loaded stays: to look through it each time took 18 ms of a turn
+    gc.callbacks.append(Survivors(reactor.seconds).looked_through)
     ending = EndingSignals(reactor)
     ending.install()
     hangups = Hangups(reactor, ending.leave)
     hangups.install()
     return hangups
+
+
+class Survivors:
+    """Keeps what survives a look through all objects out of the next ones, for `LOOKED_THROUGH_EVERY_S`."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._began_s = seconds()
+
+    def looked_through(self, phase: str, about: dict[str, int]) -> None:
+        """Take note of a collection, as one of `gc.callbacks`."""
+        if about["generation"] != 2:
+            return
+        if phase == "start" and self._seconds() - self._began_s >= LOOKED_THROUGH_EVERY_S:
+            self._began_s = self._seconds()
+            gc.unfreeze()
+        elif phase == "stop":
+            gc.freeze()
 
 
 def stop(reactor: Any) -> None:
