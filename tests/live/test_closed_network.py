@@ -61,7 +61,7 @@ class ClosedNetworkTests(SynchronousTestCase):
         self.wait_for(lambda: all(out in self.fleet.log(number) for number in (1, 2)))
         self.wait_for(lambda: one.status()["successors"] == [f"{self.fleet.host(2)}:6401"])
         self.assertEqual(two.get(key), value)
-        self.assertIn("the changed TLS files are in use", self.fleet.log(2))
+        self.wait_for(lambda: "the changed TLS files are in use" in self.fleet.log(2))
         for client in (one, two, three):
             client.close()
 

@@ -93,4 +93,4 @@ class HealthTests(SynchronousTestCase):
 
         well = self.command(1, "status", "--check")
         self.assertEqual((0, "health well"), (well.returncode, " ".join(well.stdout.splitlines()[0].split())))
-        self.assertIn(f"in no ring: {nowhere}: connection refused", self.fleet.log(5))
+        self.wait_for(lambda: f"in no ring: {nowhere}: connection refused" in self.fleet.log(5), QUIET_S + WITHIN_S)
