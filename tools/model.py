@@ -3,7 +3,7 @@
 ``python -m tools.model`` runs every case of ``formal/cases.toml``, ``--quick`` those within CI's reach, and prints a
 table: what was found, in how many states, how deep, how long it took. The exit status is 1 when a case found another
 thing than the case expects, a counter-example included that was not found. Needs Java, and Maven, which fetches both
-checkers into ``~/.cache/chordtwist`` once; without them it says "not run", with the same status.
+checkers into ``~/.cache/chordtwist`` once; without them it says "not run", with status 3.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ FORMAL = Path(__file__).parents[1] / "formal"
 
 CASE_WITHIN_S = 3600
 """A case that takes longer has failed."""
+
+NOT_RUN = 3
+"""The exit status when nothing could be checked here."""
 
 HEAP = "-Xmx4g"
 
@@ -241,7 +244,7 @@ def main() -> int:
         tlc, alloy = fetched(TLC), fetched(ALLOY)
     except NotRun as reason:
         print(f"model: not run: {reason}", file=sys.stderr)
-        return 1
+        return NOT_RUN
 
     def run(case: Case) -> Found:
         said = run_tlc(case, tlc)
