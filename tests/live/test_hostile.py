@@ -453,14 +453,11 @@ class UnreadTests(HostileTestCase):
             connection.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 connection.send(gets)
-        longest_s = 0.0
-        for number in range(20):
-            began_s = time.monotonic()
-            self.assertEqual(value_of(number, 65_000), honest.get(keys[number]))
-            longest_s = max(longest_s, time.monotonic() - began_s)
+        for number, key in enumerate(keys[:20]):
+            # Behind theirs it would wait for ever: nobody reads four gigabytes.
+            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000))  # type: ignore[misc]
         watch.stop()
         self.assertLess(max(watch.rss_mib) - before_mib, UNREAD_MIB_MAX)
-        self.assertLess(longest_s, 5.0)
 
 
 class WorkTests(HostileTestCase):
