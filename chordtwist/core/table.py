@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chordtwist.core.peer import Peer
@@ -49,4 +50,9 @@ class Table:
         """How many members the ring has, judged by how much of it the successors span; exact when `whole`."""
         if self.whole or not self.successors:
             return len(self.successors) + 1
-        return len(self.successors) * RING_SIZE / (distance(self.peer.id, self.successors[-1].id) or RING_SIZE)
+        return members_by_density(self.peer, self.successors)
+
+
+def members_by_density(before: Peer, members: Sequence[Peer]) -> float:
+    """Estimate how many members a ring has in which these stand behind `before`, one behind another, at least one."""
+    return len(members) * RING_SIZE / (distance(before.id, members[-1].id) or RING_SIZE)

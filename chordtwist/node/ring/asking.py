@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.python.failure import Failure
@@ -14,6 +15,14 @@ from chordtwist.core.peer import Peer
 from chordtwist.node.interfaces import IPeerLink
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.wire.peer_messages import Answer, NotMember, Question
+
+T = TypeVar("T")
+
+
+async def answers_to(asked: Iterable[Deferred[T]]) -> list[T | None]:
+    """Wait for what all of those asked say, in their order; None stands for one that cannot be reached."""
+    reached = [answer.addErrback(lambda failure: failure.trap(Unreachable) and None) for answer in asked]
+    return [answer for _, answer in await DeferredList(reached)]
 
 
 class Asking:

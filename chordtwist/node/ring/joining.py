@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -19,6 +19,7 @@ from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW, taken_by
+from chordtwist.node.ring.asking import answers_to
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -201,14 +202,10 @@ class Joining:
             if not batch:
                 return False
             asked.update(dict.fromkeys(batch))
-            answers = [
-                self._tables.fetch(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
-                for peer in batch
-            ]
-            for _, answer in await DeferredList(answers):
-                if answer is not None and counts(answer):
+            for shown in await answers_to(self._tables.fetch(peer) for peer in batch):
+                if shown is not None and counts(shown):
                     living += 1
-                    heard.update(dict.fromkeys(answer.everybody()))
+                    heard.update(dict.fromkeys(shown.everybody()))
         return True
 
     def _followers(self, table: Table) -> tuple[Peer, ...]:
@@ -324,10 +321,7 @@ class Joining:
     async def _announce(self, peers: Iterable[Peer], step: int) -> list[Answer | None]:
         """Tell all of them at once; None stands for one that is silent."""
         question = Announce(self._statements.epoch, step)
-        asked = [
-            self._ask(peer, question).addErrback(lambda failure: failure.trap(Unreachable) and None) for peer in peers
-        ]
-        return [answer for _, answer in await DeferredList(asked)]
+        return await answers_to(self._ask(peer, question) for peer in peers)
 
     async def _say_live(self, members: list[Peer]) -> None:
         """Whoever has not heard it keeps the next newcomer waiting."""

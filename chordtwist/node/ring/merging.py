@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -12,11 +12,10 @@ from twisted.logger import Logger
 from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RING_SIZE, distance
 from chordtwist.core.routing import Routing
-from chordtwist.core.table import Table
+from chordtwist.core.table import Table, members_by_density
 from chordtwist.node.chores import Chore
-from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.asking import Asking, answers_to
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.joining import Joining
@@ -182,7 +181,7 @@ class Merging:
         if is_larger is not None:
             return is_larger
         # The points show one ring: the others of ours have joined it already, or it holds us, and hides that.
-        return bool(answering) and _density(other.peer, answering) > table.members_estimate()
+        return bool(answering) and members_by_density(other.peer, answering) > table.members_estimate()
 
     def _is_outside(self, shown: Table) -> bool:
         """Whether a member is none of our whole ring, in which each names all others."""
@@ -200,25 +199,14 @@ class Merging:
     async def _answering(self, other: Table) -> list[Peer]:
         """List the successors of `other` that show tables and are none of ours, nearest first."""
         ours = self._statements.table.successors
-        shown = await DeferredList(
-            [
-                self._tables.fetch(peer).addErrback(lambda failure: failure.trap(Unreachable) and None)
-                for peer in other.successors
-                if peer not in ours
-            ]
-        )
-        return [table.peer for _, table in shown if table is not None]
+        shown = await answers_to(self._tables.fetch(peer) for peer in other.successors if peer not in ours)
+        return [table.peer for table in shown if table is not None]
 
 
 def gives_way(ours: Table, theirs: Table) -> bool:
     """Which of two rings that met joins the other: the smaller one, or that without the smallest id; both agree."""
     mine, other = ours.members_estimate(), theirs.members_estimate()
     return mine < other or (mine == other and _lowest(ours) > _lowest(theirs))
-
-
-def _density(before: Peer, members: list[Peer]) -> float:
-    """How many members a ring has that has so many behind `before`."""
-    return len(members) * RING_SIZE / (distance(before.id, members[-1].id) or RING_SIZE)
 
 
 def _lowest(table: Table) -> int:
