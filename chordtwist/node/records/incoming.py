@@ -57,18 +57,26 @@ class Incoming:
         self._ttl_ms_max = ttl_ms_max
         self._is_neighbour = is_neighbour
 
-    def read(self, body: RecordBody) -> Versioned:
-        """Read what a body brings; its life counts from now. What a peer says is left of it is a claim: it is cut to
-        what a node may store for, and to what its version can have left by now.
+    def judge(self, body: RecordBody, peer: Peer | None) -> tuple[Versioned, str | None]:
+        """Read what `peer` sent, and say what is wrong with it, in a word of `peer_messages.Refused`; None when nothing
+        is.
 
         @raise Malformed: its kind is unknown.
         """
-        age_ms = self._ring.neighbours_time_ms() - body.version_ms - AHEAD_MS_MAX
+        time_ms = self._ring.neighbours_time_ms()
+        versioned = self._read(body, time_ms)
+        return versioned, self._fault(versioned, peer, time_ms)
+
+    def _read(self, body: RecordBody, time_ms: int) -> Versioned:
+        """Read what a body brings; its life counts from now. What a peer says is left of it is a claim: it is cut to
+        what a node may store for, and to what its version can have left by now.
+        """
+        age_ms = time_ms - body.version_ms - AHEAD_MS_MAX
         ttl_ms_max = self._ttl_ms_max if age_ms <= 0 else max(1, self._ttl_ms_max - age_ms)
         return versioned_from(body, self._local_records.now_ms(), ttl_ms_max, self._ttl_ms_max)
 
-    def fault(self, versioned: Versioned, peer: Peer | None) -> str | None:
-        """Say what is wrong with what `peer` sent, in a word of `peer_messages.Refused`; None when nothing is.
+    def _fault(self, versioned: Versioned, peer: Peer | None, time_ms: int) -> str | None:
+        """Say what is wrong with what `peer` sent.
 
         Its version must not be too far ahead of the time that most neighbours have. By our own clock, should that be
         wrong by minutes, we would refuse everybody's puts, or keep what all others refuse.
@@ -77,7 +85,7 @@ class Incoming:
             return "stale"
         if not is_right(versioned, verify_ed25519):
             return WRONG
-        if not self._versions.see(versioned.version, self._ring.neighbours_time_ms(), versioned.key):
+        if not self._versions.see(versioned.version, time_ms, versioned.key):
             return "clock"
         return None
 
@@ -98,8 +106,7 @@ class Incoming:
         @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
         @raise Malformed: its kind is unknown.
         """
-        versioned = self.read(body)
-        fault = self.fault(versioned, peer)
+        versioned, fault = self.judge(body, peer)
         if fault is not None:
             raise Refused(fault)
         if not self.has_room(versioned, peer):
@@ -155,16 +162,17 @@ class Incoming:
             return None
         if body.key != key or bool(body.ttl_ms) != is_live:
             return None
+        time_ms = self._ring.neighbours_time_ms()
         try:
             # Without its value a record is judged by what its tombstone would have to prove.
-            versioned = self.read(body if value or not is_live else without_ttl(body))
+            versioned = self._read(body if value or not is_live else without_ttl(body), time_ms)
             kind = RecordKind(body.record_kind)
         except (Malformed, ValueError):
             return None
         if not is_right(versioned, verify_ed25519):
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
-        self._versions.see(versioned.version, self._ring.neighbours_time_ms(), key)
+        self._versions.see(versioned.version, time_ms, key)
         if isinstance(versioned, Record):
             return Said(precedence(versioned), versioned)
         if not is_live:

@@ -111,8 +111,7 @@ class Replica:
         not_mine = self._not_mine(question.record.key, question.rank)
         if not_mine is not None:
             return succeed(not_mine)
-        versioned = self._incoming.read(question.record)
-        fault = self._incoming.fault(versioned, peer)
+        versioned, fault = self._incoming.judge(question.record, peer)
         if fault is not None:
             return succeed(Refused(fault, max(0, self._ring.neighbours_time_ms()) if fault == "clock" else 0))
         here = self._local_records.get(versioned.key)
