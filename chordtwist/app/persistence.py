@@ -168,12 +168,9 @@ class Persistence:
 
     def _written(self, result: T | Failure) -> T | None:
         self._writing -= 1
-        when_written, self._when_written = self._when_written, None
-        if when_written is not None:
-            if self._writing:
-                self._when_written = when_written
-            else:
-                when_written.callback(None)
+        if self._when_written is not None and not self._writing:
+            when_written, self._when_written = self._when_written, None
+            when_written.callback(None)
         self._trouble = ""
         if not isinstance(result, Failure):
             return result
