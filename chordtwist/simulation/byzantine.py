@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import PutResult, Record
-from chordtwist.core.ring import RingId, distance
+from chordtwist.core.ring import ID_BITS, RING_SIZE, RingId, distance
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.chance import below, pick
@@ -123,6 +123,12 @@ def under_attack(run: Run) -> None:
     _join(run, coalition, figures)
 
 
+def _any_honest(coalition: Coalition) -> Peer | None:
+    """Draw an honest member; None when there is none."""
+    honest = coalition.honest()
+    return pick(coalition.world.rng, honest) if honest else None
+
+
 def _look_at_ring(coalition: Coalition, figures: Figures) -> None:
     world = coalition.world
     for peer, host in world.live.items():
@@ -134,7 +140,7 @@ def _look_at_ring(coalition: Coalition, figures: Figures) -> None:
             figures.list_colluders.count(other in coalition)
         for other in routing.fingers.values():
             figures.finger_colluders.count(other in coalition)
-        true = coalition.members((peer.id + 1) % (1 << 256))
+        true = coalition.members((peer.id + 1) % RING_SIZE)
         figures.lists_right.count(all(a == b for a, b in zip(routing.successors, true, strict=False)))
     figures.principals = world.check.principals()
 
@@ -155,19 +161,19 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
                 if owner is not None and owner not in coalition:
                     figures.honest_owners.count(is_right)
 
-        world.find(pick(world.rng, honest), position, told)
+        asker = _any_honest(coalition)
+        if asker is not None:
+            world.find(asker, position, told)
         world.run(APART_S)
 
-    honest = coalition.honest()
-    for _ in range(count if honest else 0):
-        once(world.rng.getrandbits(256), figures.lookups)
-        honest = coalition.honest()
+    for _ in range(count):
+        once(world.rng.getrandbits(ID_BITS), figures.lookups)
     ids = world.check.ids
     for number in range(count // 4 if coalition.attack.victims else 0):
         victim = coalition.attack.victims[number % len(coalition.attack.victims)]
-        if victim in world.check.members and honest:
+        if victim in world.check.members:
             before = ids[ids.index(victim.id) - 1]
-            once((before + 1 + below(world.rng, distance(before, victim.id))) % (1 << 256), figures.victims)
+            once((before + 1 + below(world.rng, distance(before, victim.id))) % RING_SIZE, figures.victims)
     world.run(ANSWERED_S)
 
 
@@ -184,9 +190,9 @@ def _put(run: Run, coalition: Coalition, figures: Figures) -> dict[bytes, bytes]
             figures.puts.count(True)
             values[key] = value
 
-        honest = coalition.honest()
-        if honest:
-            put = world.node(pick(world.rng, honest)).put(key, value, 3600)
+        putter = _any_honest(coalition)
+        if putter is not None:
+            put = world.node(putter).put(key, value, 3600)
             put.addCallbacks(confirmed, lambda failure: figures.puts.count(False))
         world.run(APART_S)
     world.run(ANSWERED_S)
@@ -203,9 +209,9 @@ def _get(run: Run, coalition: Coalition, figures: Figures, values: dict[bytes, b
             figures.gets.count(is_right)
             figures.values_wrong += isinstance(record, Record) and not is_right
 
-        honest = coalition.honest()
-        if honest:
-            world.node(pick(world.rng, honest)).get(key).addBoth(got)
+        reader = _any_honest(coalition)
+        if reader is not None:
+            world.node(reader).get(key).addBoth(got)
         world.run(APART_S)
     world.run(ANSWERED_S)
 

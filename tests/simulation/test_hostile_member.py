@@ -52,21 +52,14 @@ DIALS_PER_S_MAX = 5.0
 KEYS = 40
 
 
-class Liar:
-    """A real member, but for the tables it shows; `shown` makes another of its own."""
+class HostileMember:
+    """A real member, but for some of its answers."""
 
-    def __init__(self, node: Node, shown: Callable[[Table], Table]) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._shown = shown
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
-        answer = self._node.answer(peer, question)
-        if not isinstance(question, GetTable) or not self._node.is_member:
-            return answer
-        statements = self._node.statements
-        statements.seq += 1
-        true = replace(statements.table, seq=statements.seq, time_ms=statements.table.time_ms + statements.seq)
-        return signed(self._node, self._shown(true))
+        return self._node.answer(peer, question)
 
     def link_lost(self, peer: Peer, reason: str) -> None:
         self._node.link_lost(peer, reason)
@@ -75,12 +68,27 @@ class Liar:
         self._node.breach(peer, reason)
 
 
-class Endless:
-    """A real member that says it has a billion records in every arc, and hands large ones over without end."""
+class Liar(HostileMember):
+    """Shows other tables than its own; `shown` makes them of it."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.handed_over = 0
+    def __init__(self, node: Node, shown: Callable[[Table], Table]) -> None:
+        super().__init__(node)
+        self._shown = shown
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        answer = super().answer(peer, question)
+        if not isinstance(question, GetTable) or not self._node.is_member:
+            return answer
+        statements = self._node.statements
+        statements.seq += 1
+        true = replace(statements.table, seq=statements.seq, time_ms=statements.table.time_ms + statements.seq)
+        return signed(self._node, self._shown(true))
+
+
+class Endless(HostileMember):
+    """Says that it has a billion records in every arc, and hands large ones over without end."""
+
+    handed_over = 0
 
     def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
         if isinstance(question, Digest):
@@ -90,17 +98,11 @@ class Endless:
             after = position_from_bytes(question.after)
             keys = [position_bytes((after + n) % RING_SIZE) for n in range(1, 5)]
             return HandedOver([self._record(key) for key in keys], keys[-1])
-        return self._node.answer(peer, question)
+        return super().answer(peer, question)
 
     def _record(self, key: bytes) -> RecordBody:
         version_ms, publisher = self._node.neighbours_time_ms(), self._node.me.packed
         return RecordBody(key, bytes(60_000), RecordKind.PLAIN, version_ms, publisher, 3_600_000, 255)
-
-    def link_lost(self, peer: Peer, reason: str) -> None:
-        self._node.link_lost(peer, reason)
-
-    def breach(self, peer: Peer, reason: str) -> None:
-        self._node.breach(peer, reason)
 
 
 class Stranger:

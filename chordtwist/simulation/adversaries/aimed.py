@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 from chordtwist.simulation.adversaries.attack import Lie
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import Budgeted, ColludersOnly, Hide
+
+if TYPE_CHECKING:
+    from chordtwist.simulation.adversaries.coalition import Coalition
 
 TURNS_AFTER_S = 60
 """A turncoat is honest for so long."""
@@ -26,9 +31,9 @@ class ActiveEclipse(Budgeted):
     name = "active-eclipse"
     sentence = "Stay below every test of density, and leave ten exposed owners out besides."
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
-        self._hide = Hide(*args)  # type: ignore[arg-type]
+    def __init__(self, coalition: Coalition) -> None:
+        super().__init__(coalition)
+        self._hide = Hide(coalition)
 
     def begin(self) -> None:
         self._hide.begin()
@@ -52,8 +57,8 @@ class Turncoat(ColludersOnly):
     name = "turncoat"
     sentence = "Be honest for a minute, then show nobody but colluders."
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(self, coalition: Coalition) -> None:
+        super().__init__(coalition)
         self._turns_s: float | None = None
 
     def each_second(self) -> None:

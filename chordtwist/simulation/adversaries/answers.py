@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -27,6 +29,9 @@ from chordtwist.wire.peer_messages import (
     StoredAll,
 )
 
+if TYPE_CHECKING:
+    from chordtwist.simulation.adversaries.coalition import Coalition
+
 RAISED_MS = 1
 """By how much an altered value is newer than the true one."""
 
@@ -44,7 +49,6 @@ FLOOD_PER_S = 20
 class SilentNode(Attack):
     name = "silent"
     sentence = "Answer pings, and nothing else."
-    solo = True
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         return None if isinstance(question, Ping) else Deferred()
@@ -53,7 +57,6 @@ class SilentNode(Attack):
 class Slow(Attack):
     name = "slow"
     sentence = "Answer everything just before the time for it is over."
-    solo = True
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         late_s = 0.8 * question.answer_within_s
@@ -63,7 +66,6 @@ class Slow(Attack):
 class Refuse(Attack):
     name = "refuse"
     sentence = "Refuse every record, as if there were no room."
-    solo = True
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         return Refused("full") if isinstance(question, Store) else None
@@ -72,7 +74,6 @@ class Refuse(Attack):
 class NotMineLiar(Attack):
     name = "not-mine"
     sentence = "Send whoever brings or wants a record to a colluder."
-    solo = True
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         if not isinstance(question, Store | Fetch) or question.rank:
@@ -80,32 +81,39 @@ class NotMineLiar(Attack):
         return NotMine(self.coalition.last_before(liar.me.id).packed)
 
 
-class Alter(Attack):
-    name = "alter"
-    sentence = "Answer with another value, in a version that is newer than the true one."
-    solo = True
+class Forgery(Attack):
+    """Answers something else where a plain record was found, in a version that is newer than the true one."""
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         if not isinstance(question, Fetch):
             return None
-        value = ALTERED if question.value else b""
 
-        def altered(honest: Answer) -> Answer:
+        def forged(honest: Answer) -> Answer:
             if not isinstance(honest, Found) or honest.record.record_kind != RecordKind.PLAIN:
                 return honest
-            version_ms = honest.record.version_ms + RAISED_MS
-            return Found(_changed(honest.record, value, version_ms, honest.record.ttl_ms))
+            return self.forged(honest.record, honest.record.version_ms + RAISED_MS, question.value)
 
-        return liar.honest_later(asker, Fetch(question.key, 1, question.value)).addCallback(altered)
+        return liar.honest_later(asker, Fetch(question.key, 1, question.value)).addCallback(forged)
+
+    def forged(self, record: RecordBody, version_ms: int, value: bool) -> Answer:
+        """Make the lie of that version; `value`: whether the value was asked for too."""
+        raise NotImplementedError
+
+
+class Alter(Forgery):
+    name = "alter"
+    sentence = "Answer with another value, in a version that is newer than the true one."
+
+    def forged(self, record: RecordBody, version_ms: int, value: bool) -> Answer:
+        return Found(_changed(record, ALTERED if value else b"", version_ms, record.ttl_ms))
 
 
 class Stale(Attack):
     name = "stale"
     sentence = "Answer with the first value that one was ever given, as if nothing had been put since."
-    solo = True
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(self, coalition: Coalition) -> None:
+        super().__init__(coalition)
         self._first: dict[bytes, RecordBody] = {}
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
@@ -120,28 +128,17 @@ class Stale(Attack):
         return None
 
 
-class FalseEnded(Attack):
+class FalseEnded(Forgery):
     name = "false-ended"
     sentence = "Say of every plain record that it was deleted just now."
-    solo = True
 
-    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
-        if not isinstance(question, Fetch):
-            return None
-
-        def ended(honest: Answer) -> Answer:
-            if not isinstance(honest, Found) or honest.record.record_kind != RecordKind.PLAIN:
-                return honest
-            version_ms = honest.record.version_ms + RAISED_MS
-            return NotFound(_changed(honest.record, b"", version_ms, 0, TOMBSTONE_MS))
-
-        return liar.honest_later(asker, Fetch(question.key, 1, False)).addCallback(ended)
+    def forged(self, record: RecordBody, version_ms: int, value: bool) -> Answer:
+        return NotFound(_changed(record, b"", version_ms, 0, TOMBSTONE_MS))
 
 
 class StoreThenDrop(Attack):
     name = "store-then-drop"
     sentence = "Confirm every record, and keep none."
-    solo = True
 
     def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
         if isinstance(question, Store):
@@ -154,7 +151,6 @@ class StoreThenDrop(Attack):
 class Flood(Attack):
     name = "flood"
     sentence = "Ask honest members for their tables all the time, and for whatever else is cheap to ask."
-    solo = True
 
     def each_second(self) -> None:
         honest = self.coalition.honest()

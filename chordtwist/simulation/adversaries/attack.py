@@ -30,8 +30,6 @@ class Attack:
     name: ClassVar[str]
     sentence: ClassVar[str]
     """What it does: a value, since python -OO throws docstrings away."""
-    solo: ClassVar[bool] = False
-    """Whether a single liar does all the harm it can."""
 
     def __init__(self, coalition: Coalition) -> None:
         self.coalition = coalition

@@ -95,7 +95,7 @@ class Liar(Node):
             whole=lie.whole,
             predecessor=lie.predecessor,
             successors=lie.successors,
-            fingers=tuple(dict.fromkeys(peer for peer in lie.fingers if peer not in lie.successors)),
+            fingers=tuple(dict.fromkeys(peer for peer in lie.fingers if peer not in (self.me, *lie.successors))),
             fingerprints=self.coalition.fingerprints(neighbours),
         )
         body = table_opening(self.identity, table) + table_content(table)

@@ -32,7 +32,7 @@ class ColludersOnly(Attack):
             return None
         fingers = [next(colluders(finger_start(me.id, k))) for k in liar.routing.fingers_wanted()]
         successors = tuple(behind[: liar.routing.entries_max])
-        return Lie(self.coalition.last_before(me.id), successors, tuple(p for p in fingers if p != me), False)
+        return Lie(self.coalition.last_before(me.id), successors, tuple(fingers), False)
 
 
 class Budgeted(Attack):
@@ -58,7 +58,7 @@ class Budgeted(Attack):
             colluder = self.coalition.last_before(me.id)
             skipped = [peer for peer in islice(self.coalition.members(colluder.id), OMITTED + 2) if peer != colluder]
             before = colluder if me in skipped else before
-        return Lie(before, tuple(successors), tuple(p for p in fingers if p is not None and p != me), False)
+        return Lie(before, tuple(successors), tuple(peer for peer in fingers if peer is not None), False)
 
     def _favoured(self, position: RingId) -> Peer | None:
         """Find the first colluder behind `position` within the budget, else the true next member."""
@@ -89,7 +89,7 @@ class Hide(Attack):
         before = true.predecessor
         if before in self.victims:
             before = self.coalition.last_before(me.id)
-        return Lie(before, successors, tuple(peer for peer in fingers if peer != me), False)
+        return Lie(before, successors, tuple(fingers), False)
 
     def _shown(self, position: RingId) -> Iterator[Peer]:
         return (peer for peer in self.coalition.members(position % RING_SIZE) if peer not in self.victims)
@@ -98,7 +98,6 @@ class Hide(Attack):
 class InventDense(Attack):
     name = "invent-dense"
     sentence = "Name addresses that nobody has, dense behind oneself."
-    solo = True
 
     def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
         invented = self.coalition.invented(liar.me.id, liar.routing.entries_max)
@@ -108,7 +107,6 @@ class InventDense(Attack):
 class InventSpread(Attack):
     name = "invent-spread"
     sentence = "Name addresses that nobody has, as far apart as members are, and as fingers too."
-    solo = True
 
     def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
         me, invented = liar.me, self.coalition.invented
@@ -121,7 +119,6 @@ class InventSpread(Attack):
 class InventThirdParty(Attack):
     name = "invent-third-party"
     sentence = "Name honest members at a port where they do not listen: everybody dials one victim's host in vain."
-    solo = True
 
     def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
         peer = self.coalition.world.identity.peer
@@ -132,7 +129,6 @@ class InventThirdParty(Attack):
 class LargerRing(InventDense):
     name = "larger-ring"
     sentence = "Show a ring that looks larger, and tell honest members of it: they are to leave theirs for it."
-    solo = True
 
     def begin(self) -> None:
         honest = self.coalition.honest()
