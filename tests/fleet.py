@@ -17,6 +17,9 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from chordtwist.app.cli.commands import main
 from chordtwist.wire.api_messages import HEADER_BYTES, AnswerReader, Outcome, PutConfirmed
 
 API_PORT, P2P_PORT = 7401, 6401
@@ -250,6 +253,41 @@ class Fleet:
                 raise AssertionError(f"no ring after {within_s} s: {self.statuses()}")
             time.sleep(0.1)
         return time.monotonic() - answering
+
+    def wait_until(self, is_so: Callable[[], bool], within_s: float) -> None:
+        """Wait for a state of the nodes; raises with all that they wrote when it does not come."""
+        ends_s = time.monotonic() + within_s
+        while not is_so():
+            if time.monotonic() > ends_s:
+                raise AssertionError([self.log(number) for number in self.numbers])
+            time.sleep(0.1)
+
+
+class ClosedFleet(Fleet):
+    """Nodes of a closed network, with the authority (``chordtwist certify``) that admits them."""
+
+    def __init__(self) -> None:
+        super().__init__(tls="closed")
+        self.office = self.folder / "authority"
+        self.certify("authority")
+
+    def certify(self, *words: str) -> None:
+        """Have the authority do something."""
+        done = CliRunner().invoke(main, ["certify", *words, "-d", str(self.office)])
+        assert done.exit_code == 0, done.output
+
+    def admit(self, number: int, bootstrap: int = 1) -> None:
+        """Give a node its certificate, and start it."""
+        host = self.host(number)
+        self.certify("node", host)
+        files = {
+            "authority": "authority.pem",
+            "certificate": f"{host}.pem",
+            "key": f"{host}.key",
+            "revoked": "revoked.pem",
+        }
+        self.tls_options = {name: self.office / file for name, file in files.items()}
+        self.start([number], [bootstrap])
 
 
 class Herd(Fleet):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,12 +23,8 @@ class AllDownTests(SynchronousTestCase):
         self.fleet = Fleet({"state_dir": "yes", "stabilize_interval": 0.5})
         self.addCleanup(self.fleet.close)
 
-    def wait_until(self, condition, what: str) -> None:  # type: ignore[no-untyped-def]
-        """Wait for a state."""
-        ends = time.monotonic() + WITHIN_S
-        while not condition():
-            self.assertLess(time.monotonic(), ends, what)
-            time.sleep(0.2)
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        self.fleet.wait_until(lambda: bool(condition()), WITHIN_S)
 
     def test_first_is_gone(self) -> None:
         """All nodes are killed, and the one that all others list never comes back: the others are a ring again, with
@@ -42,14 +38,14 @@ class AllDownTests(SynchronousTestCase):
         for number, key in enumerate(KEYS):
             client.put(key, value_of(number, 1000), ttl_s=3600)
         values = {key: value_of(number, 1000) for number, key in enumerate(KEYS)}
-        self.wait_until(lambda: values == fleet.client(3).get_many(KEYS), "records stored")
+        self.wait_until(lambda: values == fleet.client(3).get_many(KEYS))
         for number in (2, 3, 4):
             peers = fleet.folder / f"state-{number}" / "peers.json"
-            self.wait_until(lambda peers=peers: peers.exists() and peers.read_text().count(":") == 3, "peers")
+            self.wait_until(lambda peers=peers: peers.exists() and peers.read_text().count(":") == 3)  # type: ignore[misc]
         fleet.kill([1, 2, 3, 4])
         fleet.start([2, 3, 4])
         fleet.wait_for_ring(WITHIN_S)
-        self.wait_until(lambda: values == fleet.client(4).get_many(KEYS), "records")
+        self.wait_until(lambda: values == fleet.client(4).get_many(KEYS))
 
     def test_disk_goes_away(self) -> None:
         """Two rings of one that meet become one though the state of neither can be written any more, and neither is
@@ -57,11 +53,11 @@ class AllDownTests(SynchronousTestCase):
         """
         fleet = self.fleet
         fleet.start([1], bootstrap=[1, 2])
-        self.wait_until(lambda: fleet.statuses()[1]["member"], "the first")
+        self.wait_until(lambda: fleet.statuses()[1]["member"])
         os.kill(fleet.processes[1].pid, signal.SIGSTOP)
         fleet.start([2], bootstrap=[2, 1])
         state = fleet.client(2)
-        self.wait_until(lambda: state.status()["member"], "the second")
+        self.wait_until(lambda: state.status()["member"])
         for number in (1, 2):
             folder = fleet.folder / f"state-{number}"
             folder.rename(folder.with_name(f"gone-{number}"))

@@ -26,10 +26,7 @@ class ClockTests(SynchronousTestCase):
         self.fleet.wait_for_ring(60)
 
     def wait_for(self, what: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-        ends = time.monotonic() + within_s
-        while not what():
-            self.assertLess(time.monotonic(), ends, [self.fleet.log(number) for number in self.fleet.numbers])
-            time.sleep(0.2)
+        self.fleet.wait_until(what, within_s)
 
     def test_1970(self) -> None:
         """A node that started in 1970 says so at once, and is a member within half a minute of its clock's being set,

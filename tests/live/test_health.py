@@ -7,12 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli.commands import main
 from chordtwist.core.health import QUIET_S
-from tests.fleet import API_PORT, BIN, Fleet
+from tests.fleet import API_PORT, BIN, ClosedFleet
 
 WITHIN_S = 60.0
 
@@ -22,24 +20,8 @@ class HealthTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An authority in a folder of its own."""
-        self.fleet = Fleet(tls="closed")
+        self.fleet = ClosedFleet()
         self.addCleanup(self.fleet.close)
-        self.office = self.fleet.folder / "authority"
-        self.certify("authority")
-
-    def certify(self, *words: str) -> None:
-        done = CliRunner().invoke(main, ["certify", *words, "-d", str(self.office)])
-        self.assertEqual(done.exit_code, 0, done.output)
-
-    def start(self, number: int, bootstrap: int = 1) -> None:
-        """Start a node with the files that it was given."""
-        host = self.fleet.host(number)
-        self.certify("node", host)
-        names = {"authority": "authority.pem", "certificate": f"{host}.pem", "key": f"{host}.key"}
-        self.fleet.tls_options = {
-            name: self.office / file for name, file in {**names, "revoked": "revoked.pem"}.items()
-        }
-        self.fleet.start([number], [bootstrap])
 
     def command(self, number: int, *words: str) -> subprocess.CompletedProcess[str]:
         """What a command says when it asks a node."""
@@ -51,10 +33,7 @@ class HealthTests(SynchronousTestCase):
         )
 
     def wait_for(self, what: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-        ends = time.monotonic() + within_s
-        while not what():
-            self.assertLess(time.monotonic(), ends, [self.fleet.log(number) for number in self.fleet.numbers])
-            time.sleep(0.2)
+        self.fleet.wait_until(what, within_s)
 
     def test_cut_off(self) -> None:
         """A neighbour's death is one line and an event. Whose certificate is taken back says that it is cut off, by
@@ -62,9 +41,9 @@ class HealthTests(SynchronousTestCase):
         """
         began_s = time.monotonic()
         for number in (1, 2, 3, 4):
-            self.start(number)
+            self.fleet.admit(number)
         self.fleet.wait_for_ring(WITHIN_S)
-        self.start(5, bootstrap=9)
+        self.fleet.admit(5, bootstrap=9)
 
         dead = f"{self.fleet.host(4)}:6401"
         self.fleet.kill([4])
@@ -79,7 +58,7 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(1, shown.returncode)
         self.assertRegex(shown.stdout, rf"tried_next +{nowhere} (again within [0-9.]+ s|now)\n")
 
-        self.certify("revoke", self.fleet.host(3))
+        self.fleet.certify("revoke", self.fleet.host(3))
         why = "cut off: all of 2 refuse us: our certificate was revoked"
         self.wait_for(lambda: why in self.fleet.log(3), QUIET_S + WITHIN_S)
         self.assertGreater(time.monotonic() - began_s, QUIET_S)

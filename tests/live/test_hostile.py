@@ -100,10 +100,7 @@ class HostileTestCase(SynchronousTestCase):
 
     def wait_until(self, condition: Callable[[], bool], within_s: float = 20.0) -> None:
         """For what a node does in its own time."""
-        ends_at = time.monotonic() + within_s
-        while not condition():
-            self.assertLess(time.monotonic(), ends_at, self.fleet.log(1))
-            time.sleep(0.05)
+        self.fleet.wait_until(condition, within_s)
 
 
 class ClaimTests(HostileTestCase):

@@ -49,10 +49,7 @@ class ReadOnlyTests(SynchronousTestCase):
             subprocess.run(["umount", str(self.state)], check=True)
 
     def wait_for(self, what: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-        ends = time.monotonic() + within_s
-        while not what():
-            self.assertLess(time.monotonic(), ends, self.fleet.log(1))
-            time.sleep(0.2)
+        self.fleet.wait_until(what, within_s)
 
     def health(self) -> str:
         shown = subprocess.run(
