@@ -118,6 +118,13 @@ class WitnessesTests(SynchronousTestCase):
         self.assertGreaterEqual(len({shown.peer for shown in lookup.witnesses}), 5)
         self.assertEqual(self.owner(lookup), 102)
 
+    def test_a_start_on_anothers_way(self) -> None:
+        """A peer that one way has come to begins no other: it would count for two."""
+        lookup = self.begin(66, 64, 62, 60, 58, 98, 96, 94, 92, 90)
+        self.drive(lookup, silent=(58,))
+        heard = [shown.peer for shown in lookup.witnesses]
+        self.assertEqual(len(heard), len(set(heard)))
+
     def test_a_long_way_is_wide(self) -> None:
         """Where witnesses are others' word more of them are heard."""
         lookup = self.begin(*range(70, 38, -2))

@@ -110,7 +110,7 @@ class WitnessedLookup(Lookup):
         if _spans(table, self.position):
             lineage.table = table
             return
-        taken = {other.candidate for other in self._lineages}
+        taken = self._on_the_way()
         # The nearest before the position, of those that this table names.
         for candidate in sorted(
             (self._candidates[peer.packed] for peer in table.everybody()), key=BY_GAP, reverse=True
@@ -161,12 +161,16 @@ class WitnessedLookup(Lookup):
         return lineage.table is not None or lineage.candidate is not None
 
     def _unused_starts(self) -> list[Candidate]:
-        return [candidate for candidate in self._starts if candidate.state is State.HEARD]
+        taken = self._on_the_way()
+        return [candidate for candidate in self._starts if candidate.state is State.HEARD and candidate not in taken]
+
+    def _on_the_way(self) -> set[Candidate | None]:
+        """Those whom one way has come to: no other leads over them."""
+        return {lineage.candidate for lineage in self._lineages}
 
     def _begin_lineages(self, count: int) -> list[Candidate]:
         started = self._unused_starts()[: max(0, count)]
         self._lineages += [Lineage(candidate) for candidate in started]
-        self._starts = [candidate for candidate in self._starts if candidate not in started]
         return started
 
     def _rivals(self) -> list[Candidate]:
