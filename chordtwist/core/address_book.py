@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer, canonical_ip
-from chordtwist.core.prefixes import is_crowded, prefix_group
+from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer
+from chordtwist.core.prefixes import PER_PREFIX_MAX, prefix_of
 from chordtwist.core.ring import ID_BITS, RingId, distance
 
 ENTRIES_MAX = 4096
@@ -119,17 +120,12 @@ class AddressBook:
 
     def behind(self, position: RingId, count: int) -> list[Peer]:
         """Name the nearest `count` entries at or behind `position`, nearest first."""
-        start, size = self._place(position), len(self)
-        # The first 64 bits of two ids may agree: then the entry may stand before the position.
-        if start < size and self._peer(start).id < position:
-            start += 1
+        start, size = self._at_or_behind(position), len(self)
         return [self._peer((start + n) % size) for n in range(min(count, size))]
 
     def before(self, position: RingId, count: int) -> list[Peer]:
         """Name the nearest `count` entries before `position` that were met, nearest first."""
-        start, size = self._place(position), len(self)
-        if start < size and self._peer(start).id < position:
-            start += 1
+        start, size = self._at_or_behind(position), len(self)
         found: list[Peer] = []
         for n in range(1, size + 1):
             index = (start - n) % size
@@ -145,11 +141,16 @@ class AddressBook:
         """
         near = [peer for peer in self.before(position, 2 * count) if distance(peer.id, position) <= reach]
         rng.shuffle(near)
+        if not self._spreads:
+            return near[:count]
         drawn: list[Peer] = []
+        of_prefix: Counter[str | None] = Counter()
         for peer in near:
             if len(drawn) == count:
                 break
-            if not (self._spreads and is_crowded(peer, drawn)):
+            prefix = prefix_of(peer)
+            if prefix is None or of_prefix[prefix] < PER_PREFIX_MAX:
+                of_prefix[prefix] += 1
                 drawn.append(peer)
         return drawn
 
@@ -228,6 +229,11 @@ class AddressBook:
     def _place(self, position: RingId) -> int:
         return bisect_left(self._numbers, _number(position))
 
+    def _at_or_behind(self, position: RingId) -> int:
+        index = self._place(position)
+        # The first 64 bits of two ids may agree: then the entry may stand before the position.
+        return index + (index < len(self) and self._peer(index).id < position)
+
     def _find(self, peer: Peer) -> int | None:
         index = self._place(peer.id)
         if index < len(self) and self._numbers[index] == _number(peer.id) and self._peer(index) == peer:
@@ -239,7 +245,7 @@ class AddressBook:
         return self._identity.unpack(wide[-IPV4_LENGTH:] if wide.startswith(_MAPPED) else wide)
 
     def _is_crowded(self, peer: Peer) -> bool:
-        if not self._spreads or prefix_group(canonical_ip(peer.host)) is None:
+        if not self._spreads or prefix_of(peer) is None:
             return False
         prefix = _wide(peer.packed)[: len(_MAPPED) + 3 if len(peer.packed) == IPV4_LENGTH else 6]
         # Bytes that stand across two entries, or in the middle of one, may be counted as well: one in millions.

@@ -70,10 +70,15 @@ def owner_of(peer: Peer) -> str:
     return peer.packed[:8].hex() if len(peer.packed) == IPV6_LENGTH else peer.host
 
 
+def prefix_of(peer: Peer) -> str | None:
+    """`prefix_group` of a peer's address. Costs some 10 microseconds where it is public."""
+    return prefix_group(canonical_ip(peer.host))
+
+
 def is_crowded(peer: Peer, listed: Iterable[Peer]) -> bool:
     """Whether the prefix of `peer` has its share among those listed already; `peer` itself counts for nothing there."""
-    group = prefix_group(canonical_ip(peer.host))
+    group = prefix_of(peer)
     if group is None:
         return False
     others = dict.fromkeys(other for other in listed if other != peer)
-    return sum(prefix_group(canonical_ip(other.host)) == group for other in others) >= PER_PREFIX_MAX
+    return sum(prefix_of(other) == group for other in others) >= PER_PREFIX_MAX
