@@ -25,9 +25,11 @@ Where to look for what:
 becoming a member                    ``node/ring``: ``bootstrap`` (whom to ask), ``joining`` (the newcomer's side),
                                      ``admission`` (the members' side), ``membership`` (what one node is just now)
 keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectifying`` (Zave's operations), ``fingers``,
-                                     ``member_checks``, ``merging`` (two rings become one), ``comparing``
+                                     ``uniting`` (whom others name), ``member_checks``, ``merging`` (two rings become
+                                     one), ``comparing`` and ``core/ring_sizes`` (which is larger)
 who is dead                          ``core/liveness`` (the rule), ``node/ring/probing`` (the questions)
-finding a place on the ring          ``core/lookup``, ``node/ring/search``, ``node/ring/searches``
+finding a place on the ring          ``core/lookup``, ``core/witnesses`` (whom to believe), ``core/address_book`` (whom
+                                     we met), ``node/ring/search``, ``node/ring/searches``
 what a node says of itself           ``core/table``, ``core/signed`` (bytes), ``node/ring/statements``; others' words:
                                      ``node/ring/tables``
 a record                             ``core/records``, ``core/versions``, ``core/reading``, ``core/writing`` (the rules)
@@ -37,10 +39,11 @@ enough copies                        ``node/records``: ``repair``, ``reconciling
 bytes of messages                    ``wire/frames``, ``wire/peer_messages``, ``wire/api_messages``
 one link to a peer, all of them      ``net/peer_protocol``, ``net/peer_pool``, ``net/dialling``, ``net/known_peers``
 the door for programs                ``net/api``, ``net/client``
-what it costs, and who pays          ``core/allowance``, ``net/bounds``, ``net/client_puzzles``,
-                                     ``node/ring/dial_limits``
+what it costs, and who pays          ``core/costs``, ``core/allowance``, ``core/quotas``, ``net/bounds``,
+                                     ``net/client_puzzles``, ``node/ring/dial_limits``
 a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``
-is it well                           ``core/health``
+is it well, what happened            ``core/health``, ``core/events``, ``app/health_watch``
+how liars lie                        ``simulation/adversaries``, ``simulation/byzantine`` (what that comes to)
 ==================================== ================================================================
 """
 
