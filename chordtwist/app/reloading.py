@@ -45,7 +45,7 @@ class Reloading:
 
     def __call__(self) -> None:
         """Read the file, in a thread since its disk may hang, and take up what it says now."""
-        self._threads.call(config_file.read_file, self._path).addCallbacks(self._read, self._failed)
+        self._threads.call(config_file.read_file, self._path).addCallback(self._read).addErrback(self._failed)
 
     def _read(self, config: NodeConfig) -> None:
         lines = self._lines()
