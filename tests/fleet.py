@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import struct
@@ -313,3 +314,15 @@ class Herd(Fleet):
             self.processes[group] = self._run(
                 group, [str(BIN / "chordtwist"), "testnet", str(self._per_process), *here]
             )
+
+
+def free_port() -> int:
+    """Draw a port that nobody listens on now, below those that the kernel gives to connections: it stays free."""
+    given_out_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = secrets.choice(range(10_000, given_out_from))
+        try:
+            socket.create_server(("", port)).close()
+        except OSError:
+            continue
+        return port

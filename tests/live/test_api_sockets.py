@@ -27,7 +27,7 @@ from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
 from chordtwist.net.client import DhtClient
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Put, Success
-from tests.live.test_processes import free_port
+from tests.fleet import free_port
 from tests.memory_dht import MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -60,9 +60,7 @@ class SocketTestCase(TestCase):
         return port
 
     async def listen_somewhere(self, host: str = "127.0.0.1") -> Address:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = Address(host, probe.getsockname()[1])
+        address = Address(host, free_port())
         await self.listen(address)
         return address
 

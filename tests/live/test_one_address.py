@@ -11,8 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fleet import BIN, Client
-from tests.live.test_processes import free_port
+from tests.fleet import BIN, Client, free_port
 
 WITHIN_S = 90.0
 """For what takes seconds; far beyond it on any machine that is not stuck."""

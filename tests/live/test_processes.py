@@ -16,6 +16,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fleet import free_port
+
 BIN = Path(sys.executable).parent
 HANGS_AFTER_S = 60
 """Far beyond anything that a node takes: what still runs then would run for ever."""
@@ -87,13 +89,6 @@ class NodeProcess:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.communicate()
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 class ProcessTests(SynchronousTestCase):

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.live.test_processes import BIN, HANGS_AFTER_S, free_port
+from tests.fleet import free_port
+from tests.live.test_processes import BIN, HANGS_AFTER_S
 
 KEY = sha256(b"greeting").digest()
 PUT = struct.pack(">HHHBB", 40 + 12, 650, 60, 1, 0) + KEY + b"good morning"
