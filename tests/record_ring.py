@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.lookup import Route
+from chordtwist.core.lookup import Quality, Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
@@ -140,7 +140,7 @@ class Member:
         route = self.ring.route(position, self._ring())
         return replace(route, replicas=route.replicas[: self.ring.known_replicas_max])
 
-    def find(self, position: RingId) -> Deferred[Route]:
+    def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
         self.searches += 1
         if not self.is_member:
             return fail(Unreachable(None, "nobody can be asked"))

@@ -8,7 +8,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.lookup import HOPS_MAX, Lookup, Route
+from chordtwist.core.lookup import HOPS_MAX, Lookup, QuickLookup, Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 from tests.builders import at, large_ring, peer, peers, places, table, whole_ring
@@ -304,6 +304,29 @@ class LookupTests(SynchronousTestCase):
             self.lookup.answered(table(place, (), place - 1, fingers=(place + 1,)))
             asked += 1
         self.assertEqual(asked, HOPS_MAX)
+
+
+class QuickLookupTests(SynchronousTestCase):
+    """`QuickLookup` of position 35 in a ring of 10, 20, 30, 40, 50 and 60 with two successors each."""
+
+    CASES = (
+        ("who is likely the owner, and is", (40,), (), [40]),
+        ("one member more than we know", (50,), (), [50, 40]),
+        ("two more: it goes from table to table", (60, 10), (), [60, 50, 20, 40]),
+        ("nobody near", (10,), (), [10, 30, 40]),
+        ("the likely owner is dead", (40, 50, 20, 30), (40,), [40, 50, 30, 40, 50]),
+    )
+
+    def test_questions(self) -> None:
+        """Whom it asks, one after another, from what is known at first."""
+        for why, known, silent, asked in self.CASES:
+            tables = large_ring(2, 10, 20, 30, 40, 50, 60)
+            lookup = QuickLookup(at(35), at(25))
+            lookup.hear(peers(*known))
+            self.assertEqual(drive(lookup, tables, silent), asked, why)
+            route = lookup.route(3)
+            assert route is not None
+            self.assertEqual(places(route.replicas)[0], 50 if silent else 40, why)
 
 
 class WholeRingLookupTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer
@@ -135,11 +135,16 @@ class AddressBook:
                     break
         return found
 
-    def draw(self, position: RingId, count: int, reach: int, rng: Random) -> list[Peer]:
+    def draw(
+        self, position: RingId, count: int, reach: int, rng: Random, spans: Callable[[Peer], bool] = lambda peer: True
+    ) -> list[Peer]:
         """Draw at most `count` witnesses from the entries that were met and stand at most `reach` before `position`, by
         chance that nobody else knows; in networks that anybody may join at most two of one prefix.
+
+        @param spans: whether the list of an entry reaches over the position, as far as is known.
         """
         near = [peer for peer in self.before(position, 2 * count) if distance(peer.id, position) <= reach]
+        near = list(filter(spans, near))
         rng.shuffle(near)
         if not self._spreads:
             return near[:count]

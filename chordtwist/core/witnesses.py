@@ -80,6 +80,11 @@ class WitnessedLookup(Lookup):
         return WITNESSES[min(doubts, len(WITNESSES) - 1)]
 
     @property
+    def is_widened(self) -> bool:
+        """Whether more witnesses were wanted than when all is well."""
+        return self.wanted > WITNESSES[0]
+
+    @property
     def is_witnessed(self) -> bool:
         """Whether enough witnesses have spoken, or there are no more."""
         if len(self.witnesses) >= self.wanted:
@@ -107,7 +112,7 @@ class WitnessedLookup(Lookup):
     def _advance(self, lineage: Lineage, table: Table) -> None:
         lineage.length += 1
         lineage.candidate = None
-        if _spans(table, self.position):
+        if spans(table, self.position):
             lineage.table = table
             return
         taken = self._on_the_way()
@@ -188,8 +193,8 @@ class WitnessedLookup(Lookup):
         return rivals
 
 
-def _spans(table: Table, position: RingId) -> bool:
-    """Whether the list of `table` says who owns `position`."""
+def spans(table: Table, position: RingId) -> bool:
+    """Tell whether the list of `table` says who owns `position`."""
     if table.whole:
         return True
     return bool(table.successors) and position in Arc(table.peer.id, table.successors[-1].id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from chordtwist.core.lookup import Quality
 from chordtwist.core.peer import Peer
 from chordtwist.wire.peer_messages import Answer, Question
 
@@ -68,8 +69,10 @@ class IRing(Interface):
     def known_route(position: RingId) -> Route | None:
         """Who keeps `position` as far as is known without asking anybody, or None. May be stale; costs microseconds."""
 
-    def find(position: RingId) -> Deferred[Route]:
-        """Search the ring afresh for who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
+    def find(position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
+        """Search the ring afresh for who keeps `position`: a quick search where what is read there proves itself, else,
+        and by default, a verified one. Fails with `Unreachable` when nobody can be asked.
+        """
 
     def neighbours_time_ms() -> int:
         """Our wall time, or that of most neighbours where ours is wrong by more than half a minute."""

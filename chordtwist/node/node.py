@@ -18,7 +18,7 @@ from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
 from chordtwist.core.liveness import Liveness
-from chordtwist.core.lookup import Route
+from chordtwist.core.lookup import Quality, Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.records import PutResult, Record, Seal
@@ -480,8 +480,8 @@ class Node:
         replicas = self.routing.replicas(position)[: self.routing.entries_max]
         return Route(position, replicas) if replicas else None
 
-    def find(self, position: RingId) -> Deferred[Route]:
-        return self.searches.find(position)
+    def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
+        return self.searches.find(position, quality)
 
     # IDht
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chordtwist.simulation.run import Run, Sample
+from chordtwist.simulation.workload import Paid
 
 DIGITS = 3
 
@@ -39,6 +40,7 @@ def as_json(run: Run) -> dict[str, object]:
             "wrong": lookups.wrong,
             "hops_mean": round(lookups.hops / answered, DIGITS),
             "questions_mean": round(lookups.questions / answered, DIGITS),
+            **{quality.name.lower(): _paid(paid) for quality, paid in lookups.paid.items()},
             "silent_mean": round(lookups.silent / answered, DIGITS),
             "took_ms_mean": round(lookups.took_us / max(1, lookups.answered) / 1000, DIGITS),
         },
@@ -103,6 +105,11 @@ def as_lines(run: Run) -> str:
     for problem in run.problems():
         lines.append(f"  PROBLEM {problem}")
     return "\n".join(lines)
+
+
+def _paid(paid: Paid) -> dict[str, object]:
+    questions_mean = round(paid.questions / max(1, paid.of), DIGITS)
+    return {"of": paid.of, "questions_mean": questions_mean, "widened": paid.widened}
 
 
 def _attack(run: Run) -> dict[str, object]:

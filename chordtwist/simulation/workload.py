@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from dataclasses import dataclass
+from functools import partial
 
+from chordtwist.core.lookup import Quality
 from chordtwist.core.peer import Peer
 from chordtwist.simulation.chance import below, pick, session_us, waiting_us
 from chordtwist.simulation.clock import SECOND_US, microseconds
@@ -101,8 +104,17 @@ class Repeated:
             self._wait()
 
 
+@dataclass
+class Paid:
+    """What the lookups of one quality have cost: how many there were, their questions, and how many of them widened."""
+
+    of: int = 0
+    questions: int = 0
+    widened: int = 0
+
+
 class Lookups:
-    """Random members look random positions up."""
+    """Random members look random positions up, quickly and verified in turn."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -114,8 +126,10 @@ class Lookups:
         self.hops = 0
         self.questions = 0
         self.silent = 0
+        self.paid = {quality: Paid() for quality in Quality}
         self.took_us = 0
         self.took_us_max = 0
+        self._begun = 0
         self._repeated: Repeated | None = None
 
     def begin(self, per_second: float) -> None:
@@ -132,14 +146,16 @@ class Lookups:
         """One lookup now, by any member."""
         asker = any_member(self.world)
         if asker is not None:
-            self.world.find(asker, self.world.rng.getrandbits(256), self._told)
+            self._begun += 1
+            quality = Quality.QUICK if self._begun % 2 else Quality.VERIFIED
+            self.world.find(asker, self.world.rng.getrandbits(256), partial(self._told, quality), quality)
 
     @property
     def answered(self) -> int:
         """Lookups that ended in any way; the others are under way, or their asker is gone."""
         return self.right + self.explained + self.unreached + self.wrong
 
-    def _told(self, result: LookupResult) -> None:
+    def _told(self, quality: Quality, result: LookupResult) -> None:
         self.asked += 1
         if result.verdict == "right":
             self.right += 1
@@ -153,6 +169,10 @@ class Lookups:
             self.hops += result.route.hops
             self.questions += result.route.questions
             self.silent += result.route.silent
+            paid = self.paid[quality]
+            paid.of += 1
+            paid.questions += result.route.questions
+            paid.widened += result.route.is_widened
         self.took_us += result.took_us
         self.took_us_max = max(self.took_us_max, result.took_us)
 

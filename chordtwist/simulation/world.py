@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chordtwist.core.lookup import Route
+from chordtwist.core.lookup import Quality, Route
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.quotas import Quota
@@ -244,7 +244,13 @@ class World:
 
     # Lookups
 
-    def find(self, asker: Peer, position: RingId, told: Callable[[LookupResult], None]) -> None:
+    def find(
+        self,
+        asker: Peer,
+        position: RingId,
+        told: Callable[[LookupResult], None],
+        quality: Quality = Quality.VERIFIED,
+    ) -> None:
         """Let a node look a position up, and judge its answer."""
         began_us = self.clock.now_us
         host = self.live[asker]
@@ -255,7 +261,7 @@ class World:
             route = None if isinstance(result, Failure) else result
             told(self._judge(began_us, position, route, host.node.liveness.is_silent))
 
-        host.node.find(position).addBoth(judged)
+        host.node.find(position, quality).addBoth(judged)
 
     def _judge(
         self, began_us: int, position: RingId, route: Route | None, is_silent: Callable[[Peer], bool]

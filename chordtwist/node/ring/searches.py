@@ -8,15 +8,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.lookup import Lookup, Route
+from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
-from chordtwist.core.witnesses import WITNESSES, WitnessedLookup
+from chordtwist.core.witnesses import WITNESSES, WitnessedLookup, spans
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
+
+LIKELY_GAPS = 4
+"""Who stands no more than so many members behind a position, judged by our own list, is likely its owner: only one in
+fifty has no member that near behind it."""
+
+AROUND = 4
+"""Entries of the book before a position that a quick search may go on from when its guess was wrong."""
 
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
@@ -42,9 +49,9 @@ class Searches:
         self._rng = rng
         self._asked = self._hops = self._questions = 0
 
-    def find(self, position: RingId) -> Deferred[Route]:
+    def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
         """Who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
-        return Deferred.fromCoroutine(self._find(position))
+        return Deferred.fromCoroutine(self._find(position, quality))
 
     def counted(self) -> dict[str, int]:
         """All that have found somebody, their hops and their questions."""
@@ -55,7 +62,7 @@ class Searches:
         ones with tables at hand first, then at the nearest others.
         """
         book, tables = self._tables.book, self._tables
-        near = book.draw(position, WITNESSES[-1], self._reach(), self._rng)
+        near = book.draw(position, WITNESSES[-1], self._reach(), self._rng, lambda peer: self._may_span(peer, position))
         fresh = [table for peer in near if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
         farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
         lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
@@ -64,19 +71,35 @@ class Searches:
         return lookup
 
     def _reach(self) -> int:
-        """How far before a position those stand whose lists reach over it, with a margin: by our own list."""
-        successors = self._routing.successors
-        if not successors:
-            return 0
-        return distance(self._routing.me.id, successors[-1].id) * 3 // 4
+        """How far before a position those stand whose lists may reach over it."""
+        return self._span() * 3 // 4
 
-    async def _find(self, position: RingId) -> Route:
+    def _may_span(self, peer: Peer, position: RingId) -> bool:
+        """Whether the list of a peer reaches over a position, by what it showed last, or else probably."""
+        table = self._tables.at_hand(peer)
+        return distance(peer.id, position) <= self._span() // 2 if table is None else spans(table, position)
+
+    def _span(self) -> int:
+        """How much of the circle our own list spans."""
+        successors = self._routing.successors
+        return distance(self._routing.me.id, successors[-1].id) if successors else 0
+
+    def _quick(self, position: RingId) -> Lookup:
+        """Begin a search at whom the book takes for the owner."""
+        book = self._tables.book
+        lookup = QuickLookup(position, LIKELY_GAPS * self._span() // self._routing.entries_max)
+        lookup.hear((*book.behind(position, 1), *book.before(position, AROUND)))
+        return lookup
+
+    async def _find(self, position: RingId, quality: Quality) -> Route:
         routing = self._routing
         is_member = self._membership.is_member
         excluded = None if is_member else routing.me
         if is_member and (routing.whole or routing.replicas(position)):
             # Our own list has been reached by our own dials: no witness knows better.
             lookup = Lookup(position, excluded)
+        elif is_member and quality is Quality.QUICK:
+            lookup = self._quick(position)
         else:
             lookup = self._witnessed(position, excluded)
         if is_member:
