@@ -32,7 +32,7 @@ class WorldTests(SynchronousTestCase):
         world = self.world
         asker = next(peer for peer in world.members() if peer != answer and peer != meanwhile)
         asked: Deferred[Route] = Deferred()
-        world.node(asker).find = lambda position, quality=None: asked  # type: ignore[method-assign,misc,assignment]
+        world.node(asker).find = lambda position, quality=None: asked  # type: ignore[method-assign]
         told: list[LookupResult] = []
         world.find(asker, position, told.append)
         world.run(0.5)
