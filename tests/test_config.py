@@ -265,7 +265,7 @@ class RefusalTests(SynchronousTestCase):
             ("[dht]\n[tls]\nmoed = closed", 3, "moed did you mean mode?"),
         ):
             self.assert_refused(text, line=line, words=words)
-        others = ("onion", "gossip", "auth", "nse", "rps", "global", "logging", "http", "ssl", "web", "dhcp", "network")
+        others = ("onion", "gossip", "auth", "nse", "rps", "global", "logging", "http", "ssl", "dhcp", "network")
         read("".join(f"[{section}]\nkey = 1\n" for section in others) + "[dht]")
         read("key = 1\nport = 2\n[default]\nhost = h\nkeyfile = k\n[dht]")
 

@@ -18,6 +18,7 @@ from chordtwist.core.health import (
     Health,
     as_json,
     complaints,
+    unready,
 )
 
 WELL = Facts(up_s=600.0, answering=3, listed=3, members=9.0, members_before=9.0)
@@ -70,6 +71,30 @@ ILL: tuple[tuple[Facts, Cause, str], ...] = (
     ),
     (replace(WELL, records_below=7), Cause.COPIES, "7 records have fewer copies than they should"),
 )
+
+
+class UnreadyTests(SynchronousTestCase):
+    """Whether to send anybody to a node."""
+
+    def test_ready(self) -> None:
+        """Ready is a member whose majority of neighbours answers, and one alone; whatever else is wrong."""
+        for facts in WELL, Facts(), replace(WELL, answering=2), replace(WELL, records_below=9, descriptors_free=0):
+            self.assertEqual([], unready(facts), facts)
+
+    def test_not_ready(self) -> None:
+        """No member, half of the neighbours silent, a disk that takes nothing: each is said, in words."""
+        for facts, reasons in (
+            (replace(WELL, is_member=False, listed=0, answering=0), ["in no ring yet"]),
+            (replace(WELL, is_member=False, obstacles={"a": "refused"}), ["in no ring: a: refused"]),
+            (
+                replace(WELL, answering=0, is_member=False, refusals={"a": "no"}),
+                ["cut off: a refuses us: no"],
+            ),
+            (replace(WELL, answering=2, listed=4), ["2 of 4 neighbours answer"]),
+            (replace(WELL, disk_error="read-only"), ["read-only"]),
+            (replace(WELL, answering=1, disk_error="full"), ["1 of 3 neighbours answer", "full"]),
+        ):
+            self.assertEqual(reasons, unready(facts))
 
 
 class ComplaintsTests(SynchronousTestCase):

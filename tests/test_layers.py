@@ -56,8 +56,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         # TLS: certificates and what is demanded of them.
         "OpenSSL",
         "cryptography",
-        # net/web: routes and metrics.
-        "klein",
+        # net/web: JSON and metrics.
+        "msgspec",
         "prometheus_client",
     ),
     "simulation": (

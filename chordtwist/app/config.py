@@ -285,12 +285,52 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSection:
+    """`[web]`: the node over HTTP."""
+
+    address: Address | None = _option(
+        None,
+        values.some_address_to_listen_on,
+        "Where the node is shown over HTTP: host:port; /healthz, /readyz, /status.json. Default empty: nowhere.",
+    )
+    beyond_loopback: bool = _option(
+        False,
+        values.yes_or_no,
+        "yes or no: whether address may be other than loopback. Default no. With yes, certificate, key and token are"
+        " needed: everything goes over TLS, to those only who show the token.",
+    )
+    names: tuple[str, ...] = _option(
+        (),
+        values.host_names,
+        "Host names by which it may be asked for, with commas between. Default empty: by IP addresses, localhost and"
+        " the host of address only, since a page of somebody else's can let its own name lead here.",
+    )
+    certificate: Path | None = _option(
+        None,
+        values.path,
+        "Certificate for browsers, PEM, with the chain below it. Default empty: plain HTTP.",
+    )
+    key: Path | None = _option(
+        None,
+        values.path,
+        "The private key of that certificate, PEM. Default empty.",
+    )
+    token: Path | None = _option(
+        None,
+        values.path,
+        "File with the token that every request has to show, as Authorization: Bearer TOKEN or, in a browser, as the"
+        " password: 16 bytes or more, such as openssl rand -hex 32 makes. Default empty: none is asked for.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """Everything an operator decides about one node."""
 
     dht: DhtSection = DhtSection()
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
+    web: WebSection = WebSection()
     log: LogSection = LogSection()
     hostkey: Path | None = None
     """The course's `hostkey`, PEM: it serves the certificate only. Stands before any section, in [DEFAULT] or [dht]."""
@@ -305,6 +345,7 @@ SECTIONS: dict[str, type] = {
     "dht": DhtSection,
     "tls": TlsSection,
     "limits": LimitsSection,
+    "web": WebSection,
     "log": LogSection,
 }
 """The sections that are ours; those of other modules in the same file are left alone."""
@@ -320,6 +361,7 @@ def contradictions(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
     yield from _of_addresses(config.dht)
     yield from _of_records(config.dht)
     yield from _of_tls(config)
+    yield from _of_web(config)
 
 
 def _of_addresses(dht: DhtSection) -> Iterator[tuple[str, str, str]]:
@@ -362,6 +404,22 @@ def _of_tls(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
             yield "tls", "revoked", "is the list of an authority; that needs mode = closed"
     if tls.certificate is not None and tls.key is None and config.hostkey is None:
         yield "tls", "certificate", "needs its private key, as key or hostkey"
+
+
+def _of_web(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
+    web = config.web
+    if (web.certificate is None) != (web.key is None):
+        yield "web", "certificate", "and key are needed both, or neither"
+    if web.address is None:
+        return
+    if web.address in (config.dht.api_address, config.dht.p2p_address):
+        yield "web", "address", f"{web.address} is an address of [dht] as well; it needs a port of its own"
+    if web.address.is_loopback:
+        return
+    if not web.beyond_loopback:
+        yield "web", "address", f"{web.address} is not loopback; that needs beyond_loopback = yes"
+    if web.certificate is None or web.token is None:
+        yield "web", "address", f"{web.address} is not loopback; that needs certificate, key and token"
 
 
 def _reading(option: Field[Any]) -> Reading:

@@ -21,6 +21,7 @@ from chordtwist.app.config import (
     LogSection,
     NodeConfig,
     TlsSection,
+    WebSection,
     contradictions,
     options,
 )
@@ -104,6 +105,7 @@ class _Reader:
             dht=self._section(DhtSection, "dht"),
             tls=self._section(TlsSection, "tls"),
             limits=self._section(LimitsSection, "limits"),
+            web=self._section(WebSection, "web"),
             log=self._section(LogSection, "log"),
             hostkey=self._hostkey(),
         )

@@ -7,6 +7,7 @@ import resource
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from statistics import median
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.app.persistence import Persistence
-from chordtwist.core.health import Alarm, Facts, Health, as_json, refused
+from chordtwist.core.health import Alarm, Facts, Health, as_json, refused, unready
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.tls import Tls
 from chordtwist.node.chores import Chore
@@ -89,8 +90,12 @@ class HealthWatch:
         return {
             "health": "in no ring yet" if joins else self._health.in_words(),
             "alarms": as_json(self._health.alarms.values()),
-            "ready": self._node.is_member and not self._health.is_cut_off,
+            "ready": not self.unready(),
         }
+
+    def unready(self) -> list[str]:
+        """Say why nobody should be sent here at this moment, a reason each; nothing when the node is ready."""
+        return unready(replace(self._facts_of_ring(), disk_error=self._disk_trouble()))
 
     def look(self) -> None:
         """Take one look."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from random import Random, SystemRandom
 from typing import Any
@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, TimeoutError, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
@@ -22,10 +23,12 @@ from chordtwist.app.health_watch import HealthWatch
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
+from chordtwist.app.web import WebSide, web_of_node
 from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
 from chordtwist.core.events import Event
+from chordtwist.core.fitting import fitted
 from chordtwist.core.health import YEAR_MIN, Alarm
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
@@ -55,6 +58,9 @@ CLOSE_WITHIN_S = 0.25
 
 MANY_NODES_FACTOR = 2.0
 """Where ports make places, as many nodes as there may be share an address: it may take so much more of a processor."""
+
+STATUS_SCHEMA = 1
+"""Of the status: changes when a field goes or means something else; new ones may come without."""
 
 _log = Logger()
 
@@ -152,6 +158,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
+    try:
+        web = None if config.web.address is None else web_of_node(config.web, dht, watch.unready, reactor)
+    except ValueError as error:
+        persistence.close()
+        raise StartError(f"[web] {error}") from None
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
     for refusals in (pool.refusals, api.refusals):
         refusals.note = node.note_refusal
@@ -171,6 +182,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         pool.set_limits(link_limits(changed.limits, identity.policy))
         costs.set_shares(shares_of(changed.limits, identity.policy))
         pool.look_at_certificates()
+        if web is not None:
+            files.call(web.renewed, changed.web).addCallbacks(web.take, _not_renewed)
 
     whole = NodeService(reactor, dht, watch.alarms, node.events, take_up)
     for part in (
@@ -191,9 +204,24 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
             "api_address",
             config.dht.api_address,
         ),
+        *_web_parts(config, web, reactor),
     ):
         part.setServiceParent(whole)
     return whole
+
+
+def _web_parts(config: NodeConfig, web: WebSide | None, reactor: Any) -> Iterator[Service]:
+    address = config.web.address
+    if web is not None and address is not None:
+        yield Part("connections of the web side", stop=web.close)
+        yield Listener(own_endpoint(reactor, address), web.factory, "[web] address", address)
+
+
+def _not_renewed(failure: Failure) -> None:
+    if failure.check(ValueError):
+        _log.error("[web] {error}; what was read before stays in use", error=failure.value)
+    else:
+        _log.failure("reading the files of [web] again failed", failure)
 
 
 def _announce(me: Peer, config: NodeConfig) -> None:
@@ -255,7 +283,8 @@ class LocalDht:
 
     def status(self) -> dict[str, object]:
         """`IDht.status`."""
-        return {
+        state = {
+            "schema": STATUS_SCHEMA,
             **self._watch.status(),
             **self._node.status(),
             "key": self._key.hex(),
@@ -264,6 +293,7 @@ class LocalDht:
             "reactor": self._reactor,
             "events": [{"at_ms": event.at_ms, "text": event.text} for event in self._node.events],
         }
+        return fitted(state)
 
 
 class Part(Service):

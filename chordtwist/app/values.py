@@ -52,6 +52,20 @@ def address(written: str, folder: Path) -> Address:
     return address
 
 
+def some_address_to_listen_on(written: str, folder: Path) -> Address | None:
+    """host:port, of one host or of all of its own; None when empty."""
+    return address(written, folder) if written else None
+
+
+def host_names(written: str, folder: Path) -> tuple[str, ...]:
+    """Several host names with commas between, without ports; empty when there is none."""
+    names = tuple(part.strip() for part in written.split(",") if part.strip())
+    for name in names:
+        if Address.parse(f"{name}:1").is_ip:
+            raise ValueError(f"{name} is an IP address; those are known without being named")
+    return names
+
+
 def some_address(written: str, folder: Path) -> Address | None:
     """host:port of one host; None when empty."""
     return _of_one_host(written) if written else None

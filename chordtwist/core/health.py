@@ -93,6 +93,21 @@ def complaints(facts: Facts) -> dict[Cause, str]:
     return {cause: text for cause, text in said.items() if text}
 
 
+def unready(facts: Facts) -> list[str]:
+    """Say why nobody should be sent to a node at one look, each reason in a line for people; nothing when it is ready.
+
+    Ready is a member of the ring that the majority of its list answers, and whose disk takes what is written.
+    """
+    reasons = []
+    if not facts.is_member:
+        reasons.append(refused(facts) or _cut_off(facts))
+    elif facts.listed and facts.answering * 2 <= facts.listed:
+        reasons.append(f"{facts.answering} of {facts.listed} neighbours answer")
+    if facts.disk_error:
+        reasons.append(facts.disk_error)
+    return reasons
+
+
 # Each of the following says one cause in a line for people, or nothing where it does not hold.
 
 
@@ -181,11 +196,6 @@ class Health:
     def is_well(self) -> bool:
         """Whether no alarm is on."""
         return not self.alarms
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Whether nobody is reached whom it should reach."""
-        return Cause.CUT_OFF in self.alarms or Cause.REFUSED in self.alarms
 
     def look(self, facts: Facts, now_s: float) -> tuple[list[Alarm], list[Alarm]]:
         """Take one look; answer with the alarms that began with it and those that ended."""
