@@ -17,6 +17,7 @@ from chordtwist.core.ring import ID_BITS, RING_SIZE, RingId, distance
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.chance import below, pick
+from chordtwist.simulation.plain_chord import find_successor
 from chordtwist.simulation.run import Run
 from chordtwist.simulation.workload import Churn
 from chordtwist.simulation.world import LookupResult
@@ -24,6 +25,9 @@ from chordtwist.simulation.world import LookupResult
 LOOKUPS = 1000
 VALUES = 200
 JOINERS = 20
+
+VALUE_TTL_S = 3 * 3600
+"""Longer than any attack takes."""
 
 JOINER_S = 120.0
 """So long after its start a newcomer is looked at."""
@@ -74,6 +78,10 @@ class Figures:
     victims: Share = field(default_factory=Share)
     """Lookups of keys that the victims own."""
     questions: int = 0
+    plain_chord: Share = field(default_factory=Share)
+    """The same lookups by `plain_chord`."""
+    plain_chord_victims: Share = field(default_factory=Share)
+    plain_chord_questions: int = 0
     puts: Share = field(default_factory=Share)
     gets: Share = field(default_factory=Share)
     values_wrong: int = 0
@@ -95,9 +103,13 @@ class Figures:
         shares: dict[str, object] = {
             name: value.as_json() for name, value in vars(self).items() if isinstance(value, Share)
         }
-        questions = round(self.questions / max(1, self.lookups.of), 3)
-        counts = {"values_wrong": self.values_wrong, "principals": self.principals, "questions_mean": questions}
-        return {**shares, **counts}
+        return {
+            **shares,
+            "values_wrong": self.values_wrong,
+            "principals": self.principals,
+            "questions_mean": round(self.questions / max(1, self.lookups.of), 3),
+            "plain_chord_questions_mean": round(self.plain_chord_questions / max(1, self.plain_chord.of), 3),
+        }
 
 
 def under_attack(run: Run) -> None:
@@ -146,11 +158,11 @@ def _look_at_ring(coalition: Coalition, figures: Figures) -> None:
 
 
 def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
-    """Honest members look random positions up, then the victims' keys."""
+    """Honest members look random positions up, then the victims' keys; each beside it as in plain Chord."""
     world = run.world
     count = LOOKUPS if run.options.lookups is None else run.options.lookups
 
-    def once(position: RingId, share: Share) -> None:
+    def once(position: RingId, share: Share, plain: Share) -> None:
         owner = world.check.owner(position)
 
         def told(result: LookupResult) -> None:
@@ -163,17 +175,21 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
 
         asker = _any_honest(coalition)
         if asker is not None:
+            believed, questions = find_successor(world, asker, position)
+            plain.count(believed == owner)
+            figures.plain_chord_questions += questions if plain is figures.plain_chord else 0
             world.find(asker, position, told)
         world.run(APART_S)
 
     for _ in range(count):
-        once(world.rng.getrandbits(ID_BITS), figures.lookups)
+        once(world.rng.getrandbits(ID_BITS), figures.lookups, figures.plain_chord)
     ids = world.check.ids
     for number in range(count // 4 if coalition.attack.victims else 0):
         victim = coalition.attack.victims[number % len(coalition.attack.victims)]
         if victim in world.check.members:
             before = ids[ids.index(victim.id) - 1]
-            once((before + 1 + below(world.rng, distance(before, victim.id))) % RING_SIZE, figures.victims)
+            position = (before + 1 + below(world.rng, distance(before, victim.id))) % RING_SIZE
+            once(position, figures.victims, figures.plain_chord_victims)
     world.run(ANSWERED_S)
 
 
@@ -183,19 +199,20 @@ def _put(run: Run, coalition: Coalition, figures: Figures) -> dict[bytes, bytes]
     values: dict[bytes, bytes] = {}
     count = min(VALUES, run.options.nodes) if run.options.records is None else run.options.records
     keys = [world.rng.getrandbits(256).to_bytes(32, "big") for _ in range(count)]
-    for key in keys * 2:
-        value = world.rng.getrandbits(256).to_bytes(32, "big")
+    for _ in range(2):
+        for key in keys:
+            value = world.rng.getrandbits(256).to_bytes(32, "big")
 
-        def confirmed(result: PutResult, key: bytes = key, value: bytes = value) -> None:
-            figures.puts.count(True)
-            values[key] = value
+            def confirmed(result: PutResult, key: bytes = key, value: bytes = value) -> None:
+                figures.puts.count(True)
+                values[key] = value
 
-        putter = _any_honest(coalition)
-        if putter is not None:
-            put = world.node(putter).put(key, value, 3600)
-            put.addCallbacks(confirmed, lambda failure: figures.puts.count(False))
-        world.run(APART_S)
-    world.run(ANSWERED_S)
+            putter = _any_honest(coalition)
+            if putter is not None:
+                put = world.node(putter).put(key, value, VALUE_TTL_S)
+                put.addCallbacks(confirmed, lambda failure: figures.puts.count(False))
+            world.run(APART_S)
+        world.run(ANSWERED_S)  # a put that liars delay must not be taken for the later of two
     return values
 
 

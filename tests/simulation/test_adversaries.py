@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,9 +12,10 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.signed import unpack_table
 from chordtwist.core.table import Table
 from chordtwist.simulation.adversaries import ATTACKS
+from chordtwist.simulation.adversaries.aimed import Burst
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.adversaries.liar import Liar
-from chordtwist.simulation.byzantine import Figures, interval, under_attack
+from chordtwist.simulation.byzantine import Figures, Share, interval, under_attack
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import GetTable, Same, TableIs
@@ -32,13 +35,17 @@ def measured(attack: str, how: str = "far", **more: Any) -> tuple[Figures, Run]:
         byzantine=0.25,
         attack=attack,
         how=how,
-        **more,
     )
-    run = Run(options)
+    run = Run(replace(options, **more))
     under_attack(run)
     run.world.close()
     assert run.figures is not None
     return run.figures, run
+
+
+def right_of(share: Share) -> tuple[int, int]:
+    """How many were right, of how many."""
+    return share.right, share.of
 
 
 class Shown(SynchronousTestCase):
@@ -123,12 +130,21 @@ class Shown(SynchronousTestCase):
 class Harm(SynchronousTestCase):
     """Every attack, for a few seconds: no honest node breaks by an error, and what it is named for happens."""
 
-    def test_figures_of_every_attack(self) -> None:
-        """Each runs to its end, and counts every lookup, put and newcomer."""
+    def test_one_liar(self) -> None:
+        """One liar of any kind, lying to all, takes nobody out of the ring, and makes no list, lookup or put wrong."""
         for name in ATTACKS:
-            figures, run = measured(name, "all" if name.startswith("eclipse") else "far")
+            figures, run = measured(name, "all", byzantine=1 / NODES)
             self.assertEqual(run.problems(), [], name)
-            self.assertEqual((figures.lookups.of, figures.puts.of, figures.joiners.of), (40, 16, 6), name)
+            honest = NODES if name == "burst" else NODES - 1
+            counted = (figures.honest_members, figures.lists_right, figures.lookups, figures.puts, figures.joiners)
+            self.assertEqual(
+                [(honest,) * 2, (honest,) * 2, (40, 40), (16, 16), (6, 6)], [*map(right_of, counted)], name
+            )
+            self.assertEqual(NODES, figures.principals, name)
+            if name not in ("alter", "false-ended"):  # a plain value is the word of those who keep it
+                self.assertEqual(((16, 16), 0), (right_of(figures.gets), figures.values_wrong), name)
+            for host in run.world.live.values():
+                self.assertNotIn("joins the ring afresh", [event.text for event in host.node.events], name)
 
     def test_altered_values_are_counted(self) -> None:
         """Values that nobody put count apart from those that were not found."""
@@ -162,6 +178,53 @@ class Harm(SynchronousTestCase):
         """Two runs of one attack are one run."""
         first, second = (measured("colluders")[1].world.trace.digest() for _ in range(2))
         self.assertEqual(first, second)
+
+    def test_plain_chord_believes(self) -> None:
+        """Lookups that colluders mislead in plain Chord are right in ours; where nobody lies both are."""
+        figures, _ = measured("colluders", "all")
+        self.assertEqual((40, 40), right_of(figures.lookups))
+        self.assertLess(figures.plain_chord.right, 36)
+        figures, _ = measured("refuse", "all")  # which is about records alone
+        self.assertEqual((40, 40), right_of(figures.plain_chord))
+        self.assertGreater(figures.plain_chord_questions, 40)
+
+
+class QuickBurst(Burst):
+    """It lasts a minute."""
+
+    burst_s, gone_after_s = 20, 60
+
+
+class Bursts(SynchronousTestCase):
+    """As many newcomers as members, who come together, lie, and go together."""
+
+    def test_burst(self) -> None:
+        """They come from 20 prefixes; lookups between those who were there before are right, during it and after it."""
+        world = World(7, Parameters(network="simulation", successors=8, replication=3))
+        self.addCleanup(world.close)
+        coalition = Coalition(world, 0.5, QuickBurst, True, False)
+        world.grow(NODES)
+        world.settle(60)
+        old = coalition.honest()
+        self.assertEqual(NODES, len(old))
+        coalition.begin()
+        verdicts: list[str] = []
+
+        def look_up() -> None:
+            for peer, owner in pairwise(old):
+                world.find(peer, owner.id, lambda result: verdicts.append(result.verdict))
+            world.run(20)
+
+        world.run(30)
+        came = [liar.me for liar in coalition.live()]
+        self.assertEqual((NODES, 20), (len(came), len({peer.host.rpartition(".")[0] for peer in came})))
+        look_up()
+        world.run(20)
+        self.assertEqual([], coalition.live())
+        world.run(20)
+        look_up()
+        self.assertEqual(["right"] * 2 * (NODES - 1), verdicts)
+        self.assertEqual(old, coalition.honest())
 
 
 class Intervals(SynchronousTestCase):

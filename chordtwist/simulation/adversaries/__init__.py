@@ -6,7 +6,7 @@ is said instead of the truth.
 
 from __future__ import annotations
 
-from chordtwist.simulation.adversaries.aimed import ActiveEclipse, EclipseJoiner, Turncoat
+from chordtwist.simulation.adversaries.aimed import ActiveEclipse, Burst, EclipseJoiner, StayFresh, Turncoat
 from chordtwist.simulation.adversaries.answers import (
     Alter,
     FalseEnded,
@@ -24,6 +24,7 @@ from chordtwist.simulation.adversaries.tables import (
     ColludersOnly,
     Equivocate,
     Hide,
+    InventAnew,
     InventDense,
     InventSpread,
     InventThirdParty,
@@ -39,9 +40,12 @@ ATTACKS: dict[str, type[Attack]] = {
         ActiveEclipse,
         EclipseJoiner,
         Turncoat,
+        StayFresh,
+        Burst,
         Equivocate,
         InventDense,
         InventSpread,
+        InventAnew,
         InventThirdParty,
         LargerRing,
         SilentNode,

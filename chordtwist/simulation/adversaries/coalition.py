@@ -51,11 +51,17 @@ class Coalition:
         """Build the node at `me`: a liar, if that address is the coalition's."""
         if me not in self._met:
             number = len(self._met)
-            self._met[me] = not self._closed and int((number + 1) * self.share) > int(number * self.share)
-            if self._met[me]:
-                insort(self._ids, me.id)
-                self._by_id[me.id] = me
+            if not self._closed and int((number + 1) * self.share) > int(number * self.share):
+                self.enlist(me)
+            else:
+                self._met[me] = False
         return Liar(self, me, *parts) if self._met[me] else Node(me, *parts)
+
+    def enlist(self, peer: Peer) -> None:
+        """Take in an address, where nobody has run yet."""
+        self._met[peer] = True
+        insort(self._ids, peer.id)
+        self._by_id[peer.id] = peer
 
     def __contains__(self, peer: Peer) -> bool:
         return self._met.get(peer, False)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RING_SIZE, RingId, finger_start
+from chordtwist.core.ring import RING_SIZE, RingId, distance, finger_start
+from chordtwist.core.small_ring import in_order
 from chordtwist.core.table import Table
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.liar import Liar
@@ -16,6 +17,9 @@ OMITTED = 3
 """Honest members that a budgeted liar leaves out in one place: no test of how dense a list is notices that."""
 
 VICTIMS = 10
+
+ANEW_EACH_S = 60
+"""Seconds until the same invented addresses are named again."""
 
 HINTED = 5
 """Honest members that are told of a larger ring by each liar, once."""
@@ -114,6 +118,23 @@ class InventSpread(Attack):
         successors = [invented((me.id + n * step) % RING_SIZE, 1)[0] for n in range(1, liar.routing.entries_max + 1)]
         fingers = [invented(finger_start(me.id, k), 1)[0] for k in liar.routing.fingers_wanted()]
         return Lie(true.predecessor, tuple(dict.fromkeys(successors)), tuple(fingers), False)
+
+
+class InventAnew(ColludersOnly):
+    name = "invent-anew"
+    sentence = "Name other invented addresses each second: whoever dials those has no dial left for members."
+
+    def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
+        lie = super().table(liar, asker, true)
+        if lie is None:
+            return None
+        half = lie.successors[: max(1, liar.routing.entries_max // 2)]
+        me, span = liar.me.id, distance(liar.me.id, half[-1].id)
+        places = len(half) * ANEW_EACH_S
+        second = int(self.coalition.world.now_s) % ANEW_EACH_S
+        starts = ((me + span * (n * ANEW_EACH_S + second) // places) % RING_SIZE for n in range(len(half)))
+        invented = (self.coalition.invented(start, 1)[0] for start in starts)
+        return lie._replace(successors=in_order(liar.me, (*half, *invented)))
 
 
 class InventThirdParty(Attack):
