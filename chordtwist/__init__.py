@@ -42,6 +42,9 @@ the door for programs                ``net/api``, ``net/client``
 what it costs, and who pays          ``core/costs``, ``core/allowance``, ``core/quotas``, ``net/bounds``,
                                      ``net/client_puzzles``, ``node/ring/dial_limits``
 a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``
+what people ask to see               ``node/inspection``: ``node/ring/ring_walk``, ``node/records/inspecting``; over the
+                                     API ``app/operations``, ``net/operating``
+backup and restoring                 ``node/records/backup``, ``node/records/restoring``
 is it well, what happened            ``core/health``, ``core/events``, ``app/health_watch``
 how liars lie                        ``simulation/adversaries``, ``simulation/byzantine`` (what that comes to)
 ==================================== ================================================================

@@ -407,6 +407,7 @@ def question_seeds() -> list[bytes]:
         api.Delete(3, key).pack(),
         api.Delete(4, key, seal).pack(),
         api.GetStatus(5).pack(),
+        api.Operate(6, b'{"do":"ring"}').pack(),
     ]
     odd = [size.to_bytes(2, "big") + kind.to_bytes(2, "big") + bytes(40) for size in (0, 3, 5, 35) for kind in _TYPES]
     return [bytes((index % len(PIECES),)) + stream for index, stream in enumerate([*packed, b"".join(packed), *odd])]

@@ -24,6 +24,7 @@ from chordtwist.net.api import (
     CONNECTIONS_CLOSE_WITHIN_S,
     GET_BYTES,
     GONE_BYTES,
+    OPERATION_BYTES,
     READ_WITHIN_S,
     UNDER_WAY_BYTES_MAX,
     ApiFactory,
@@ -31,6 +32,7 @@ from chordtwist.net.api import (
     connections_bound,
 )
 from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
+from chordtwist.net.operating import Tell
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
     AnswerReader,
@@ -39,7 +41,9 @@ from chordtwist.wire.api_messages import (
     Failure,
     Get,
     GetStatus,
+    Operate,
     Outcome,
+    Piece,
     Put,
     PutConfirmed,
     ResultCode,
@@ -496,6 +500,90 @@ class ShutdownTests(ApiTestCase):
         self.door = self.make_door(shutdown_beyond_loopback=True)
         self.client(IPv4Address("TCP", "192.0.2.1", 1)).send(Shutdown().pack())
         self.assertEqual(self.stopped, 1)
+
+
+class OperateTests(ApiTestCase):
+    """OPERATE: what carries it out is the test."""
+
+    def make_door(self, shutdown_beyond_loopback: bool = False) -> ApiFactory:
+        self.asked: list[tuple[bytes, bool]] = []
+        self.tell: list[Tell] = []
+        self.done: list[Deferred[None]] = []
+
+        def operate(text: bytes, is_operators: bool, tell: Tell) -> Deferred[None]:
+            self.asked.append((text, is_operators))
+            self.tell.append(tell)
+            self.done.append(Deferred())
+            return self.done[-1]
+
+        return ApiFactory(self.dht, self.clock, self.stop, operate=operate)
+
+    def text(self, client: Client, request_id: int = 1) -> bytes:
+        pieces = [answer for answer in client.answers if isinstance(answer, Piece) and answer.request_id == request_id]
+        return b"".join(piece.text for piece in pieces)
+
+    def test_lines(self) -> None:
+        """Each line goes out when it is told, in as many pieces as it needs; the last piece says so. Other questions
+        are answered meanwhile.
+        """
+        client = self.client()
+        client.send(Operate(1, b'{"do":"export"}').pack(), Get(KEY).pack())
+        self.assertEqual(self.asked, [(b'{"do":"export"}', False)])
+        self.assertEqual(client.answers, [Failure(KEY)])
+        self.successResultOf(self.tell[0](b"short"))
+        self.successResultOf(self.tell[0](b"x" * 100_000))
+        self.assertEqual(self.text(client), b"short\n" + b"x" * 100_000 + b"\n")
+        self.done[0].callback(None)
+        self.assertEqual(client.answers[-1], Piece(1, True, b""))
+        self.assertEqual([answer.is_last for answer in client.answers if isinstance(answer, Piece)].count(True), 1)
+
+    def test_operators(self) -> None:
+        """Whoever comes over the Unix socket is the operator's."""
+        self.client(UNIXAddress("")).send(Operate(1, b"{}").pack())
+        self.client().send(Operate(1, b"{}").pack())
+        self.assertEqual([is_operators for _, is_operators in self.asked], [True, False])
+
+    def test_slow_reader(self) -> None:
+        """A client that does not read what it is told makes the telling wait, not the node hold it."""
+        client = self.client()
+        client.send(Operate(1, b"{}").pack())
+        client.transport.is_full = True
+        waiting = self.tell[0](b"line")
+        self.assertNoResult(waiting)
+        client.transport.is_full = False
+        client.protocol.resumeProducing()
+        self.successResultOf(waiting)
+
+    def test_gone(self) -> None:
+        """What is under way for a client that is gone is given up, and so it is when the node closes."""
+        client, other = self.client(), self.client()
+        client.send(Operate(1, b"{}").pack())
+        other.send(Operate(1, b"{}").pack())
+        given_up: list[int] = []
+        for number, done in enumerate(self.done):
+            done._canceller = lambda _, number=number: given_up.append(number)
+        client.lose()
+        self.assertEqual(given_up, [0])
+        self.door.close()
+        self.assertEqual(given_up, [0, 1])
+        self.assertEqual(other.answers, [Piece(1, True, b"")])
+        self.assertTrue(other.transport.disconnecting)
+
+    def test_a_bug(self) -> None:
+        """An error of ours ends the answer, and is logged."""
+        client = self.client()
+        client.send(Operate(1, b"{}").pack())
+        self.done[0].errback(ZeroDivisionError())
+        self.assertEqual(client.answers, [Piece(1, True, b"")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_bounded(self) -> None:
+        """So many of one connection are under way at once; further ones wait unread."""
+        client = self.client()
+        client.send(*[Operate(number, b"{}").pack() for number in range(40)])
+        self.assertEqual(len(self.asked), UNDER_WAY_BYTES_MAX // OPERATION_BYTES)
+        self.done[0].callback(None)
+        self.assertEqual(len(self.asked), UNDER_WAY_BYTES_MAX // OPERATION_BYTES + 1)
 
 
 class BoundTests(ApiTestCase):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.errors import Malformed
 from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version
 from chordtwist.wire.api_messages import (
+    OPERATE_BYTES_MAX,
     REASON_BYTES_MAX,
     SEQ_MAX,
     AnswerReader,
@@ -21,7 +22,9 @@ from chordtwist.wire.api_messages import (
     Failure,
     Get,
     GetStatus,
+    Operate,
     Outcome,
+    Piece,
     Put,
     PutConfirmed,
     QuestionReader,
@@ -58,6 +61,7 @@ questions: st.SearchStrategy[ApiQuestion] = st.one_of(
     st.builds(PutConfirmed, u32, u32, u8, keys, values, st.none() | seals),
     st.builds(Delete, u32, keys, st.none() | seals),
     st.builds(GetStatus, u32),
+    st.builds(Operate, u32, st.binary(min_size=1, max_size=50)),
 )
 results = st.builds(PutResult, u8, u8, st.builds(Version, u64, st.binary(max_size=18)), u64)
 answers: st.SearchStrategy[ApiAnswer] = st.one_of(
@@ -65,6 +69,7 @@ answers: st.SearchStrategy[ApiAnswer] = st.one_of(
     st.builds(Failure, keys),
     st.builds(Outcome, u32, st.sampled_from(ResultCode), results, st.text("aä語 .", max_size=90)),
     st.builds(StatusPiece, u32, st.booleans(), st.binary(max_size=50)),
+    st.builds(Piece, u32, st.booleans(), st.binary(max_size=50)),
 )
 
 
@@ -114,6 +119,8 @@ class LayoutTests(SynchronousTestCase):
             bytes.fromhex("001e 0292 00000009 00 03 04 0000000000000005 0000000000000258 02") + b"ab" + b"",
             bytes.fromhex("0008 0293 00000009"),
             bytes.fromhex("000b 0294 00000009 01") + b"{}",
+            bytes.fromhex("000b 0295 00000009 01") + b"{}",
+            bytes.fromhex("000b 0296 00000009 00") + b"{}",
         ]
         made = [
             PutConfirmed(9, 86_400, 3, KEY, b"hi").pack(),
@@ -122,8 +129,30 @@ class LayoutTests(SynchronousTestCase):
             Outcome(9, ResultCode.DONE, PutResult(3, 4, Version(5, b"ab"), 600)).pack(),
             GetStatus(9).pack(),
             StatusPiece(9, True, b"{}").pack(),
+            Operate(9, b"{}").pack(),
+            Piece(9, False, b"{}").pack(),
         ]
         self.assertEqual(made, expected)
+
+    def test_request_in_parts(self) -> None:
+        """A request that no message can carry comes in parts, one behind another; it is counted while it is not whole.
+        Nothing else comes between them, and they end at the bound.
+        """
+        whole = Operate(9, b"x" * OPERATE_BYTES_MAX)
+        raw = whole.pack()
+        reader = QuestionReader()
+        self.assertEqual(read_all(reader, [raw[:-1]]), [])
+        self.assertGreaterEqual(reader.held_bytes, OPERATE_BYTES_MAX)
+        self.assertEqual(read_all(reader, [raw[-1:], Get(KEY).pack()]), [whole, Get(KEY)])
+        self.assertEqual(reader.held_bytes, 0)
+        part = Operate(9, b"x" * 70_000).pack()[:65_535]
+        for other, words in (
+            (Get(KEY).pack(), "GET where the rest of an OPERATE belongs"),
+            (Operate(8, b"{}").pack(), "OPERATE number 8 where the rest of number 9 belongs"),
+            (part * 4, f"OPERATE with a request of more than {OPERATE_BYTES_MAX} bytes"),
+        ):
+            error = self.assertRaises(Malformed, read_all, QuestionReader(), [part + other])
+            self.assertEqual(str(error), words)
 
     def test_reserved_byte_ignored(self) -> None:
         """A PUT's reserved byte means nothing, whatever it holds."""
@@ -279,7 +308,8 @@ class ViolationTests(SynchronousTestCase):
         """A type that nobody or only the node sends is refused with its header alone."""
         for raw, expected in (
             (_message(36, 649), "a message of the unknown type 649"),
-            (_message(36, 661), "a message of the unknown type 661"),
+            (_message(36, 663), "a message of the unknown type 663"),
+            (_message(36, 662), "PIECE from a client"),
             (_message(38, 652), "SUCCESS from a client"),
             (_message(36, 653), "FAILURE from a client"),
             (_message(36, 658), "OUTCOME from a client"),

@@ -30,7 +30,7 @@ class ReloadingTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.path.write_text("[dht]\n")
         self.taken: list[NodeConfig] = []
-        node: Any = SimpleNamespace(take_up=self.taken.append)
+        node: Any = SimpleNamespace(take_up=self.taken.append, operations=SimpleNamespace())
         self.reloading = Reloading(self.path, config_file.read_file(self.path), node, lambda: None, Clock())
         self.reloading._threads = AtOnce()  # type: ignore[assignment]
         self.node = node

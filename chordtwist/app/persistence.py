@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chordtwist.core.errors import StateUnusable
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.net.daemon_threads import DaemonThreads
 from chordtwist.node.interfaces import IRecordStore
@@ -38,6 +40,7 @@ class Persistence:
     @ivar store: its records.
     @ivar seed: of its Ed25519 key.
     @ivar directory: where it all is, or None.
+    @ivar operator_token: what the operator proves himself with over the API; empty where there is no place for it.
     """
 
     _log = Logger()
@@ -67,6 +70,7 @@ class Persistence:
         self._reactor = reactor
         self._threads = DaemonThreads(reactor, 1, "state")
         self._lmdb: LmdbRecordStore | None = None
+        self.operator_token = ""
         self.directory: StateDirectory | None = None
         self.store: IRecordStore
         if state_dir is None:
@@ -90,6 +94,8 @@ class Persistence:
             thread.stop()
             directory.close()
             raise
+        with suppress(StateUnusable, OSError):  # on a full disk there is none
+            self.operator_token = directory.operator_token()
 
     @property
     def trouble(self) -> str:

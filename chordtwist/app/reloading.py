@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -42,12 +43,20 @@ class Reloading:
         self._node = node
         self._lines = lines
         self._threads = DaemonThreads(reactor, 1, "configuration")
+        node.operations.reload = self.reload
 
     def __call__(self) -> None:
-        """Read the file, in a thread since its disk may hang, and take up what it says now."""
-        self._threads.call(config_file.read_file, self._path).addCallback(self._read).addErrback(self._failed)
+        """Read the file and take up what it says now; what stands against it is logged."""
+        self.reload().addErrback(self._failed)
 
-    def _read(self, config: NodeConfig) -> None:
+    def reload(self) -> Deferred[dict[str, object]]:
+        """Read the file, in a thread since its disk may hang, and take up what it says now.
+
+        Fires with `file`, and `waiting`: the options that differ and need a restart. Fails with `ConfigurationError`.
+        """
+        return self._threads.call(config_file.read_file, self._path).addCallback(self._read)
+
+    def _read(self, config: NodeConfig) -> dict[str, object]:
         lines = self._lines()
         if lines is not None:
             lines.set_level(config.log.level)
@@ -59,6 +68,7 @@ class Reloading:
             path=str(self._path),
             waiting=f"; a restart is needed for {', '.join(waiting)}" if waiting else "",
         )
+        return {"file": str(self._path), "waiting": waiting}
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(ConfigurationError):

@@ -19,7 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
+from chordtwist.app.config_text import in_force
 from chordtwist.app.health_watch import HealthWatch
+from chordtwist.app.operations import Operations
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
@@ -47,6 +49,7 @@ from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
 from chordtwist.node.chores import Chore
 from chordtwist.node.environment import Environment, NodeOptions
+from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
 
@@ -163,7 +166,16 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     except ValueError as error:
         persistence.close()
         raise StartError(f"[web] {error}") from None
-    api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback)
+    directory = persistence.directory
+    operations = Operations(
+        node,
+        reactor,
+        wall_ms,
+        persistence.operator_token,
+        "" if directory is None else str(directory.token_file.absolute()),
+        in_force(config),
+    )
+    api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback, operate=operations)
     for refusals in (pool.refusals, api.refusals):
         refusals.note = node.note_refusal
 
@@ -185,7 +197,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         if web is not None:
             files.call(web.renewed, changed.web).addCallbacks(web.take, _not_renewed)
 
-    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up)
+    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up, node.inspection, operations)
     for part in (
         Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
@@ -367,6 +379,8 @@ class NodeService(OrderedService):
     @ivar dht: what a program in the same process puts to it and gets from it.
     @ivar health: call it for what is wrong with the node now, a list of `Alarm`; empty while it is well.
     @ivar events: what happened to it lately, oldest first.
+    @ivar inspection: what it can show of the ring, of a record's replicas, of a search.
+    @ivar operations: what its API answers to people's tools.
     @ivar take_up: call it with another configuration: its limits, and what the certificate files hold, are in use.
     """
 
@@ -377,8 +391,12 @@ class NodeService(OrderedService):
         health: Callable[[], list[Alarm]],
         events: Iterable[Event],
         take_up: Callable[[NodeConfig], object],
+        inspection: Inspection,
+        operations: Operations,
     ) -> None:
         super().__init__(clock)
+        self.inspection = inspection
+        self.operations = operations
         self.dht = dht
         self.health = health
         self.events = events

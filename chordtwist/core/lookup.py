@@ -153,6 +153,10 @@ class Lookup:
         self._around.remove(candidate)
         self._silent += 1
 
+    def depth_of(self, peer: Peer) -> int:
+        """Tell how many tables stood one behind another up to the one that named `peer`, of whom it has heard."""
+        return self._candidates[peer.packed].depth
+
     @property
     def owner(self) -> Peer | None:
         """The nearest peer at or behind the position that is not unreachable: the owner, once `done`."""

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -28,6 +28,7 @@ from zope.interface import implementer
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused
 from chordtwist.core.records import PutResult, Record
 from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
+from chordtwist.net.operating import CarryOut, Telling
 from chordtwist.net.refusals import Refusals
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (
@@ -36,6 +37,7 @@ from chordtwist.wire.api_messages import (
     Delete,
     Get,
     GetStatus,
+    Operate,
     Outcome,
     Put,
     PutConfirmed,
@@ -52,6 +54,9 @@ COST_BYTES_MIN = 16_384
 
 GET_BYTES = 65_536
 """What a GET under way is reckoned at: its answer may have come from a replica long before it can be written."""
+
+OPERATION_BYTES = 262_144
+"""What an OPERATE under way is reckoned at: what it gathers, such as the tables of a ring. 16 of one connection."""
 
 UNDER_WAY_BYTES_MAX = 4_194_304
 """Questions of one connection under way at once: 64 GETs, or PUTs of the longest value. Further ones wait unread."""
@@ -102,12 +107,16 @@ class ApiFactory(Factory):
         on_shutdown: Callable[[], object],
         shutdown_beyond_loopback: bool = False,
         connections_max: int | None = None,
+        operate: CarryOut | None = None,
     ) -> None:
-        """@param on_shutdown: called once, when the node has left because a client sent SHUTDOWN; ends the process."""
+        """@param on_shutdown: called once, when the node has left because a client sent SHUTDOWN; ends the process.
+        @param operate: what carries out OPERATE; without it such a message breaks the rules.
+        """
         self.dht = dht
         self.clock = clock
         self.shutdown_beyond_loopback = shutdown_beyond_loopback
         self.refusals = Refusals(clock, "API client {address} is dropped: {reason}{more}")
+        self.operate = operate
         self._connections_max = connections_bound() if connections_max is None else connections_max
         self._on_shutdown = on_shutdown
         # Dictionaries where sets would do: whoever came first is served first.
@@ -275,6 +284,7 @@ class ApiProtocol(Protocol):
         self._stage = _SERVED
         self._is_serving = False
         self._is_full = False  # questions are left in the reader: too many are under way, here or everywhere
+        self._operations: dict[Telling, Deferred[None]] = {}
         self._write_blocked = False  # the client does not read its answers
         self._input_paused = False
 
@@ -305,6 +315,7 @@ class ApiProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Carry out the PUTs that came over the connection, although it is gone."""
         self._stage = _LOST
+        self._give_up_operations()
         self._write_blocked = False
         self._unread_bytes = 0
         if self._deadline is not None:
@@ -321,13 +332,16 @@ class ApiProtocol(Protocol):
         """Serve again: the client has read everything."""
         self._write_blocked = False
         self._unread_bytes = 0
+        for telling in list(self._operations):
+            telling.go_on()
         self.serve()
 
     def stopProducing(self) -> None:
         """Do nothing: the connection is gone, and `connectionLost` sees to it."""
 
     def close(self) -> None:
-        """End this connection, once what was asked is answered and read."""
+        """End this connection, once what was asked is answered and read; what an OPERATE still tells is cut short."""
+        self._give_up_operations()
         self._ignore_input(ClientStage.DISMISSED)
         self._after_serving(False)
 
@@ -382,6 +396,8 @@ class ApiProtocol(Protocol):
             self._delete(question)
         elif isinstance(question, GetStatus):
             self._answer(pack_state(question.request_id, self._dht.status()))
+        elif isinstance(question, Operate):
+            self._operate(question)
         else:
             self._shutdown()
 
@@ -444,6 +460,29 @@ class ApiProtocol(Protocol):
         self._ignore_input(ClientStage.IGNORED)
         self._log.info("API client {client} sent SHUTDOWN", client=self._client())
         self._door.leave()
+
+    def _operate(self, question: Operate) -> None:
+        carry_out = self._door.operate
+        if carry_out is None:
+            self._dismiss("it sent OPERATE, which nobody answers here")
+            return
+        if self._stage is _LOST:
+            return
+        telling = Telling(question.request_id, self._answer, lambda: self._write_blocked)
+        is_operators = isinstance(self._transport.getPeer(), UNIXAddress)
+        operated = self._operations[telling] = maybeDeferred(carry_out, question.text, is_operators, telling.tell)
+        self._follow(operated, OPERATION_BYTES, partial(self._operated, telling))
+
+    def _operated(self, telling: Telling, result: Failure | None) -> None:
+        del self._operations[telling]
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._log.failure("an OPERATE failed", result)
+        if self._stage is not _LOST:
+            telling.end()
+
+    def _give_up_operations(self) -> None:
+        for operated in list(self._operations.values()):
+            operated.cancel()
 
     # Answers and bounds
 

@@ -247,8 +247,10 @@ class DhtClient(Protocol):
             self._found(answer.key, None)
         elif isinstance(answer, Outcome):
             self._changed(answer)
-        else:
+        elif isinstance(answer, StatusPiece):
             self._told(answer)
+        else:
+            raise Malformed(f"an answer under the number {answer.request_id}, which nobody asked")
 
     def _found(self, key: bytes, value: bytes | None) -> None:
         waiting = self._getting.get(key)

@@ -27,6 +27,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import Successors
 from chordtwist.node.environment import Environment, NodeOptions
+from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.lifetime import EndingClock
 from chordtwist.node.records.hash_table import HashTable
@@ -203,6 +204,9 @@ class Node:
             lambda peer: dial_limits.is_known(peer) and routing.is_near(peer),
             environment.costs,
         )
+
+        self.inspection = Inspection(routing, statements, tables, asking, self.searches, self.records, ending, wall_ms)
+        """What people ask to see."""
 
         # Who is told what.
         membership.duties = [self.stabilizing, self.fingers.chore, merging.chore]

@@ -28,6 +28,9 @@ STATE_FORMAT = 1
 SEED_BYTES = 32
 """An Ed25519 seed (RFC 8032, section 5.1.5)."""
 
+TOKEN_FILE = "operator-token"
+"""The name of the file with the operator's token; commands read no other."""
+
 PEERS_REMEMBERED_MAX = 256
 """Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
 
@@ -54,6 +57,7 @@ class StateDirectory:
         self.records = path / "records"
         """Folder of the record store."""
         self.tls_key = path / "tls-key.pem"
+        self.token_file = path / TOKEN_FILE
         self.tls_certificate = path / "tls-certificate.pem"
         self._lock = self._locked()
         self._is_closed = False
@@ -99,6 +103,20 @@ class StateDirectory:
                 raise StateUnusable(f"{path}: others can read this node's key: {error.strerror}") from error
             self.log.warn("{path}: others could read this node's key; now they cannot", path=path)
         return seed
+
+    def operator_token(self) -> str:
+        """Get what the operator proves himself with over the API, as hexadecimal digits; made on the first start. Only
+        the owner of the file may read it.
+        """
+        token = self._read(self.token_file, _seed, default=b"")
+        if not token:
+            token = secrets.token_bytes(SEED_BYTES)
+            self.write(self.token_file, token.hex().encode() + b"\n")
+        elif self.token_file.stat().st_mode & 0o077:
+            # Others may have read it: that one serves no longer.
+            self.token_file.unlink()
+            return self.operator_token()
+        return token.hex()
 
     def remembered_peers(self, identity: Identity) -> list[Peer]:
         """List peers that an earlier run knew, best first; only addresses: each must prove itself again."""

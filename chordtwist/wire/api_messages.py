@@ -18,6 +18,8 @@ type message        body
                     copies wanted u8, version u64 (ms), life left u64 (ms), publisher (u8 length), reason in UTF-8
 659  STATUS         request id u32
 660  STATUS PIECE   request id u32, u8 (1: this is the last piece), a piece of the JSON text
+661  OPERATE        request id u32, u8 (1: this is the last part), a part of a request in JSON; the next follows
+662  PIECE          request id u32, u8 (1: this is the last piece), a piece of the answer to an OPERATE: lines of JSON
 ==== ============== ================================================================================================
 
 A seal is public key 32 bytes, signature 64 bytes, seq u64, u8 (1: only in place of the following seq), seq u64, salt. A
@@ -27,7 +29,7 @@ TTL or replication of 0 means the node's default. Request ids are the client's o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from struct import Struct
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
@@ -48,8 +50,12 @@ REASON_BYTES_MAX = 400
 STATUS_BYTES_MAX = 4_194_304
 """The longest status a client collects: far above that of a node with full tables."""
 
+OPERATE_BYTES_MAX = 262_144
+"""The longest request of an OPERATE, all its parts together: some records of the longest value in base64."""
+
 PUT, GET, SUCCESS, FAILURE, SHUTDOWN = 650, 651, 652, 653, 654
 PUT_CONFIRMED, VALUE, DELETE, OUTCOME, STATUS, STATUS_PIECE = 655, 656, 657, 658, 659, 660
+OPERATE, PIECE = 661, 662
 
 _HEADER = Struct(">HH")
 _PUT = Struct(">HHHBx32s")
@@ -59,8 +65,9 @@ _DELETE = Struct(">HHI32s")
 _SEAL_HEAD = Struct(">32s64sQ?Q")
 _OUTCOME = Struct(">HHIBBBQQB")
 _REQUEST = Struct(">HHI")
-_STATUS_PIECE = Struct(">HHI?")
-_PIECE_BYTES_MAX = MESSAGE_BYTES_MAX - _STATUS_PIECE.size
+_PIECE = Struct(">HHI?")
+PIECE_BYTES_MAX = MESSAGE_BYTES_MAX - _PIECE.size
+"""What one part of a request, or one piece of an answer, can carry."""
 
 
 class ResultCode(IntEnum):
@@ -141,7 +148,23 @@ class GetStatus(msgspec.Struct, frozen=True, gc=False):
         return _REQUEST.pack(_REQUEST.size, STATUS, self.request_id)
 
 
-ApiQuestion: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | GetStatus
+class Operate(msgspec.Struct, frozen=True, gc=False):
+    """Ask for what only people and their tools ask for; `text` is a JSON object of at most `OPERATE_BYTES_MAX` bytes.
+
+    docs/protocol.rst lists what can be asked. The answer is lines of JSON, in as many PIECEs as they need.
+    """
+
+    request_id: int
+    text: bytes
+
+    def pack(self) -> bytes:
+        return b"".join(
+            _PIECE.pack(_PIECE.size + len(part), OPERATE, self.request_id, is_last) + part
+            for part, is_last in _parts(self.text)
+        )
+
+
+ApiQuestion: TypeAlias = Put | Get | Shutdown | PutConfirmed | Delete | GetStatus | Operate
 
 
 # From the node
@@ -205,13 +228,21 @@ class StatusPiece(msgspec.Struct, frozen=True, gc=False):
     text: bytes
 
     def pack(self) -> bytes:
-        return (
-            _STATUS_PIECE.pack(_STATUS_PIECE.size + len(self.text), STATUS_PIECE, self.request_id, self.is_last)
-            + self.text
-        )
+        return _PIECE.pack(_PIECE.size + len(self.text), STATUS_PIECE, self.request_id, self.is_last) + self.text
 
 
-ApiAnswer: TypeAlias = Success | Failure | Outcome | StatusPiece
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the answer to an OPERATE; the pieces of one request, in their order, are lines of JSON."""
+
+    request_id: int
+    is_last: bool
+    text: bytes
+
+    def pack(self) -> bytes:
+        return _PIECE.pack(_PIECE.size + len(self.text), PIECE, self.request_id, self.is_last) + self.text
+
+
+ApiAnswer: TypeAlias = Success | Failure | Outcome | StatusPiece | Piece
 
 
 def pack_found(key: bytes, value: bytes | None) -> bytes:
@@ -224,10 +255,13 @@ def pack_found(key: bytes, value: bytes | None) -> bytes:
 def pack_state(request_id: int, state: Mapping[str, object]) -> bytes:
     """Pack the answer to a STATUS: as many pieces as the JSON text of `state` needs."""
     text = msgspec.json.encode(state)
-    starts = range(0, len(text), _PIECE_BYTES_MAX)
-    return b"".join(
-        StatusPiece(request_id, start == starts[-1], text[start : start + _PIECE_BYTES_MAX]).pack() for start in starts
-    )
+    return b"".join(StatusPiece(request_id, is_last, part).pack() for part, is_last in _parts(text))
+
+
+def _parts(text: bytes) -> Iterator[tuple[bytes, bool]]:
+    # A text cut into what one message can carry, and which part is the last; an empty one is one part.
+    for start in range(0, max(1, len(text)), PIECE_BYTES_MAX):
+        yield text[start : start + PIECE_BYTES_MAX], start + PIECE_BYTES_MAX >= len(text)
 
 
 def unpack_state(text: bytes | bytearray) -> dict[str, Any]:
@@ -287,7 +321,7 @@ class _MessageReader(ABC, Generic[M]):
             at = self._at
             if len(self._buffer) - at < self._needed:
                 # Joined once for a header and once for its message, however many pieces they came in: linear time.
-                if self.held_bytes < self._needed:
+                if self._unread_bytes < self._needed:
                     if at:
                         # What was taken is given back: an idle connection keeps nothing.
                         self._buffer = self._buffer[at:]
@@ -313,6 +347,10 @@ class _MessageReader(ABC, Generic[M]):
     @property
     def held_bytes(self) -> int:
         """Bytes that were fed and not taken yet."""
+        return self._unread_bytes
+
+    @property
+    def _unread_bytes(self) -> int:
         return len(self._buffer) - self._at + len(self._arrived)
 
     def _fault(self, size: int, number: int) -> str:
@@ -337,8 +375,17 @@ class QuestionReader(_MessageReader[ApiQuestion]):
     def __init__(self) -> None:
         super().__init__(_QUESTIONS)
         self._announced: PutConfirmed | None = None
+        self._operating_id = 0
+        self._operating = bytearray()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that were fed and not taken yet, the parts of a request that is not whole included."""
+        return self._unread_bytes + len(self._operating)
 
     def _misplaced(self, name: str) -> str:
+        if self._operating:
+            return f"{name} where the rest of an OPERATE belongs"
         if self._announced is not None:
             return f"{name} where the VALUE of a PUT CONFIRMED belongs"
         return f"{name} from a client" if name != "VALUE" else "VALUE without a PUT CONFIRMED in front"
@@ -372,6 +419,21 @@ class QuestionReader(_MessageReader[ApiQuestion]):
     def _status(self, buffer: bytes, at: int, end: int) -> GetStatus:
         return GetStatus(_REQUEST.unpack_from(buffer, at)[2])
 
+    def _operate(self, buffer: bytes, at: int, end: int) -> Operate | None:
+        _, _, request_id, is_last = _PIECE.unpack_from(buffer, at)
+        if self._operating and request_id != self._operating_id:
+            raise Malformed(f"OPERATE number {request_id} where the rest of number {self._operating_id} belongs")
+        if len(self._operating) + end - at - _PIECE.size > OPERATE_BYTES_MAX:
+            raise Malformed(f"OPERATE with a request of more than {OPERATE_BYTES_MAX} bytes")
+        self._operating_id = request_id
+        self._operating += buffer[at + _PIECE.size : end]
+        if not is_last:
+            self._layouts = _OPERATING
+            return None
+        text, self._operating = bytes(self._operating), bytearray()
+        self._layouts = _QUESTIONS
+        return Operate(request_id, text)
+
 
 class AnswerReader(_MessageReader[ApiAnswer]):
     """Reads what the node sends."""
@@ -403,8 +465,12 @@ class AnswerReader(_MessageReader[ApiAnswer]):
         return Outcome(request_id, code, result, printable(reason))
 
     def _status_piece(self, buffer: bytes, at: int, end: int) -> StatusPiece:
-        _, _, request_id, is_last = _STATUS_PIECE.unpack_from(buffer, at)
-        return StatusPiece(request_id, is_last, buffer[at + _STATUS_PIECE.size : end])
+        _, _, request_id, is_last = _PIECE.unpack_from(buffer, at)
+        return StatusPiece(request_id, is_last, buffer[at + _PIECE.size : end])
+
+    def _piece(self, buffer: bytes, at: int, end: int) -> Piece:
+        _, _, request_id, is_last = _PIECE.unpack_from(buffer, at)
+        return Piece(request_id, is_last, buffer[at + _PIECE.size : end])
 
 
 _SEALED_BYTES_MAX = _SEAL_HEAD.size + SALT_BYTES_MAX
@@ -421,13 +487,17 @@ _QUESTIONS = {
     ),
     DELETE: _Layout("DELETE", _DELETE.size, _DELETE.size + _SEALED_BYTES_MAX, QuestionReader._delete),
     STATUS: _Layout("STATUS", _REQUEST.size, _REQUEST.size, QuestionReader._status),
+    # A part has something in it: the parts of a request come to an end.
+    OPERATE: _Layout("OPERATE", _PIECE.size + 1, MESSAGE_BYTES_MAX, QuestionReader._operate),
 }
+_OPERATING = {OPERATE: _QUESTIONS[OPERATE]}
 _ANNOUNCED = {VALUE: _Layout("VALUE", HEADER_BYTES + 1, HEADER_BYTES + VALUE_BYTES_MAX, QuestionReader._value)}
 _ANSWERS = {
     SUCCESS: _Layout("SUCCESS", _KEYED.size + 1, MESSAGE_BYTES_MAX, AnswerReader._success),
     FAILURE: _Layout("FAILURE", _KEYED.size, _KEYED.size, AnswerReader._failure),
     OUTCOME: _Layout("OUTCOME", _OUTCOME.size, MESSAGE_BYTES_MAX, AnswerReader._outcome),
-    STATUS_PIECE: _Layout("STATUS PIECE", _STATUS_PIECE.size, MESSAGE_BYTES_MAX, AnswerReader._status_piece),
+    STATUS_PIECE: _Layout("STATUS PIECE", _PIECE.size, MESSAGE_BYTES_MAX, AnswerReader._status_piece),
+    PIECE: _Layout("PIECE", _PIECE.size, MESSAGE_BYTES_MAX, AnswerReader._piece),
 }
 _TYPE_NAMES = {number: layout.name for table in (_QUESTIONS, _ANNOUNCED, _ANSWERS) for number, layout in table.items()}
 

@@ -37,6 +37,7 @@ from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRecordStore, IRing
 from chordtwist.node.records.incoming import Incoming
+from chordtwist.node.records.inspecting import Inspecting
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
@@ -45,6 +46,7 @@ from chordtwist.node.records.reads import HEDGE_AFTER_S, Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.replica import Replica
+from chordtwist.node.records.restoring import Restoring
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.node.records.standstill import Standstill
 
@@ -95,6 +97,8 @@ class HashTable:
             rng,
             parameters.replication,
         )
+        self.inspecting = Inspecting(ring, locating, incoming, clock.seconds, parameters.replication)
+        self.restoring = Restoring(ring, locating, incoming)
         self.replica = Replica(ring, self.local_records, incoming, served_arcs, self.repair, self._pauses)
 
     # Its node's life

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
+from chordtwist.core.table import Table
 from chordtwist.core.witnesses import WITNESSES, WitnessedLookup, spans
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
@@ -25,8 +28,24 @@ fifty has no member that near behind it."""
 AROUND = 4
 """Entries of the book before a position that a quick search may go on from when its guess was wrong."""
 
+TABLE = "table"
+"""The outcome of a question that was answered with a table."""
+
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One question of a search: to whom, how many tables stood one behind another before it, when and how long after
+    the begin of the search, and what came of it: `TABLE`, a reason, or nothing by its end.
+    """
+
+    peer: Peer
+    hop: int
+    at_ms: float
+    took_ms: float | None = None
+    outcome: str = "not waited for"
 
 
 class Searches:
@@ -92,6 +111,45 @@ class Searches:
         return lookup
 
     async def _find(self, position: RingId, quality: Quality) -> Route:
+        lookup = self._begin(position, quality)
+        await search(lookup, self._tables.fetch, self._clock)
+        route = lookup.route(self._routing.entries_max)
+        if route is None:
+            raise Unreachable(None, "nobody on the ring can be asked")
+        self._asked += 1
+        self._hops += route.hops
+        self._questions += route.questions
+        return route
+
+    def trace(self, position: RingId) -> Deferred[tuple[Route | None, list[Step]]]:
+        """Search for who keeps `position`, and tell of each question; None when nobody can be asked. Never fails."""
+        return Deferred.fromCoroutine(self._trace(position))
+
+    async def _trace(self, position: RingId) -> tuple[Route | None, list[Step]]:
+        lookup = self._begin(position, Quality.VERIFIED)
+        clock, began_s = self._clock, self._clock.seconds()
+        steps: list[Step] = []
+
+        def fetch(peer: Peer) -> Deferred[Table]:
+            asked_s = clock.seconds()
+            step = Step(peer, lookup.depth_of(peer), (asked_s - began_s) * 1000)
+            steps.append(step)
+
+            def over(result: Table | Failure) -> Table | Failure:
+                step.took_ms = (clock.seconds() - asked_s) * 1000
+                if isinstance(result, Failure):
+                    error = result.value
+                    step.outcome = error.reason if isinstance(error, Unreachable) else result.getErrorMessage()
+                else:
+                    step.outcome = TABLE
+                return result
+
+            return self._tables.fetch(peer).addBoth(over)
+
+        await search(lookup, fetch, clock)
+        return lookup.route(self._routing.entries_max), steps
+
+    def _begin(self, position: RingId, quality: Quality) -> Lookup:
         routing = self._routing
         is_member = self._membership.is_member
         excluded = None if is_member else routing.me
@@ -106,11 +164,4 @@ class Searches:
             lookup.know(self._statements.table)
         else:
             lookup.hear(routing.everybody())
-        await search(lookup, self._tables.fetch, self._clock)
-        route = lookup.route(routing.entries_max)
-        if route is None:
-            raise Unreachable(None, "nobody on the ring can be asked")
-        self._asked += 1
-        self._hops += route.hops
-        self._questions += route.questions
-        return route
+        return lookup
