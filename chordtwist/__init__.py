@@ -38,7 +38,8 @@ put and get                          ``node/records``: ``hash_table`` (what door
 enough copies                        ``node/records``: ``repair``, ``reconciling``, ``stray_records``, ``served_arcs``
 bytes of messages                    ``wire/frames``, ``wire/peer_messages``, ``wire/api_messages``
 one link to a peer, all of them      ``net/peer_protocol``, ``net/peer_pool``, ``net/dialling``, ``net/known_peers``
-the door for programs                ``net/api``, ``net/client``
+the door for programs                ``net/api``; clients on ``wire/api_exchange``: ``net/client`` (Twisted),
+                                     ``net/blocking_client`` (the commands)
 what it costs, and who pays          ``core/costs``, ``core/allowance``, ``core/quotas``, ``net/bounds``,
                                      ``net/client_puzzles``, ``node/ring/dial_limits``
 a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``

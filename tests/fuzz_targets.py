@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.internet.task import Clock
 
-from chordtwist.app.config_file import ConfigurationError, read_text
+from chordtwist.app.config_file import read_text
 from chordtwist.core.costs import unmetered
-from chordtwist.core.errors import Malformed, Refused
+from chordtwist.core.errors import ConfigurationError, Malformed, Refused
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.prefixes import can_be_neighbours, is_crowded

@@ -9,10 +9,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.config import WebSection
-from chordtwist.app.config_file import ConfigurationError, read_text
+from chordtwist.app.config_file import read_text
 from chordtwist.app.service import StartError, build
 from chordtwist.app.web import web_of_node
 from chordtwist.core.address import Address
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.web.site import WebSite
 from tests.memory_dht import MemoryDht

@@ -56,10 +56,19 @@ class CommandsTests(SynchronousTestCase):
         self.assertEqual(set(), having - set(cli.COMMANDS))
 
     def test_unknown_command(self) -> None:
-        """A command that is not there is bad usage."""
-        shown = CliRunner().invoke(cli.main, ["rnu"])
-        self.assertEqual(2, shown.exit_code)
-        self.assertIn("No such command 'rnu'", shown.output)
+        """A command that is not there is bad usage; the nearest one is named, where one is near."""
+        for typed, hint in ("statu", "did you mean status?"), ("gte", "did you mean get?"), ("xyz\x1b", "--help lists"):
+            shown = CliRunner().invoke(cli.main, [typed])
+            self.assertEqual(2, shown.exit_code)
+            self.assertIn("there is no command", shown.output)
+            self.assertIn(hint, shown.output)
+            self.assertTrue(shown.output.replace("\n", "").isprintable())
+
+    def test_list(self) -> None:
+        """Each command is listed with a line that is whole, also on a terminal of 60 columns."""
+        shown = CliRunner().invoke(cli.main, ["--help"], terminal_width=60).output
+        for name, line in cli.COMMANDS.items():
+            self.assertRegex(shown, rf"\n  {name} +{line}\n")
 
     def test_version(self) -> None:
         """The version can be asked for, and is the package's."""
@@ -81,10 +90,10 @@ class CommandsTests(SynchronousTestCase):
             self.assertEqual((1, said), (shown.exit_code, shown.output))
 
     def test_help_loads_no_reactor(self) -> None:
-        """Listing the commands does not choose the reactor of the process."""
+        """Importing every command does not choose the reactor of the process."""
         program = (
-            "import sys; from click.testing import CliRunner; from chordtwist.app.cli.commands import main;"
-            "CliRunner().invoke(main, ['--help']); print('twisted.internet.reactor' in sys.modules)"
+            "import sys; from chordtwist.app.cli.commands import COMMANDS, main;"
+            "[main.get_command(None, name) for name in COMMANDS]; print('twisted.internet.reactor' in sys.modules)"
         )
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)

@@ -2,104 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
-from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from click.testing import CliRunner
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.python.failure import Failure
-from twisted.test.iosim import FakeTransport, connect
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
-from chordtwist.app.cli.talking import TRY_EVERY_S, UP_WITHIN_S, Door, patient
-from chordtwist.core.address import ApiAddress
+from chordtwist.app.cli.talking import TRY_EVERY_S, UP_WITHIN_S, Caller, Connect, NotReachable
+from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
-from chordtwist.net.api import ApiFactory
-from chordtwist.net.client import DhtClient, NodeGone
+from chordtwist.net.blocking_client import BlockingClient, Deadline
 from tests.memory_dht import MemoryDht
-
-if TYPE_CHECKING:
-    from chordtwist.app.cli.talking import Connect
-
-T = TypeVar("T")
+from tests.memory_door import CommandTestCase, MemoryDoor
 
 GREETING = sha256(b"greeting").hexdigest()
-
-
-class MemoryDoor(Door):
-    """Connects to a hash table in memory; `is_there` says whether anybody listens."""
-
-    def __init__(self, dht: MemoryDht, clock: Clock, shutdown_allowed: bool = True) -> None:
-        self._door = ApiFactory(dht, clock, self._stop)
-        self._host = "127.0.0.1" if shutdown_allowed else "192.0.2.1"
-        self._pumps: list[Any] = []
-        self.asked: list[str] = []
-        self.is_there = True
-        self.is_silent = False
-
-    def run(self, api: ApiAddress, conversation: Callable[[Connect], Coroutine[Any, Any, T]]) -> T:
-        self.asked.append(str(api))
-        talked: Deferred[T] = Deferred.fromCoroutine(conversation(self.connect))
-        self.pump()
-        results: list[T | Failure] = []
-        talked.addBoth(results.append)
-        result = results[0]
-        if isinstance(result, Failure):
-            result.raiseException()
-        return result
-
-    def pump(self) -> None:
-        """Let all that is written arrive."""
-        while any([pump.pump() for pump in self._pumps]):
-            pass
-
-    def connect(self, member: bool = False) -> Deferred[DhtClient]:
-        if self.is_silent:
-            return fail(TimeoutError(30, "Deferred"))
-        if not self.is_there:
-            return fail(NodeGone(None, "no node answers there: Connection refused"))
-        client, node = DhtClient(), self._door.buildProtocol(None)
-        here = IPv4Address("TCP", self._host, 50_000)
-        transports = FakeTransport(node, True, peerAddress=here), FakeTransport(client, False)
-        self._pumps.append(connect(node, transports[0], client, transports[1]))
-        return succeed(client)
-
-    def _stop(self) -> None:
-        self.is_there = False
-        self._door.close()
-
-
-class CommandTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        """An empty node."""
-        self.clock = Clock()
-        self.dht = MemoryDht(self.clock)
-        self.door = MemoryDoor(self.dht, self.clock)
-
-    def command(self, command: click.Command, *words: str, typed: bytes | None = None) -> Result:
-        return CliRunner(env={"CHORDTWIST_API": None}).invoke(command, list(words), input=typed, obj=self.door)
-
-    def shown(self, command: click.Command, *words: str, typed: bytes | None = None) -> Any:
-        """What a command shows with --json."""
-        return json.loads(self.command(command, *words, "--json", typed=typed).stdout)
-
-    def keyfile(self) -> str:
-        """An owner's key, in a file."""
-        self.key = Ed25519PrivateKey.generate()
-        path = Path(self.mktemp())
-        path.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return str(path)
 
 
 class PutTests(CommandTestCase):
@@ -424,10 +345,10 @@ class ReachingTests(CommandTestCase):
     def test_somebody_else(self) -> None:
         """A server that speaks otherwise is no node, in one line."""
 
-        def talk(api: ApiAddress, conversation: object) -> None:
+        def dial(api: ApiAddress, deadline: Deadline) -> BlockingClient:
             raise Malformed("the node sent rubbish\x1b[2J\n\u202e")
 
-        self.patch(self.door, "run", talk)
+        self.patch(self.door, "dial", dial)
         result = self.command(get.command, "greeting")
         self.assertEqual(result.exit_code, 3)
         told = "127.0.0.1:7401 is no API of a chordtwist node: the node sent rubbish\\x1b[2J\\n\\u202e"
@@ -452,59 +373,50 @@ class PatienceTests(SynchronousTestCase):
         self.door = MemoryDoor(self.dht, self.clock)
         self.door.is_there = False
 
-    def connect(self, waits_s: float, member: bool = False) -> Deferred[DhtClient]:
-        """Begin to connect."""
-        self.connected = patient(self.door.connect, waits_s, self.clock)
-        return Deferred.fromCoroutine(self.connected(member=member))  # type: ignore[arg-type]
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, and all that is written arrive."""
-        for _ in range(round(seconds / TRY_EVERY_S)):
-            self.door.pump()
-            self.clock.advance(TRY_EVERY_S)
-        self.door.pump()
+    def waited_s(self, host: str = "127.0.0.1", member: bool = False) -> float:
+        """How long it takes until somebody is connected to, or nobody."""
+        caller = Caller(self.door, Address(host, 7401), False)
+        began_s = self.clock.seconds()
+        try:
+            caller.talk(lambda connect: connect(member=member))
+        except NotReachable:
+            self.assertFalse(self.door.is_there)
+        return self.clock.seconds() - began_s
 
     def test_comes_up(self) -> None:
         """Who listens in time is connected to."""
-        client = self.connect(UP_WITHIN_S)
-        self.pass_time(2)
-        self.assertNoResult(client)
-        self.door.is_there = True
-        self.pass_time(TRY_EVERY_S)
-        self.successResultOf(client)
+        self.clock.callLater(2, setattr, self.door, "is_there", True)
+        self.assertAlmostEqual(2, self.waited_s(), delta=TRY_EVERY_S + 0.01)
+        self.assertTrue(self.door.is_there)
 
     def test_never_comes_up(self) -> None:
-        """After that time, or at once where there is nothing to wait for, nobody is there."""
-        client = self.connect(UP_WITHIN_S)
-        self.pass_time(UP_WITHIN_S - 0.2)
-        self.assertNoResult(client)
-        self.pass_time(0.4)
-        self.failureResultOf(client, NodeGone)
-        self.failureResultOf(self.connect(0), NodeGone)
+        """After that time, or at once where it is no node of this machine, nobody is there."""
+        self.assertAlmostEqual(UP_WITHIN_S, self.waited_s(), delta=TRY_EVERY_S + 0.01)
+        self.assertEqual(0, self.waited_s("192.0.2.1"))
 
     def test_gone_after_it_was_there(self) -> None:
         """A node that was there and is gone is not waited for."""
+
+        def conversation(connect: Connect) -> None:
+            connect()
+            self.door.is_there = False
+            connect()
+
         self.door.is_there = True
-        self.successResultOf(self.connect(UP_WITHIN_S))
-        self.door.is_there = False
-        self.failureResultOf(Deferred.fromCoroutine(self.connected()), NodeGone)  # type: ignore[arg-type]
+        caller = Caller(self.door, Address("127.0.0.1", 7401), False)
+        self.assertRaises(NotReachable, caller.talk, conversation)
+        self.assertEqual(0, self.clock.seconds())
 
     def test_member(self) -> None:
         """A node that is asked for records gets the time to join its ring."""
         self.door.is_there = True
         self.dht.state = {"member": False}
-        client = self.connect(UP_WITHIN_S, member=True)
-        self.pass_time(2)
-        self.assertNoResult(client)
-        self.dht.state = {"member": True}
-        self.pass_time(0.2)
-        self.successResultOf(client)
+        self.clock.callLater(2, self.dht.state.update, {"member": True})
+        self.assertAlmostEqual(2, self.waited_s(member=True), delta=TRY_EVERY_S + 0.01)
 
     def test_never_a_member(self) -> None:
         """One that is in no ring by then is asked all the same; so is one from elsewhere, without a question before."""
         self.door.is_there = True
         self.dht.state = {"member": False}
-        client = self.connect(UP_WITHIN_S, member=True)
-        self.pass_time(UP_WITHIN_S + 0.3)
-        self.successResultOf(client)
-        self.successResultOf(self.connect(0, member=True))
+        self.assertAlmostEqual(UP_WITHIN_S, self.waited_s(member=True), delta=TRY_EVERY_S + 0.01)
+        self.assertEqual(0, self.waited_s("192.0.2.1", member=True))

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import chordtwist
 from chordtwist.app.config import SECTIONS, Level, LogFormat, NodeConfig, TlsMode, options
-from chordtwist.app.config_file import ConfigurationError, read_file, read_text
+from chordtwist.app.config_file import read_file, read_text
 from chordtwist.core.address import Address, UnixAddress
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.peer import Policy
 
 CHECKOUT = Path(chordtwist.__file__).parent.parent

@@ -25,7 +25,7 @@ from chordtwist.app.config import (
     contradictions,
     options,
 )
-from chordtwist.core.errors import ChordtwistError
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
 T = TypeVar("T")
@@ -42,18 +42,6 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 _STEERING = ("Cc", "Zl", "Zp")
 """Unicode's categories of what steers a terminal, ends a line or, NUL, a path."""
-
-
-class ConfigurationError(ChordtwistError):
-    """A configuration cannot be used: names the file, the line, the key, and what would be right."""
-
-    def __init__(self, source: str, line: int | None, key: str | None, reason: str) -> None:
-        place = source if line is None else f"{source}, line {line}"
-        super().__init__(f"{place}: {reason}" if key is None else f"{place}: {key}: {reason}")
-        self.source = source
-        self.line = line
-        self.key = key
-        self.reason = reason
 
 
 def read_file(path: str | Path) -> NodeConfig:

@@ -21,10 +21,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from chordtwist import __version__
-from chordtwist.app.config_file import ConfigurationError
 from chordtwist.app.log_tail import LogTail
 from chordtwist.core.address import Address
-from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
+from chordtwist.core.errors import ChordtwistError, ConfigurationError, Malformed, Refused, Unreachable
 from chordtwist.core.events import Event
 from chordtwist.core.peer import Peer
 from chordtwist.core.printable import printable

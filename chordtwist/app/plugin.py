@@ -16,12 +16,12 @@ from twisted.python.components import Componentized
 
 from chordtwist.app import config_file
 from chordtwist.app.config import NodeConfig
-from chordtwist.app.config_file import ConfigurationError
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
 

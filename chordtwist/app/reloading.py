@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from chordtwist.app import config_file
 from chordtwist.app.config import NodeConfig
-from chordtwist.app.config_file import ConfigurationError
 from chordtwist.app.log_lines import LogLines
 from chordtwist.app.service import NodeService
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.net.daemon_threads import DaemonThreads
 
 LIMITS_TAKEN_UP = ("processor_percent", "connections_per_second", "nodes_per_address")

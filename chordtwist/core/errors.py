@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from chordtwist.core.peer import Peer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chordtwist.core.peer import Peer
 
 IN_NO_RING = "this node is in no ring yet; its log says why"
 
@@ -18,6 +21,10 @@ class Unreachable(ChordtwistError):
         super().__init__(f"{peer} is unreachable: {reason}" if peer is not None else reason)
         self.peer = peer
         self.reason = reason
+
+
+class NodeGone(Unreachable):
+    """The node itself cannot be reached, or the connection to it is gone; of others it says `Unreachable` alone."""
 
 
 class Refused(ChordtwistError):
@@ -38,3 +45,15 @@ class StoreFull(Refused):
 
 class StateUnusable(ChordtwistError):
     """The operator's to mend: the state directory is in use, of a newer format, or cannot be read or written."""
+
+
+class ConfigurationError(ChordtwistError):
+    """The operator's to mend: a configuration cannot be used. Names file, line and key, and what would be right."""
+
+    def __init__(self, source: str, line: int | None, key: str | None, reason: str) -> None:
+        place = source if line is None else f"{source}, line {line}"
+        super().__init__(f"{place}: {reason}" if key is None else f"{place}: {key}: {reason}")
+        self.source = source
+        self.line = line
+        self.key = key
+        self.reason = reason

@@ -10,13 +10,14 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
+from string import hexdigits
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from chordtwist.core.ring import RingId
-from chordtwist.core.signed import Verify, pack_record
+from chordtwist.core.signed import Signer, Verify, pack_record
 
 KEY_BYTES = 32
 SALT_BYTES_MAX = 64
@@ -172,6 +173,26 @@ def kind_of(key: bytes, value: bytes, seal: Seal | None) -> RecordKind:
 def signed_key(public_key: bytes, salt: bytes) -> bytes:
     """Give the one key under which the owner of `public_key` writes with `salt` (BEP 44's target)."""
     return sha256(public_key + salt).digest()
+
+
+def key_of(name: str) -> bytes:
+    """Find the key that people mean by `name`: 64 hexadecimal digits as they are, of anything else the SHA-256.
+
+    @raise ValueError: the name is empty, as a variable that nobody has set.
+    """
+    if not name:
+        raise ValueError("an empty name; a key has a name, or 64 hexadecimal digits")
+    if len(name) == 2 * KEY_BYTES and not set(name) - set(hexdigits):
+        return bytes.fromhex(name)
+    return sha256(name.encode(errors="surrogateescape")).digest()
+
+
+def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
+    """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
+    there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).
+    """
+    signature = signer.sign(pack_record(salt, seq, sha256(value).digest()))
+    return Seal(signer.public, salt, seq, signature, expected_seq)
 
 
 def is_right(versioned: Versioned, verify: Verify) -> bool:

@@ -15,9 +15,6 @@ from hashlib import sha256
 from struct import Struct
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, UNPROVED, Table
@@ -81,6 +78,9 @@ class Ed25519Signer:
     """The key of one node (RFC 8032). A signature costs about 30 microseconds, its verification 100."""
 
     def __init__(self, seed: bytes) -> None:
+        # Imported here and below, where it is used: a client that verifies nothing runs a tenth of a second.
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._private.public_key().public_bytes_raw()
         self.sign = self._private.sign
@@ -88,6 +88,9 @@ class Ed25519Signer:
 
 def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
     """Whether the owner of `public` signed `body`; False as well when the key or signature is no such thing."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, body)
     except (InvalidSignature, ValueError):

@@ -22,9 +22,11 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from chordtwist.core.address import Address, ApiAddress, UnixAddress
+from chordtwist.core.errors import NodeGone
 from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
+from chordtwist.net.blocking_client import BlockingClient, Deadline
 from chordtwist.net.client import DhtClient
 from chordtwist.wire.api_messages import AnswerReader, Failure, Get, Put, Success
 from tests.fleet import free_port
@@ -32,6 +34,7 @@ from tests.memory_dht import MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+PROGRAM = "from chordtwist.app.cli import main; main()"
 clock: Any = reactor
 
 
@@ -198,6 +201,41 @@ class UnixTests(SocketTestCase):
         self.assertEqual(self.path.read_text(), "precious")
 
 
+class BlockingTests(SocketTestCase):
+    """A client without Twisted."""
+
+    async def test_all_doors(self) -> None:
+        """It reaches a node on IPv4, on IPv6, by name and on a Unix socket, and carries the longest value."""
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
+        value = os.urandom(VALUE_BYTES_MAX)
+
+        def talk(address: ApiAddress) -> tuple[bytes | None, bytes | None]:
+            client = BlockingClient.connect(address, Deadline(30))
+            try:
+                client.put(KEY, value)
+                return client.get(KEY), client.get(OTHER)
+            finally:
+                client.close()
+
+        for host in "127.0.0.1", "::1", "localhost":
+            self.door = ApiFactory(self.dht, clock, lambda: None)
+            address: ApiAddress = await self.listen_somewhere("127.0.0.1" if host == "localhost" else host)
+            address = Address(host, address.port) if isinstance(address, Address) else address
+            self.assertEqual((value, None), await deferToThread(talk, address), host)
+        self.door = ApiFactory(self.dht, clock, lambda: None)
+        await self.listen(UnixAddress(path))
+        self.assertEqual((value, None), await deferToThread(talk, UnixAddress(path)))
+
+    async def test_nobody(self) -> None:
+        """Where nobody listens it says so at once, in the system's words."""
+        for address, words in (
+            (Address("127.0.0.1", free_port()), "Connection refused"),
+            (UnixAddress(Path("/nowhere/api.sock")), "No such file or directory"),
+        ):
+            error = await self.assertFailure(deferToThread(BlockingClient.connect, address, Deadline(30)), NodeGone)
+            self.assertEqual(f"no node answers there: {words}", str(error))
+
+
 class ExampleTests(SocketTestCase):
     async def test_examples(self) -> None:
         """The examples of the documents work as they stand."""
@@ -225,9 +263,8 @@ class EmbeddedTests(TestCase):
 
 
 class CommandTests(SocketTestCase):
-    async def chordtwist(self, *words: str, api: str) -> tuple[bytes, bytes, int]:
+    async def chordtwist(self, *words: str, api: str, program: str = PROGRAM) -> tuple[bytes, bytes, int]:
         """Run the command as a process of its own."""
-        program = "from chordtwist.app.cli import main; main()"
         out, err, status = await getProcessOutputAndValue(
             sys.executable, ("-c", program, *words), {"PYTHONPATH": str(EXAMPLES.parents[1]), "CHORDTWIST_API": api}
         )
@@ -241,6 +278,25 @@ class CommandTests(SocketTestCase):
         self.assertEqual(await self.chordtwist("get", "greeting", api=api), (b"good morning", b"", 0))
         out, err, status = await self.chordtwist("status", "--json", api=api)
         self.assertEqual((json.loads(out), err, status), (self.dht.state, b"", 0))
+
+    async def test_light(self) -> None:
+        """What asks one thing and ends loads no Twisted, no tables for terminals and no cryptography."""
+        api = str(await self.listen_somewhere())
+        heavy = "{'twisted', 'rich', 'cryptography', 'chordtwist.app.config'}"
+        program = (
+            "import atexit, os, sys\n"
+            f"atexit.register(lambda: print(sorted({heavy} & set(sys.modules)), file=sys.stderr))\n"
+            "from chordtwist.app.cli import main; main()"
+        )
+        for words in (
+            ["put", "greeting", "hi"],
+            ["get", "greeting"],
+            ["delete", "greeting"],
+            ["status", "--json"],
+            ["-h"],
+        ):
+            told = await self.chordtwist(*words, api=api, program=program)
+            self.assertEqual((b"[]\n", 0), told[1:], words)
 
     async def test_shutdown(self) -> None:
         """A node that is told to shut down is gone when the command ends."""

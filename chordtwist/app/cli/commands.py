@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from errno import EPIPE
 from importlib import import_module
-from importlib.util import find_spec
 
 import click
 
 from chordtwist import __version__
-from chordtwist.app.config_file import ConfigurationError
+from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
 PACKAGE = "chordtwist.app.cli"
 
-COMMANDS = (
-    "run",
-    "put",
-    "get",
-    "delete",
-    "shutdown",
-    "status",
-    "inspect",
-    "ring",
-    "testnet",
-    "simulate",
-    "certify",
-)
-"""In the order of ``chordtwist --help``: a node's life first. Those without a module are not there yet."""
+COMMANDS = {
+    "run": "Run a node in the foreground.",
+    "put": "Store a value under a key.",
+    "get": "Read the value under a key.",
+    "delete": "Put an end to a value.",
+    "status": "Show how a node is.",
+    "shutdown": "Let a node leave its ring and end.",
+    "testnet": "Run a whole ring in one process.",
+    "simulate": "Simulate a ring, with faults if you like.",
+    "certify": "Make a network of one's own: certificates.",
+}
+"""In the order of ``chordtwist --help``, a node's life first, each with what it shows there: at most 46 characters, so
+that a line of 60 columns holds it.
+"""
 
 
 class BadConfiguration(click.ClickException):
@@ -39,21 +38,41 @@ class BadConfiguration(click.ClickException):
 class Commands(click.Group):
     """The commands, each the click command named `command` of the module of its name.
 
-    Nothing of a command is imported before it is asked for: ``chordtwist get`` answers without loading a node.
+    Nothing of a command is imported before it is asked for: ``chordtwist get`` answers without loading a node, and
+    ``chordtwist --help`` lists the commands without loading one.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands whose module exists."""
-        return [name for name in COMMANDS if find_spec(f"{PACKAGE}.{name}") is not None]
+        """List the commands by name."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load the command of that name; None when there is none."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
         command = import_module(f"{PACKAGE}.{cmd_name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"{PACKAGE}.{cmd_name}.command is no click command")
+        command.short_help = COMMANDS[cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their one line."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; of one that there is not, say which is nearest."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f" did you mean {near[0]}?" if near else " chordtwist --help lists them."
+            ctx.fail(printable(f"there is no command {name!r};{hint}"))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for; a bad configuration ends it with one line, and so does a full disk behind

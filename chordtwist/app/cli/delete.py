@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from chordtwist.app.cli import signing, talking
-from chordtwist.core.records import PutResult, signed_key
-
-if TYPE_CHECKING:
-    from chordtwist.app.cli.talking import Connect, Door
-    from chordtwist.core.address import ApiAddress
+from chordtwist.app.cli.talking import Caller, Connect
+from chordtwist.core.records import PutResult, key_of, seal, signed_key
 
 
 @click.command(
@@ -30,13 +27,9 @@ if TYPE_CHECKING:
 @talking.key_argument
 @signing.keyfile_option
 @signing.seq_option
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api: ApiAddress, as_json: bool) -> None:
+@talking.asks_a_node
+def command(caller: Caller, key: str, keyfile: BinaryIO | None, seq: int | None) -> None:
     """Run ``chordtwist delete``."""
-    from chordtwist.net.client import key_of, seal
-
     if keyfile is None:
         if seq is not None:
             raise click.UsageError("--seq is for --signed")
@@ -46,12 +39,12 @@ def command(door: Door, key: str, keyfile: BinaryIO | None, seq: int | None, api
         # The end of a signed record is an empty value of a higher number.
         place, end = signed_key(signer.public, salt), seal(signer, b"", signing.seq_or_now(seq), salt)
 
-    async def conversation(connect: Connect) -> PutResult:
-        client = await connect(member=True)
-        return await client.delete(place, end)
+    def conversation(connect: Connect) -> PutResult:
+        client = connect(member=True)
+        return client.delete(place, end)
 
-    result = talking.confirmed(door, api, conversation, place, as_json)
-    if as_json:
+    result = caller.confirmed(conversation, place)
+    if caller.as_json:
         talking.show_json(
             {
                 "key": place.hex(),

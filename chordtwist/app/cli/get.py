@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from base64 import b64encode
-from typing import TYPE_CHECKING
 
 import click
 
 from chordtwist.app.cli import talking
-
-if TYPE_CHECKING:
-    from chordtwist.app.cli.talking import Connect, Door
-    from chordtwist.core.address import ApiAddress
+from chordtwist.app.cli.talking import Caller, Connect
+from chordtwist.core.errors import IN_NO_RING
+from chordtwist.core.records import key_of
 
 
 @click.command(
@@ -30,24 +28,19 @@ if TYPE_CHECKING:
     """
 )
 @talking.key_argument
-@talking.api_option
-@talking.json_option
-@talking.pass_door
-def command(door: Door, key: str, api: ApiAddress, as_json: bool) -> None:
+@talking.asks_a_node
+def command(caller: Caller, key: str) -> None:
     """Run ``chordtwist get``."""
-    from chordtwist.core.errors import IN_NO_RING
-    from chordtwist.net.client import key_of
-
     place = key_of(key)
 
-    async def conversation(connect: Connect) -> tuple[bytes | None, bool]:
-        client = await connect(member=True)
-        value = await client.get(place)
+    def conversation(connect: Connect) -> tuple[bytes | None, bool]:
+        client = connect(member=True)
+        value = client.get(place)
         # A node that is in no ring finds nothing either.
-        return value, value is not None or bool((await client.status()).get("member", True))
+        return value, value is not None or bool(client.status().get("member", True))
 
-    value, has_looked = door.talk(api, conversation)
-    if as_json:
+    value, has_looked = caller.talk(conversation)
+    if caller.as_json:
         encoded = None if value is None else b64encode(value).decode()
         talking.show_json({"key": place.hex(), "found": value is not None, "value_base64": encoded})
     elif value is not None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from hashlib import sha256
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from chordtwist.app.cli import signing, talking
-from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, signed_key
-
-if TYPE_CHECKING:
-    from chordtwist.app.cli.talking import Connect, Door
-    from chordtwist.core.address import ApiAddress
+from chordtwist.app.cli.talking import Caller, Connect
+from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, key_of, seal, signed_key
 
 
 @click.command(
@@ -64,11 +61,9 @@ if TYPE_CHECKING:
     type=click.IntRange(0, (1 << 63) - 1),
     help="With --signed, write only in place of the record with this number, ended or not; 0: of none.",
 )
-@talking.api_option
-@talking.json_option
-@talking.pass_door
+@talking.asks_a_node
 def command(
-    door: Door,
+    caller: Caller,
     key: str | None,
     value: str | None,
     ttl_s: int,
@@ -78,8 +73,6 @@ def command(
     keyfile: BinaryIO | None,
     seq: int | None,
     expected_seq: int | None,
-    api: ApiAddress,
-    as_json: bool,
 ) -> None:
     """Run ``chordtwist put``."""
     if content:
@@ -97,14 +90,14 @@ def command(
     if file is not None and value is not None:
         raise click.UsageError("VALUE and --file are two values; choose one")
     raw = _bytes(value, file)
-    place, seal = _place(key, raw, keyfile, seq, expected_seq)
+    place, sealed = _place(key, raw, keyfile, seq, expected_seq)
 
-    async def conversation(connect: Connect) -> PutResult:
-        client = await connect(member=True)
-        return await client.put_confirmed(place, raw, ttl_s, replication, seal)
+    def conversation(connect: Connect) -> PutResult:
+        client = connect(member=True)
+        return client.put(place, raw, ttl_s, replication, sealed)
 
-    result = talking.confirmed(door, api, conversation, place, as_json)
-    if as_json:
+    result = caller.confirmed(conversation, place)
+    if caller.as_json:
         talking.show_json(
             {
                 "key": place.hex(),
@@ -113,11 +106,11 @@ def command(
                 "wanted": result.wanted,
                 "version_ms": result.version.ms,
                 "ttl_s": result.ttl_ms / 1000,
-                **({} if seal is None else {"seq": seal.seq}),
+                **({} if sealed is None else {"seq": sealed.seq}),
             }
         )
     else:
-        number = "" if seal is None else f", seq {seal.seq}"
+        number = "" if sealed is None else f", seq {sealed.seq}"
         talking.show(
             f"{place.hex()}: {result.copies} of {result.wanted} copies, for {result.ttl_ms / 1000:.0f} s{number}"
         )
@@ -156,8 +149,6 @@ def _standard_input() -> bytes:
 def _place(
     name: str | None, value: bytes, keyfile: BinaryIO | None, seq: int | None, expected_seq: int | None
 ) -> tuple[bytes, Seal | None]:
-    from chordtwist.net.client import key_of, seal
-
     if name is None:
         return sha256(value).digest(), None
     if keyfile is None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from chordtwist.app.cli import talking
+from chordtwist.app.cli.talking import Caller, Connect
 from chordtwist.core.health import WELL
-
-if TYPE_CHECKING:
-    from chordtwist.app.cli.talking import Connect, Door
-    from chordtwist.core.address import ApiAddress
 
 
 @click.command(
@@ -27,21 +24,19 @@ if TYPE_CHECKING:
         chordtwist status --check && echo the node is well
     """
 )
-@talking.api_option
-@talking.json_option
 @click.option("--check", is_flag=True, help="End with status 1 unless the node is a member of its ring and well.")
 @click.option("--events", "show_events", is_flag=True, help="Show instead what happened to the node lately.")
-@talking.pass_door
-def command(door: Door, api: ApiAddress, as_json: bool, check: bool, show_events: bool) -> None:
+@talking.asks_a_node
+def command(caller: Caller, check: bool, show_events: bool) -> None:
     """Run ``chordtwist status``."""
 
-    async def conversation(connect: Connect) -> dict[str, Any]:
-        client = await connect()
-        return await client.status()
+    def conversation(connect: Connect) -> dict[str, Any]:
+        client = connect()
+        return client.status()
 
-    state = door.talk(api, conversation)
+    state = caller.talk(conversation)
     events = state.get("events", [])
-    if as_json:
+    if caller.as_json:
         talking.show_json(events if show_events else state)
     elif show_events:
         for event in events:

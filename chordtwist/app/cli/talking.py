@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from string import hexdigits
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from chordtwist.app import values
-from chordtwist.core.address import UnixAddress
+from chordtwist.core.address import ApiAddress, UnixAddress
+from chordtwist.core.errors import Malformed, NodeGone, Refused, Unreachable
 from chordtwist.core.printable import printable
 from chordtwist.core.records import KEY_BYTES
+from chordtwist.net.blocking_client import BlockingClient, Deadline
+
+if TYPE_CHECKING:
+    from chordtwist.core.records import PutResult
 
 T = TypeVar("T")
 
@@ -31,19 +39,15 @@ TRY_EVERY_S = 0.1
 KEY_DIGITS_OFF_MAX = 4
 """Somebody who types so many digits too few or too many may mean a key; it is taken as a name, and that is said."""
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
 
-    from chordtwist.core.address import ApiAddress
-    from chordtwist.core.records import PutResult
-    from chordtwist.net.client import DhtClient
+class Connect(Protocol):
+    """Connects to the node; with `member` one that can be asked for records."""
 
-    class Connect(Protocol):
-        """Connects to the node; with `member` one that can be asked for records."""
+    def __call__(self, member: bool = False) -> BlockingClient: ...
 
-        def __call__(self, member: bool = False) -> Awaitable[DhtClient]: ...
 
-    Conversation = Callable[[Connect], Coroutine[Any, Any, T]]
+Conversation = Callable[[Connect], T]
+"""What a command asks a node, from beginning to end, and what it learns by that."""
 
 
 class Told(click.ClickException):
@@ -73,105 +77,81 @@ class BadValue(Told):
 
 
 class Door:
-    """The way to a node: over its API, on Twisted's reactor. Tests bring one that needs neither."""
+    """The way to a node: over its API. Tests bring one that needs no sockets, and a time of their own."""
 
-    def talk(self, api: ApiAddress, conversation: Conversation[T]) -> T:
-        """Run `conversation`, which is given a function to connect to the node at `api`, and return its result.
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+    sleep: Callable[[float], None] = staticmethod(time.sleep)
+
+    def dial(self, api: ApiAddress, deadline: Deadline) -> BlockingClient:
+        """Connect once.
+
+        @raise NodeGone: nobody listens there.
+        """
+        return BlockingClient.connect(api, deadline)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One command's way to the node that it asks."""
+
+    door: Door
+    api: ApiAddress
+    as_json: bool
+
+    def talk(self, conversation: Conversation[T]) -> T:
+        """Run `conversation`, which is given a function to connect to the node, and return its result.
 
         @raise NotReachable: no connection, or no answer in time.
         """
-        # Not above: the help of a command is shown without loading Twisted.
-        from twisted.internet.defer import TimeoutError
-
-        from chordtwist.core.errors import Malformed
-        from chordtwist.net.client import NodeGone
-
         try:
-            return self.run(api, conversation)
+            return conversation(self._patient())
         except TimeoutError:
-            raise NotReachable(f"the node at {api} did not answer within {ANSWER_WITHIN_S:g} s") from None
+            raise NotReachable(f"the node at {self.api} did not answer within {ANSWER_WITHIN_S:g} s") from None
         except NodeGone as error:
-            raise NotReachable(f"{api}: {error}") from None
+            raise NotReachable(f"{self.api}: {error}") from None
         except Malformed as error:
-            raise NotReachable(f"{api} is no API of a chordtwist node: {error}") from None
+            raise NotReachable(f"{self.api} is no API of a chordtwist node: {error}") from None
 
-    def run(self, api: ApiAddress, conversation: Conversation[T]) -> T:
-        """Run `conversation` and return its result, or raise its error."""
-        from twisted.internet import reactor
-        from twisted.internet.defer import Deferred
-        from twisted.python.failure import Failure
+    def confirmed(self, conversation: Conversation[PutResult], key: bytes) -> PutResult:
+        """Wait for the result of a put or delete.
 
-        from chordtwist.net.api_address import dialling_endpoint
-        from chordtwist.net.client import DhtClient
+        @raise No: it was refused, or too few nodes confirmed it; as JSON that is shown as well.
+        """
+        try:
+            return self.talk(conversation)
+        except (Refused, Unreachable) as error:
+            if self.as_json:
+                show_json({"key": key.hex(), "done": False, "reason": str(error)})
+            raise No(f"{key.hex()}: {'refused' if isinstance(error, Refused) else 'failed'}: {error}") from None
 
-        running: Any = reactor
-        results: list[T | Failure] = []
-        endpoint = dialling_endpoint(running, api)
-        waits_s = UP_WITHIN_S if isinstance(api, UnixAddress) or api.is_loopback else 0.0
+    def _patient(self) -> Connect:
+        # A node on this machine may still be starting: for a while it is tried again where nobody listens, and, asked
+        # for a member, looked at again until the node is one. Who has been connected once is told at once when the
+        # node is gone. A node that is no member by then is handed out all the same: its answers say why it is none.
+        door, clock = self.door, self.door.clock
+        is_near = isinstance(self.api, UnixAddress) or self.api.is_loopback
+        deadline = Deadline(ANSWER_WITHIN_S, self._say_that_it_waits, clock)
+        waits_until_s = clock() + (UP_WITHIN_S if is_near else 0.0)
 
-        def start() -> None:
-            connect = patient(lambda: DhtClient.connect(endpoint), waits_s, running)
-            talked = Deferred.fromCoroutine(conversation(connect))
-            talked.addTimeout(ANSWER_WITHIN_S, running)
-            talked.addBoth(results.append).addCallback(lambda added: running.stop())
+        def connect(member: bool = False) -> BlockingClient:
+            nonlocal waits_until_s
+            while True:
+                try:
+                    client = door.dial(self.api, deadline)
+                    if not member or clock() >= waits_until_s or client.status().get("member", True):
+                        waits_until_s = clock()
+                        return client
+                    client.close()
+                except NodeGone:
+                    if clock() >= waits_until_s:
+                        raise
+                door.sleep(TRY_EVERY_S)
 
-        running.callWhenRunning(start)
-        # Signals end the process: Twisted would end the connection first, and that would look like the node's fault.
-        running.run(installSignalHandlers=False)
-        result = results[0]
-        if isinstance(result, Failure):
-            result.raiseException()
-        return result
+        return connect
 
-
-def patient(connect: Callable[[], Awaitable[DhtClient]], waits_s: float, clock: IReactorTime) -> Connect:
-    """Make what connects to a node that may still be starting: for up to `waits_s` from now on it tries again where
-    nobody listens, and, asked for a member, looks again until the node is one. Who has been connected once is told at
-    once when the node is gone.
-
-    A node that is no member by then is handed out all the same: its answers say why it is none.
-    """
-    from twisted.internet.task import deferLater
-
-    from chordtwist.net.client import NodeGone
-
-    ends_at_s = clock.seconds() + waits_s
-
-    async def connected(member: bool = False) -> DhtClient:
-        nonlocal ends_at_s
-        while True:
-            try:
-                client = await connect()
-                if not member or clock.seconds() >= ends_at_s or (await client.status()).get("member", True):
-                    ends_at_s = clock.seconds()
-                    return client
-                await client.close()
-            except NodeGone:
-                if clock.seconds() >= ends_at_s:
-                    raise
-            await deferLater(clock, TRY_EVERY_S)
-
-    return connected
-
-
-pass_door = click.make_pass_decorator(Door, ensure=True)
-
-
-def confirmed(
-    door: Door, api: ApiAddress, conversation: Conversation[PutResult], key: bytes, as_json: bool
-) -> PutResult:
-    """Wait for the result of a put or delete.
-
-    @raise No: it was refused, or too few nodes confirmed it; with `as_json` that is shown as JSON as well.
-    """
-    from chordtwist.core.errors import Refused, Unreachable
-
-    try:
-        return door.talk(api, conversation)
-    except (Refused, Unreachable) as error:
-        if as_json:
-            show_json({"key": key.hex(), "done": False, "reason": str(error)})
-        raise No(f"{key.hex()}: {'refused' if isinstance(error, Refused) else 'failed'}: {error}") from None
+    def _say_that_it_waits(self) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            show(f"waiting for {self.api} ...", err=True)
 
 
 def show(line: str, err: bool = False) -> None:
@@ -185,6 +165,9 @@ def show_json(shown: dict[str, object]) -> None:
 
 
 def _address(context: click.Context, parameter: click.Parameter, written: str) -> ApiAddress:
+    # Not above: what reads the values of a configuration is not needed to show the help of a command.
+    from chordtwist.app import values
+
     try:
         return values.api_address(written, Path.cwd())
     except ValueError as error:
@@ -225,4 +208,18 @@ api_option = click.option(
     help="Where the node's API is; [HOST]:PORT with IPv6, unix:PATH for a Unix socket.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Show the outcome as one JSON object.")
+pass_door = click.make_pass_decorator(Door, ensure=True)
 key_argument = click.argument("key", metavar="KEY", callback=_name)
+
+
+def asks_a_node(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of all that talk to a node, and as first argument a `Caller` made of them."""
+
+    @api_option
+    @json_option
+    @pass_door
+    @wraps(command)
+    def called(door: Door, /, api: ApiAddress, as_json: bool, **words: Any) -> None:
+        command(Caller(door, api, as_json), **words)
+
+    return called

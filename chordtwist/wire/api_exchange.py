@@ -1,0 +1,206 @@
+"""A client's half of the API without I/O: it packs each question, and finds for each answer who asked for it.
+
+The three clients stand on it: `net.client` on Twisted, `aio` on asyncio, `net.blocking_client` on a plain socket.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
+from chordtwist.core.records import KEY_BYTES, VALUE_BYTES_MAX, PutResult, Seal
+from chordtwist.wire.api_messages import (
+    STATUS_BYTES_MAX,
+    TTL_S_MAX,
+    AnswerReader,
+    ApiAnswer,
+    Delete,
+    Failure,
+    Get,
+    GetStatus,
+    Operate,
+    Outcome,
+    Piece,
+    Put,
+    PutConfirmed,
+    ResultCode,
+    StatusPiece,
+    Success,
+    unpack_state,
+)
+
+T = TypeVar("T")
+
+Settle = Callable[[T | ChordtwistError], None]
+"""Takes the answer to one question, or why there is none; called once."""
+
+TTL_S_MAX_CONFIRMED = (1 << 32) - 1
+"""The longest life that a PUT CONFIRMED can ask for."""
+
+_REQUEST_IDS = 1 << 32
+
+
+class Exchange:
+    """The questions of one connection that are under way. Each method but `receive` and `give_up` takes a question,
+    returns the bytes to send, and calls `settle` from `receive` or `give_up` later on.
+    """
+
+    def __init__(self) -> None:
+        self._reader = AnswerReader()
+        self._getting: defaultdict[bytes, deque[Settle[bytes | None]]] = defaultdict(deque)
+        self._changing: dict[int, Settle[PutResult]] = {}
+        self._describing: dict[int, Settle[dict[str, Any]]] = {}
+        self._described: dict[int, bytearray] = {}
+        self._operating: dict[int, tuple[Settle[None], Callable[[bytes], None]]] = {}
+        self._asked = 0
+        self._is_over = False
+
+    def put(self, key: bytes, value: bytes, ttl_s: int, replication: int) -> bytes:
+        """Pack the course's PUT, which nobody answers.
+
+        @raise ValueError: no PUT can say that.
+        """
+        _check(key, value)
+        if not 0 <= ttl_s <= TTL_S_MAX:
+            raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX}, or put_confirmed")
+        return Put(ttl_s, _replication(replication), key, value).pack()
+
+    def put_confirmed(
+        self, settle: Settle[PutResult], key: bytes, value: bytes, ttl_s: int, replication: int, seal: Seal | None
+    ) -> bytes:
+        """Pack a put that is answered with its result, with `Refused` or with `Unreachable`.
+
+        @raise ValueError: no PUT CONFIRMED can say that.
+        """
+        _check(key, value)
+        if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
+            raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
+        copies = _replication(replication)
+        request_id = self._await(self._changing, settle)
+        return PutConfirmed(request_id, ttl_s, copies, key, value, seal).pack()
+
+    def get(self, settle: Settle[bytes | None], key: bytes) -> bytes:
+        """Pack a question for the value under a key; the answer is None where there is none.
+
+        @raise ValueError: that is no key.
+        """
+        _check(key)
+        self._getting[key].append(settle)
+        return Get(key).pack()
+
+    def delete(self, settle: Settle[PutResult], key: bytes, seal: Seal | None) -> bytes:
+        """Pack the end of a record; answered as `put_confirmed`.
+
+        @raise ValueError: that is no key.
+        """
+        _check(key)
+        return Delete(self._await(self._changing, settle), key, seal).pack()
+
+    def status(self, settle: Settle[dict[str, Any]]) -> bytes:
+        """Pack a question for the node's state."""
+        return GetStatus(self._await(self._describing, settle)).pack()
+
+    def operate(self, settle: Settle[None], take: Callable[[bytes], None], text: bytes) -> bytes:
+        """Pack a question of people's tools, a JSON object; `take` gets the pieces of its answer as they come, and
+        `settle` None behind the last.
+        """
+        return Operate(self._await(self._operating, (settle, take)), text).pack()
+
+    def receive(self, data: bytes) -> None:
+        """Take answers, or parts of them, and settle what they answer.
+
+        Whoever is told may call `give_up`: what arrives besides is passed over.
+
+        @raise Malformed: what comes is no answer to anything; the exchange is at its end.
+        """
+        if self._is_over:
+            return
+        self._reader.feed(data)
+        try:
+            while not self._is_over and (answer := self._reader.take()) is not None:
+                self._answered(answer)
+        except Malformed as error:
+            raise Malformed(f"the node sent {error}") from None
+
+    def give_up(self, error: ChordtwistError) -> None:
+        """Settle all that is under way with `error`; nothing is awaited any more."""
+        self._is_over = True
+        under_way: list[Settle[Any]] = [settle for waiting in self._getting.values() for settle in waiting]
+        under_way += [*self._changing.values(), *self._describing.values()]
+        under_way += [settle for settle, _ in self._operating.values()]
+        for waiting in self._getting, self._changing, self._describing, self._operating:
+            waiting.clear()
+        for settle in under_way:
+            settle(error)
+
+    def _await(self, waiting: dict[int, T], who: T) -> int:
+        self._asked = (self._asked + 1) % _REQUEST_IDS
+        waiting[self._asked] = who
+        return self._asked
+
+    def _answered(self, answer: ApiAnswer) -> None:
+        if isinstance(answer, Success):
+            self._found(answer.key, answer.value)
+        elif isinstance(answer, Failure):
+            self._found(answer.key, None)
+        elif isinstance(answer, Outcome):
+            self._changed(answer)
+        elif isinstance(answer, StatusPiece):
+            self._told(answer)
+        else:
+            self._shown(answer)
+
+    def _found(self, key: bytes, value: bytes | None) -> None:
+        waiting = self._getting.get(key)
+        if waiting is None:
+            raise Malformed(f"an answer to a GET of {key.hex()} that nobody asked")
+        settle = waiting.popleft()
+        if not waiting:
+            del self._getting[key]
+        settle(value)
+
+    def _changed(self, outcome: Outcome) -> None:
+        settle = self._changing.pop(outcome.request_id, None)
+        if settle is None:
+            raise Malformed(f"an answer under the number {outcome.request_id}, which nobody asked")
+        if outcome.code is ResultCode.DONE:
+            settle(outcome.result)
+        elif outcome.code is ResultCode.REFUSED:
+            settle(Refused(outcome.reason))
+        else:
+            settle(Unreachable(None, outcome.reason))
+
+    def _told(self, piece: StatusPiece) -> None:
+        if piece.request_id not in self._describing:
+            raise Malformed(f"an answer under the number {piece.request_id}, which nobody asked")
+        text = self._described.setdefault(piece.request_id, bytearray())
+        text += piece.text
+        if len(text) > STATUS_BYTES_MAX:
+            raise Malformed(f"a status of more than {STATUS_BYTES_MAX} bytes")
+        if piece.is_last:
+            state = unpack_state(self._described.pop(piece.request_id))
+            self._describing.pop(piece.request_id)(state)
+
+    def _shown(self, piece: Piece) -> None:
+        if piece.request_id not in self._operating:
+            raise Malformed(f"an answer under the number {piece.request_id}, which nobody asked")
+        settle, take = self._operating[piece.request_id]
+        take(piece.text)
+        if piece.is_last:
+            del self._operating[piece.request_id]
+            settle(None)
+
+
+def _check(key: bytes, value: bytes = b"x") -> None:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes; it has {KEY_BYTES}")
+    if not 1 <= len(value) <= VALUE_BYTES_MAX:
+        raise ValueError(f"a value of {len(value)} bytes; from 1 to {VALUE_BYTES_MAX}")
+
+
+def _replication(copies: int) -> int:
+    if not 0 <= copies <= 255:
+        raise ValueError(f"{copies} copies; from 0 to 255")
+    return copies
