@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.app.config import WebSection
 from chordtwist.app.config_file import read_text
 from chordtwist.app.service import StartError, build
-from chordtwist.app.web import web_of_node
+from chordtwist.app.web import Measured, web_of_node
 from chordtwist.core.address import Address
 from chordtwist.core.errors import ConfigurationError
 from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.web.site import WebSite
 from tests.memory_dht import MemoryDht
 from tests.test_service import Reactor
-from tests.web_client import ask
+from tests.web_client import ask, need
 
 TOKEN = "0123456789abcdef"
 
@@ -66,6 +66,7 @@ class FileTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A folder with files that serve."""
+        need("prometheus_client")
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.key = make_key()
@@ -80,7 +81,7 @@ class FileTests(SynchronousTestCase):
 
     def web(self, text: str = "") -> object:
         web = section(text or self.text, self.folder)
-        return web_of_node(web, MemoryDht(self.reactor), lambda: [], self.reactor)
+        return web_of_node(web, MemoryDht(self.reactor), Measured(list, dict, {}), self.reactor)
 
     def test_bad_files(self) -> None:
         """A file that does not serve is named, with what is wrong."""
@@ -107,7 +108,9 @@ class FileTests(SynchronousTestCase):
 
     def test_files_read_again(self) -> None:
         """What the files hold later is used from then on; a connection of before goes on with its own certificate."""
-        web = web_of_node(section(self.text, self.folder), MemoryDht(self.reactor), lambda: [], self.reactor)
+        web = web_of_node(
+            section(self.text, self.folder), MemoryDht(self.reactor), Measured(list, dict, {}), self.reactor
+        )
         context = web.contexts.getContext() if web.contexts else None
         self.write("token", b"another-token-of-some-length")
         web.take(web.renewed(section(self.text, self.folder)))
@@ -122,6 +125,7 @@ class NodeTests(SynchronousTestCase):
 
     def test_node(self) -> None:
         """A node listens where it is told, and shows its own state: the one that doors of the same process see."""
+        need("prometheus_client")
         reactor = Reactor()
         config = read_text("[tls]\nmode = off\n[dht]\n[web]\naddress = 127.0.0.1:8401", "node.ini", Path("/"))
         node = build(config, reactor, lambda: None)

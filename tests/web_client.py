@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
+from unittest import SkipTest
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
 from chordtwist.net.web.site import WebSite
+
+
+def need(module: str) -> None:
+    """Skip a test where an environment is older than the dependencies: ``make .venv/.dev`` mends it."""
+    if find_spec(module) is None:
+        raise SkipTest(f"{module} is not installed: make .venv/.dev")
 
 
 @dataclass(frozen=True)

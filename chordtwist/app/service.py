@@ -25,7 +25,7 @@ from chordtwist.app.operations import Operations
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
-from chordtwist.app.web import WebSide, web_of_node
+from chordtwist.app.web import Measured, WebSide, web_of_node
 from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
@@ -47,6 +47,7 @@ from chordtwist.net.daemon_threads import DaemonThreads
 from chordtwist.net.introduction import Introduction
 from chordtwist.net.names import Names, Resolver
 from chordtwist.net.peer_pool import PeerPool
+from chordtwist.net.refusals import Because
 from chordtwist.node.chores import Chore
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
@@ -162,7 +163,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
     try:
-        web = None if config.web.address is None else web_of_node(config.web, dht, watch.unready, reactor)
+        measured = Measured(watch.unready, node.searches.measured, pool.answered)
+        web = None if config.web.address is None else web_of_node(config.web, dht, measured, reactor)
     except ValueError as error:
         persistence.close()
         raise StartError(f"[web] {error}") from None
@@ -176,6 +178,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         in_force(config),
     )
     api = ApiFactory(dht, reactor, on_shutdown, config.dht.shutdown_beyond_loopback, operate=operations)
+    dht.clients = api.status
     for refusals in (pool.refusals, api.refusals):
         refusals.note = node.note_refusal
 
@@ -278,6 +281,8 @@ class LocalDht:
         self._watch = watch
         self._key = key
         self._reactor = reactor
+        self.clients: Callable[[], dict[str, int]] = dict
+        """Tells of the clients of the API."""
 
     def put(
         self, key: bytes, value: bytes, ttl_s: float | None = None, copies: int | None = None, seal: Seal | None = None
@@ -301,6 +306,8 @@ class LocalDht:
             **self._node.status(),
             "key": self._key.hex(),
             "links": self._pool.status(),
+            "refusals": {because.value: self._pool.refusals.counts[because] for because in Because},
+            "clients": self.clients(),
             **self._node.records.status(),
             "reactor": self._reactor,
             "events": [{"at_ms": event.at_ms, "text": event.text} for event in self._node.events],

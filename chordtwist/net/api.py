@@ -29,7 +29,7 @@ from chordtwist.core.errors import ChordtwistError, Malformed, Refused
 from chordtwist.core.records import PutResult, Record
 from chordtwist.net.bounds import JOINED_BYTES_MAX, links_bound
 from chordtwist.net.operating import CarryOut, Telling
-from chordtwist.net.refusals import Refusals
+from chordtwist.net.refusals import Because, Refusals
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import (
     NOTHING_STORED,
@@ -134,7 +134,7 @@ class ApiFactory(Factory):
         """Make the connection of one more client, or None beyond the bound: then Twisted closes it at once."""
         if len(self._connections) >= self._connections_max:
             host = getattr(addr, "host", "on the Unix socket")
-            self.refusals.tell(host, f"more than {self._connections_max} connections")
+            self.refusals.tell(host, f"more than {self._connections_max} connections", Because.CROWD)
             return None
         protocol = ApiProtocol(self)
         protocol.factory = self
@@ -144,6 +144,10 @@ class ApiFactory(Factory):
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    def status(self) -> dict[str, int]:
+        """Count clients, and what was refused of them, as plain values."""
+        return {"connected": len(self._connections), "refused": self.refusals.count}
 
     def close(self) -> Deferred[None]:
         """End every connection as soon as its client has the answers it waits for; cut it off when it takes too long.

@@ -21,7 +21,7 @@ from chordtwist.core.errors import ChordtwistError, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.puzzles import BITS_MAX, WINDOW_S, good_until, puzzle, solve, solves
 from chordtwist.core.ring import RingId
-from chordtwist.net.refusals import Refusals
+from chordtwist.net.refusals import Because, Refusals
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import (
     Announce,
@@ -90,7 +90,8 @@ class PuzzleChallenger:
         """`IAnswer.answer`."""
         if type(question) in CHALLENGED:
             if self._bits and self._links.key_of(peer) is None and self._has_to_work(peer):
-                self._refusals.tell(str(peer), "strangers ask much, and it has to work first", who=str(peer.id))
+                reason = "strangers ask much, and it has to work first"
+                self._refusals.tell(str(peer), reason, Because.COSTS, str(peer.id))
                 return self._puzzle_for(peer)
         elif type(question) is Solution:
             return self._check(peer, question)

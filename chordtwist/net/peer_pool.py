@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from zope.interface import implementer
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.costs import Costs, Payer, unmetered
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
+from chordtwist.core.histogram import SECONDS, Histogram
 from chordtwist.core.peer import Peer, canonical_ip
 from chordtwist.core.prefixes import can_be_neighbours, owner_of
 from chordtwist.net.bounds import Bounds, Limits, links_bound
@@ -20,7 +22,7 @@ from chordtwist.net.introduction import Introduction, Met
 from chordtwist.net.known_peers import KnownPeers
 from chordtwist.net.outstanding import Asked
 from chordtwist.net.peer_protocol import End, PeerFactory, PeerProtocol
-from chordtwist.net.refusals import Refusals
+from chordtwist.net.refusals import Because, Refusals
 from chordtwist.net.tls import REFUSES_US, Tls
 from chordtwist.node.interfaces import IAnswer, IPeerLink
 from chordtwist.wire.peer_messages import Answer, Ping, Question
@@ -79,6 +81,7 @@ class PeerPool:
 
     @ivar counts: what the links did.
     @ivar refusals: what was refused.
+    @ivar answered: for each kind of question, how long the node took to answer it, in seconds.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class PeerPool:
         """
         self.counts = Counts()
         self.refusals = Refusals(reactor)
+        self.answered: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(SECONDS))
         self.costs = costs or unmetered()
         self.factory = PeerFactory(self, introduction, tls, reactor)
         self._clock: IReactorTime = reactor
@@ -237,7 +241,7 @@ class PeerPool:
         """Say whether a connection from `host` may become a link."""
         reason = self._why_not_accept(host)
         if reason is not None:
-            self.refusals.tell(host, reason)
+            self.refusals.tell(host, reason, Because.CROWD)
             return False
         self._links[link] = host
         self._pending.add(link)
@@ -290,7 +294,17 @@ class PeerPool:
 
     def answer(self, link: PeerProtocol, question: Question) -> Answer | Deferred[Answer]:
         """Pass on the node's answer."""
-        return cast(IAnswer, self._node).answer(cast(Met, link.handshaken).peer, question)
+        began_s = self._clock.seconds()
+        answer = cast(IAnswer, self._node).answer(cast(Met, link.handshaken).peer, question)
+        taken = self.answered[type(question).__name__]
+        if isinstance(answer, Deferred):
+            return answer.addBoth(self._answered, taken, began_s)
+        taken.observe(self._clock.seconds() - began_s)
+        return answer
+
+    def _answered(self, answer: Any, taken: Histogram, began_s: float) -> Any:
+        taken.observe(self._clock.seconds() - began_s)
+        return answer
 
     def payer(self, link: PeerProtocol, is_upkeep: bool) -> Payer:
         """Say who pays for a question of the node at the other end: its address, whatever port it claims."""
@@ -302,7 +316,7 @@ class PeerPool:
         if wait_s > 0:
             peer = cast(Met, link.handshaken).peer
             if not self._dials_back(peer):
-                self.refusals.tell(str(peer), "it costs more than it may, and waits", who=payer.address)
+                self.refusals.tell(str(peer), "it costs more than it may, and waits", Because.COSTS, payer.address)
         return wait_s
 
     def next_turn(self, link: PeerProtocol) -> None:
@@ -332,7 +346,7 @@ class PeerPool:
         while self._held_bytes > LINKS_HELD_BYTES_MAX:
             most = max(self._links, key=lambda link: (bool(link.held_bytes), not link.is_proved, link.held_bytes))
             reason = "it makes this node hold more than any other, and all together are beyond the bound"
-            self.refusals.tell(most.name, reason)
+            self.refusals.tell(most.name, reason, Because.MEMORY)
             most.give_up(reason)
 
     def flush_later(self, link: PeerProtocol) -> None:
@@ -416,7 +430,7 @@ class PeerPool:
     def _refuse(self, link: PeerProtocol, end: End, reason: str, was_proved: bool) -> None:
         said_no_hello = end is End.LOST and link.connected and link.peer is None
         if end in (End.REFUSED, End.BROKEN) or said_no_hello:
-            self.refusals.tell(link.name, reason)
+            self.refusals.tell(link.name, reason, Because.FOREIGN if end is End.REFUSED else Because.BROKEN)
         if end is End.BROKEN:
             self.counts.breaches += 1
             for address in self._culprits(link, was_proved):

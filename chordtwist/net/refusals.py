@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -23,6 +25,25 @@ LINES_PER_S, LINES_AT_ONCE = 1.0, 60.0
 
 REFUSALS_MAX = 4096
 """Addresses that are refused, and causes of lines, that are remembered; the oldest goes first."""
+
+
+class Because(Enum):
+    """Why something is refused, in a word for programs; it stays."""
+
+    BROKEN = "broken"
+    """It does what the protocol forbids."""
+
+    FOREIGN = "foreign"
+    """It is of another network, address, key or authority."""
+
+    CROWD = "crowd"
+    """There are too many connections."""
+
+    COSTS = "costs"
+    """It costs more than it may."""
+
+    MEMORY = "memory"
+    """It makes us hold too much."""
 
 
 @dataclass(slots=True)
@@ -47,7 +68,7 @@ class Refusals:
         self._lines: Bounded[tuple[str, str], _Line] = Bounded(REFUSALS_MAX)
         self._all = Allowance(LINES_PER_S, LINES_AT_ONCE)
         self._left_out = 0
-        self.count = 0
+        self.counts: Counter[Because] = Counter()
 
     def refuse(self, address: str, reason: str) -> None:
         """Have nothing to do with an address for `REFUSE_FOR_S`."""
@@ -63,12 +84,17 @@ class Refusals:
             return None
         return refused[1]
 
-    def tell(self, address: str, reason: str, who: str | None = None) -> None:
+    @property
+    def count(self) -> int:
+        """How often something was refused."""
+        return self.counts.total()
+
+    def tell(self, address: str, reason: str, because: Because = Because.BROKEN, who: str | None = None) -> None:
         """Log that something from `address` was refused.
 
         `who` names the address without what differs each time; lines about one and the same reason are summed up.
         """
-        self.count += 1
+        self.counts[because] += 1
         key = (who or address, reason)
         now = self._clock.seconds()
         line = self._lines.get(key)

@@ -516,6 +516,8 @@ class Node:
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
             "convicted": [],  # nothing is taken for evidence yet
+            "members_estimate": round(self.members_estimate()),
+            "known": len(self.tables.book),
             "lookups": self.searches.counted(),
             "late_s": round(self.liveness.excused_s, 3),
         }

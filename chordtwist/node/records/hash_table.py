@@ -143,6 +143,7 @@ class HashTable:
             "pulling": self.repair.pulling,
             "repair": {
                 "rounds": self.repair.rounds,
+                "below": self.repair.not_taken,
                 "sent": self.reconciling.sent,
                 "fetched": self.reconciling.fetched,
                 "dropped": self.repair.stray_records.dropped,

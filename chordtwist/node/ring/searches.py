@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
@@ -66,15 +67,26 @@ class Searches:
         self._tables = tables
         self._clock = clock
         self._rng = rng
-        self._asked = self._hops = self._questions = 0
+        self._failed = 0
+        self._hops, self._questions = Histogram(COUNTS), Histogram(COUNTS)
+        self._seconds = Histogram(SECONDS)
 
     def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
         """Who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
         return Deferred.fromCoroutine(self._find(position, quality))
 
     def counted(self) -> dict[str, int]:
-        """All that have found somebody, their hops and their questions."""
-        return {"asked": self._asked, "hops": self._hops, "questions": self._questions}
+        """All that have found somebody, their hops and their questions; and those that found nobody."""
+        return {
+            "asked": self._hops.count,
+            "hops": int(self._hops.sum),
+            "questions": int(self._questions.sum),
+            "failed": self._failed,
+        }
+
+    def measured(self) -> dict[str, Histogram]:
+        """Hops, questions and seconds of those that have found somebody."""
+        return {"hops": self._hops, "questions": self._questions, "seconds": self._seconds}
 
     def _witnessed(self, position: RingId, excluded: Peer | None) -> Lookup:
         """Begin a search at members that we met before: by chance among those whose lists reach over the position, the
@@ -112,13 +124,15 @@ class Searches:
 
     async def _find(self, position: RingId, quality: Quality) -> Route:
         lookup = self._begin(position, quality)
+        began_s = self._clock.seconds()
         await search(lookup, self._tables.fetch, self._clock)
         route = lookup.route(self._routing.entries_max)
         if route is None:
+            self._failed += 1
             raise Unreachable(None, "nobody on the ring can be asked")
-        self._asked += 1
-        self._hops += route.hops
-        self._questions += route.questions
+        self._hops.observe(route.hops)
+        self._questions.observe(route.questions)
+        self._seconds.observe(self._clock.seconds() - began_s)
         return route
 
     def trace(self, position: RingId) -> Deferred[tuple[Route | None, list[Step]]]:
