@@ -7,63 +7,90 @@ from hashlib import sha256
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said
+from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import NOTHING_KEPT, REDIRECTS_MAX, Ask, Reading, Said
+from chordtwist.core.reading import AS_PUBLISHER, REDIRECTS_MAX, Ask, Reading
 from chordtwist.core.records import Record, RecordKind, Version, precedence
-from tests.builders import peer, peers
+from tests.builders import IDENTITY, at, peer, peers
 
 OWNER, SECOND, THIRD, FOURTH, FIFTH, SIXTH = REPLICAS = peers(1, 2, 3, 4, 5, 6)
+PUBLISHER = peer(80)
 READER = peer(99)
 
 
-def record(ms: int, value: bytes = b"value") -> Record:
-    return Record(b"k" * 32, value, RecordKind.PLAIN, Version(ms, b""), 1_000, 4)
+def record(ms: int, value: bytes = b"value", publisher: Peer = PUBLISHER) -> Record:
+    return Record(b"k" * 32, value, RecordKind.PLAIN, Version(ms, publisher.packed), 1_000, 4)
+
+
+def reading_of(*replicas: Peer, me: Peer = READER) -> Reading:
+    """A read of a record with four copies, whose key is at 0."""
+    return Reading(Route(at(0), replicas), 4, me, IDENTITY.unpack)
 
 
 def value(ms: int) -> Said:
-    return Said(precedence(record(ms)), record(ms))
+    return Said(precedence(record(ms)), record(ms), digest=DIGEST)
 
 
 def version(ms: int) -> Said:
-    return Said(precedence(record(ms)))
+    return Said(precedence(record(ms)), digest=DIGEST)
+
+
+def altered(ms: int) -> Said:
+    return Said(precedence(record(ms)), record(ms, b"altered"), digest=sha256(b"altered").digest())
 
 
 def ended(ms: int) -> Said:
     return Said(precedence(record(ms)), ended=True)
 
 
-NAMES = dict(zip("abcdef", REPLICAS, strict=True))
-SAID = {"=": value, ":": version, "+": ended}
-"""``a=1``: replica a sends the value of version 1; ``a:1``: names that version; ``a+1``: has its tombstone; ``a-``: has
-nothing; ``a!``: is silent; ``~``: time passes. Behind it who is asked: ``>b`` for a value, ``?b`` for a version."""
+DIGEST = sha256(b"value").digest()
+NAMES = {**dict(zip("abcdef", REPLICAS, strict=True)), "p": PUBLISHER}
+SAID = {"=": value, ":": version, "+": ended, "*": altered}
+"""``a=1``: replica a sends the value of version 1; ``a:1``: names that version; ``a*1``: sends another value as that
+version; ``a+1``: has its tombstone; ``a-``: has nothing; ``a!``: is silent; ``p``: the publisher of all; ``p-``: it has
+put none of these; ``p.1``: it has forgotten what it put up to version 1; ``~``: time passes. Behind it who is asked:
+``>b`` for a value, ``?b`` for a version."""
 
 CASES = (
-    # What happens, the version that is read then (with a + its tombstone), who is behind.
+    # What happens, the version that is read then (with a + its tombstone, with a - nothing), who is behind.
     ("One round trip is enough when a majority agrees.", "a=1 b:1 c:1", "1", ""),
-    ("A newer version is fetched from whoever named it; others are behind.", "a=1 b:1 c:2>c c=2", "2", "ab"),
-    ("Who names a newer version and does not send it is out.", "a=1 b:1 c:2>c c!?d d:1", "1", ""),
-    ("In place of a silent owner the next replica is asked for the value.", "a!>d b:1>b c:1 d=1", "1", ""),
+    ("A newer version that its publisher confirms counts; others are behind.", "a=1 b:1 c:2?d?p p:2>c c=2", "2", "ab"),
+    ("So does one that all others turn out to have.", "a=1 b:2>d c:2?p d=2", "2", "a"),
+    ("A replica's own put needs nobody else.", "a=1 b:1 c:2?d?p d:1 p=2", "2", "abd"),
+    ("The value of a version that has a majority is fetched.", "a!>d b:2 c:2 d:2>b b=2", "2", ""),
+    ("In place of a silent owner the next replica is asked for the value.", "a!>d b:1 c:1 d=1", "1", ""),
+    # One liar, who names the publisher, another one, or nobody.
+    ("A version that its publisher has not put is none.", "a*2 b:1 c:1?d?p p:1>b b=1", "1", ""),
+    ("Nor one that it would remember.", "a*2 b:1 c:1?d?p p.1 d:1>b b=1", "1", ""),
+    ("Nor one of a publisher that has forgotten, against a majority.", "a*2 b:1 c:1?d?p p.2 d:1>b b=1", "1", ""),
+    ("Nor one of a silent publisher.", "a*2 b:1 c:1?d?p p! d:1>b b=1", "1", ""),
+    ("A majority has another value as that version.", "a*1 b:1>d c:1?p d=1", "1", "a"),
+    ("A tombstone is a version as others are.", "a+2>d b:1 c:1?p d=1 p:1", "1", ""),
+    ("What nobody put is not read, though nobody else has anything.", "a*2 b-?d c-?p d- p.0", "-", ""),
     # A majority has met every write that a majority confirmed. Those behind the replicas keep what is left from other
     # times, and do not count in the place of slow ones before these have failed.
-    ("Those who stand in for slow ones are no majority.", "c- ~>d ~>e?f e+1 f+1 a=2", "2", "c"),
-    ("When the owner has nothing all others are asked for the value at once.", "a->d>b>c b- c- d=1", "1", "abc"),
+    ("Those who stand in for slow ones are no majority.", "c- ~>d ~>e?f e+1 f+1?p a=2 p!", "2", ""),
+    ("When the owner has nothing all others are asked for the value at once.", "a->d>b>c b- c- d=1?p p:1", "1", "abc"),
     # Replicas were replaced since the last write: a majority of today's may hold one copy, from before it, while the
     # only one that took part has not spoken yet (mixed, seed 4200128).
-    ("A replica without anything calls for the others.", "a->d>b>c b- c=1 d=2", "2", "abc"),
-    ("Who was not needed for a majority is asked in doubt.", "a=1 b:1 c-?d d:1", "1", "c"),
-    ("Doubt ends with the silence of whoever might know more.", "a=1 b:1 c-?d d!", "1", "c"),
-    ("Nor is such a one waited for any longer than for two beats.", "a=1 b:1 c-?d ~?e ~", "1", "c"),
-    ("When all others are silent the only copy counts.", "a=1 b!?d c!?e d!?f e! f!", "1", ""),
-    ("A newer tombstone hides an older value, which a replica missed the end of.", "a+2>d b:1 c:1", "+", ""),
-    ("What was put after a delete is there.", "a=3 b+2 c:3", "3", "b"),
+    ("A replica without anything calls for the others.", "a->d>b>c b- c=1?p d=2 p:2", "2", "abc"),
+    ("Without their publisher what is newest counts.", "a->d>b>c b- c=1?p d=2 p.2", "2", ""),
+    ("Who was not needed for a majority is asked in doubt.", "a=1 b:1 c-?d?p d:1", "1", "c"),
+    ("Doubt ends with the publisher's word.", "a=1 b:1 c-?d?p p:1", "1", "c"),
+    ("Nobody is waited for any longer than for two beats.", "a=1 b:1 c-?d?p ~?e ~", "1", ""),
+    ("When all others are silent the only copy counts.", "a=1 b!?d c!?e d!?f e! f!?p p!", "1", ""),
+    ("A newer tombstone that its publisher confirms hides an older value.", "a+2>d b:1 c:1?p p+2", "+", ""),
+    ("What was put after a delete is there.", "a=3 b+2 c:3?d?p d:3", "3", "b"),
     # A replica that is a few milliseconds ahead has the tombstone of the same version already.
-    ("At its end a record lives until the last says so.", "b+1 c+1 a=1", "1", ""),
+    ("At its end a record lives until a majority says so.", "b+1 c+1 a=1", "1", ""),
     ("The value is not asked of a replica that ended it.", "a+1>d b+1 c:1>c c+1", "+", ""),
+    ("No one replica keeps a record beyond its end.", "a=1 b+1 c+1", "1", ""),
 )
 
 OPEN = (
     ("One replica is never believed.", "a=1"),
-    ("Of two that name the newest one is asked for it; while it is on its way the other waits.", "b:2>b c:2"),
+    ("Nor are two.", "b:2 c:2"),
     ("Members behind the replicas may keep copies since a newcomer pushed them back.", "a!>d d!>e"),
 )
 """After these it is not done."""
@@ -73,7 +100,7 @@ class ReadingTests(SynchronousTestCase):
     """A reading of a record with four copies by somebody who keeps none."""
 
     def setUp(self) -> None:
-        self.reading = Reading(REPLICAS, 4, READER)
+        self.reading = reading_of(*REPLICAS)
         self.asks = self.reading.begin()
 
     def test_done(self) -> None:
@@ -82,9 +109,9 @@ class ReadingTests(SynchronousTestCase):
             self.follow(title, steps)
             reading, was_ended = self.reading, found == "+"
             self.assertEqual((True, was_ended), (reading.done, reading.ended), title)
-            self.assertEqual(None if was_ended else record(int(found)), reading.record, title)
-            if not was_ended:
-                self.assertEqual([NAMES[name] for name in behind], [who for _, who in reading.behind], title)
+            self.assertEqual(record(int(found)) if found.isdigit() else None, reading.record, title)
+            told = [who for _, who in reading.behind] if reading.believed and reading.record is not None else []
+            self.assertEqual([NAMES[name] for name in behind], told, title)
 
     def test_open(self) -> None:
         """A majority has not spoken yet, or the value is on its way."""
@@ -101,7 +128,8 @@ class ReadingTests(SynchronousTestCase):
             asks = self.take(step)
             self.asks = self.asks + asks
             self.assertEqual(wanted, [(">" if ask.value else "?", ask.peer) for ask in asks], f"{title} {step}")
-            self.assertEqual([REPLICAS.index(ask.peer) for ask in asks], [ask.rank for ask in asks], title)
+            ranks = [AS_PUBLISHER if ask.peer == PUBLISHER else REPLICAS.index(ask.peer) for ask in asks]
+            self.assertEqual(ranks, [ask.rank for ask in asks], title)
 
     def take(self, step: str) -> list[Ask]:
         if step[0] == "~":
@@ -109,6 +137,8 @@ class ReadingTests(SynchronousTestCase):
         last = [ask for ask in self.asks if ask.peer == NAMES[step[0]]][-1]
         if step[1] == "!":
             return self.reading.out(last)
+        if step[1] == ".":
+            return self.reading.forgotten(last, Forgotten(int(step[2])))
         return self.reading.said(last, NOTHING_KEPT if step[1] == "-" else SAID[step[1]](int(step[2])))
 
     def tell(self, by: Peer, said: Said) -> None:
@@ -123,16 +153,16 @@ class ReadingTests(SynchronousTestCase):
     def test_a_replica_asks_itself_first(self) -> None:
         """The value that lies here costs nothing; the owner is asked for its version."""
         self.assertEqual(
-            Reading(REPLICAS, 4, THIRD).begin(), [Ask(THIRD, 2, True), Ask(OWNER, 0, False), Ask(SECOND, 1, False)]
+            reading_of(*REPLICAS, me=THIRD).begin(), [Ask(THIRD, 2, True), Ask(OWNER, 0, False), Ask(SECOND, 1, False)]
         )
 
     def test_a_member_behind_the_replicas_is_none(self) -> None:
         """Who stands behind the last copy asks the others."""
-        self.assertEqual(Reading(REPLICAS, 4, SIXTH).begin()[0], Ask(OWNER, 0, True))
+        self.assertEqual(reading_of(*REPLICAS, me=SIXTH).begin()[0], Ask(OWNER, 0, True))
 
     def test_a_replica_asked_for_its_version_gives_the_value_when_nobody_else_can(self) -> None:
         """In a ring of two the second is all there is."""
-        reading = Reading(REPLICAS[:2], 4, READER)
+        reading = reading_of(*REPLICAS[:2])
         first, _ = reading.begin()
         self.assertEqual(reading.out(first), [Ask(SECOND, 1, True)])
 
@@ -178,7 +208,7 @@ class OwnerBeforeTests(SynchronousTestCase):
     """Replicas that are none, or others than we knew."""
 
     def setUp(self) -> None:
-        self.reading = Reading(REPLICAS, 4, READER)
+        self.reading = reading_of(*REPLICAS)
         self.asks = self.reading.begin()
 
     def test_the_true_owner_is_asked(self) -> None:
@@ -217,12 +247,12 @@ class HedgeTests(SynchronousTestCase):
     """Time passes without enough answers."""
 
     def setUp(self) -> None:
-        self.reading = Reading(REPLICAS[:5], 4, READER)
+        self.reading = reading_of(*REPLICAS[:5])
         self.asks = self.reading.begin()
 
     def test_the_next_replica_is_asked_too(self) -> None:
         """For the value, while there is none; at the next beat two more, one of them for its version, then four."""
-        reading = Reading(peers(*range(1, 12)), 4, READER)
+        reading = reading_of(*peers(*range(1, 12)))
         reading.begin()
         self.assertEqual(reading.hedge(), [Ask(FOURTH, 3, True)])
         self.assertEqual(reading.hedge(), [Ask(FIFTH, 4, True), Ask(SIXTH, 5, False)])

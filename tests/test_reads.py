@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from chordtwist.core.records import (
-    RecordKind,
-)
+from chordtwist.core.records import RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.wire.peer_messages import Fetch, Store
 from tests.builders import at, peer
@@ -150,12 +148,31 @@ class GetTests(RingCase):
     def test_the_newest_wins_and_those_behind_get_it(self) -> None:
         """Replicas that disagree are repaired by the read, with its remaining life."""
         newer = self.record(ms=WALL_MS + 30_000, value=b"newer", ttl_s=100)
-        self.keep(0x5000, newer)
+        for place in (0x4000, 0x5000, 0x6000):
+            self.keep(place, newer)
         self.assertEqual(self.value_at(OUTSIDER), b"newer")
-        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000)], [b"newer"] * 2)
+        self.assertEqual(self.ring.value(0x3000, KEY), b"newer")
         repaired = self.ring.node(0x3000).records.local_records.get(KEY)
         assert repaired is not None
         self.assertLess(abs(repaired.expiry_ms - newer.expiry_ms), 100)
+
+    def test_a_newer_one_that_one_replica_has(self) -> None:
+        """Its publisher confirms it; of one that it has not put nothing is read, and nothing spread."""
+        forged = Version(WALL_MS + 30_000, peer(0x1000).packed)
+        self.keep(0x5000, replace(self.record(value=b"forged"), version=forged))
+        self.assertEqual(self.value_at(OUTSIDER), b"value")
+        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000, 0x6000)], [b"value"] * 3)
+        self.ring.lose = lambda asker, asked, question: isinstance(question, Store) and asked != peer(0x6000)
+        self.put(0x1000, value=b"newest")
+        self.ring.pass_time(ROUND_TRIP_S)
+        self.assertEqual(self.value_at(OUTSIDER, within_s=0.2), b"newest")
+
+    def test_a_replica_changes_the_value_alone(self) -> None:
+        """A version is one value: whoever has another one with it is out."""
+        true = self.ring.node(0x3000).records.local_records.get(KEY)
+        assert true is not None
+        self.ring.node(0x3000).store.put(replace(true, value=b"forged"))
+        self.assertEqual(self.value_at(OUTSIDER), b"value")
 
     def test_one_who_lacks_it_always_is_not_sent_it_by_every_read(self) -> None:
         """A hot key does not flood a replica that does not take it."""

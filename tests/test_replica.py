@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
+from chordtwist.core.reading import AS_PUBLISHER
 from chordtwist.core.records import (
     Record,
     RecordKind,
@@ -21,7 +22,7 @@ from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Fetch, NotFound, Pulling, Store, Stored
 from tests.builders import at, peer
 from tests.record_ring import WALL_MS, RecordRing, key_in
-from tests.ring_case import EIGHT, KEY, OWNED, RingCase
+from tests.ring_case import EIGHT, KEY, OUTSIDER, OWNED, RingCase
 
 
 class AnswerTests(RingCase):
@@ -75,6 +76,17 @@ class AnswerTests(RingCase):
         self.assertEqual(answer(peer(0x77), Store(body_of(self.record(key=keys[3]), 0), 0)), Stored())
         batch = wire.StoreAll([body_of(self.record(key=keys[2]), 0)])
         self.assertEqual(answer(peer(0x66), batch), wire.StoredAll([0]))
+
+    def test_what_it_has_put(self) -> None:
+        """Asked as a publisher it tells its puts, wherever they are; of another key, since when it knows all."""
+        started_ms = WALL_MS
+        self.put_and_wait(OUTSIDER)
+        writer = self.ring.node(OUTSIDER)
+        told = writer.tell(peer(0x1000), wire.Fetch(KEY, AS_PUBLISHER, True))
+        assert isinstance(told, wire.Found)
+        self.assertEqual((told.record.value, told.record.publisher), (b"value", peer(OUTSIDER).packed))
+        other = writer.tell(peer(0x1000), wire.Fetch(bytes(32), AS_PUBLISHER, True))
+        self.assertEqual(other, wire.Refused("forgotten", started_ms))
 
     def test_a_newcomer_says_that_it_is_pulling(self) -> None:
         """While its arc comes from the old owner it does not say that there is nothing."""

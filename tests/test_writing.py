@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.lookup import Route
 from chordtwist.core.reading import REDIRECTS_MAX
 from chordtwist.core.writing import Send, Writing
-from tests.builders import peer, peers, places
+from tests.builders import at, peer, peers, places
 
 Told = tuple[list[tuple[int, int]], bool, bool, str | None]
 """Sends behind the first ones as (place, rank), whether it is done, and over, and why it is refused."""
@@ -29,6 +30,8 @@ CASES: dict[str, tuple[str, Told]] = {
     "the true owner is sent it, and he who named it again": ("1<0", ([(0, 0), (1, 1)], False, False, None)),
     "readers meet a majority behind the true owner": ("1<0 1+ 2+ 3+", ([(0, 0), (1, 1)], True, False, None)),
     "one that we know is no news": ("1<2", ([(5, 4)], False, False, None)),
+    "one that stands farther from the key is no owner": ("1<9", ([(5, 4)], False, False, None)),
+    "an owner in place is one replica": ("3- 4- 2- 1+ 5+ 6+", ([(5, 4), (6, 5), (7, 6)], False, False, None)),
     "a full replica is stood in for": ("2 full", ([(5, 4)], False, False, None)),
     "a full owner too": ("1 full 2+ 3+ 4+ 5+", ([(5, 4)], True, True, None)),
     "two full ones leave room for two": ("1 full 2 full 3+ 4+ 5+", ([(5, 4)], True, True, None)),
@@ -42,6 +45,11 @@ CASES: dict[str, tuple[str, Told]] = {
     "three are enough to know": ("3 newer 2 newer 4 newer", ([], False, False, "newer")),
     "nobody else is left to say so": ("3 newer 2 newer 4+ 1+", ([], False, True, "newer")),
 }
+
+
+def writing_to(*members: int) -> Writing:
+    """A write of four copies to these members, of a key at 0."""
+    return Writing(Route(at(0), peers(*members)), 4)
 
 
 def write(writing: Writing, events: str) -> Told:
@@ -76,24 +84,26 @@ class WritingTests(SynchronousTestCase):
 
     def test_goes_to_all_replicas_at_once(self) -> None:
         """Each is told which replica it is."""
-        self.assertEqual(placed(Writing(peers(1, 2, 3, 4, 5), 4).begin()), [(1, 0), (2, 1), (3, 2), (4, 3)])
+        self.assertEqual(placed(writing_to(1, 2, 3, 4, 5).begin()), [(1, 0), (2, 1), (3, 2), (4, 3)])
 
     def test_what_replicas_say(self) -> None:
         """Case by case: `CASES`."""
         for case, (events, expected) in CASES.items():
-            self.assertEqual(write(Writing(peers(1, 2, 3, 4, 5), 4), events), expected, case)
+            self.assertEqual(
+                write(writing_to(*(range(1, 8) if "6" in events else range(1, 6))), events), expected, case
+            )
 
     def test_fewer_members_than_copies(self) -> None:
         """In a ring of two both make the majority, in a ring of one the one."""
         for members, events, done in ((2, "1+", False), (2, "1+ 2+", True), (1, "1+", True)):
-            self.assertIs(write(Writing(peers(*range(1, members + 1)), 4), events)[1], done)
+            self.assertIs(write(writing_to(*range(1, members + 1)), events)[1], done)
 
     def test_redirects_are_bounded(self) -> None:
         """As they are for reads."""
-        writing = Writing(peers(1, 2, 3, 4, 5), 4)
+        writing = writing_to(100, 101, 102, 103)
         writing.begin()
-        at_first = peer(1)
-        for place in range(100, 100 + REDIRECTS_MAX):
-            writing.not_mine(at_first, peer(place))
-            at_first = peer(place)
-        self.assertNotIn((peer(200), 0), writing.not_mine(at_first, peer(200)))
+        at_first = 100
+        for _ in range(REDIRECTS_MAX):
+            self.assertEqual(placed(writing.not_mine(peer(at_first), peer(at_first - 1)))[0], (at_first - 1, 0))
+            at_first -= 1
+        self.assertEqual(writing.not_mine(peer(at_first), peer(at_first - 1)), [])

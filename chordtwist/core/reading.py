@@ -1,23 +1,32 @@
 """One read of a record under way: which replicas to ask for what, and when their answers are enough.
 
 The value comes from the nearest replica, versions from the others of a majority, all at once: no single replica is
-believed about a plain record, and no confirmed write is missed, since any two majorities share a member. Where one of
-them keeps nothing replicas were replaced since that write, and all are heard. Content records prove themselves.
+believed about a plain record (see `claims`), and no confirmed write is missed, since any two majorities share a member.
+Where one of them keeps nothing replicas were replaced since that write, and all are heard. Content and signed records
+prove themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, version_of
+from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record
+from chordtwist.core.ring import RingId, distance
 
 REDIRECTS_MAX = 4
 """Owners that may have joined before the one we knew, one by one; with more, a fresh search is cheaper."""
 
 DOUBTED_HEDGES = 2
-"""Replicas beyond a majority are waited for so long, when one has nothing: they may be dead."""
+"""Whoever may know better than a majority is waited for so long: it may be dead."""
+
+HEDGES_NEVER = 1 << 30
+
+AS_PUBLISHER = 255
+"""In the place of a rank: the receiver is asked for what it has put. No record has so many copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +38,6 @@ class Ask:
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a replica said: the precedence of what it keeps, None of nothing; the record where it sent it.
-
-    `ended`: what it keeps is a tombstone.
-    """
-
-    precedence: Precedence | None
-    record: Record | None = None
-    ended: bool = False
-
-
-NOTHING_KEPT = Said(None)
-
 PROVED_BY_KEY: Precedence = (1,)
 """The precedence of a content record, see `precedence_of`."""
 
@@ -50,23 +45,32 @@ PROVED_BY_KEY: Precedence = (1,)
 class Reading:
     """Start with `begin`; put the questions that every method returns; report what came of each; stop when `done`."""
 
-    def __init__(self, replicas: Iterable[Peer], copies: int, me: Peer) -> None:
-        """@param replicas: the owner, then the members behind it. @param copies: how many of them should keep the
-        record; the rest stand in for those that are silent. @param me: who answers itself at no cost, so first.
+    def __init__(self, route: Route, copies: int, me: Peer, publisher_of: Callable[[bytes], Peer | None]) -> None:
+        """@param copies: how many of the members of the route should keep the record; the rest stand in for those that
+        are silent. @param me: who answers itself at no cost, so first.
+        @param publisher_of: reads a packed address; None when it is none.
         """
-        self._order = list(replicas)
+        self._position = route.position
+        self._order = list(route.replicas)
         self._copies = copies
         self._me = me
+        self._publisher_of = publisher_of
         self._waiting: dict[tuple[Peer, bool], None] = {}
         self._asked: dict[Peer, None] = {}
         self._said: dict[Peer, Said] = {}
         self._out: dict[Peer, None] = {}
+        self._own_words: dict[Peer, Said | Forgotten | None] = {}
+        """What publishers said of their own puts; None of one that is silent."""
+        self._publishers: dict[Peer, int] = {}
+        """Publishers that were asked and have not answered, and how many hedges had passed then."""
         self._redirects = 0
         self._hedges = 0
         self._best: Precedence | None = None
         self._in_hand: Record | None = None
         self._in_hand_precedence: Precedence | None = None
         self._ended = False
+        self._claim: Claim | None = None
+        """Of a plain record, what the answers so far amount to."""
         self._done = False
 
     @property
@@ -83,8 +87,13 @@ class Reading:
 
     @property
     def ended(self) -> bool:
-        """Whether the newest thing that was heard of is the tombstone of something that ended."""
+        """Whether what stands there is the tombstone of something that ended."""
         return self._ended
+
+    @property
+    def believed(self) -> bool:
+        """Whether it proves itself, or is more than a guess from what few have said."""
+        return self._claim is None or self._claim.belief is Belief.BELIEVED
 
     @property
     def certain(self) -> bool:
@@ -97,7 +106,7 @@ class Reading:
         return [
             (rank, peer)
             for rank, peer in enumerate(self._order[: self._replicas])
-            if peer in self._said and self._said[peer].precedence != self._best
+            if peer in self._said and self._is_behind(self._said[peer])
         ]
 
     @property
@@ -117,27 +126,46 @@ class Reading:
         return asks
 
     def said(self, ask: Ask, said: Said) -> list[Ask]:
-        """Count what a replica answered."""
+        """Count what a replica answered, or a publisher."""
+        is_own = said.is_plain and version_of(said).publisher == ask.peer.packed
+        if ask.rank == AS_PUBLISHER:
+            self._publishers.pop(ask.peer, None)
+            self._own_words[ask.peer] = said if is_own or said.precedence is None else None
+            return self._next()
         self._waiting.pop((ask.peer, ask.value), None)
         self._said[ask.peer] = said
         self._out.pop(ask.peer, None)
+        if is_own:
+            self._own_words[ask.peer] = said
+        return self._next()
+
+    def forgotten(self, ask: Ask, word: Forgotten) -> list[Ask]:
+        """Count a publisher that knows of its latest puts only."""
+        self._publishers.pop(ask.peer, None)
+        self._own_words[ask.peer] = word
         return self._next()
 
     def out(self, ask: Ask) -> list[Ask]:
         """Let somebody stand in for a replica that is silent, tells nonsense, or still pulls its records."""
+        if ask.rank == AS_PUBLISHER:
+            self._publishers.pop(ask.peer, None)
+            self._own_words[ask.peer] = None
+            return self._next()
         self._waiting.pop((ask.peer, ask.value), None)
         self._said.pop(ask.peer, None)
         self._out[ask.peer] = None
         return self._next()
 
     def not_mine(self, ask: Ask, predecessor: Peer) -> list[Ask]:
-        """Ask the one that the replica we took for the owner names before it, and it itself again behind that one."""
+        """Ask the one that the replica we took for the owner names before it, and it itself again behind that one. Who
+        names somebody that does not stand nearer to the key is out.
+        """
         self._redirects += 1
-        if predecessor in self._order or self._redirects > REDIRECTS_MAX:
+        if self._redirects > REDIRECTS_MAX or not stands_before(predecessor, ask.peer, self._order, self._position):
             return self.out(ask)
         self._waiting.pop((ask.peer, ask.value), None)
         self._asked.pop(ask.peer, None)
-        self._order.insert(0, predecessor)
+        self._order.insert(self._order.index(ask.peer), predecessor)
         asks = [self._ask(predecessor, value=True), self._ask(ask.peer, value=False)]
         return asks + self._next()
 
@@ -147,17 +175,21 @@ class Reading:
             return []
         further = 1 << self._hedges
         self._hedges += 1
-        if self._hedges == DOUBTED_HEDGES:
-            self._settle()
-            if self._done:
-                return []
+        asks = self._next()
+        if self._done:
+            return asks
         fresh = [peer for peer in self._order if peer not in self._asked][:further]
         # The value from one of them, the versions of the others: values may be long, and a version tells where one is.
-        asks = [self._ask(peer, value=self._in_hand is None and peer is fresh[0]) for peer in fresh]
-        if not asks and self._in_hand is None:
+        more = [self._ask(peer, value=self._in_hand is None and peer is fresh[0]) for peer in fresh]
+        if not more and self._in_hand is None:
             again = [peer for peer in self._order if self._is_open(peer) and (peer, True) not in self._waiting]
-            asks = [self._ask(peer, value=True) for peer in again[:further]]
-        return asks
+            more = [self._ask(peer, value=True) for peer in again[:further]]
+        return asks + more
+
+    def give_up(self) -> None:
+        """Take the best of what was said so far: time is up."""
+        self._hedges = HEDGES_NEVER
+        self._weigh()
 
     def renew(self, replicas: Iterable[Peer]) -> list[Ask]:
         """Follow a fresh route: ask those that have not spoken, also the ones that were silent a moment ago."""
@@ -189,12 +221,18 @@ class Reading:
         self._waiting[(peer, value)] = None
         return Ask(peer, self._order.index(peer), value)
 
+    def _ask_publisher(self, peer: Peer, value: bool) -> Ask:
+        self._publishers[peer] = self._hedges
+        return Ask(peer, AS_PUBLISHER, value)
+
     def _is_open(self, peer: Peer) -> bool:
         """Whether it has been asked and said nothing so far."""
         return peer in self._asked and peer not in self._said and peer not in self._out
 
+    # What the answers amount to
+
     def _weigh(self) -> None:
-        self._best = self._in_hand = self._in_hand_precedence = None
+        self._best = self._in_hand = self._in_hand_precedence = self._claim = None
         self._ended = False
         for said in self._said.values():
             precedence = said.precedence
@@ -207,6 +245,37 @@ class Reading:
                 self._ended = self._ended and said.ended
             if said.record is not None and (self._in_hand_precedence is None or precedence > self._in_hand_precedence):
                 self._in_hand, self._in_hand_precedence = said.record, precedence
+        if self._best is not None and not self._best[0]:
+            self._weigh_plain()
+
+    def _weigh_plain(self) -> None:
+        """Choose what is believed of a plain record, with its value where that is here."""
+        claim = self._claim = self._claims().choose(self._may_follow)
+        self._ended = claim is not None and claim.ended
+        self._best = None if claim is None else claim.precedence
+        self._in_hand = self._in_hand_precedence = None
+        for said in (*self._said.values(), *self._own_words.values()):
+            if claim is not None and isinstance(said, Said) and said.record is not None and claim.fits(said):
+                self._in_hand = said.record
+
+    def _claims(self) -> Claims:
+        return Claims(self._said, self._within(), self._quorum, self._publisher_of, self._own_words)
+
+    def _may_follow(self, publisher: Peer | None) -> bool:
+        """Whether a publisher may still confirm something, or of None, a replica."""
+        if publisher is None:
+            if self._hedges >= DOUBTED_HEDGES:
+                return False
+            return any(peer not in self._said and peer not in self._out for peer in self._within())
+        if publisher in self._own_words:
+            return False
+        return self._hedges < self._publishers.get(publisher, self._hedges) + DOUBTED_HEDGES
+
+    def _is_behind(self, said: Said) -> bool:
+        claim = self._claim
+        if claim is None or said.precedence is None:
+            return said.precedence != self._best
+        return said.precedence <= claim.precedence and not claim.fits(said)
 
     @property
     def _in_doubt(self) -> bool:
@@ -222,11 +291,18 @@ class Reading:
 
     def _settle(self) -> None:
         """Decide whether the answers are enough; content proves itself."""
-        has_best = self._ended or self._in_hand_precedence == self._best
+        has_best = self._ended or self._in_hand is not None
+        is_open = self._in_doubt
+        if self._claim is None:
+            has_best = self._ended or self._in_hand_precedence == self._best
+        else:
+            is_open = self._claim.belief is Belief.OPEN
         if self._best == PROVED_BY_KEY and has_best:
             self._done = True
         elif self._best is not None and len(self._said) >= self._quorum and self._has_met_the_last_write():
-            self._done = has_best and not self._in_doubt
+            self._done = has_best and not is_open
+
+    # Whom to ask
 
     def _next(self) -> list[Ask]:
         """Weigh what was said so far, and ask whoever is needed beyond those that are being asked."""
@@ -234,18 +310,39 @@ class Reading:
         self._settle()
         if self._done:
             return []
-        asks = self._fetch_best()
+        asks: list[Ask] = []
         if self._said and self._best is None and not self._is_value_coming:
-            asks += self._ask_everybody()
-        else:
-            asks += self._seek_value()
-            asks += self._complete_majority()
-        self._done = not self._waiting
+            asks = self._ask_everybody()
+        elif self._claim is None or len(self._said) < self._quorum:
+            asks = self._fetch_best() + self._seek_value() + self._complete_majority()
+        if not asks and self._claim is not None and (len(self._said) >= self._quorum or not self._waiting):
+            asks = self._confirm(self._claim)
+        self._done = not self._waiting and not self._publishers
         return asks
+
+    def _confirm(self, claim: Claim) -> list[Ask]:
+        """Ask for what a claim lacks: the word of others, or its value."""
+        if claim.belief is Belief.OPEN:
+            publishers = [peer for peer in self._claims().doubted() if self._may_be_asked(peer)]
+            return [self._ask(peer, value=False) for peer in self._fresh()] + [
+                self._ask_publisher(peer, value=False) for peer in publishers
+            ]
+        if claim.ended or self._in_hand is not None:
+            return []
+        holders = [peer for peer, said in self._said.items() if claim.fits(said) and not said.ended]
+        if holders:
+            return [] if any((peer, True) in self._waiting for peer in holders) else [self._ask(holders[0], value=True)]
+        publisher = self._publisher_of(claim.publisher)
+        if publisher is None or publisher in self._publishers:
+            return []
+        return [self._ask_publisher(publisher, value=True)]
+
+    def _may_be_asked(self, publisher: Peer) -> bool:
+        return publisher not in self._own_words and publisher not in self._publishers
 
     def _fetch_best(self) -> list[Ask]:
         """Ask one of those that name the best version for the value, unless one of them is being asked for it."""
-        if self._best is None or self._ended or self._in_hand_precedence == self._best:
+        if self._best is None or self._ended or self._in_hand_precedence == self._best or self._claim is not None:
             return []
         holders = [peer for peer, said in self._said.items() if said.precedence == self._best and not said.ended]
         if any((peer, True) in self._waiting for peer in holders):
@@ -285,3 +382,10 @@ class Reading:
     def _silent(self) -> list[Peer]:
         """List those that were asked for their version and have said nothing so far."""
         return [peer for peer in self._within() if (peer, False) in self._waiting and peer not in self._said]
+
+
+def stands_before(predecessor: Peer, peer: Peer, known: list[Peer], position: RingId) -> bool:
+    """Whether a predecessor that `peer` names is news, and stands between the position and it. Ids cannot be chosen:
+    then it is the owner, or nobody answers there.
+    """
+    return predecessor not in known and distance(position, predecessor.id) < distance(position, peer.id)

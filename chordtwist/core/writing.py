@@ -7,10 +7,10 @@ needed more than another. The rest still get theirs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
+from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import REDIRECTS_MAX
+from chordtwist.core.reading import REDIRECTS_MAX, stands_before
 
 Send = tuple[Peer, int]
 """To whom, as which replica; 0 is the owner."""
@@ -19,9 +19,10 @@ Send = tuple[Peer, int]
 class Writing:
     """Start with `begin`; send what every method returns; report what came of each."""
 
-    def __init__(self, replicas: Iterable[Peer], copies: int) -> None:
-        """@param replicas: the owner, then the members behind it: more than `copies`, they stand in for silent ones."""
-        self._order = list(replicas)
+    def __init__(self, route: Route, copies: int) -> None:
+        """@param copies: how many of the members of the route are to keep it; the rest stand in for silent ones."""
+        self._position = route.position
+        self._order = list(route.replicas)
         self._copies = copies
         self._waiting: dict[Peer, None] = {}
         self._sent: dict[Peer, int] = {}
@@ -38,9 +39,9 @@ class Writing:
         """
         if len(self.stored_at) < self.quorum:
             return False
-        # Those who stand in are met only by readers that miss the same ones; all readers ask the owner.
+        # Those who stand in are met only by readers that miss the same ones.
         in_place = sum(peer in self.stored_at for peer in self._order[: self._replicas])
-        return in_place > self._replicas - self.quorum or self._order[0] in self.stored_at
+        return in_place > self._replicas - self.quorum
 
     @property
     def refusal(self) -> str | None:
@@ -88,12 +89,12 @@ class Writing:
 
     def not_mine(self, peer: Peer, predecessor: Peer) -> list[Send]:
         """Send it to the one that the replica taken for the owner names before it, as the owner, and to it itself again
-        as a replica.
+        as a replica. Who names somebody that does not stand nearer to the key is out.
         """
         self._redirects += 1
-        if predecessor in self._order or self._redirects > REDIRECTS_MAX:
+        if self._redirects > REDIRECTS_MAX or not stands_before(predecessor, peer, self._order, self._position):
             return self.out(peer)
-        self._order.insert(0, predecessor)
+        self._order.insert(self._order.index(peer), predecessor)
         return [self._send(predecessor), self._send(peer)]
 
     @property

@@ -321,7 +321,7 @@ class Stored(Answer, frozen=True):
 
 class Refused(Answer, frozen=True):
     """No copy is kept, and why: "newer" (with that version), "clock" (with the receiver's wall time), "full", "kind",
-    "seq", "wrong", "leaving", "stale".
+    "seq", "wrong", "leaving", "stale". To a `Fetch` of a publisher "forgotten": it put nothing since `version_ms`.
     """
 
     kind: ClassVar[int] = 42
@@ -333,7 +333,9 @@ class Refused(Answer, frozen=True):
 
 
 class Fetch(Question, frozen=True):
-    """Asks a replica for the record, or only for its version when `value` is False."""
+    """Asks a replica for the record, or only for its version when `value` is False. `rank`: as in `Store`; 255 asks a
+    publisher for what it has put.
+    """
 
     kind: ClassVar[int] = 43
 
@@ -343,7 +345,7 @@ class Fetch(Question, frozen=True):
 
 
 class Found(Answer, frozen=True):
-    """The record; when only the version was asked for, its value is empty, or its SHA-256 where there is a seal."""
+    """The record; when only the version was asked for, the SHA-256 in place of its value, or nothing for content."""
 
     kind: ClassVar[int] = 44
     body_bytes_max: ClassVar[int] = RECORD_BYTES_MAX

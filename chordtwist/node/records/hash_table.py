@@ -99,7 +99,9 @@ class HashTable:
         )
         self.inspecting = Inspecting(ring, locating, incoming, clock.seconds, parameters.replication)
         self.restoring = Restoring(ring, locating, incoming)
-        self.replica = Replica(ring, self.local_records, incoming, served_arcs, self.repair, self._pauses)
+        self.replica = Replica(
+            ring, self.local_records, incoming, served_arcs, self.repair, self.publisher, self._pauses
+        )
 
     # Its node's life
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from chordtwist.core.claims import NOTHING_KEPT, Said
 from chordtwist.core.errors import Malformed, Refused, StoreFull, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import owner_of
 from chordtwist.core.quotas import STRANGERS_SHARE
-from chordtwist.core.reading import NOTHING_KEPT, Said
 from chordtwist.core.records import Record, RecordKind, Versioned, is_right, precedence, precedence_of
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock
@@ -25,6 +26,8 @@ from chordtwist.wire.peer_messages import Found, NotFound, RecordBody
 
 WRONG = "wrong"
 """What is said of a record whose hash or signature does not fit it."""
+
+DIGEST_BYTES = 32
 
 RECORDS_PER_TURN = 16
 """Records of a batch looked at before others get the reactor: 2 to 4 ms when all are signed."""
@@ -173,11 +176,16 @@ class Incoming:
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
         self._versions.see(versioned.version, time_ms, key)
+        is_plain = kind is RecordKind.PLAIN
         if isinstance(versioned, Record):
-            return Said(precedence(versioned), versioned)
+            digest = sha256(versioned.value).digest() if is_plain else b""
+            return Said(precedence(versioned), versioned, digest=digest)
         if not is_live:
             return Said(precedence(versioned), ended=True)
-        return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest))
+        if is_plain and len(body.value) != DIGEST_BYTES:
+            return None
+        digest = body.value if is_plain else b""
+        return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest), digest=digest)
 
     def _share_of(self, host: str) -> float:
         """How much of the quota others may carry here for an address; a neighbour's puts belong here in any case."""

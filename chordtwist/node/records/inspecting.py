@@ -9,10 +9,10 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from chordtwist.core.claims import Claims, Said
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import Said
 from chordtwist.core.records import Record, position_of
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
@@ -99,10 +99,19 @@ class Inspecting:
         else:
             replica.state = f"answered with {type(answer).__name__}"
 
+    def _believed(self, spoke: dict[Peer, Said], replicas: list[Replicated]) -> list[Replicated]:
+        """List the replicas that keep what a majority has of a plain record; else what most have."""
+        claims = Claims(spoke, spoke, len(replicas) // 2 + 1, lambda packed: None, {})
+        claim = claims.choose(lambda publisher: False)
+        assert claim is not None, "nobody denies anything"
+        return [replica for replica in replicas if replica.said is not None and claim.fits(replica.said)]
+
     def _shown(self, key: bytes, route: Route, found_ms: float, replicas: list[Replicated]) -> dict[str, object]:
-        spoke = [replica.said for replica in replicas if replica.said is not None]
-        best = max((said.precedence for said in spoke if said.precedence is not None), default=None)
+        spoke = {replica.peer: replica.said for replica in replicas if replica.said is not None}
+        best = max((said.precedence for said in spoke.values() if said.precedence is not None), default=None)
         newest = [replica for replica in replicas if replica.said is not None and replica.said.precedence == best]
+        if best is not None and not best[0]:
+            newest = self._believed(spoke, replicas)
         # Of a record at its end some have the tombstone a moment earlier: it lives until the last says so.
         living = [replica for replica in newest if replica.said is not None and replica.said.record is not None]
         return {

@@ -92,6 +92,9 @@ class Publisher:
         self._puts = Puts(ring, local_records, locating, versions, clock, self)
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
+        self.forgotten_ms = ring.neighbours_time_ms()
+        """Of puts with a newer version than this none is forgotten: another run's are, and those that had to make room.
+        """
         self._bytes = 0
         self._due: list[tuple[float, int, bytes]] = []
         """When to look at which key; of each publication only its last place counts. Keys, not publications: a key
@@ -118,12 +121,17 @@ class Publisher:
         self._puts.begin(publication, self._locating.known(position_of(versioned.key), versioned.copies))
         return result
 
+    def published(self, key: bytes) -> Versioned | None:
+        """Name what was put here under `key`, while it lives."""
+        publication = self._publications.get(key)
+        if publication is None or publication.is_over(self._local_records.now_ms()):
+            return None
+        return publication.versioned
+
     def unconfirmed(self, key: bytes) -> Versioned | None:
         """Name what was put here under `key` and is not confirmed yet, while it lives."""
         publication = self._publications.get(key)
-        if publication is None or publication.confirmed or publication.is_over(self._local_records.now_ms()):
-            return None
-        return publication.versioned
+        return None if publication is None or publication.confirmed else self.published(key)
 
     def on_their_way(self) -> list[Versioned]:
         """List everything that was put here, lives, and is not confirmed yet."""
@@ -277,6 +285,7 @@ class Publisher:
         ) and not self._replaces(versioned):
             oldest = next(iter(publications.values()))
             if oldest.confirmed:
+                self.forgotten_ms = max(self.forgotten_ms, oldest.versioned.version.ms)
                 self._forget(oldest)
             elif passed_over == PASSED_OVER_MAX:
                 return False

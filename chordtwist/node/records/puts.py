@@ -132,7 +132,7 @@ class _Put:
         if not publication.is_current:
             publication.fail(errors.Refused(OVERWRITTEN))
         elif not publication.is_over(self._puts.now_ms()):
-            writing = self._writing = Writing(route.replicas, publication.versioned.copies)
+            writing = self._writing = Writing(route, publication.versioned.copies)
             publication.is_on_its_way = True
             for send in writing.begin():
                 self._store(writing, send)

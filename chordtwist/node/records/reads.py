@@ -10,17 +10,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.claims import Forgotten
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import Ask, Reading
+from chordtwist.core.reading import AS_PUBLISHER, Ask, Reading
 from chordtwist.core.records import Record, position_of
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.record_bodies import body_of
-from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
+from chordtwist.node.records.record_bodies import FORGOTTEN, body_of
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store
 
 HEDGE_AFTER_S = 0.25
 """After so long without enough answers the next replica is asked as well: a slow one, or one that died a moment ago and
@@ -82,6 +83,14 @@ class Reader:
     def is_slow(self, peer: Peer) -> bool:
         """Whether it kept a read waiting a moment ago."""
         return bool(self._slow) and self.clock.seconds() - self._slow.get(peer, -SLOW_FOR_S) < SLOW_FOR_S
+
+    def publisher_of(self, packed: bytes) -> Peer | None:
+        """Read the address in a version; None when it is none."""
+        try:
+            publisher: Peer = self.ring.identity.unpack(packed)
+        except ValueError:
+            return None
+        return publisher
 
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
@@ -146,7 +155,8 @@ class _Read:
         self._route = route
         self._stage = _Stage.ASKING
         if self._reading is None:
-            reading = self._reading = Reading(route.replicas, self._reader.copies, self._reader.ring.me)
+            reader = self._reader
+            reading = self._reading = Reading(route, reader.copies, reader.ring.me, reader.publisher_of)
             asks = reading.begin()
             slow = sum(self._reader.is_slow(ask.peer) for ask in asks)
             self._put(reading, asks)
@@ -173,6 +183,8 @@ class _Read:
             asks = reading.out(ask) if said is None else reading.said(ask, said)
         elif isinstance(answer, NotMine):
             asks = self._redirected(reading, ask, answer)
+        elif ask.rank == AS_PUBLISHER and isinstance(answer, Refused) and answer.reason == FORGOTTEN:
+            asks = reading.forgotten(ask, Forgotten(answer.version_ms))
         else:
             asks = reading.out(ask)
         self._put(reading, asks)
@@ -195,7 +207,8 @@ class _Read:
         """Decide what follows, since the answers are enough, or nobody is left to be asked."""
         record = reading.record
         if record is not None:
-            self._reader.repair(record, reading.behind)
+            if reading.believed:
+                self._reader.repair(record, reading.behind)
             self.finish(record)
         elif reading.ended or (self._has_searched and reading.certain):
             self.finish(None)
@@ -236,8 +249,10 @@ class _Read:
     def _at_last(self) -> Record | None:
         """Choose the best that is known when time is up: what a replica has sent, or what lies here."""
         reading = self._reading
-        if reading is not None and (reading.record is not None or reading.ended):
-            return reading.record
+        if reading is not None:
+            reading.give_up()
+            if reading.record is not None or reading.ended:
+                return reading.record
         versioned = self._reader.local_records.get(self._key)
         return versioned if isinstance(versioned, Record) else None
 

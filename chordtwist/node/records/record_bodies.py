@@ -17,6 +17,9 @@ from chordtwist.wire import peer_messages as wire
 TOO_MANY = "too many"
 """Why a `HaveList` is refused whose arc holds far more than it lists."""
 
+FORGOTTEN = "forgotten"
+"""Why a publisher tells nothing of a key: it has put nothing there that is newer than the time it names."""
+
 HEAD_BYTES = 100
 """What a record takes in a batch besides its value."""
 
@@ -39,10 +42,10 @@ def body_of(versioned: Versioned, now_ms: int) -> wire.RecordBody:
 
 
 def version_body_of(record: Record, now_ms: int) -> wire.RecordBody:
-    """Tell a record without its value; where there is a seal the value's digest proves it."""
+    """Tell a record without its value: by its digest, but for content, whose key tells it."""
     return wire.RecordBody(
         record.key,
-        b"" if record.seal is None else sha256(record.value).digest(),
+        b"" if record.kind is RecordKind.CONTENT else sha256(record.value).digest(),
         record.kind,
         record.version.ms,
         record.version.publisher,

@@ -10,13 +10,23 @@ from twisted.python.failure import Failure
 from chordtwist.core import errors
 from chordtwist.core.digests import SHORT_MARK_BYTES, is_listed, short_mark, split_arc
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Record, position_of, refusal
+from chordtwist.core.reading import AS_PUBLISHER
+from chordtwist.core.records import Record, Versioned, position_of, refusal
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
-from chordtwist.node.records.record_bodies import TOO_MANY, Batch, body_of, summary_body, summary_from, version_body_of
+from chordtwist.node.records.publishing import Publisher
+from chordtwist.node.records.record_bodies import (
+    FORGOTTEN,
+    TOO_MANY,
+    Batch,
+    body_of,
+    summary_body,
+    summary_from,
+    version_body_of,
+)
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.served_arcs import ServedArcs
 from chordtwist.wire import peer_messages as wire
@@ -64,6 +74,7 @@ class Replica:
         incoming: Incoming,
         served_arcs: ServedArcs,
         repair: Repair,
+        publisher: Publisher,
         pauses: Pauses,
     ) -> None:
         self._ring = ring
@@ -71,6 +82,7 @@ class Replica:
         self._incoming = incoming
         self._served_arcs = served_arcs
         self._repair = repair
+        self._publisher = publisher
         self._pauses = pauses
         self._answers: dict[type[Question], Callable[..., Deferred[Answer]]] = {
             Fetch: lambda peer, question: succeed(self._fetch(question)),
@@ -95,15 +107,25 @@ class Replica:
     # One record
 
     def _fetch(self, question: Fetch) -> Answer:
+        if question.rank == AS_PUBLISHER:
+            return self._tell_put(question)
         not_mine = self._not_mine(question.key, question.rank)
         if not_mine is not None:
             return not_mine
-        versioned, now_ms = self._local_records.get(question.key), self._local_records.now_ms()
-        if isinstance(versioned, Record):
-            return Found(body_of(versioned, now_ms) if question.value else version_body_of(versioned, now_ms))
+        versioned = self._local_records.get(question.key)
         if versioned is not None:
-            return NotFound(body_of(versioned, now_ms))
+            return self._tell(versioned, question.value)
         return Pulling() if self._repair.pulling and self._is_mine(question.key) else NotFound()
+
+    def _tell_put(self, question: Fetch) -> Answer:
+        put = self._publisher.published(question.key)
+        return Refused(FORGOTTEN, self._publisher.forgotten_ms) if put is None else self._tell(put, question.value)
+
+    def _tell(self, versioned: Versioned, value: bool) -> Answer:
+        now_ms = self._local_records.now_ms()
+        if isinstance(versioned, Record):
+            return Found(body_of(versioned, now_ms) if value else version_body_of(versioned, now_ms))
+        return NotFound(body_of(versioned, now_ms))
 
     def _store(self, peer: Peer, question: Store) -> Deferred[Answer]:
         if self._repair.leaving:

@@ -46,7 +46,7 @@ class Restoring:
             route = await self._locating.find(position_of(body.key))
         except Unreachable:
             return SILENT
-        writing = Writing(route.replicas, max(1, body.copies))
+        writing = Writing(route, max(1, body.copies))
         sends = writing.begin()
         while sends:
             # All that these lead to is waited for: a backup has time.

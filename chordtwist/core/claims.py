@@ -1,0 +1,168 @@
+"""Which version of a plain record is believed, of all that those who keep it say.
+
+Nothing proves a plain record but who has it: the newest version that a majority of the replicas keeps, with the same
+value. One that fewer keep is the publisher's own put on its way, or a lie: the publisher knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import cast
+
+from chordtwist.core.peer import Peer
+from chordtwist.core.records import Precedence, Record, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody said to keep: its precedence, None of nothing; the record where it was sent.
+
+    `ended`: it is a tombstone. `digest`: the SHA-256 of a plain value.
+    """
+
+    precedence: Precedence | None
+    record: Record | None = None
+    ended: bool = False
+    digest: bytes = b""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain record, or the tombstone of one."""
+        return self.precedence is not None and not self.precedence[0]
+
+
+NOTHING_KEPT = Said(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a publisher said that does not know the version asked for: puts that are newer than `ms` it remembers."""
+
+    ms: int
+
+
+class Belief(Enum):
+    """How sure a claim is."""
+
+    BELIEVED = auto()
+    """A majority keeps it, or its publisher says so."""
+
+    OPEN = auto()
+    """Others may say so yet."""
+
+    GUESSED = auto()
+    """Too few could be asked, and nothing speaks against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One version of a plain record with one value, that somebody says to keep."""
+
+    precedence: Precedence
+    digest: bytes
+    ended: bool
+    belief: Belief
+
+    @property
+    def publisher(self) -> bytes:
+        """The packed address of who has put it."""
+        return version_of(self).publisher
+
+    def fits(self, said: Said) -> bool:
+        """Whether `said` speaks of this very thing: a tombstone of the version tells no value."""
+        return said.precedence == self.precedence and (said.ended or said.digest == self.digest)
+
+
+class Claims:
+    """What is said of one key."""
+
+    def __init__(
+        self,
+        said: Mapping[Peer, Said],
+        replicas: Collection[Peer],
+        quorum: int,
+        publisher_of: Callable[[bytes], Peer | None],
+        own_words: Mapping[Peer, Said | Forgotten | None],
+    ) -> None:
+        """@param replicas: of those who spoke, the ones that count for a majority.
+        @param own_words: what publishers said of what they have put; None of one that is silent.
+        """
+        self._said = {peer: one for peer, one in said.items() if one.is_plain}
+        self._counted = [one for peer, one in self._said.items() if peer in replicas]
+        self._quorum = quorum
+        self._publisher_of = publisher_of
+        self._own_words = own_words
+
+    def choose(self, may_follow: Callable[[Peer | None], bool]) -> Claim | None:
+        """Choose the newest that is believed or may be yet; the best guess where there is none; None of nothing. What
+        its publisher denies only a majority can make believed.
+
+        @param may_follow: whether the word of a publisher may still come, or of None, that of a replica.
+        """
+        claims = self._claims()
+        for claim in claims:
+            if claim.belief is Belief.BELIEVED:
+                return claim
+            if not self._is_denied(claim) and (may_follow(None) or may_follow(self.publisher_of(claim))):
+                return claim
+        return self._guess(claims)
+
+    def doubted(self) -> list[Peer]:
+        """List the publishers of what is not believed, newest first, down to what is."""
+        publishers: dict[Peer, None] = {}
+        for claim in self._claims():
+            if claim.belief is Belief.BELIEVED:
+                break
+            if (publisher := self.publisher_of(claim)) is not None:
+                publishers[publisher] = None
+        return list(publishers)
+
+    def publisher_of(self, claim: Claim) -> Peer | None:
+        """Name who has put it, as it says."""
+        return self._publisher_of(claim.publisher)
+
+    def _claims(self) -> list[Claim]:
+        """List all, newest first, and of one version what most keep."""
+        own = [one for one in self._own_words.values() if isinstance(one, Said) and one.is_plain]
+        everything = [*self._said.values(), *own]
+        claims: list[Claim] = []
+        for precedence in sorted({cast(Precedence, one.precedence) for one in everything}, reverse=True):
+            of_it = [one for one in self._counted if one.precedence == precedence]
+            ended = sum(one.ended for one in of_it)
+            digests = {one.digest for one in everything if one.precedence == precedence and not one.ended} or {b""}
+            rivals = [Claim(precedence, digest, not digest, Belief.OPEN) for digest in digests]
+            holders = {claim: sum(map(claim.fits, of_it)) for claim in rivals}
+            for claim in sorted(rivals, key=lambda claim: (holders[claim], claim.digest), reverse=True):
+                is_own = any(map(claim.fits, own))
+                belief = Belief.BELIEVED if is_own or holders[claim] >= self._quorum else Belief.OPEN
+                # Of a record at its end some have the tombstone a moment earlier.
+                has_ended = claim.ended or ended >= self._quorum or any(one.ended for one in own if claim.fits(one))
+                claims.append(Claim(precedence, claim.digest, has_ended, belief))
+        return claims
+
+    def _guess(self, claims: list[Claim]) -> Claim | None:
+        """Choose what a majority keeps or has replaced; else what most keep, the newest of it."""
+        left = [claim for claim in claims if not self._is_denied(claim)]
+        if not left:
+            return None
+        for claim in left:
+            if sum(cast(Precedence, one.precedence) >= claim.precedence for one in self._counted) >= self._quorum:
+                break
+        else:
+            claim = max(left, key=lambda claim: sum(map(claim.fits, self._counted)))
+        return Claim(claim.precedence, claim.digest, claim.ended, Belief.GUESSED)
+
+    def _is_denied(self, claim: Claim) -> bool:
+        """Whether its publisher remembers what it has put, and this is not."""
+        publisher = self.publisher_of(claim)
+        word = None if publisher is None else self._own_words.get(publisher)
+        if isinstance(word, Forgotten):
+            return version_of(claim).ms > word.ms
+        return word is not None and not claim.fits(word)
+
+
+def version_of(plain: Claim | Said) -> Version:
+    """Read the version of a plain record in its precedence."""
+    return cast("tuple[int, Version]", plain.precedence)[1]
