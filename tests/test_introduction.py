@@ -69,7 +69,7 @@ class MeetTests(SynchronousTestCase):
         newer = self.changed(version_min=PROTOCOL_VERSION_MAX + 1, version_max=PROTOCOL_VERSION_MAX + 2)
         self.assertEqual(self.refusal(newer), "protocol versions 4 to 5 there and 3 to 3 here")
         older = self.changed(version_min=1, version_max=1)
-        self.assertEqual(self.refusal(older), "protocol versions 1 to 1 there and 2 to 2 here")
+        self.assertEqual(self.refusal(older), "protocol versions 1 to 1 there and 3 to 3 here")
 
     def test_differences(self) -> None:
         """What must agree and does not is named, all of it."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from chordtwist.core.claims import NOTHING_KEPT, Said
+from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said
 from chordtwist.core.errors import Malformed, Refused, StoreFull, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import owner_of
@@ -20,9 +20,10 @@ from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
-from chordtwist.node.records.record_bodies import versioned_from, without_ttl
+from chordtwist.node.records.record_bodies import FORGOTTEN, versioned_from, without_ttl
 from chordtwist.node.records.standstill import Standstill
-from chordtwist.wire.peer_messages import Found, NotFound, RecordBody
+from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.peer_messages import Answer, Found, NotFound, RecordBody
 
 WRONG = "wrong"
 """What is said of a record whose hash or signature does not fit it."""
@@ -187,6 +188,14 @@ class Incoming:
         digest = body.value if is_plain else b""
         return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest), digest=digest)
 
+    def publisher_of(self, packed: bytes) -> Peer | None:
+        """Read the address in a version; None when it is none."""
+        try:
+            publisher: Peer = self._ring.identity.unpack(packed)
+        except ValueError:
+            return None
+        return publisher
+
     def _share_of(self, host: str) -> float:
         """How much of the quota others may carry here for an address; a neighbour's puts belong here in any case."""
         ring = self._ring
@@ -195,3 +204,10 @@ class Incoming:
 
     def _payer(self, peer: Peer | None) -> str | None:
         return None if peer is None or peer == self._ring.me else owner_of(peer)
+
+
+def forgotten_by(answer: Answer) -> Forgotten | None:
+    """Read the answer of a publisher that has put nothing under a key, as far as it remembers; None of others."""
+    if isinstance(answer, wire.Refused) and answer.reason == FORGOTTEN:
+        return Forgotten(answer.version_ms)
+    return None

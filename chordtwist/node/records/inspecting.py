@@ -9,13 +9,14 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from chordtwist.core.claims import Claims, Said
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.claims import Claims, Forgotten, Said
+from chordtwist.core.errors import ChordtwistError, Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
+from chordtwist.core.reading import AS_PUBLISHER
 from chordtwist.core.records import Record, position_of
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import Incoming
+from chordtwist.node.records.incoming import Incoming, forgotten_by
 from chordtwist.node.records.locating import Locating
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Pulling, RecordBody
 
@@ -63,7 +64,7 @@ class Inspecting:
         wanted = max([self._copies, *(replica.body.copies for replica in replicas if replica.body is not None)])
         # A put may have asked for more copies than are usual.
         replicas += await self._asked(key, route, len(replicas), wanted)
-        return self._shown(key, route, found_ms, replicas)
+        return await self._shown(key, route, found_ms, replicas)
 
     async def _asked(self, key: bytes, route: Route, first: int, upto: int) -> list[Replicated]:
         asked = [Replicated(rank, peer) for rank, peer in enumerate(route.replicas[:upto])][first:]
@@ -99,19 +100,31 @@ class Inspecting:
         else:
             replica.state = f"answered with {type(answer).__name__}"
 
-    def _believed(self, spoke: dict[Peer, Said], replicas: list[Replicated]) -> list[Replicated]:
-        """List the replicas that keep what a majority has of a plain record; else what most have."""
-        claims = Claims(spoke, spoke, len(replicas) // 2 + 1, lambda packed: None, {})
-        claim = claims.choose(lambda publisher: False)
-        assert claim is not None, "nobody denies anything"
-        return [replica for replica in replicas if replica.said is not None and claim.fits(replica.said)]
-
-    def _shown(self, key: bytes, route: Route, found_ms: float, replicas: list[Replicated]) -> dict[str, object]:
+    async def _believed(self, key: bytes, replicas: list[Replicated]) -> list[Replicated]:
+        """List the replicas that keep what a reader takes, having asked the publishers that it would ask."""
         spoke = {replica.peer: replica.said for replica in replicas if replica.said is not None}
         best = max((said.precedence for said in spoke.values() if said.precedence is not None), default=None)
-        newest = [replica for replica in replicas if replica.said is not None and replica.said.precedence == best]
-        if best is not None and not best[0]:
-            newest = self._believed(spoke, replicas)
+        if best is None:
+            return []
+        if best[0]:
+            return [replica for replica in replicas if replica.said is not None and replica.said.precedence == best]
+        words: dict[Peer, Said | Forgotten | None] = {}
+        claims = Claims(spoke, spoke, len(replicas) // 2 + 1, self._incoming.publisher_of, words)
+        for publisher in claims.doubted():
+            try:
+                answer = await self._ring.ask(publisher, Fetch(key, AS_PUBLISHER, False))
+            except ChordtwistError:
+                continue
+            if isinstance(answer, (Found, NotFound)):
+                words[publisher] = self._incoming.said(key, answer, value=False)
+            else:
+                words[publisher] = forgotten_by(answer)
+        claim = claims.choose(lambda publisher: False)
+        return [replica for replica in replicas if claim and replica.said is not None and claim.fits(replica.said)]
+
+    async def _shown(self, key: bytes, route: Route, found_ms: float, replicas: list[Replicated]) -> dict[str, object]:
+        spoke = [replica for replica in replicas if replica.said is not None]
+        newest = await self._believed(key, replicas)
         # Of a record at its end some have the tombstone a moment earlier: it lives until the last says so.
         living = [replica for replica in newest if replica.said is not None and replica.said.record is not None]
         return {
@@ -121,11 +134,11 @@ class Inspecting:
             "hops": route.hops,
             "questions": route.questions,
             "found_ms": round(found_ms, 3),
-            "replicas": [_row(replica, best is not None and replica not in newest) for replica in replicas],
+            "replicas": [_row(replica, bool(newest) and replica not in newest) for replica in replicas],
             "reader": {
                 "found": bool(living),
                 **(_kept(living[0]) if living else {}),
-                "why": _why(best is not None, len(newest), bool(living), len(spoke), len(replicas)),
+                "why": _why(bool(newest), len(newest), bool(living), len(spoke), len(replicas)),
             },
         }
 

@@ -10,18 +10,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
-from chordtwist.core.claims import Forgotten
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.reading import AS_PUBLISHER, Ask, Reading
 from chordtwist.core.records import Record, position_of
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import Incoming
+from chordtwist.node.records.incoming import Incoming, forgotten_by
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.record_bodies import FORGOTTEN, body_of
-from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Refused, Store
+from chordtwist.node.records.record_bodies import body_of
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Store
 
 HEDGE_AFTER_S = 0.25
 """After so long without enough answers the next replica is asked as well: a slow one, or one that died a moment ago and
@@ -83,14 +82,6 @@ class Reader:
     def is_slow(self, peer: Peer) -> bool:
         """Whether it kept a read waiting a moment ago."""
         return bool(self._slow) and self.clock.seconds() - self._slow.get(peer, -SLOW_FOR_S) < SLOW_FOR_S
-
-    def publisher_of(self, packed: bytes) -> Peer | None:
-        """Read the address in a version; None when it is none."""
-        try:
-            publisher: Peer = self.ring.identity.unpack(packed)
-        except ValueError:
-            return None
-        return publisher
 
     def repair(self, record: Record, behind: list[tuple[int, Peer]]) -> None:
         """Send the newest to those that have an older one or none."""
@@ -156,7 +147,7 @@ class _Read:
         self._stage = _Stage.ASKING
         if self._reading is None:
             reader = self._reader
-            reading = self._reading = Reading(route, reader.copies, reader.ring.me, reader.publisher_of)
+            reading = self._reading = Reading(route, reader.copies, reader.ring.me, reader.incoming.publisher_of)
             asks = reading.begin()
             slow = sum(self._reader.is_slow(ask.peer) for ask in asks)
             self._put(reading, asks)
@@ -183,8 +174,8 @@ class _Read:
             asks = reading.out(ask) if said is None else reading.said(ask, said)
         elif isinstance(answer, NotMine):
             asks = self._redirected(reading, ask, answer)
-        elif ask.rank == AS_PUBLISHER and isinstance(answer, Refused) and answer.reason == FORGOTTEN:
-            asks = reading.forgotten(ask, Forgotten(answer.version_ms))
+        elif ask.rank == AS_PUBLISHER and (forgotten := forgotten_by(answer)) is not None:
+            asks = reading.forgotten(ask, forgotten)
         else:
             asks = reading.out(ask)
         self._put(reading, asks)
