@@ -40,6 +40,8 @@ in three make 0.67."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 """What editors count; `str.splitlines` ends a line at seven other signs as well."""
 
+_WORD = re.compile(r"\w+")
+
 _STEERING = ("Cc", "Zl", "Zp")
 """Unicode's categories of what steers a terminal, ends a line or, NUL, a path."""
 
@@ -49,46 +51,89 @@ def read_file(path: str | Path) -> NodeConfig:
 
     @raise ConfigurationError: it cannot be read, or not be used.
     """
+    return read_text(text_of(path), str(path), Path(path).absolute().parent)
+
+
+def check_file(path: str | Path) -> Checked:
+    """Read a configuration from its file, and find all of its mistakes.
+
+    @raise ConfigurationError: it cannot be read at all.
+    """
+    return check_text(text_of(path), str(path), Path(path).absolute().parent)
+
+
+def text_of(path: str | Path) -> str:
+    """Read the text of a configuration. @raise ConfigurationError: there is none."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        return Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(str(path), None, None, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError(str(path), line, None, "is no UTF-8 text") from None
-    return read_text(text, str(path), Path(path).absolute().parent)
 
 
 def read_text(text: str, source: str, folder: Path) -> NodeConfig:
     """Read a configuration from its text; `source` names it in errors, relative paths start at `folder`.
 
-    @raise ConfigurationError: it cannot be used.
+    @raise ConfigurationError: it cannot be used: its first mistake.
     """
-    return _Reader(source, folder).read(text)
+    checked = check_text(text, source, folder)
+    for mistake in checked.mistakes:
+        raise mistake
+    return checked.config
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    # A value as it stands in the file.
+class Given:
+    """A value as it stands in the file, under one of the names of its option."""
+
     line: int
     key: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration as far as it can be read, what is wrong with its file, line by line, and what that file gives."""
+
+    config: NodeConfig
+    mistakes: list[ConfigurationError]
+    given: dict[tuple[str, str], Given]
+    """By section and name of the option; of `hostkey` the section is empty."""
+
+
+def check_text(text: str, source: str, folder: Path) -> Checked:
+    """Read a configuration as `read_text` does, and find all of its mistakes."""
+    return _Reader(source, folder).check(text)
 
 
 class _Reader:
     def __init__(self, source: str, folder: Path) -> None:
         self._source = source
         self._folder = folder
-        self._given: dict[tuple[str, str], _Given] = {}
+        self._given: dict[tuple[str, str], Given] = {}
+        self._mistakes: list[ConfigurationError] = []
+        self._unread: set[str] = set()
+        """The names of options whose values make no sense, and have their defaults."""
 
-    def read(self, text: str) -> NodeConfig:
+    def check(self, text: str) -> Checked:
+        config = self._read(text)
+        last = len(text)
+        self._mistakes.sort(key=lambda mistake: last if mistake.line is None else mistake.line)
+        return Checked(config, self._mistakes, self._given)
+
+    def _wrong(self, line: int | None, key: str | None, reason: str) -> None:
+        self._mistakes.append(ConfigurationError(self._source, line, key, reason))
+
+    def _read(self, text: str) -> NodeConfig:
         seen = {""}
         for line, section, key, value in self._lines(text):
             seen.add(section)
             if key:
                 self._take(line, section, key, value)
         if "dht" not in seen:
-            raise ConfigurationError(self._source, None, None, "has no section [dht]")
+            self._wrong(None, None, "has no section [dht]")
         config = NodeConfig(
             dht=self._section(DhtSection, "dht"),
             tls=self._section(TlsSection, "tls"),
@@ -97,8 +142,10 @@ class _Reader:
             log=self._section(LogSection, "log"),
             hostkey=self._hostkey(),
         )
-        for contradiction in contradictions(config):
-            raise self._contradicted(*contradiction)
+        for section, name, reason in contradictions(config):
+            # Where an option that makes no sense has its default, what contradicts that is not the file's mistake.
+            if not self._unread & {name, *_WORD.findall(reason)}:
+                self._contradicted(section, name, reason)
         return config
 
     def _lines(self, text: str) -> Iterator[tuple[int, str, str, str]]:
@@ -111,14 +158,15 @@ class _Reader:
             content = _without_comment(raw)
             if content.startswith("["):
                 if not content.endswith("]"):
-                    raise ConfigurationError(self._source, line, None, "opens a section without a closing ]")
-                section = self._section_name(line, content[1:-1].strip().lower())
+                    self._wrong(line, None, "opens a section without a closing ]")
+                section = self._section_name(line, content.strip("[]").strip().lower())
                 yield line, section, "", ""
             elif content and (section in SECTIONS or not section or section == DEFAULT):
                 key, separator, value = content.partition("=")
                 key = key.strip().lower()
                 if not separator or not key or len(key.split()) > 1:
-                    raise ConfigurationError(self._source, line, None, "is not of the form key = value")
+                    self._wrong(line, None, "is not of the form key = value")
+                    continue
                 yield line, section, key, value.strip()
 
     def _section_name(self, line: int, name: str) -> str:
@@ -126,11 +174,12 @@ class _Reader:
         known = (*SECTIONS, DEFAULT)
         near = [] if name in known else get_close_matches(name, known, n=1, cutoff=SECTION_LIKENESS)
         if near:
-            reason = f"[{printable(name)}] is no section of this program; did you mean [{near[0]}]?"
-            raise ConfigurationError(self._source, line, None, reason)
+            self._wrong(line, None, f"[{printable(name)}] is no section of this program; did you mean [{near[0]}]?")
+            return near[0]
         return name
 
     def _take(self, line: int, section: str, key: str, value: str) -> None:
+        name: str | None
         if key == "hostkey" and section in ("", DEFAULT, "dht"):
             place, name = "", key
         elif section in SECTIONS:
@@ -138,59 +187,75 @@ class _Reader:
         else:
             self._check_foreign(line, section, key)
             return  # a default, or a key before any section, that is for other modules
-        self._check_form(line, key, value)
+        if name is None:
+            return
+        if not self._has_form(line, key, value):
+            self._unread.add(name)
+            return
         earlier = self._given.get((place, name))
         if earlier is not None:
             also = "" if earlier.key == key else f", as {earlier.key}"
-            raise ConfigurationError(self._source, line, key, f"is already given in line {earlier.line}{also}")
-        self._given[place, name] = _Given(line, key, value)
+            self._wrong(line, key, f"is already given in line {earlier.line}{also}")
+            return
+        self._given[place, name] = Given(line, key, value)
 
-    def _known(self, line: int, section: str, key: str) -> str:
+    def _known(self, line: int, section: str, key: str) -> str | None:
         names = _names(section)
         if key in names:
             return names[key]
         near = get_close_matches(key, (*names, *(["hostkey"] if section == "dht" else [])), n=1)
         if not near:
             # It may be no key at all but a secret that has slipped into a line of its own.
-            reason = f"no key of [{section}] stands here; they are {', '.join(options(section))}"
-            raise ConfigurationError(self._source, line, None, reason)
-        reason = f"is no key of [{section}]; did you mean {near[0]}?"
-        raise ConfigurationError(self._source, line, printable(key), reason)
+            self._wrong(line, None, f"no key of [{section}] stands here; they are {', '.join(options(section))}")
+        else:
+            self._wrong(line, printable(key), f"is no key of [{section}]; did you mean {near[0]}?")
+        return None
 
     def _check_foreign(self, line: int, section: str, key: str) -> None:
         # Keys outside of our sections are other programs', unless they are ours.
         if section == "" and key in _names("dht"):
-            raise ConfigurationError(self._source, line, key, "stands before any section; [dht] belongs above it")
-        if get_close_matches(key, ["hostkey"], n=1, cutoff=KEY_LIKENESS):
-            raise ConfigurationError(self._source, line, printable(key), "did you mean hostkey?")
+            self._wrong(line, key, "stands before any section; [dht] belongs above it")
+        elif get_close_matches(key, ["hostkey"], n=1, cutoff=KEY_LIKENESS):
+            self._wrong(line, printable(key), "did you mean hostkey?")
 
-    def _check_form(self, line: int, key: str, value: str) -> None:
+    def _has_form(self, line: int, key: str, value: str) -> bool:
         # Quotes would be part of a value; a sign that nobody sees would be so too, or would end a path.
         if value.startswith('"') or value.endswith('"') or (len(value) > 1 and value[0] == value[-1] == "'"):
-            raise ConfigurationError(self._source, line, key, "stands in quotes, which would be part of it")
+            self._wrong(line, key, "stands in quotes, which would be part of it")
+            return False
         odd = next((sign for sign in value if category(sign) in _STEERING and sign != "\t"), None)
         if odd is not None:
-            raise ConfigurationError(self._source, line, key, f"holds the control character U+{ord(odd):04X}")
+            self._wrong(line, key, f"holds the control character U+{ord(odd):04X}")
+        return odd is None
 
     def _section(self, kind: type[T], section: str) -> T:
-        given = {name: self._given.get((section, name)) for name in options(section)}
-        return kind(**{name: self._value(one, options(section)[name].read) for name, one in given.items() if one})
+        read: dict[str, object] = {}
+        for name, option in options(section).items():
+            self._value(section, name, option.read, read)
+        return kind(**read)
 
     def _hostkey(self) -> Path | None:
-        given = self._given.get(("", "hostkey"))
-        return None if given is None else self._value(given, values.path)
+        read: dict[str, Path | None] = {}
+        self._value("", "hostkey", values.path, read)
+        return read.get("hostkey")
 
-    def _value(self, given: _Given, read: Callable[[str, Path], T]) -> T:
-        try:
-            return read(given.text, self._folder)
-        except ValueError as error:
-            raise ConfigurationError(self._source, given.line, given.key, str(error)) from None
-
-    def _contradicted(self, section: str, name: str, reason: str) -> ConfigurationError:
+    def _value(self, section: str, name: str, read: Callable[[str, Path], T], values: dict[str, T]) -> None:
+        """Read an option into `values`, if it is given and makes sense."""
         given = self._given.get((section, name))
         if given is None:
-            return ConfigurationError(self._source, None, f"[{section}] {name}", reason)
-        return ConfigurationError(self._source, given.line, given.key, reason)
+            return
+        try:
+            values[name] = read(given.text, self._folder)
+        except ValueError as error:
+            self._unread.add(name)
+            self._wrong(given.line, given.key, str(error))
+
+    def _contradicted(self, section: str, name: str, reason: str) -> None:
+        given = self._given.get((section, name))
+        if given is None:
+            self._wrong(None, f"[{section}] {name}", reason)
+        else:
+            self._wrong(given.line, given.key, reason)
 
 
 def _without_comment(line: str) -> str:
