@@ -29,6 +29,8 @@ MAY_SHOW = {
     # Bytes that were asked for, to a pipe or a terminal.
     "app/cli/get.py": {"sys.stdout.buffer.write"},
     "app/cli/talking.py": {"click.echo"},
+    # What it shows is made of its `text`, which is printable.
+    "app/cli/showing.py": {"to.print"},
     # Lines of the log, whose messages are made printable one by one.
     "app/log_lines.py": {"self._stream.write"},
     "app/line_writer.py": {"os.write"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from enum import Enum
+from typing import Any
 
 from chordtwist.app.config import SECTIONS, NodeConfig, options
 
@@ -39,3 +41,52 @@ def in_force(config: NodeConfig) -> Mapping[str, Mapping[str, str]]:
         for section in SECTIONS
     }
     return {"": {"hostkey": written("", "hostkey", config.hostkey)}, **shown}
+
+
+HOSTKEY_SENTENCE = (
+    "The course's RSA key, PEM: serves the certificate of the node, where one is given. It stands before any section,"
+    " in [DEFAULT] or in [dht]."
+)
+TEMPLATE_HEAD = (
+    "The configuration of a chordtwist node: every option there is, with its unit, default and reason. What is"
+    " commented out stands at its default. Comments open with # or ; and may follow a value. Sections of other programs"
+    " are ignored."
+)
+LINE_COLUMNS = 118
+
+
+def explained() -> list[dict[str, Any]]:
+    """Explain every option: `section`, `key`, `default`, `sentence`, `aliases`; of `hostkey` the section is empty."""
+    default = in_force(NodeConfig())
+    hostkey = {"section": "", "key": "hostkey", "default": "", "sentence": HOSTKEY_SENTENCE, "aliases": []}
+    return [
+        hostkey,
+        *(
+            {
+                "section": section,
+                "key": key,
+                "default": default[section][key],
+                "sentence": reading.sentence,
+                "aliases": list(reading.aliases),
+            }
+            for section in SECTIONS
+            for key, reading in options(section).items()
+        ),
+    ]
+
+
+def template() -> str:
+    """Write a file with every option at its default, commented out, each below its sentence."""
+    lines = [*_comment(TEMPLATE_HEAD), "#", "#     chordtwist run -c node.ini", ""]
+    section = ""
+    for option in explained():
+        if option["section"] != section:
+            section = option["section"]
+            lines += [f"[{section}]"]
+        lines += [*_comment(option["sentence"]), f"# {option['key']} = {option['default']}".rstrip(), ""]
+    return "\n".join(lines)
+
+
+def _comment(sentence: str) -> list[str]:
+    wrapped = textwrap.wrap(sentence, LINE_COLUMNS - 2, break_long_words=False, break_on_hyphens=False)
+    return [f"# {line}" for line in wrapped]

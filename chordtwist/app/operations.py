@@ -43,6 +43,9 @@ EXPORTED_PER_TURN = 16
 """Records of a backup read and written before others get the reactor: 3 ms where all are of the longest value."""
 
 PEERS_PINGED_MAX = 64
+ALIVE_EVERY_S = 10.0
+"""Whoever follows is told so often that there is somebody to follow, also while nothing happens."""
+
 FOLLOWED_EVERY_S = 0.25
 """How soon whoever follows is told what happened."""
 
@@ -312,9 +315,13 @@ class Operations:
 
     async def _follow(self, request: Follow, tell: Tell) -> None:
         lines = LogTail(request.log) if request.log else None
+        alive_s = self._clock.seconds()
         try:
             told: Event | None = None
             while True:
+                if self._clock.seconds() - alive_s >= ALIVE_EVERY_S:
+                    alive_s = self._clock.seconds()
+                    await tell(_line({"alive": True}))
                 for event in _behind(list(self._node.events), told):
                     told = event
                     await tell(_line({"at_ms": event.at_ms, "text": event.text}))

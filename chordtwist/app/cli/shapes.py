@@ -1,0 +1,223 @@
+"""What each command shows with --json: these fields stay, others may come; docs/schemas has them as JSON schemas."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+
+class Member(TypedDict):
+    """A member of `Ring`."""
+
+    address: str
+    id: str
+    share: float
+    predecessor: str | None
+    successor: str | None
+    listed: int
+    whole: bool
+    age_s: float
+    round_trip_ms: float
+
+
+class SilentMember(TypedDict):
+    """Somebody whom members name and who does not answer."""
+
+    address: str
+    reason: str
+
+
+# ``chordtwist ring``. It is not called by its class, since "from" is a word of Python.
+Ring = TypedDict(
+    "Ring",
+    {
+        "from": str,
+        "members": list[Member],
+        "silent": list[SilentMember],
+        "closes": bool,
+        "faults": list[str],
+        "complete": bool,
+    },
+)
+
+
+class Estimate(TypedDict):
+    """``chordtwist ring --estimate``."""
+
+    members: float
+    exact: bool
+    listed: int
+
+
+class Replica(TypedDict):
+    """One replica of `Inspect`; what it keeps only where it keeps something."""
+
+    rank: int
+    address: str
+    state: str
+    behind: bool
+    round_trip_ms: float
+    version_ms: NotRequired[int]
+    publisher: NotRequired[str]
+    ttl_ms: NotRequired[int]
+    copies: NotRequired[int]
+    seq: NotRequired[int | None]
+    kind: NotRequired[Literal["plain", "content", "signed"]]
+    bytes: NotRequired[int]
+    sha256: NotRequired[str]
+
+
+class Reader(TypedDict):
+    """What a reader of `Inspect` would get."""
+
+    found: bool
+    why: str
+    version_ms: NotRequired[int]
+    publisher: NotRequired[str]
+    ttl_ms: NotRequired[int]
+    copies: NotRequired[int]
+    seq: NotRequired[int | None]
+    kind: NotRequired[Literal["plain", "content", "signed"]]
+    bytes: NotRequired[int]
+    sha256: NotRequired[str]
+
+
+class Inspect(TypedDict):
+    """``chordtwist inspect``."""
+
+    key: str
+    position: str
+    owner: str
+    hops: int
+    questions: int
+    found_ms: float
+    replicas: list[Replica]
+    reader: Reader
+
+
+class Step(TypedDict):
+    """One question of `Trace`."""
+
+    address: str
+    hop: int
+    at_ms: float
+    took_ms: float | None
+    outcome: str
+
+
+# ``chordtwist trace``.
+Trace = TypedDict(
+    "Trace",
+    {
+        "key": str,
+        "position": str,
+        "from": str,
+        "owner": str | None,
+        "replicas": list[str],
+        "hops": int,
+        "questions": int,
+        "took_ms": float,
+        "steps": list[Step],
+    },
+)
+
+
+class ApiWay(TypedDict):
+    """The way of `Ping` to the API."""
+
+    address: str
+    median_ms: float
+    worst_ms: float
+
+
+PeerWay = TypedDict(
+    "PeerWay",
+    {
+        "address": str,
+        "as": list[str],
+        "asked": int,
+        "answered": int,
+        "median_ms": float | None,
+        "worst_ms": float | None,
+        "reason": str | None,
+    },
+)
+
+
+class Ping(TypedDict):
+    """``chordtwist ping``."""
+
+    api: ApiWay
+    peers: list[PeerWay]
+
+
+class Event(TypedDict):
+    """A line of ``chordtwist events``."""
+
+    at_ms: int
+    text: str
+    level: NotRequired[str]
+    namespace: NotRequired[str]
+
+
+class Reload(TypedDict):
+    """``chordtwist reload``."""
+
+    file: str
+    waiting: list[str]
+
+
+class Mistake(TypedDict):
+    """A mistake of `ConfigCheck`."""
+
+    line: int | None
+    key: str | None
+    reason: str
+
+
+class ConfigCheck(TypedDict):
+    """``chordtwist config check``."""
+
+    file: str
+    right: bool
+    mistakes: list[Mistake]
+
+
+class Option(TypedDict):
+    """An option of `ConfigExplain`."""
+
+    section: str
+    key: str
+    default: str
+    sentence: str
+    aliases: list[str]
+
+
+class ConfigExplain(TypedDict):
+    """``chordtwist config explain``."""
+
+    options: list[Option]
+
+
+OptionInForce = TypedDict("OptionInForce", {"section": str, "key": str, "value": str, "from": str})
+
+
+class ConfigShow(TypedDict):
+    """``chordtwist config show``."""
+
+    file: str | None
+    options: list[OptionInForce]
+
+
+SHAPES: dict[str, type] = {
+    "ring": Ring,
+    "ring-estimate": Estimate,
+    "inspect": Inspect,
+    "trace": Trace,
+    "ping": Ping,
+    "events": Event,
+    "reload": Reload,
+    "config-check": ConfigCheck,
+    "config-explain": ConfigExplain,
+    "config-show": ConfigShow,
+}
+"""By the name of the schema's file."""
