@@ -196,6 +196,31 @@ class PeerLinkContract(SynchronousTestCase):
         self.nodes.advance(0.9)
         self.assertEqual(self.nodes.ours.key_of(self.nodes.their_peer), self.nodes.their_key)
 
+    def test_ask_once(self) -> None:
+        """A link that was dialled for one question is gone behind its answer: no loss of it is ever told."""
+        asked = self.nodes.ours.ask_once(self.nodes.their_peer, Ping())
+        self.nodes.advance(0.9)
+        self.assertEqual(self.successResultOf(asked), Pong())
+        self.nodes.crash_theirs()
+        self.nodes.advance(0.9)
+        self.assertEqual(self.nodes.our_answers.lost, [])
+
+    def test_ask_once_over_a_link(self) -> None:
+        """A link that stood before stays."""
+        self.ask()
+        self.nodes.advance(0.9)
+        self.nodes.ours.ask_once(self.nodes.their_peer, Ping())
+        self.nodes.advance(0.9)
+        self.nodes.crash_theirs()
+        self.nodes.advance(0.9)
+        self.assertEqual(self.nodes.our_answers.lost, [self.nodes.their_peer])
+
+    def test_ask_once_in_vain(self) -> None:
+        """It fails as any other question does."""
+        asked = self.nodes.ours.ask_once(self.nodes.nobody, Ping())
+        self.nodes.advance(0.9)
+        self.failureResultOf(asked, Unreachable)
+
     def test_broken_question(self) -> None:
         """A question that the other node calls malformed ends the link: the asker gets no answer."""
 

@@ -222,7 +222,7 @@ class RecordRing(Rule):
         """A member that is simply there, and has links with all others."""
         member = Member(self, peer(place), self._store(), self._quota)
         for other in self.nodes.values():
-            member.link.greet(other.link)
+            member.link.greet(other.link, "tests")
         self.members = sorted([*self.members, member.me], key=lambda peer: peer.id)
         self.nodes[place] = member
         member.records.start()

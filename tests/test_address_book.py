@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -83,8 +82,7 @@ class AddressBookTests(SynchronousTestCase):
         self.assertGreater(len(self.book), ENTRIES_MAX // 2)
         gaps = [distance(a.id, b.id) for a, b in zip(self.book, list(self.book)[1:], strict=False)]
         self.assertLess(max(gaps), 20 * RING_SIZE // ENTRIES_MAX)
-        columns = (self.book._numbers, self.book._addresses, self.book._seen_s, self.book._tellers, self.book._failures)
-        self.assertLess(sum(map(sys.getsizeof, columns)), 250_000)
+        self.assertLess(self.book.held_bytes, 250_000)
 
     def test_what_is_met_stays(self) -> None:
         """Names that are heard take no place of one that was met, and count as what they are."""
@@ -162,13 +160,28 @@ class AddressBookTests(SynchronousTestCase):
         self.assertEqual(self.book.draw(0, 5, RING_SIZE, Random(1)), [])
 
     def test_stalest(self) -> None:
-        """Whoever was seen longest ago is to be asked next."""
-        self.assertIsNone(self.book.stalest())
-        for number in range(5):
-            self.book.met(private(number), 10.0 - number)
-        self.assertEqual(self.book.stalest(), private(4))
-        self.book.met(private(4), 20.0)
-        self.assertEqual(self.book.stalest(), private(3))
-        self.assertEqual(self.book.age_s(private(3), 20.0), 13.0)
-        self.book.forget(private(3))
-        self.assertIsNone(self.book.age_s(private(3), 20.0))
+        """Of an arc whoever was seen longest ago is to be visited, one that was not met before others, then the
+        farthest.
+        """
+        ring = ring_of(5)
+        around = (ring[-1].id, ring[-2].id)
+        self.assertIsNone(self.book.stalest(*around))
+        for number, peer in enumerate(ring):
+            self.book.met(peer, 10.0 - number)
+        self.assertEqual(self.book.stalest(*around), ring[3])
+        self.assertEqual(self.book.stalest(ring[0].id, ring[2].id), ring[2])
+        self.assertEqual(self.book.stalest(ring[3].id, ring[1].id), ring[4])
+        self.assertIsNone(self.book.stalest(ring[0].id, ring[0].id))
+        self.book.heard(ring, private(99), 20.0)
+        self.assertEqual(self.book.stalest(*around), ring[3])
+        self.book.forget(ring[1])
+        self.book.heard([ring[1]], private(99), 20.0)
+        self.assertEqual(self.book.stalest(*around), ring[1])
+
+    def test_named_again(self) -> None:
+        """Who is named again was seen, also when nobody new may be named any more."""
+        ring = ring_of(40)
+        self.book.heard(ring, private(99), 1.0)
+        kept = list(self.book)
+        self.book.heard(kept[1:], private(99), 2.0)
+        self.assertEqual(self.book.stalest(kept[-1].id + 1, kept[-1].id), kept[0])

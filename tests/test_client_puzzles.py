@@ -87,6 +87,8 @@ class ScriptedLinks:
         self.answered.append(Deferred())
         return self.answered[-1]
 
+    ask_once = ask
+
     def key_of(self, peer: Peer) -> bytes | None:
         return self.keys.get(peer)
 

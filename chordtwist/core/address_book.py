@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
+from sys import getsizeof
 
 from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer
 from chordtwist.core.prefixes import PER_PREFIX_MAX, prefix_of
@@ -81,15 +82,16 @@ class AddressBook:
         return self._note(peer, now_s, _MET)
 
     def heard(self, peers: Iterable[Peer], teller: Peer, now_s: float) -> None:
-        """Note that `teller` named these."""
+        """Note that `teller` named these; of whom is here already, that it was seen."""
         number = _number(teller.id) or 1
         room = self._entries_max // HEARD_SHARE - self._heard
         if room > 0:
             room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
         for peer in peers:
-            if room <= 0:
-                return
-            if peer != teller and self._find(peer) is None:
+            index = self._find(peer)
+            if index is not None:
+                self._seen_s[index] = now_s
+            elif room > 0 and peer != teller:
                 room -= self._note(peer, now_s, number)
 
     def failed(self, peer: Peer) -> None:
@@ -159,16 +161,21 @@ class AddressBook:
                 drawn.append(peer)
         return drawn
 
-    def stalest(self) -> Peer | None:
-        """Name the entry of which nothing was seen for longest; None when there is none."""
-        if not self._numbers:
-            return None
-        return self._peer(min(range(len(self)), key=self._seen_s.__getitem__))
+    def stalest(self, after: RingId, upto: RingId) -> Peer | None:
+        """Name the entry of which nothing was seen for longest, of those behind `after` and not behind `upto`: of
+        several one that was not met, the farthest. None when there is none.
+        """
+        start, end, size = self._at_or_behind(after + 1), self._at_or_behind(upto + 1), len(self)
+        stretch = range(start, end) if after <= upto else (*range(start, size), *range(end))
+        found = min(
+            reversed(stretch), key=lambda index: (self._seen_s[index], self._tellers[index] == _MET), default=None
+        )
+        return None if found is None else self._peer(found)
 
-    def age_s(self, peer: Peer, now_s: float) -> float | None:
-        """How long ago `peer` was met or heard of; None when it is not here."""
-        index = self._find(peer)
-        return None if index is None else now_s - self._seen_s[index]
+    @property
+    def held_bytes(self) -> int:
+        """Count the bytes that the entries take."""
+        return sum(map(getsizeof, (self._numbers, self._addresses, self._seen_s, self._tellers, self._failures)))
 
     # Columns
 

@@ -151,6 +151,10 @@ class PuzzleSolver:
             answered.addCallback(self._take, peer, question, self._clock.seconds() + question.answer_within_s)
         return answered
 
+    def ask_once(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask_once`. Who asks only once does no work for it."""
+        return self._links.ask_once(peer, question)
+
     def key_of(self, peer: Peer) -> bytes | None:
         """`IPeerLink.key_of`."""
         return self._links.key_of(peer)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
@@ -200,6 +201,18 @@ class PeerPool:
         asked = (self._clock.seconds() + question.answer_within_s, question, answered, self.costs.payer)
         self._ask_when_dialled(peer, asked)
         return answered
+
+    def ask_once(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask_once`."""
+        is_linked = peer.packed in self._known_peers.asking
+        answered = self.ask(peer, question)
+        return answered if is_linked else answered.addBoth(self._end_unused, peer)
+
+    def _end_unused(self, result: Answer | Failure, peer: Peer) -> Answer | Failure:
+        link = self._known_peers.asking.get(peer.packed)
+        if link is not None and link.dialled is not None and not link.under_way:
+            link.end(IDLE)
+        return result
 
     def key_of(self, peer: Peer) -> bytes | None:
         """`IPeerLink.key_of`."""

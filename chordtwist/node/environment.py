@@ -60,3 +60,7 @@ class NodeOptions:
 
     quota: Quota | None = None
     """What one address may leave here."""
+
+    walk_bytes_per_s: float = 30.0
+    """What it may cost, on average, to keep the address book: of a ring of a thousand a node meets a tenth in an hour,
+    and hears of all."""

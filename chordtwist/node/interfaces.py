@@ -34,6 +34,9 @@ class IPeerLink(Interface):
         broke the protocol. Cancelling it gives up waiting. Nothing fires before `ask` has returned.
         """
 
+    def ask_once(peer: Peer, question: Question) -> Deferred[Answer]:
+        """Ask a `peer` that will not be asked more: as `ask`, but a link that is dialled for it ends with it."""
+
     def key_of(peer: Peer) -> bytes | None:
         """Look up the Ed25519 key that `peer` was last proved with; None when it was never proved."""
 

@@ -49,6 +49,7 @@ from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.node.ring.uniting import Uniting
+from chordtwist.node.ring.walking import Walker
 from chordtwist.wire.peer_messages import (
     Announce,
     Answer,
@@ -191,6 +192,7 @@ class Node:
             rng,
             options.stabilize_interval_s,
         )
+        self.walker = Walker(membership, routing, tables, asking, ending, rng, options.walk_bytes_per_s)
         self.records = HashTable(
             self,
             store,
@@ -209,7 +211,7 @@ class Node:
         """What people ask to see."""
 
         # Who is told what.
-        membership.duties = [self.stabilizing, self.fingers.chore, merging.chore]
+        membership.duties = [self.stabilizing, self.fingers.chore, merging.chore, self.walker.chore]
         membership.when_live = [self.records.joined]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]
@@ -518,6 +520,7 @@ class Node:
             "convicted": [],  # nothing is taken for evidence yet
             "members_estimate": round(self.members_estimate()),
             "known": len(self.tables.book),
+            "met": self.tables.book.met_count,
             "lookups": self.searches.counted(),
             "late_s": round(self.liveness.excused_s, 3),
         }

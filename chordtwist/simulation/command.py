@@ -111,6 +111,7 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
 @click.option("--scenarios", is_flag=True, expose_value=False, is_eager=True, callback=_names, help="List them.")
 @click.option("--session-median", type=POSITIVE, metavar="S", help="Half of all nodes stay for less than S seconds.")
 @click.option("--lookups", type=click.IntRange(0, 10**9), metavar="L", help="Lookups in all; 2 a second unless given.")
+@click.option("--warm", is_flag=True, help="Those that look up have met the whole ring before.")
 @click.option(
     "--records", type=click.IntRange(0, 10**9), metavar="R", help="Records put in all; one per node unless given."
 )
@@ -137,6 +138,7 @@ def command(
     scenario: str,
     session_median: float | None,
     lookups: int | None,
+    warm: bool,
     records: int | None,
     successors: int,
     replication: int,
@@ -156,6 +158,7 @@ def command(
         scenario=scenario,
         session_median_s=session_median,
         lookups=lookups,
+        warm=warm,
         successors=successors,
         replication=min(replication, successors),
         stabilize_interval_s=stabilize_interval,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.costs import Costs
@@ -20,6 +22,27 @@ SIMULATED_LINKS_MAX = 256
 """Links of one host that are remembered before the idle ones are forgotten."""
 
 
+PASSING_ON = frozenset(("asking", "lifetime", "locating", "node", "search", "tables"))
+"""Modules of a node that ask for others."""
+
+
+def asking_part() -> str:
+    """Name the module of a node that puts a question: the nearest on the stack that asks for itself.
+
+    A search goes on when an answer comes, and then stands for whoever began it.
+    """
+    frame = sys._getframe(2)
+    passing = "tests"
+    while frame is not None:
+        name: str = frame.f_globals["__name__"]
+        if name.startswith("chordtwist.node."):
+            passing = name.rpartition(".")[2]
+            if passing not in PASSING_ON:
+                break
+        frame = frame.f_back  # type: ignore[assignment]
+    return passing
+
+
 class Carrier(Protocol):
     """What a link needs of its network."""
 
@@ -31,8 +54,14 @@ class Carrier(Protocol):
     def send(self, asked: Asked) -> None:
         """Put a question on its way."""
 
-    def greeted(self) -> None:
+    def greeted(self, part: str) -> None:
         """Count the two Hellos of a new link."""
+
+    def is_linked(self, link: SimulatedLink, peer: Peer) -> bool:
+        """Say whether a link to `peer` stands."""
+
+    def end_link(self, link: SimulatedLink, peer: Peer) -> None:
+        """End the link to `peer`, since nobody needs it."""
 
     def ended(self, link: SimulatedLink, crashed: bool, dark: bool) -> None:
         """Tell the peers of a process that ended, as their hosts learn of it."""
@@ -41,9 +70,13 @@ class Carrier(Protocol):
 class Asked:
     """A question under way. `deferred` is None once it has fired, or when nobody waits."""
 
-    __slots__ = ("answer", "asker", "back_us", "deferred", "limit_us", "peer", "question", "timed", "to")
+    __slots__ = ("answer", "asker", "back_us", "deferred", "limit_us", "part", "peer", "question", "timed", "to")
 
-    def __init__(self, deferred: Deferred[Answer] | None, asker: SimulatedLink, peer: Peer, question: Question) -> None:
+    def __init__(
+        self, deferred: Deferred[Answer] | None, asker: SimulatedLink, peer: Peer, question: Question, part: str
+    ) -> None:
+        """@param part: of the node that asks, as its bytes are to be counted."""
+        self.part = part
         self.deferred = deferred
         self.asker = asker
         self.peer = peer
@@ -57,7 +90,7 @@ class Asked:
 
     def echo(self) -> Asked:
         """Copy the question, as one whose answer nobody waits for."""
-        copy = Asked(None, self.asker, self.peer, self.question)
+        copy = Asked(None, self.asker, self.peer, self.question, self.part)
         copy.to = self.to
         copy.limit_us = self.limit_us
         return copy
@@ -94,8 +127,19 @@ class SimulatedLink:
         """See `IPeerLink.ask`. What a dead process asks is never answered."""
         deferred: Deferred[Answer] = Deferred()
         if not self.ended:
-            self._network.send(Asked(deferred, self, peer, question))
+            self._network.send(Asked(deferred, self, peer, question, asking_part()))
         return deferred
+
+    def ask_once(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """See `IPeerLink.ask_once`."""
+        is_linked = self._network.is_linked(self, peer)
+        answered = self.ask(peer, question)
+        return answered if is_linked else answered.addBoth(self._end_link, peer)
+
+    def _end_link(self, result: Answer | Failure, peer: Peer) -> Answer | Failure:
+        if not self.ended:
+            self._network.end_link(self, peer)
+        return result
 
     def key_of(self, peer: Peer) -> bytes | None:
         """See `IPeerLink.key_of`."""
@@ -127,10 +171,10 @@ class SimulatedLink:
             self.clock.end()
             self._network.ended(self, crashed, dark)
 
-    def greet(self, other: SimulatedLink) -> None:
+    def greet(self, other: SimulatedLink, part: str) -> None:
         """Open a link: both ends remember it; its Hellos are counted."""
         now_us = self._network.clock.now_us
-        self._network.greeted()
+        self._network.greeted(part)
         for mine, theirs in ((self, other), (other, self)):
             mine.links[theirs] = now_us
             if len(mine.links) > mine.links_max:

@@ -8,6 +8,7 @@ shown to their rules. Messages overtake one another freely, more than TCP lets t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -57,6 +58,8 @@ class SimulatedNetwork:
         self.faults = InstalledFaults(clock, rng, self.path)
         self.bytes_by_kind = [0] * 256
         """Plaintext bytes written, by kind of message."""
+        self.bytes_by_part: Counter[str] = Counter()
+        """The same, answers and Hellos included, by the part of the node that asked."""
         self.failed = 0
         """Questions that ended without an answer."""
         self.through_wire = False
@@ -82,8 +85,10 @@ class SimulatedNetwork:
 
     # Messages
 
-    def _count(self, message: Message) -> None:
-        self.bytes_by_kind[message.kind] += OPENING_BYTES + len(encode(message))
+    def _count(self, message: Message, part: str) -> None:
+        length = OPENING_BYTES + len(encode(message))
+        self.bytes_by_kind[message.kind] += length
+        self.bytes_by_part[part] += length
 
     def _read_back(self, message: Message) -> Message:
         reader = FrameReader(BODY_BYTES_MAX)
@@ -104,7 +109,7 @@ class SimulatedNetwork:
         """Put a question on its way."""
         question, asker, clock, delays = asked.question, asked.asker, self.clock, self.path.delays
         now_us = clock.now_us
-        self._count(question)
+        self._count(question, asked.part)
         drawn = self._rng.getrandbits(2 * QUANTILES_BITS)
         there_us, back_us = delays[drawn & _DRAW_MASK], delays[drawn >> QUANTILES_BITS]
         asked.limit_us = limit_us = now_us + self._limit_of(question)
@@ -115,7 +120,7 @@ class SimulatedNetwork:
         last_us = asker.links.get(to)
         if last_us is None or now_us - last_us > LINK_IDLE_US:
             there_us += HANDSHAKE_ROUND_TRIPS * (there_us + back_us)
-            asker.greet(to)
+            asker.greet(to, asked.part)
         elif now_us - last_us > 1_000_000:
             asker.links[to] = to.links[asker] = now_us
         if self.through_wire:
@@ -199,7 +204,7 @@ class SimulatedNetwork:
             self._break(asked, failure.getErrorMessage())
 
     def _send_back(self, asked: Asked, answer: Answer) -> None:
-        self._count(answer)
+        self._count(answer, asked.part)
         if asked.deferred is None:
             return
         asked.answer = self._read_back(answer) if self.through_wire else answer  # type: ignore[assignment]
@@ -267,7 +272,7 @@ class SimulatedNetwork:
         assert to is not None
         if self.misled is not None:
             self.misled(asked.asker.me, asked.peer, reason)
-        self._count(Goodbye(reason[:100]))
+        self._count(Goodbye(reason[:100]), asked.part)
         to.links.pop(asked.asker, None)
         asked.asker.links.pop(to, None)
         self._lose(asked)
@@ -312,22 +317,37 @@ class SimulatedNetwork:
             if crashed:
                 self.clock.at(now_us + self._delay_us(), other.tell_lost, link.me)
             else:
-                self._count(_GOODBYE)
+                self._count(_GOODBYE, _SAYS_GOODBYE)
         link.links = {}
         for asked in link.answering:
             self._lose(asked)
         link.answering = {}
 
+    def is_linked(self, link: SimulatedLink, peer: Peer) -> bool:
+        """Say whether a link to `peer` stands."""
+        other = self._listening.get(peer.packed)
+        return other is not None and self.clock.now_us - link.links.get(other, -LINK_IDLE_US) < LINK_IDLE_US
+
+    def end_link(self, link: SimulatedLink, peer: Peer) -> None:
+        """End the link to `peer`, since nobody needs it."""
+        other = self._listening.get(peer.packed)
+        if other is not None and link.links.pop(other, None) is not None:
+            other.links.pop(link, None)
+            self._count(_IDLE, _SAYS_GOODBYE)
+
     def _word(self, link: SimulatedLink, what: int) -> None:
         self.trace.words.append(self.clock.now_us << 16 | what)
         self.trace.words.append(link.index)
 
-    def greeted(self) -> None:
+    def greeted(self, part: str) -> None:
         """Two Hellos crossed."""
         self.bytes_by_kind[Hello.kind] += 2 * _HELLO_BYTES
+        self.bytes_by_part[part] += 2 * _HELLO_BYTES
 
 
 _HELLO_BYTES = OPENING_BYTES + len(
     encode(Hello(1, 1, "chordtwist", "IP", 16, 4, 3000, bytes(6), bytes(32), 1 << 40, 1 << 16, 1 << 40, bytes(64)))
 )
-_GOODBYE = Goodbye("closing")
+_GOODBYE, _IDLE = Goodbye("closing"), Goodbye("idle")
+_SAYS_GOODBYE = "goodbyes"
+"""What bytes of Goodbyes are counted under."""

@@ -14,6 +14,7 @@ def as_json(run: Run) -> dict[str, object]:
     """
     world, lookups, records = run.world, run.lookups, run.records
     answered = max(1, lookups.right + lookups.explained + lookups.unreached)
+    traffic = run.bytes_per_node_s()
     return {
         "nodes": run.options.nodes,
         "seed": run.options.seed,
@@ -54,7 +55,11 @@ def as_json(run: Run) -> dict[str, object]:
             "reads_right": records.read_right,
             "reads_missed": records.unreadable,
         },
-        "traffic": {"bytes_per_node_s": round(run.bytes_per_node_s(), DIGITS)},
+        "traffic": {
+            "bytes_per_node_s": round(sum(traffic.values()), DIGITS),
+            "by_part": {part: round(bytes_s, DIGITS) for part, bytes_s in traffic.items()},
+        },
+        "book": _book(run),
         "evictions": {"colluders": 0, "evicted": 0, "honest": run.options.nodes, "honest_evicted": 0}
         | {"half_evicted_s": None},
         "byzantine": None if run.figures is None else _attack(run) | run.figures.as_json(),
@@ -92,7 +97,9 @@ def as_lines(run: Run) -> str:
             f"{run.gone} without a living copy; {records.read_right} of {records.reads} reads right on the way, "
             f"{records.unreadable} found nothing"
         )
-    lines.append(f"  traffic: {run.bytes_per_node_s():,.0f} bytes per node and second")
+    traffic = run.bytes_per_node_s()
+    parts = ", ".join(f"{part.replace('_', ' ')} {bytes_s:.0f}" for part, bytes_s in traffic.items() if bytes_s >= 1)
+    lines.append(f"  traffic: {sum(traffic.values()):,.0f} bytes per node and second: {parts}")
     if run.interrupted:
         lines.append("  interrupted: what would have come later is missing")
     if run.figures is not None:
@@ -105,6 +112,19 @@ def as_lines(run: Run) -> str:
     for problem in run.problems():
         lines.append(f"  PROBLEM {problem}")
     return "\n".join(lines)
+
+
+def _book(run: Run) -> dict[str, object]:
+    """Tell how large the address books of those who look up are, or of all: entries, those met, bytes."""
+    world = run.world
+    hosts = [world.live[peer] for peer in run.lookups.askers or world.live if peer in world.live]
+    books = [host.node.tables.book for host in hosts]
+    count = max(1, len(books))
+    return {
+        "entries_mean": round(sum(map(len, books)) / count, DIGITS),
+        "met_mean": round(sum(book.met_count for book in books) / count, DIGITS),
+        "bytes_max": max((book.held_bytes for book in books), default=0),
+    }
 
 
 def _paid(paid: Paid) -> dict[str, object]:

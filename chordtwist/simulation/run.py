@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,11 @@ SAMPLES = 300
 
 REPAIR_S = 130.0
 """Two rounds of repair: after so long in a ring at rest every record must be where it belongs."""
+
+WARM_MAX = 64
+"""So many members at most walk round the ring before anything is looked up: each keeps a table of everybody."""
+
+WARM_WITHIN_S = 1800.0
 
 SETTLE_S = 300.0
 """A healed ring that has not become ideal by then never will."""
@@ -57,6 +63,9 @@ class Options:
     how: str = "far"
     """Whom they lie to: "far" leaves their ring neighbours out, "all" nobody."""
 
+    warm: bool = False
+    """Whether those that look positions up have walked round the ring before."""
+
     grown: bool = False
     """Whether they lie from their first word, while the ring grows."""
 
@@ -69,6 +78,7 @@ class Options:
         if self.byzantine:
             words.append(f"--byzantine {self.byzantine:g} --attack {self.attack} --how {self.how}")
             words += ["--grown"] if self.grown else []
+        words += ["--warm"] if self.warm else []
         for name in ("lookups", "records"):
             if (value := getattr(self, name)) is not None:
                 words.append(f"--{name} {value}")
@@ -132,7 +142,7 @@ class Run:
         self.interrupted = False
         """Set from outside: the run raises `Interrupted` at the end of this simulated second."""
         self.node_seconds = 0.0
-        self.load_began: tuple[float, int] | None = None
+        self.load_began: tuple[float, Counter[str]] | None = None
         self._began = time.monotonic()
         self._sampled = (0.0, 0, 0, 0, 0.0)
         self._sample_every_s = max(1, int(options.minutes * 60 / SAMPLES))
@@ -154,12 +164,21 @@ class Run:
         seconds = max(1.0, options.minutes * 60)
         lookups = options.lookups if options.lookups is not None else 2 * seconds
         records = options.records if options.records is not None else min(options.nodes, 1000)
+        if options.warm:
+            self.warm()
         if lookups:
             self.lookups.begin(share * lookups / seconds)
         if records:
             self.records.begin(share * records / seconds, share * 2 * records / seconds)
-        self.load_began = (self.world.now_s, self.world.network.traffic_bytes())
+        self.load_began = (self.world.now_s, self.world.network.bytes_by_part.copy())
         self.node_seconds = 0.0
+
+    def warm(self) -> None:
+        """Let some members walk until they have met everybody their address books name; only they look up then."""
+        askers = self.world.members()[:: max(1, len(self.world.check.members) // WARM_MAX)]
+        walking = [self.world.live[peer].node.walker.meet_everybody() for peer in askers]
+        self.until(lambda: all(walk.called for walk in walking), WARM_WITHIN_S, "walked round the ring")
+        self.lookups.askers = askers
 
     def minutes(self, share: float = 1.0) -> None:
         """Let this share of the minutes of the options pass."""
@@ -240,11 +259,14 @@ class Run:
             found.append(f"{check.misjudged} live heads were given up, in a network that works")
         return found + self.failures
 
-    def bytes_per_node_s(self) -> float:
-        """Traffic since the load began, by node that ran and second."""
+    def bytes_per_node_s(self) -> dict[str, float]:
+        """Traffic since the load began, by node that ran and second, for each part of a node that asked; the largest
+        comes first.
+        """
         if self.load_began is None or not self.node_seconds:
-            return 0.0
-        return (self.world.network.traffic_bytes() - self.load_began[1]) / self.node_seconds
+            return {}
+        since = self.world.network.bytes_by_part - self.load_began[1]
+        return {part: count / self.node_seconds for part, count in since.most_common()}
 
     def _each_second(self) -> None:
         world = self.world

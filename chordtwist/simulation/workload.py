@@ -130,6 +130,8 @@ class Lookups:
         self.took_us = 0
         self.took_us_max = 0
         self._begun = 0
+        self.askers: list[Peer] = []
+        """Who looks up; nobody in particular: any member."""
         self._repeated: Repeated | None = None
 
     def begin(self, per_second: float) -> None:
@@ -144,8 +146,8 @@ class Lookups:
 
     def once(self) -> None:
         """One lookup now, by any member."""
-        asker = any_member(self.world)
-        if asker is not None:
+        asker = pick(self.world.rng, self.askers) if self.askers else any_member(self.world)
+        if asker is not None and asker in self.world.live:
             self._begun += 1
             quality = Quality.QUICK if self._begun % 2 else Quality.VERIFIED
             self.world.find(asker, self.world.rng.getrandbits(256), partial(self._told, quality), quality)

@@ -71,7 +71,12 @@ class CommandTests(SynchronousTestCase):
         self.assertLessEqual({"checked", "violated"}, shown["invariants"].keys())
         self.assertLessEqual({"asked", "right", "hops_mean", "questions_mean"}, shown["lookups"].keys())
         self.assertLessEqual({"stored", "readable", "lost"}, shown["records"].keys())
-        self.assertIn("bytes_per_node_s", shown["traffic"])
+        traffic = shown["traffic"]
+        self.assertAlmostEqual(sum(traffic["by_part"].values()), traffic["bytes_per_node_s"], 1)
+        self.assertIn("stabilizing", traffic["by_part"])
+        self.assertLessEqual({"entries_mean", "met_mean", "bytes_max"}, shown["book"].keys())
+        for quality in ("quick", "verified"):
+            self.assertLessEqual({"of", "questions_mean", "widened"}, shown["lookups"][quality].keys())
         self.assertEqual((shown["invariants"]["violated"], shown["records"]["lost"]), (0, 0))
         self.assertEqual(shown["lookups"]["right"], shown["lookups"]["asked"])
 
@@ -97,6 +102,14 @@ class CommandTests(SynchronousTestCase):
             told = json.loads(process.communicate()[0])
         self.assertEqual((process.returncode, told["interrupted"]), (130, True))
         self.assertGreater(told["simulated_s"], 0)
+
+    def test_warm(self) -> None:
+        """--warm lets those that look up meet the whole ring before: then hardly anybody else is asked."""
+        shown = json.loads(self.simulate("--json", "--warm", *SMALL, "--nodes", "30", "--records", "0").stdout)
+        self.assertGreater(shown["book"]["met_mean"], 27)
+        lookups = shown["lookups"]
+        self.assertEqual(lookups["right"], lookups["asked"])
+        self.assertLess(lookups["quick"]["questions_mean"], 1.5)
 
     def test_plot(self) -> None:
         """--plot writes an SVG."""

@@ -67,7 +67,7 @@ class ScenariosTests(SynchronousTestCase):
         lookups = run.lookups
         self.assertEqual((lookups.right, lookups.explained, lookups.wrong), (lookups.asked, 0, 0))
         self.assertEqual(run.records.read_right, run.records.reads)
-        self.assertTrue(0 < run.bytes_per_node_s() < 400)
+        self.assertTrue(0 < sum(run.bytes_per_node_s().values()) < 400)
 
     def test_half_dies(self) -> None:
         """When half of the ring dies at once the very first lookups are right."""

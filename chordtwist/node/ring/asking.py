@@ -47,21 +47,26 @@ class Asking:
         """Whether a peer has ever answered us."""
         return self._dial_limits.is_known(peer)
 
-    def ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
+    def ask_once(self, peer: Peer, question: Question) -> Deferred[Answer]:
+        """`IPeerLink.ask_once`, in the same way as `ask`."""
+        return self.ask(peer, question, is_once=True)
+
+    def ask(self, peer: Peer, question: Question, is_once: bool = False) -> Deferred[Answer]:
         """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted.
 
         A peer that has never answered is not dialled when that would be too often, which says nothing of its life.
         """
         if self._dial_limits.is_known(peer):
-            return self._ask(peer, question)
+            return self._ask(peer, question, is_once)
         reason = self._dial_limits.why_not_dial(peer)
         if reason is not None:
             return fail(Unreachable(peer, reason))
         self._dial_limits.dialled(peer)
-        return self._ask(peer, question).addBoth(self._met, peer)
+        return self._ask(peer, question, is_once).addBoth(self._met, peer)
 
-    def _ask(self, peer: Peer, question: Question) -> Deferred[Answer]:
-        return self._link.ask(peer, question).addCallbacks(
+    def _ask(self, peer: Peer, question: Question, is_once: bool) -> Deferred[Answer]:
+        ask = self._link.ask_once if is_once else self._link.ask
+        return ask(peer, question).addCallbacks(
             self._answered, self._unanswered, callbackArgs=(peer,), errbackArgs=(peer,)
         )
 

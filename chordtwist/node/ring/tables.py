@@ -32,6 +32,10 @@ CLOCK_KNOWN_S = 1800.0
 not."""
 
 
+HEARD_AGAIN_S = 60.0
+"""A table that stays the same names its entries again for the address book so often at most."""
+
+
 class NoMember(Unreachable):
     """The peer answered, but it is not a member of the ring: it joins or leaves."""
 
@@ -45,13 +49,17 @@ class Known(NamedTuple):
     """A table at hand, verified, and the question that tells which we hold.
 
     `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more; None when
-    it shows a time that no clock has.
+    it shows a time that no clock has. `shown_s`: when the peer said last that this is its table.
     """
 
     table: Table
     question: GetTable
     ahead_ms: int | None
     taken_s: float
+    shown_s: float
+
+
+Ask = Callable[[Peer, Question], Deferred[Answer]]
 
 
 class Tables:
@@ -64,7 +72,7 @@ class Tables:
     def __init__(
         self,
         identity: Identity,
-        ask: Callable[[Peer, Question], Deferred[Answer]],
+        ask: Ask,
         key_of: Callable[[Peer], bytes | None],
         verify: Verify,
         seconds: Callable[[], float],
@@ -86,16 +94,17 @@ class Tables:
         self._known: Bounded[Peer, Known] = Bounded(TABLES_MAX)
         self._statuses: Bounded[Peer, tuple[int, int]] = Bounded(STATUSES_MAX)
 
-    def fetch(self, peer: Peer) -> Deferred[Table]:
+    def fetch(self, peer: Peer, ask: Ask | None = None) -> Deferred[Table]:
         """Get the table of `peer` as it is now.
+
+        @param ask: how to ask, where that is not as usual.
 
         Fails with `NoMember` when it joins or leaves, with `Unreachable` when it is silent or says what cannot be.
         """
         known = self._known.get(peer)
         question = FIRST_QUESTION if known is None else known.question
-        return self._ask(peer, question).addCallbacks(
-            self._take, self._not_shown, callbackArgs=(peer, known), errbackArgs=(peer,)
-        )
+        answered = (ask or self._ask)(peer, question)
+        return answered.addCallback(self._take, peer, known).addErrback(self._not_shown, peer)
 
     def fetch_anew(self, peer: Peer) -> Deferred[Table]:
         """Get the table of `peer`, and with it its time, also where nothing has changed."""
@@ -109,8 +118,7 @@ class Tables:
     def fresh(self, peer: Peer, within_s: float) -> Table | None:
         """Give the table of `peer`, if it showed it, or said that it is still the same, at most `within_s` ago."""
         known = self._known.get(peer)
-        age_s = self.book.age_s(peer, self._seconds())
-        return None if known is None or age_s is None or age_s > within_s else known.table
+        return None if known is None or self._seconds() - known.shown_s > within_s else known.table
 
     def epoch_of(self, peer: Peer) -> int | None:
         """Look up the epoch of the run of `peer` that we know as a member."""
@@ -159,7 +167,12 @@ class Tables:
         if isinstance(answer, Same):
             if known is None:
                 raise Unreachable(peer, "it says we hold its table; we do not")
-            self.book.met(peer, self._seconds())
+            now = self._seconds()
+            self.book.met(peer, now)
+            if now - known.shown_s > HEARD_AGAIN_S:
+                self.book.heard(known.table.everybody(), peer, now)
+            if self._known.get(peer) is known:
+                self._known[peer] = known._replace(shown_s=now)
             return known.table
         try:
             table = self._read(answer, peer, known)
@@ -176,9 +189,10 @@ class Tables:
             ahead_ms = known.ahead_ms
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000) if table.time_ms <= TIME_MS_MAX else None
-        self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, self._seconds())
-        self.book.met(peer, self._seconds())
-        self.book.heard(table.everybody(), peer, self._seconds())
+        now = self._seconds()
+        self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, now, now)
+        self.book.met(peer, now)
+        self.book.heard(table.everybody(), peer, now)
         return table
 
     def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:

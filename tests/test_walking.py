@@ -1,0 +1,100 @@
+"""Behaviour of the walker: whom it visits, how far that takes it, and when it rests."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.defer import maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.liveness import Liveness
+from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.dial_limits import DialLimits
+from chordtwist.node.ring.tables import Tables
+from chordtwist.node.ring.walking import WALK_AGAIN_S, Walker
+from chordtwist.simulation.signer import verify_simulated
+from tests.builders import IDENTITY, Neighbourhood, ScriptedMembership, large_ring, peer, peers, routing, table
+
+MEMBERS = range(10, 410, 10)
+ENTRIES = 4
+
+
+class WalkerTests(SynchronousTestCase):
+    """The member 10 of a ring of 10, 20 .. 400, with lists of four."""
+
+    def setUp(self) -> None:
+        """It knows its own list."""
+        others = [member for member in MEMBERS if member != 10]
+        self.scene = Neighbourhood(10, *others)
+        self.ring = large_ring(ENTRIES, *MEMBERS)
+        self.scene.show(*(self.ring[member] for member in others))
+        link = self.scene.link
+        limits = DialLimits(lambda peer: link.key_of(peer) is not None, link.clock)
+        asking = Asking(link, Liveness(3.0), limits, lambda peer, said: None, link.clock.seconds)
+        self.tables = Tables(IDENTITY, asking.ask, link.key_of, verify_simulated, link.clock.seconds, ENTRIES)
+        self.membership = ScriptedMembership()
+        self.routing = routing(10, (20, 30, 40, 50), entries_max=ENTRIES)
+        self.tables.book.heard(self.routing.successors, peer(20), link.clock.seconds())
+        self.walker = Walker(self.membership, self.routing, self.tables, asking, link.clock, Random(1), 30.0)
+
+    def visit(self) -> list[int]:
+        """Whom one visit was paid to."""
+        before = {member: len(self.scene.asked(member)) for member in self.scene.others}
+        visited = maybeDeferred(self.walker.visit)
+        self.scene.advance(3)
+        self.assertIsNone(self.successResultOf(visited))
+        return [member for member, count in before.items() if len(self.scene.asked(member)) > count]
+
+    def walk(self) -> list[int]:
+        """All visits of a walk."""
+        walked: list[int] = []
+        while visited := self.visit():
+            walked += visited
+        return walked
+
+    def test_round(self) -> None:
+        """It begins at the end of our own list, and each table takes it as far as its list reaches, once round."""
+        self.assertEqual(self.walk(), [*range(50, 410, 40), 400])
+        self.assertEqual(self.tables.book.met_count, 10)
+        self.assertEqual(len(self.tables.book), len(MEMBERS))
+
+    def test_rest(self) -> None:
+        """The next walk begins some minutes after the one before; it meets others."""
+        first = self.walk()
+        self.scene.advance(WALK_AGAIN_S - 60)
+        self.assertEqual(self.visit(), [])
+        self.scene.advance(60)
+        second = self.walk()
+        self.assertEqual(second[0], 50)
+        self.assertEqual(set(first[1:-1]) & set(second), set())
+
+    def test_links_end(self) -> None:
+        """A link that a visit took is gone behind it."""
+        self.walk()
+        self.assertEqual(self.scene.link.links, {})
+
+    def test_silent(self) -> None:
+        """Over one that does not answer the list of one before him leads."""
+        self.scene.silence(90)
+        self.assertEqual([self.visit(), self.visit(), self.visit(), self.visit()], [[50], [], [80], [120]])
+
+    def test_long_list(self) -> None:
+        """A list that reaches much farther than ours takes the walk no farther than ours would."""
+        self.scene.show(table(50, (60, 200, 300, 390)))
+        self.visit()
+        self.assertEqual(self.visit(), [60])
+
+    def test_everybody_at_once(self) -> None:
+        """Walking on without a rest meets everybody but our own list, which is looked after anyway."""
+        met = self.walker.meet_everybody()
+        self.scene.advance(60)
+        self.successResultOf(met)
+        self.assertEqual(self.tables.book.met_count, len(MEMBERS) - ENTRIES)
+
+    def test_no_walk(self) -> None:
+        """Who knows everybody by his own list, or is no member, walks nowhere."""
+        self.routing.join(peer(400), peers(20, 30), whole=True)
+        self.assertEqual(self.visit(), [])
+        self.routing.join(peer(400), peers(20, 30), whole=False)
+        self.membership.status = None  # type: ignore[assignment]
+        self.assertEqual(self.visit(), [])
