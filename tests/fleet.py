@@ -109,6 +109,7 @@ class Fleet:
     @ivar limits: of the same. @ivar prepare: called in their processes before they begin.
     @ivar environment: variables of their processes besides ours.
     @ivar measures_turns: whether nodes that are started from now on measure their turns (`tests.turns`).
+    @ivar module: what runs those in place of ``twistd``, with its arguments.
     """
 
     def __init__(self, dht: Mapping[str, object] | None = None, tls: str = "open", prefix: str = "") -> None:
@@ -121,6 +122,7 @@ class Fleet:
         self.environment: Mapping[str, str] = {}
         self.prepare: Callable[[], object] | None = None
         self.measures_turns = False
+        self.module: Sequence[str] = ()
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -161,6 +163,8 @@ class Fleet:
             config = self._config(number, options)
             this = [str(BIN / "twistd"), "-n", "--pidfile=", "chord", "--config", str(config)]
             upcoming = [sys.executable, "-m", "tests.next_build", "run", "-c", str(config)]
+            if self.module:
+                this = [sys.executable, "-m", *self.module, "run", "-c", str(config)]
             if self.measures_turns:
                 this = [sys.executable, "-m", "tests.turns", str(self.turns(number)), "run", "-c", str(config)]
             self.processes[number] = self._run(number, upcoming if next_build else this)

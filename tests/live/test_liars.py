@@ -1,0 +1,110 @@
+"""Twenty processes, of which five lie, one attack after another, as one coalition: what the others notice of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import time
+from hashlib import sha256
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Identity, Policy
+from chordtwist.core.ring import distance
+from chordtwist.core.signed import unpack_table
+from chordtwist.simulation.adversaries import ATTACKS
+from chordtwist.wire.api_messages import ResultCode
+from chordtwist.wire.peer_messages import GetTable, TableIs
+from tests import SOAK
+from tests.fleet import Fleet
+from tests.hostile import HostilePeer, Papers
+
+HONEST, LIARS = range(1, 16), range(16, 21)
+SUCCESSORS = 8
+"""Fewer than half of the others: members know one another by their lists, not all of the ring."""
+
+KEYS = 60
+QUICK = ("colluders", "budgeted", "hide", "invent-anew", "larger-ring", "refuse", "not-mine")
+QUICK_S, SOAK_S = 2.0, 600.0
+"""Seconds of each attack, and of all of them in a soak."""
+
+
+class LiarTests(SynchronousTestCase):
+    """A ring of twenty processes; lists of eight."""
+
+    def test_attacks_in_turn(self) -> None:
+        """All values that honest nodes put are read right at honest nodes, and nobody honest is out of a list of
+        theirs, whatever a quarter of all tells everybody.
+        """
+        fleet = Fleet({"successors": SUCCESSORS}, prefix=f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.")
+        self.addCleanup(fleet.close)
+        ring, lie = fleet.folder / "ring.json", fleet.folder / "lie"
+        hosts = {number: fleet.host(number) for number in (*HONEST, *LIARS)}
+        liars = [hosts[number] for number in LIARS]
+        ring.write_text(json.dumps({"hosts": [*hosts.values()], "liars": liars, "successors": SUCCESSORS}))
+        fleet.start(HONEST)
+        fleet.module = ("tests.lying_build", str(ring), str(lie))
+        fleet.start(LIARS)
+        fleet.wait_for_ring(60)
+        fleet.wait_until(lambda: self.left_out(fleet) == [], 60)
+        clients = [fleet.client(number) for number in HONEST]
+        values = {key: b"value of " + key for key in self.keys(fleet)}
+        for number, (key, value) in enumerate(values.items()):
+            outcome = clients[number % len(clients)].put_confirmed(key, value, 3600)
+            self.assertIs(ResultCode.DONE, outcome.code, outcome.reason)
+        attacks = QUICK if SOAK == 1 else [name for name in ATTACKS if name != "burst"]
+        each_s = QUICK_S if SOAK == 1 else SOAK_S / len(attacks)
+        gets = 0
+        for attack in attacks:
+            lie.write_text(attack)
+            ends_s = time.monotonic() + 1.0 + each_s  # they look once a second
+            while time.monotonic() < ends_s:
+                key = random.choice([*values])
+                self.assertEqual(values[key], random.choice(clients).get(key), attack)
+                gets += 1
+            self.assertEqual([], self.left_out(fleet), attack)
+            if attack == "colluders":
+                self.assertLessEqual(self.shown(fleet, LIARS[0]), {*liars})
+        self.assertGreater(gets, 10 * len(attacks))
+        for number in HONEST:
+            self.assertNotIn("Traceback", fleet.log(number))
+
+    def keys(self, fleet: Fleet) -> list[bytes]:
+        """Keys whose owner is honest: a liar that owns one tells whom it likes as the other replicas."""
+        states = fleet.statuses()
+        ids = {int(str(state["id"]), 16): number for number, state in states.items()}
+        keys = (sha256(b"key %d" % number).digest() for number in itertools.count())
+        honest = (key for key in keys if ids[min(ids, key=lambda id: distance(int.from_bytes(key), id))] in HONEST)
+        return list(itertools.islice(honest, KEYS))
+
+    def shown(self, fleet: Fleet, number: int) -> set[str]:
+        """Whom a node names to a stranger as its successors."""
+        stranger = fleet.host(100)
+        peer = HostilePeer(
+            fleet.host(number),
+            stranger,
+            parameters=Parameters(successors=SUCCESSORS),
+            context=Papers(stranger).context(),
+        )
+        self.addCleanup(peer.close)
+        peer.introduce()
+        answer = peer.ask(GetTable(0, 0))
+        assert isinstance(answer, TableIs), answer
+        return {peer.host for peer in unpack_table(Identity("chordtwist", Policy.IP), answer.body).successors}
+
+    def left_out(self, fleet: Fleet) -> list[str]:
+        """Who of the honest nodes is missing in a list of another: each should have the next eight of the ring."""
+        states = fleet.statuses()
+        order = [str(state["address"]) for state in sorted(states.values(), key=lambda state: str(state["id"]))]
+        honest = {str(states[number]["address"]) for number in HONEST}
+        missing = []
+        for number in HONEST:
+            at = order.index(str(states[number]["address"])) + 1
+            should = (order * 2)[at : at + SUCCESSORS]
+            listed = states[number]["successors"]
+            assert isinstance(listed, list)
+            missing += [f"{one} by {number}" for one in should if one in honest and one not in listed]
+        return missing
