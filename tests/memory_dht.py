@@ -44,6 +44,7 @@ class MemoryDht:
         self._writes = 0
         self.held: list[Callable[[], None]] | None = None
         self.left = 0
+        self.copies_confirmed: int | None = None
         self.puts: list[tuple[bytes, bytes, float | None, int | None]] = []
         self.state: dict[str, object] = {"member": True, "records": 0}
 
@@ -96,7 +97,8 @@ class MemoryDht:
             return fail(Refused("a better record stands there"))
         self._versioned[versioned.key] = versioned
         ttl_ms = 0 if isinstance(versioned, Tombstone) else versioned.expiry_ms - self._now_ms()
-        return self._answer(PutResult(versioned.copies, versioned.copies, versioned.version, ttl_ms))
+        confirmed = self.copies_confirmed or versioned.copies
+        return self._answer(PutResult(confirmed, versioned.copies, versioned.version, ttl_ms))
 
     def _answer(self, answer: T) -> Deferred[T]:
         if self.held is None:

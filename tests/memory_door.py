@@ -17,11 +17,13 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, connect
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.app.cli.commands import main
 from chordtwist.app.cli.talking import Door
 from chordtwist.core.address import ApiAddress
 from chordtwist.core.errors import NodeGone
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.blocking_client import BlockingClient, Deadline
+from chordtwist.net.operating import CarryOut
 from tests.memory_dht import MemoryDht
 
 
@@ -30,7 +32,7 @@ class MemorySocket(Protocol):
 
     transport: Any
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Any) -> None:
         self._clock = clock
         self._arrived: list[bytes] = []
         self._is_lost = False
@@ -69,8 +71,8 @@ class MemorySocket(Protocol):
 class MemoryDoor(Door):
     """Connects to a hash table in memory; `is_there` says whether anybody listens, `is_silent` that nobody answers."""
 
-    def __init__(self, dht: MemoryDht, clock: Clock, shutdown_allowed: bool = True) -> None:
-        self._door = ApiFactory(dht, clock, self._stop)
+    def __init__(self, dht: Any, clock: Any, shutdown_allowed: bool = True, operate: CarryOut | None = None) -> None:
+        self._door = ApiFactory(dht, clock, self._stop, operate=operate)
         self._clock = clock
         self._host = "127.0.0.1" if shutdown_allowed else "192.0.2.1"
         self.asked: list[str] = []
@@ -103,7 +105,12 @@ class CommandTestCase(SynchronousTestCase):
         self.door = MemoryDoor(self.dht, self.clock)
 
     def command(self, command: click.Command, *words: str, typed: bytes | None = None) -> Result:
-        return CliRunner(env={"CHORDTWIST_API": None}).invoke(command, list(words), input=typed, obj=self.door)
+        """Run ``chordtwist`` with one of its commands, which its module names."""
+        name = command.callback.__module__.rpartition(".")[2]
+        return self.chordtwist(name, *words, typed=typed)
+
+    def chordtwist(self, *words: str, typed: bytes | None = None) -> Result:
+        return CliRunner(env={"CHORDTWIST_API": None}).invoke(main, list(words), input=typed, obj=self.door)
 
     def shown(self, command: click.Command, *words: str, typed: bytes | None = None) -> Any:
         """What a command shows with --json."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli import delete, get, put, shutdown, status
+from chordtwist.app.cli.commands import main
 from chordtwist.app.cli.talking import TRY_EVERY_S, UP_WITHIN_S, Caller, Connect, NotReachable
 from chordtwist.core.address import Address, ApiAddress
-from chordtwist.core.errors import Malformed, Unreachable
+from chordtwist.core.errors import IN_NO_RING, Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
 from chordtwist.net.blocking_client import BlockingClient, Deadline
 from tests.memory_dht import MemoryDht
@@ -27,7 +28,8 @@ class PutTests(CommandTestCase):
     def test_value(self) -> None:
         """A value from the command line is stored under the SHA-256 of its name, and the copies are told."""
         result = self.command(put.command, "greeting", "good morning", "--ttl", "90", "--replication", "3")
-        self.assertEqual((result.exit_code, result.output), (0, f"{GREETING}: 3 of 3 copies, for 90 s\n"))
+        told = f"greeting ({GREETING}): 3 of 3 nodes have it, for 1 min 30 s\n"
+        self.assertEqual((0, told), (result.exit_code, result.output))
         self.assertEqual(self.dht.puts, [(bytes.fromhex(GREETING), b"good morning", 90, 3)])
 
     def test_standard_input(self) -> None:
@@ -59,6 +61,44 @@ class PutTests(CommandTestCase):
         version_ms = shown.pop("version_ms")
         self.assertIsInstance(version_ms, int)
         self.assertEqual(shown, {"key": GREETING, "done": True, "copies": 4, "wanted": 4, "ttl_s": 60.0})
+
+    def test_life(self) -> None:
+        """A life may have a unit; that it was cut is said."""
+        for typed, said in (
+            ("5m", "for 5 min\n"),
+            ("2d", "for 1 d (cut from 2 d: max_store_duration of the node)\n"),
+            ("0", "for 1 h\n"),
+        ):
+            self.assertTrue(self.command(put.command, "greeting", "value", "--ttl", typed).output.endswith(said), typed)
+        self.assertEqual([300, 172_800, None], [ttl_s for *_, ttl_s, _ in self.dht.puts])
+        for typed in "soon", "0.5", "-5m", "1000000d":
+            self.assertEqual(2, self.command(put.command, "greeting", "value", "--ttl", typed).exit_code, typed)
+
+    def test_small_ring(self) -> None:
+        """A node that knows its whole ring is believed when that has fewer nodes than the copies wanted."""
+        self.dht.state = {"member": True, "whole": True, "successors": ["127.0.0.2:6401", "127.0.0.3:6401"]}
+        self.dht.copies_confirmed = 2
+        self.assertIn("): 2 of 3 nodes have it", self.command(put.command, "greeting", "value").output)
+        self.dht.state |= {"successors": []}
+        self.dht.copies_confirmed = 1
+        self.assertIn("): 1 of 1 node have it", self.command(put.command, "greeting", "value").output)
+
+    def test_too_few_copies(self) -> None:
+        """With --copies the status is 4 where fewer nodes will have it, and that is said."""
+        result = self.command(put.command, "greeting", "value", "--copies", "9")
+        self.assertEqual(4, result.exit_code)
+        self.assertIn("only 4 nodes of 9 have it; 4 nodes will have it, --replication asks for more", result.stderr)
+        shown = self.shown(put.command, "greeting", "value", "--copies", "9")
+        self.assertEqual(("too few copies", 4, True), (shown["error"]["kind"], shown["copies"], shown["done"]))
+        self.assertEqual(0, self.command(put.command, "greeting", "value", "--copies", "4").exit_code)
+
+    def test_in_no_ring(self) -> None:
+        """A put that fails at a node that is in no ring says what keeps it out."""
+        failed = Unreachable(None, IN_NO_RING)
+        self.dht.put = lambda *arguments: fail(failed)  # type: ignore[method-assign]
+        self.dht.state = {"member": False, "joining": {"1.2.3.4:5": "connection refused"}}
+        result = self.command(put.command, "greeting", "value")
+        self.assertIn("failed: this node is in no ring yet: 1.2.3.4:5: connection refused\n", result.stderr)
 
     def test_impossible_values(self) -> None:
         """An empty value, and one of 65,496 bytes, are refused with one line and status 2, and nobody is asked."""
@@ -99,7 +139,8 @@ class PutTests(CommandTestCase):
         """A refusal is shown as JSON as well, where that was asked for."""
         key = sha256(b"for ever").hexdigest()
         self.command(put.command, "--content", "for ever")
-        expected = {"key": key, "done": False, "reason": "a better record stands there"}
+        reason = f"{key}: refused: a better record stands there"
+        expected = {"key": key, "done": False, "error": {"kind": "refused", "reason": reason}}
         self.assertEqual(self.shown(put.command, key, "something else"), expected)
 
     def test_failed(self) -> None:
@@ -111,7 +152,7 @@ class PutTests(CommandTestCase):
         self.dht.put = nobody  # type: ignore[method-assign,assignment]
         result = self.command(put.command, "greeting", "value")
         self.assertEqual(
-            (result.exit_code, result.output), (1, f"Error: {GREETING}: failed: 1 of 4 copies confirmed\n")
+            (1, "Error: greeting (18f6b020...): failed: 1 of 4 copies confirmed\n"), (result.exit_code, result.output)
         )
 
     def test_bad_usage(self) -> None:
@@ -123,7 +164,7 @@ class PutTests(CommandTestCase):
             (("--content", "one", "two"), "with --content there is no KEY"),
             (("--content", "one", "--signed", keyfile), "two kinds of record"),
             (("name", "value", "--seq", "5"), "--seq and --expect are for --signed"),
-            (("name", "value", "--ttl", "-1"), "-1 is not in the range"),
+            (("name", "value", "--ttl", "-1"), "-1 is not from 0"),
             (("name", "value", "--api", "nowhere"), "'nowhere' is neither host:port nor unix:PATH"),
             (("name", "value", "--signed", str(no_key)), "holds no Ed25519 private key"),
             (("name", "value", "--signed", "missing.pem"), "No such file"),
@@ -184,23 +225,16 @@ class GetTests(CommandTestCase):
         """Where there is nothing the status is 1, and standard output stays empty."""
         result = self.command(get.command, "greeting")
         self.assertEqual((result.exit_code, result.stdout), (1, ""))
-        self.assertEqual(result.stderr, f"Error: there is no value under {GREETING}\n")
+        self.assertEqual(result.stderr, "Error: there is no value under greeting (18f6b020...)\n")
 
     def test_in_no_ring(self) -> None:
         """A node that is in no ring could not look: that is another answer than nothing."""
-        self.dht.status = lambda: {"member": False}  # type: ignore[method-assign]
+        self.dht.state = {"member": False, "joining": {"1.2.3.4:5": "busy"}}
         result = self.command(get.command, "greeting")
         self.assertEqual(result.exit_code, 1)
         self.assertEqual(
-            result.stderr, f"Error: {GREETING}: not found: this node is in no ring yet; its log says why\n"
+            result.stderr, "Error: greeting (18f6b020...): not found: this node is in no ring yet: 1.2.3.4:5: busy\n"
         )
-
-    def test_json(self) -> None:
-        """With --json the value is shown in base64; that there is none is shown as well."""
-        self.assertEqual(self.shown(get.command, "greeting"), {"key": GREETING, "found": False, "value_base64": None})
-        self.dht.put(bytes.fromhex(GREETING), b"\xff\x00")
-        shown = self.shown(get.command, "greeting")
-        self.assertEqual((shown["found"], b64decode(shown["value_base64"])), (True, b"\xff\x00"))
 
 
 class DeleteTests(CommandTestCase):
@@ -208,7 +242,7 @@ class DeleteTests(CommandTestCase):
         """What was deleted is gone, and the nodes that know are told."""
         self.command(put.command, "greeting", "value")
         result = self.command(delete.command, "greeting")
-        self.assertEqual((result.exit_code, result.output), (0, f"{GREETING}: ended at 4 of 4 nodes\n"))
+        self.assertEqual((result.exit_code, result.output), (0, "greeting (18f6b020...): ended, confirmed by 4 of 4\n"))
         self.assertEqual(self.command(get.command, "greeting").exit_code, 1)
 
     def test_signed(self) -> None:
@@ -332,8 +366,9 @@ class ReachingTests(CommandTestCase):
             (shutdown.command,),
         ):
             result = self.command(command, *words, "--json")
-            self.assertEqual((result.exit_code, result.stdout), (3, ""))
-            self.assertEqual(result.stderr, "Error: 127.0.0.1:7401: no node answers there: Connection refused\n", words)
+            reason = "127.0.0.1:7401: no node answers there: Connection refused"
+            self.assertEqual((3, f"Error: {reason}\n"), (result.exit_code, result.stderr), words)
+            self.assertEqual({"error": {"kind": "unreachable", "reason": reason}}, json.loads(result.stdout))
 
     def test_silent(self) -> None:
         """A node that does not answer in time is not reachable either."""
@@ -361,6 +396,50 @@ class ReachingTests(CommandTestCase):
         runner.invoke(get.command, ["greeting", "--api", "unix:/run/api.sock"], obj=self.door)
         self.command(get.command, "greeting")
         self.assertEqual(self.door.asked, ["[::1]:7402", "unix:/run/api.sock", "127.0.0.1:7401"])
+
+    def test_address_before(self) -> None:
+        """It may stand before the command as well, where it counts more than the environment, and less than behind."""
+        self.chordtwist("--api", "127.0.0.2:7401", "get", "greeting")
+        self.chordtwist("--api", "127.0.0.2:7401", "get", "greeting", "--api", "127.0.0.3:7401")
+        CliRunner(env={"CHORDTWIST_API": "[::1]:7402"}).invoke(
+            main, ["--api", "127.0.0.2:7401", "get", "greeting"], obj=self.door
+        )
+        self.assertEqual(["127.0.0.2:7401", "127.0.0.3:7401", "127.0.0.2:7401"], self.door.asked)
+
+    def test_bad_address(self) -> None:
+        """An address that is none is told what is near it, and where it was given."""
+        for typed, said in (
+            ("http://127.0.0.1:7401", "'--api': 'http://127.0.0.1:7401' is a URL; an address is host:port alone"),
+            ("http://127.0.0.1:7401/", "host:port alone: 127.0.0.1:7401\n"),
+            ("127.0.0.1", "did you mean 127.0.0.1:7401?"),
+            ("::1", "stands in brackets, as in [::1]:6401"),
+            ("127.0.0.1:x", "port 'x' is not a whole number"),
+            ("", "''"),
+        ):
+            result = self.command(get.command, "greeting", "--api", typed)
+            self.assertEqual(2, result.exit_code)
+            self.assertIn(said, result.stderr)
+            self.assertNotIn("CHORDTWIST_API", result.stderr)
+        told = CliRunner(env={"CHORDTWIST_API": "x:y"}).invoke(main, ["status"], obj=self.door).stderr
+        self.assertIn("CHORDTWIST_API of the environment: port 'y' is not", told)
+
+    def test_timeout(self) -> None:
+        """With --timeout it is given up earlier, or later."""
+        self.door.is_silent = True
+        for typed, said in ("5", "5 s"), ("2m", "2 min"):
+            began_s = self.clock.seconds()
+            result = self.command(get.command, "greeting", "--timeout", typed, "--wait", "0")
+            told = f"Error: the node at 127.0.0.1:7401 did not answer within {said}\n"
+            self.assertEqual((3, told), (result.exit_code, result.stderr))
+            self.assertEqual({"5": 5, "2m": 120}[typed], self.clock.seconds() - began_s)
+        self.assertEqual(2, self.command(get.command, "greeting", "--timeout", "soon").exit_code)
+
+    def test_bad_usage_as_json(self) -> None:
+        """Bad usage is shown as JSON as well, where that was asked for; not where --json is a value."""
+        result = self.chordtwist("get", "--json")
+        self.assertEqual({"kind": "bad usage", "reason": "Missing argument 'KEY'."}, json.loads(result.stdout)["error"])
+        self.assertEqual("bad usage", self.shown(put.command, "greeting", "")["error"]["kind"])
+        self.assertEqual("", self.chordtwist("get", "--", "--json", "more").stdout)
 
 
 class PatienceTests(SynchronousTestCase):

@@ -223,7 +223,9 @@ class Operations:
             "bytes": record.value_bytes,
         }
         if record.seal is not None:
-            shown |= {"seq": record.seal.seq, "public_key": record.seal.public_key.hex()}
+            seal = record.seal
+            shown |= {"seq": seal.seq, "public_key": seal.public_key.hex()}
+            shown |= {"salt": seal.salt.hex(), "signature": seal.signature.hex()}
         if version != request.known:
             shown["value_base64"] = b64encode(record.value).decode()
         return shown

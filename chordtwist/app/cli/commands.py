@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from errno import EPIPE
 from importlib import import_module
 
@@ -12,6 +13,9 @@ from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
 PACKAGE = "chordtwist.app.cli"
+
+AS_JSON = "chordtwist.as_json"
+"""Where a context keeps whether the outcome is wanted as JSON."""
 
 COMMANDS = {
     "run": "Run a node in the foreground.",
@@ -40,6 +44,7 @@ class BadConfiguration(click.ClickException):
     """A configuration file that cannot be used, in one line."""
 
     exit_code = 2
+    kind = "bad usage"
 
 
 class Commands(click.Group):
@@ -81,10 +86,24 @@ class Commands(click.Group):
             ctx.fail(printable(f"there is no command {name!r};{hint}"))
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command; look whether its outcome is wanted as JSON."""
+        options = args[: args.index("--")] if "--" in args else args
+        ctx.meta[AS_JSON] = "--json" in options
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for; a bad configuration ends it with one line, and so does a full disk behind
-        standard output.
+        """Run the command that was asked for. A bad configuration ends it with one line, and so does a full disk behind
+        standard output; where its outcome is wanted as JSON, every error is shown as JSON besides.
         """
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            if ctx.meta[AS_JSON]:
+                click.echo(json.dumps(error_fields(error)))
+            raise
+
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
@@ -96,20 +115,28 @@ class Commands(click.Group):
             raise click.ClickException(f"{place}: {error.strerror}") from None
 
 
+def error_fields(error: click.ClickException) -> dict[str, object]:
+    """Show the end of a command to programs: what it shows besides, and of the error its kind and reason."""
+    kind = getattr(error, "kind", "bad usage" if error.exit_code == 2 else "failed")
+    return {**getattr(error, "fields", {}), "error": {"kind": kind, "reason": error.format_message()}}
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""A Chord distributed hash table: run a node, and talk to one.
 
     \b
-    Start a node with a configuration file, then store and read through its API:
-        chordtwist run -c etc/node.ini
+    Start a node, then store and read through its API, in another terminal:
+        chordtwist run
         chordtwist put greeting "good morning"
         chordtwist get greeting
 
-    Exit status: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable, 130 ended by Ctrl-C.
+    Exit status: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable, 4 too few copies, 130 ended by
+    Ctrl-C.
     """,
 )
+@click.option("--api", metavar="HOST:PORT", help="Where the node's API is, as behind the command.")
 @click.version_option(__version__)
-def main() -> None:
+def main(api: str | None) -> None:
     """Do nothing: the work is in the commands."""

@@ -7,8 +7,8 @@ from typing import BinaryIO
 import click
 
 from chordtwist.app.cli import signing, talking
-from chordtwist.app.cli.talking import Caller, Connect
-from chordtwist.core.records import PutResult, key_of, seal, signed_key
+from chordtwist.app.cli.talking import Caller, Key
+from chordtwist.core.records import seal, signed_key
 
 
 @click.command(
@@ -33,27 +33,16 @@ def command(caller: Caller, key: str, keyfile: BinaryIO | None, seq: int | None)
     if keyfile is None:
         if seq is not None:
             raise click.UsageError("--seq is for --signed")
-        place, end = key_of(key), None
+        place, end = Key.of(key), None
     else:
         signer, salt = signing.signer_of(keyfile), signing.salt_of(key)
         # The end of a signed record is an empty value of a higher number.
-        place, end = signed_key(signer.public, salt), seal(signer, b"", signing.seq_or_now(seq), salt)
-
-    def conversation(connect: Connect) -> PutResult:
-        client = connect(member=True)
-        return client.delete(place, end)
-
-    result = caller.confirmed(conversation, place)
+        place = Key(signed_key(signer.public, salt), key)
+        end = seal(signer, b"", signing.seq_or_now(seq), salt)
+    result = caller.confirmed(lambda client: client.delete(place.raw, end), place)
+    fields = place.fields | {"done": True, "copies": result.copies, "wanted": result.wanted}
     if caller.as_json:
-        talking.show_json(
-            {
-                "key": place.hex(),
-                "done": True,
-                "copies": result.copies,
-                "wanted": result.wanted,
-                **({} if end is None else {"seq": end.seq}),
-            }
-        )
+        talking.show_json(fields if end is None else fields | {"seq": end.seq})
     else:
         number = "" if end is None else f", seq {end.seq}"
-        talking.show(f"{place.hex()}: ended at {result.copies} of {result.wanted} nodes{number}")
+        talking.show(f"{place}: ended, confirmed by {result.copies} of {result.wanted}{number}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from typing import Any, BinaryIO
 
 import click
 
-from chordtwist.app.cli import talking
-from chordtwist.app.cli.talking import Caller, Connect
-from chordtwist.core.errors import IN_NO_RING
-from chordtwist.core.records import key_of
+from chordtwist.app.cli import signing, talking
+from chordtwist.app.cli.talking import Caller, Connect, Key
+from chordtwist.core.records import signed_key
 
 
 @click.command(
@@ -22,36 +23,106 @@ from chordtwist.core.records import key_of
     Examples:
         chordtwist get greeting
         chordtwist get backup > backup.tar
-        chordtwist get greeting --api 127.0.0.3:7401
+        chordtwist get news --signed owner.pem
+        chordtwist get greeting --json
 
-    Where there is nothing, nothing is written and the exit status is 1. With --json the value is shown in base64.
+    What was put with --signed is read with the same key file and name, or with the owner's public key; the signature
+    is checked here once more. On a terminal a text gets an end of line, and what is no text is not shown. Where there
+    is nothing the exit status is 1.
     """
 )
 @talking.key_argument
+@signing.read_keyfile_option
+@signing.owner_option
+@click.option("--force", is_flag=True, help="Write it to a terminal also when it is no text.")
 @talking.asks_a_node
-def command(caller: Caller, key: str) -> None:
+def command(caller: Caller, key: str, keyfile: BinaryIO | None, owner: bytes | None, force: bool) -> None:
     """Run ``chordtwist get``."""
-    place = key_of(key)
+    if keyfile is not None and owner is not None:
+        raise click.UsageError("--signed and --owner both name an owner; choose one")
+    if keyfile is not None:
+        owner = signing.owner_of(keyfile)
+    place = Key.of(key) if owner is None else Key(signed_key(owner, signing.salt_of(key)), key)
 
-    def conversation(connect: Connect) -> tuple[bytes | None, bool]:
+    def conversation(connect: Connect) -> dict[str, Any]:
         client = connect(member=True)
-        value = client.get(place)
+        if caller.as_json or owner is not None:
+            found = next(client.operate({"do": "read", "key": place.raw.hex()}), {})
+            if "error" in found:
+                raise talking.No(str(found["error"].get("reason")), place.fields)
+        else:
+            value = client.get(place.raw)
+            found = {"found": value is not None, "value": value}
         # A node that is in no ring finds nothing either.
-        return value, value is not None or bool(client.status().get("member", True))
+        return found if found.get("found") else found | {"why": talking.why_in_no_ring(client.status())}
 
-    value, has_looked = caller.talk(conversation)
+    found = caller.talk(conversation)
+    if not found.get("found"):
+        fields = place.fields | {"found": False, "value_base64": None}
+        if found["why"]:
+            raise talking.NotFound(f"{place}: not found: {found['why']}", fields)
+        raise talking.NotFound(f"there is no value under {place}", fields)
+    value = found.get("value", b"") if "value" in found else _decoded(caller, found)
+    if owner is not None:
+        _check_signature(caller, place, owner, value, found)
     if caller.as_json:
-        encoded = None if value is None else b64encode(value).decode()
-        talking.show_json({"key": place.hex(), "found": value is not None, "value_base64": encoded})
-    elif value is not None:
-        if sys.stdout is None:
-            raise click.ClickException("standard output is closed")
-        try:
-            sys.stdout.buffer.write(value)
-            sys.stdout.buffer.flush()
-        except OSError as error:
-            raise click.ClickException(f"standard output: {error.strerror}") from None
-    if not has_looked:
-        raise talking.No(f"{place.hex()}: not found: {IN_NO_RING}")
-    if value is None:
-        raise talking.No(f"there is no value under {place.hex()}")
+        talking.show_json(_fields(place, value, found))
+    else:
+        _write(value, found, owner, force)
+
+
+def _decoded(caller: Caller, found: dict[str, Any]) -> bytes:
+    try:
+        return b64decode(found["value_base64"], validate=True)
+    except (KeyError, ValueError, TypeError):
+        raise talking.NotReachable(f"{caller.api} is no API of a chordtwist node: it tells of no value") from None
+
+
+def _check_signature(caller: Caller, place: Key, owner: bytes, value: bytes, found: dict[str, Any]) -> None:
+    # The node has checked it, but it need not be believed: what it tells besides must fit.
+    from chordtwist.core.signed import pack_record, verify_ed25519
+
+    try:
+        salt, signature = bytes.fromhex(found["salt"]), bytes.fromhex(found["signature"])
+        body = pack_record(salt, found["seq"], sha256(value).digest())
+    except (KeyError, ValueError, TypeError, OverflowError, AttributeError):
+        raise talking.Denied(f"{place}: the node gave a value without its signature", place.fields) from None
+    if signed_key(owner, salt) != place.raw or not verify_ed25519(owner, signature, body):
+        raise talking.Denied(f"{place}: the node gave a value that its owner has not signed", place.fields)
+
+
+def _fields(place: Key, value: bytes, found: dict[str, Any]) -> dict[str, object]:
+    shown: dict[str, object] = place.fields | {"found": True, "value_base64": b64encode(value).decode()}
+    try:
+        shown["text"] = value.decode()
+    except UnicodeDecodeError:
+        shown["text"] = None
+    known = ("version", "kind", "bytes", "copies", "seq", "public_key")
+    shown |= {name: found[name] for name in known if name in found}
+    if isinstance(found.get("ttl_ms"), int):
+        shown["ttl_s"] = found["ttl_ms"] / 1000
+    return shown
+
+
+def _write(value: bytes, found: dict[str, Any], owner: bytes | None, force: bool) -> None:
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed")
+    is_terminal = sys.stdout.isatty()
+    if is_terminal and not force and not _is_text(value):
+        raise talking.No(f"no text but {len(value)} bytes that would steer this terminal: > FILE, or --force")
+    end = b"\n" if is_terminal and not force and not value.endswith(b"\n") else b""
+    try:
+        sys.stdout.buffer.write(value + end)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise click.ClickException(f"standard output: {error.strerror}") from None
+    if is_terminal and owner is not None:
+        talking.show(f"signed by {owner.hex()[:8]}..., seq {found['seq']}", err=True)
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(line.isprintable() for line in text.replace("\t", " ").replace("\r\n", "\n").split("\n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -13,11 +13,13 @@ from string import hexdigits
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from chordtwist.core.address import ApiAddress, UnixAddress
+from chordtwist.core.durations import duration_in_words, duration_s
 from chordtwist.core.errors import Malformed, NodeGone, Refused, Unreachable
 from chordtwist.core.printable import printable
-from chordtwist.core.records import KEY_BYTES
+from chordtwist.core.records import KEY_BYTES, key_of
 from chordtwist.net.blocking_client import BlockingClient, Deadline
 
 if TYPE_CHECKING:
@@ -51,7 +53,16 @@ Conversation = Callable[[Connect], T]
 
 
 class Told(click.ClickException):
-    """The end of a command; what a node has told, or a stranger has told the node, may stand in it."""
+    """The end of a command; what a node has told, or a stranger has told the node, may stand in it.
+
+    `kind` says to programs what happened, `fields` what a command shows with ``--json`` besides.
+    """
+
+    kind = "failed"
+
+    def __init__(self, message: str, fields: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.fields = fields or {}
 
     def format_message(self) -> str:
         """Keep it to one line."""
@@ -62,18 +73,39 @@ class NotReachable(Told):
     """No node, or none that answers."""
 
     exit_code = 3
+    kind = "unreachable"
 
 
 class No(Told):
-    """The node was reached, and what was asked for is not found or was refused."""
+    """The node was reached, and what was asked for failed."""
 
     exit_code = 1
+
+
+class NotFound(No):
+    """There is nothing."""
+
+    kind = "not found"
+
+
+class Denied(No):
+    """Somebody said no."""
+
+    kind = "refused"
+
+
+class TooFewCopies(Told):
+    """Fewer nodes have confirmed a value than were asked for."""
+
+    exit_code = 4
+    kind = "too few copies"
 
 
 class BadValue(Told):
     """A value that nobody can store."""
 
     exit_code = 2
+    kind = "bad usage"
 
 
 class Door:
@@ -97,6 +129,8 @@ class Caller:
     door: Door
     api: ApiAddress
     as_json: bool
+    timeout_s: float = ANSWER_WITHIN_S
+    wait_s: float | None = None
 
     def talk(self, conversation: Conversation[T]) -> T:
         """Run `conversation`, which is given a function to connect to the node, and return its result.
@@ -106,23 +140,32 @@ class Caller:
         try:
             return conversation(self._patient())
         except TimeoutError:
-            raise NotReachable(f"the node at {self.api} did not answer within {ANSWER_WITHIN_S:g} s") from None
+            within = duration_in_words(self.timeout_s)
+            raise NotReachable(f"the node at {self.api} did not answer within {within}") from None
         except NodeGone as error:
             raise NotReachable(f"{self.api}: {error}") from None
         except Malformed as error:
             raise NotReachable(f"{self.api} is no API of a chordtwist node: {error}") from None
 
-    def confirmed(self, conversation: Conversation[PutResult], key: bytes) -> PutResult:
+    def confirmed(self, ask: Callable[[BlockingClient], PutResult], key: Key) -> PutResult:
         """Wait for the result of a put or delete.
 
-        @raise No: it was refused, or too few nodes confirmed it; as JSON that is shown as well.
+        @raise No: it was refused, or too few nodes confirmed it.
         """
-        try:
-            return self.talk(conversation)
-        except (Refused, Unreachable) as error:
-            if self.as_json:
-                show_json({"key": key.hex(), "done": False, "reason": str(error)})
-            raise No(f"{key.hex()}: {'refused' if isinstance(error, Refused) else 'failed'}: {error}") from None
+
+        def conversation(connect: Connect) -> PutResult:
+            client = connect(member=True)
+            try:
+                return ask(client)
+            except Refused as error:
+                raise Denied(f"{key}: refused: {error}", key.fields | {"done": False}) from None
+            except NodeGone:
+                raise
+            except Unreachable as error:
+                reason = why_in_no_ring(client.status()) or str(error)
+                raise No(f"{key}: failed: {reason}", key.fields | {"done": False}) from None
+
+        return self.talk(conversation)
 
     def _patient(self) -> Connect:
         # A node on this machine may still be starting: for a while it is tried again where nobody listens, and, asked
@@ -130,8 +173,9 @@ class Caller:
         # node is gone. A node that is no member by then is handed out all the same: its answers say why it is none.
         door, clock = self.door, self.door.clock
         is_near = isinstance(self.api, UnixAddress) or self.api.is_loopback
-        deadline = Deadline(ANSWER_WITHIN_S, self._say_that_it_waits, clock)
-        waits_until_s = clock() + (UP_WITHIN_S if is_near else 0.0)
+        wait_s = self.wait_s if self.wait_s is not None else UP_WITHIN_S if is_near else 0.0
+        deadline = Deadline(self.timeout_s, self._say_that_it_waits, clock)
+        waits_until_s = clock() + wait_s
 
         def connect(member: bool = False) -> BlockingClient:
             nonlocal waits_until_s
@@ -146,12 +190,50 @@ class Caller:
                     if clock() >= waits_until_s:
                         raise
                 door.sleep(TRY_EVERY_S)
+                deadline.restart()
 
         return connect
 
     def _say_that_it_waits(self) -> None:
         if sys.stderr is not None and sys.stderr.isatty():
             show(f"waiting for {self.api} ...", err=True)
+
+
+def why_in_no_ring(state: Mapping[str, Any]) -> str:
+    """Say why a node is in no ring, by its status; empty where it is in one."""
+    if state.get("member", True):
+        return ""
+    joining = state.get("joining")
+    told = joining.items() if isinstance(joining, Mapping) else ()
+    why = "; ".join(f"{address}: {reason}" for address, reason in told)
+    return f"this node is in no ring yet{': ' if why else ''}{why}"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key, and the name that was typed for it; None where the key itself was typed, or follows from the value."""
+
+    raw: bytes
+    name: str | None = None
+
+    @classmethod
+    def of(cls, typed: str) -> Key:
+        """Find the key that somebody means."""
+        raw = key_of(typed)
+        return cls(raw, None if typed.lower() == raw.hex() else typed)
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What every command shows of it with ``--json``."""
+        return {"key": self.raw.hex()}
+
+    @property
+    def whole(self) -> str:
+        """Name it so that it can be copied."""
+        return self.raw.hex() if self.name is None else f"{self.name} ({self.raw.hex()})"
+
+    def __str__(self) -> str:
+        return self.raw.hex() if self.name is None else f"{self.name} ({self.raw.hex()[:8]}...)"
 
 
 def show(line: str, err: bool = False) -> None:
@@ -165,13 +247,51 @@ def show_json(shown: dict[str, object]) -> None:
 
 
 def _address(context: click.Context, parameter: click.Parameter, written: str) -> ApiAddress:
+    # What stands before the command counts as well, and more than the environment.
+    before = context.find_root().params.get("api") if context.parent is not None else None
+    is_given = context.get_parameter_source("api") is ParameterSource.COMMANDLINE
+    if before is not None and not is_given:
+        written = before
+    origin = "'--api'"
+    if before is None and context.get_parameter_source("api") is ParameterSource.ENVIRONMENT:
+        origin = "CHORDTWIST_API of the environment"
     # Not above: what reads the values of a configuration is not needed to show the help of a command.
     from chordtwist.app import values
 
     try:
         return values.api_address(written, Path.cwd())
     except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+        raise click.BadParameter(f"{error}{_hint(written)}", param_hint=origin) from None
+
+
+def _hint(written: str) -> str:
+    if "://" in written:
+        near = written.partition("://")[2].rstrip("/")
+        return f": {near}" if near else ""
+    is_host = ":" not in written and "/" not in written and written
+    return f"; did you mean {written}:7401?" if is_host else ""
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """Seconds, or a number with a unit."""
+
+    name = "duration"
+
+    def __init__(self, most_s: float, is_whole: bool = False) -> None:
+        self._most_s = most_s
+        self._is_whole = is_whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            seconds = value if isinstance(value, int | float) else duration_s(value)
+            if not 0 <= seconds <= self._most_s:  # nor is NaN
+                raise ValueError(f"{value} is not from 0 to {duration_in_words(self._most_s)}")
+            if self._is_whole and seconds != int(seconds):
+                raise ValueError(f"{value} is no whole number of seconds")
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return int(seconds) if self._is_whole else float(seconds)
 
 
 def check_name(name: str) -> str:
@@ -208,6 +328,21 @@ api_option = click.option(
     help="Where the node's API is; [HOST]:PORT with IPv6, unix:PATH for a Unix socket.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Show the outcome as one JSON object.")
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="S",
+    type=Duration(86_400),
+    default=ANSWER_WITHIN_S,
+    help="Give up after so long: seconds, or 500s, 5m. Default 30.",
+)
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    metavar="S",
+    type=Duration(86_400),
+    help="Wait so long for a node that is still starting. Default 3 on this machine, else 0.",
+)
 pass_door = click.make_pass_decorator(Door, ensure=True)
 key_argument = click.argument("key", metavar="KEY", callback=_name)
 
@@ -216,10 +351,14 @@ def asks_a_node(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of all that talk to a node, and as first argument a `Caller` made of them."""
 
     @api_option
+    @timeout_option
+    @wait_option
     @json_option
     @pass_door
     @wraps(command)
-    def called(door: Door, /, api: ApiAddress, as_json: bool, **words: Any) -> None:
-        command(Caller(door, api, as_json), **words)
+    def called(
+        door: Door, /, api: ApiAddress, as_json: bool, timeout_s: float, wait_s: float | None, **words: Any
+    ) -> None:
+        command(Caller(door, api, as_json, timeout_s, wait_s), **words)
 
     return called
