@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.errors import Untruthful
+from chordtwist.core.errors import Unreachable, Untruthful
 from chordtwist.core.peer import Peer
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import Record, RecordKind, Tombstone, Version, position_of, signed_key
@@ -51,6 +51,7 @@ OWNED = Arc(at(0x2000), at(0x3000))
 """The arc of 0x3000; its replicas are 0x3000 to 0x6000."""
 
 KEY = key_in(OWNED)
+OUTSIDER = 0x8000
 A_ROUND_S = 1.6 * ROUND_S
 
 
@@ -137,17 +138,26 @@ class RoundTests(RepairCase):
         self.assertEqual(self.ring.holders(KEY), [0x3000, 0x4000, 0x5000, 0x6000])
 
     def test_the_newest_version_wins(self) -> None:
-        """Wherever it is, and a tombstone like a value."""
-        newer: list[Record | Tombstone] = [
-            self.record(ms=WALL_MS + 1, value=b"newer"),
-            Tombstone(KEY, Version(WALL_MS + 2, b""), 3_600_000, 4),
-        ]
-        for versioned in newer:
+        """Wherever it is, and a tombstone like a value: whoever has put it says so."""
+        self.ring.lose = lambda asker, asked, question: isinstance(question, Store) and asked != peer(0x5000)
+        for is_deleted in (False, True):
             self.spread([self.record()])
-            self.keep(0x5000, versioned)
+            table = self.ring.node(OUTSIDER).records
+            put = table.delete(KEY) if is_deleted else table.put(KEY, b"newer")
+            put.addErrback(lambda failure: failure.trap(Unreachable))
             self.ring.pass_time(2 * A_ROUND_S)
             found = [self.ring.node(place).records.local_records.get(KEY) for place in self.ring.replicas(KEY)]
-            self.assertEqual([one.version if one else None for one in found], [versioned.version] * 4)
+            self.assertEqual([isinstance(one, Tombstone) for one in found], [is_deleted] * 4)
+            self.assertEqual({one.version.publisher for one in found if one}, {peer(OUTSIDER).packed})
+
+    def test_what_nobody_has_put_is_spread_by_nobody(self) -> None:
+        """A newer version at one replica, which its publisher denies, stays there for one round."""
+        self.spread([self.record()])
+        self.ring.pass_time(1)
+        forged = Version(WALL_MS + 20_000, peer(OUTSIDER).packed)
+        self.keep(0x4000, replace(self.record(value=b"forged"), version=forged))
+        self.ring.pass_time(2 * A_ROUND_S)
+        self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x5000, 0x6000)], [b"value"] * 3)
 
     def test_bytes_follow_the_difference(self) -> None:
         """Five records lost of a thousand in an arc cost some kilobytes, not a list of a thousand."""

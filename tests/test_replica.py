@@ -113,7 +113,7 @@ class ConvergenceTests(SynchronousTestCase):
         ring = RecordRing(0x3000, 0x4000)
         things: list[Record | Tombstone] = []
         for ms, value, ttl_s, is_tombstone in told:
-            version = Version(WALL_MS + ms, b"")
+            version = Version(WALL_MS + ms, peer(1).packed)
             things.append(
                 Tombstone(KEY, version, ttl_s * 1000, 4)
                 if is_tombstone

@@ -124,23 +124,32 @@ class Claims:
         return self._publisher_of(claim.publisher)
 
     def _claims(self) -> list[Claim]:
-        """List all, newest first, and of one version what most keep."""
+        """List all, newest first."""
         own = [one for one in self._own_words.values() if isinstance(one, Said) and one.is_plain]
         everything = [*self._said.values(), *own]
         claims: list[Claim] = []
         for precedence in sorted({cast(Precedence, one.precedence) for one in everything}, reverse=True):
-            of_it = [one for one in self._counted if one.precedence == precedence]
-            ended = sum(one.ended for one in of_it)
-            digests = {one.digest for one in everything if one.precedence == precedence and not one.ended} or {b""}
-            rivals = [Claim(precedence, digest, not digest, Belief.OPEN) for digest in digests]
-            holders = {claim: sum(map(claim.fits, of_it)) for claim in rivals}
-            for claim in sorted(rivals, key=lambda claim: (holders[claim], claim.digest), reverse=True):
-                is_own = any(map(claim.fits, own))
-                belief = Belief.BELIEVED if is_own or holders[claim] >= self._quorum else Belief.OPEN
-                # Of a record at its end some have the tombstone a moment earlier.
-                has_ended = claim.ended or ended >= self._quorum or any(one.ended for one in own if claim.fits(one))
-                claims.append(Claim(precedence, claim.digest, has_ended, belief))
+            claims += self._rivals([one for one in everything if one.precedence == precedence], own)
         return claims
+
+    def _rivals(self, everything: list[Said], own: list[Said]) -> list[Claim]:
+        """List the values that one version is said to have, first what most keep."""
+        precedence = cast(Precedence, everything[0].precedence)
+        digests = {one.digest for one in everything if not one.ended} or {b""}
+        ended = sum(one.ended and one.precedence == precedence for one in self._counted)
+        claims: list[Claim] = []
+        for digest in digests:
+            claim = Claim(precedence, digest, not digest, Belief.OPEN)
+            words = [one for one in own if claim.fits(one)]
+            if words or self._holders(claim) >= self._quorum:
+                # Of a record at its end some have the tombstone a moment earlier.
+                has_ended = claim.ended or ended >= self._quorum or any(one.ended for one in words)
+                claim = Claim(precedence, digest, has_ended, Belief.BELIEVED)
+            claims.append(claim)
+        return sorted(claims, key=lambda claim: (self._holders(claim), claim.digest), reverse=True)
+
+    def _holders(self, claim: Claim) -> int:
+        return sum(map(claim.fits, self._counted))
 
     def _guess(self, claims: list[Claim]) -> Claim | None:
         """Choose what a majority keeps or has replaced; else what most keep, the newest of it."""
@@ -151,16 +160,22 @@ class Claims:
             if sum(cast(Precedence, one.precedence) >= claim.precedence for one in self._counted) >= self._quorum:
                 break
         else:
-            claim = max(left, key=lambda claim: sum(map(claim.fits, self._counted)))
+            claim = max(left, key=self._holders)
         return Claim(claim.precedence, claim.digest, claim.ended, Belief.GUESSED)
 
     def _is_denied(self, claim: Claim) -> bool:
         """Whether its publisher remembers what it has put, and this is not."""
         publisher = self.publisher_of(claim)
         word = None if publisher is None else self._own_words.get(publisher)
-        if isinstance(word, Forgotten):
-            return version_of(claim).ms > word.ms
-        return word is not None and not claim.fits(word)
+        return word is not None and is_denied_by(word, claim)
+
+
+def is_denied_by(word: Said | Forgotten, plain: Claim | Said) -> bool:
+    """Whether what a publisher says of a key excludes that it has put this. What has ended it forgets."""
+    if isinstance(word, Forgotten):
+        return not plain.ended and version_of(plain).ms > word.ms
+    is_same = word.precedence == plain.precedence and (word.ended or plain.ended or word.digest == plain.digest)
+    return word.precedence is not None and not is_same
 
 
 def version_of(plain: Claim | Said) -> Version:

@@ -96,6 +96,11 @@ class Reading:
         return self._claim is None or self._claim.belief is Belief.BELIEVED
 
     @property
+    def believed_claim(self) -> Claim | None:
+        """What is believed of a plain record, if anything is."""
+        return self._claim if self.believed else None
+
+    @property
     def certain(self) -> bool:
         """Whether a majority has spoken; else some of those that keep the record may only have been silent."""
         return sum(peer in self._said for peer in self._order[: self._replicas]) >= self._quorum

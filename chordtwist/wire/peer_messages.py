@@ -321,7 +321,8 @@ class Stored(Answer, frozen=True):
 
 class Refused(Answer, frozen=True):
     """No copy is kept, and why: "newer" (with that version), "clock" (with the receiver's wall time), "full", "kind",
-    "seq", "wrong", "leaving", "stale". To a `Fetch` of a publisher "forgotten": it put nothing since `version_ms`.
+    "seq", "wrong", "leaving", "stale", "doubted" (nobody confirms it). To a `Fetch` of a publisher "forgotten": it has
+    put nothing since `version_ms`.
     """
 
     kind: ClassVar[int] = 42

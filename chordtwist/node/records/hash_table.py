@@ -36,6 +36,7 @@ from chordtwist.core.records import (
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
 from chordtwist.node.interfaces import IRecordStore, IRing
+from chordtwist.node.records.hearsay import Doubts
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.inspecting import Inspecting
 from chordtwist.node.records.local_records import LocalRecords
@@ -84,7 +85,8 @@ class HashTable:
         incoming = Incoming(ring, self.local_records, self.versions, self._standstill, self._ttl_ms_max, is_neighbour)
         self.reader = Reader(ring, self.local_records, locating, incoming, clock, parameters.replication)
         self.publisher = Publisher(ring, self.local_records, locating, incoming, self.versions, clock, rng)
-        self.reconciling = Reconciling(ring, self.local_records, incoming, clock, self._pauses)
+        doubts = Doubts(ring, self.local_records, incoming, self.reader)
+        self.reconciling = Reconciling(ring, self.local_records, doubts, clock, self._pauses)
         served_arcs = ServedArcs(clock)
         self.repair = Repair(
             ring,
@@ -100,7 +102,7 @@ class HashTable:
         self.inspecting = Inspecting(ring, locating, incoming, clock.seconds, parameters.replication)
         self.restoring = Restoring(ring, locating, incoming)
         self.replica = Replica(
-            ring, self.local_records, incoming, served_arcs, self.repair, self.publisher, self._pauses
+            ring, self.local_records, incoming, served_arcs, self.repair, self.publisher, doubts, self._pauses
         )
 
     # Its node's life

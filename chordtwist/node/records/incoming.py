@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said
 from chordtwist.core.errors import Malformed, Refused, StoreFull, Untruthful
+from chordtwist.core.hearsay import Hearsay, weigh, without_end
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import owner_of
 from chordtwist.core.quotas import STRANGERS_SHARE
@@ -24,6 +25,9 @@ from chordtwist.node.records.record_bodies import FORGOTTEN, versioned_from, wit
 from chordtwist.node.records.standstill import Standstill
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Answer, Found, NotFound, RecordBody
+
+DOUBTED = "doubted"
+"""What is said of a plain record that another has put, and that would replace something here."""
 
 WRONG = "wrong"
 """What is said of a record whose hash or signature does not fit it."""
@@ -100,19 +104,41 @@ class Incoming:
         share = 1.0 if self._is_neighbour(peer) else STRANGERS_SHARE
         return self._local_records.has_room(owner_of(peer), versioned, share)
 
-    def take(self, versioned: Versioned, here: Versioned | None, peer: Peer | None) -> Deferred[None] | None:
-        """Keep `versioned` beside `here`, charged to whoever delivered it; see `LocalRecords.take`."""
-        return self._local_records.take(versioned, here, self._payer(peer))
+    def _without_end(self, versioned: Versioned, here: Versioned | None, peer: Peer | None) -> Versioned | None:
+        """Take from what is brought what would end the plain version that is here: only its publisher may say so."""
+        is_own = peer is None or peer == self._ring.me or versioned.version.publisher == peer.packed
+        return versioned if is_own or versioned.kind is not RecordKind.PLAIN else without_end(versioned, here)
 
-    def keep(self, body: RecordBody, peer: Peer | None) -> Deferred[None] | None:
+    def take(self, brought: Versioned, here: Versioned | None, peer: Peer | None) -> Deferred[None] | None:
+        """Keep `brought` beside `here`, charged to whoever delivered it; see `LocalRecords.take`."""
+        versioned = self._without_end(brought, here, peer)
+        return None if versioned is None else self._local_records.take(versioned, here, self._payer(peer))
+
+    def doubts(self, versioned: Versioned, here: Versioned | None, peer: Peer | None) -> bool:
+        """Whether what `peer` brings is to be asked about before it takes the place of what is `here`. What neighbours
+        bring where nothing stands is taken: a whole arc comes so to each new replica.
+        """
+        if peer is None or peer == self._ring.me:
+            return False
+        hearsay = weigh(versioned, here, versioned.version.publisher == peer.packed)
+        return hearsay is Hearsay.DOUBTFUL or (hearsay is Hearsay.NEWS and not self._is_neighbour(peer))
+
+    def keep(self, body: RecordBody, peer: Peer | None, is_settled: bool = False) -> Deferred[None] | None:
         """Keep what another replica sent, as far as it wins; None when nothing changes.
 
-        @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future.
+        @param is_settled: whether it was asked about, where that is needed.
+        @raise StoreFull: there is no room for it. @raise Refused: it is wrong, or from the future, or `DOUBTED`.
         @raise Malformed: its kind is unknown.
         """
-        versioned, fault = self.judge(body, peer)
+        brought, fault = self.judge(body, peer)
         if fault is not None:
             raise Refused(fault)
+        here = self._local_records.get(brought.key)
+        if not is_settled and self.doubts(brought, here, peer):
+            raise Refused(DOUBTED)
+        versioned = self._without_end(brought, here, peer)
+        if versioned is None:
+            return None
         if not self.has_room(versioned, peer):
             raise StoreFull(f"{peer} has delivered as much as one address may")
         host, first = self._payer(peer), body.payer or None
@@ -120,7 +146,7 @@ class Incoming:
             first = None
         if first is not None and not self._local_records.has_carried_room(first, versioned, self._share_of(first)):
             raise StoreFull(f"{first} has had as much brought here as one address may")
-        return self._local_records.take(versioned, self._local_records.get(versioned.key), host, first)
+        return self._local_records.take(versioned, here, host, first)
 
     async def keep_all(
         self, bodies: Sequence[RecordBody], peer: Peer, pauses: Pauses, was_asked_for: bool = True

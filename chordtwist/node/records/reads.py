@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.claims import Claim
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
@@ -69,6 +70,11 @@ class Reader:
         could be had in `HEDGES_MAX` hedges. Never fails.
         """
         return _Read(self, key).begin()
+
+    def judge(self, key: bytes) -> Deferred[Claim | None]:
+        """Read a plain record for what is believed to stand there, also its end; None of nothing. Never fails."""
+        read = _Read(self, key)
+        return read.begin().addCallback(lambda _: read.claim)
 
     def stop(self) -> None:
         """End what is under way: with None."""
@@ -141,6 +147,11 @@ class _Read:
             self._timer = self._reader.clock.callLater(HEDGE_AFTER_S, self._hedge)
             self._reader.open[self] = None
         return self._result
+
+    @property
+    def claim(self) -> Claim | None:
+        """What it has come to believe of a plain record."""
+        return None if self._reading is None else self._reading.believed_claim
 
     def _follow(self, route: Route) -> None:
         self._route = route

@@ -18,7 +18,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.records import Entry, Version, Versioned, position_of
 from chordtwist.core.ring import RING_SIZE, Arc, distance, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import Incoming
+from chordtwist.node.records.hearsay import Doubts
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.record_bodies import HEAD_BYTES, TOO_MANY, batches, summary_body, summary_from
@@ -61,14 +61,14 @@ class Reconciling:
         self,
         ring: IRing,
         local_records: LocalRecords,
-        incoming: Incoming,
+        doubts: Doubts,
         clock: IReactorTime,
         pauses: Pauses,
     ) -> None:
         self._ring = ring
         self._clock = clock
         self._local_records = local_records
-        self._incoming = incoming
+        self._doubts = doubts
         self._moved: Bounded[Peer, int] = Bounded(MOVED_MAX)
         """Bytes that answers and records of each peer were worth."""
         self._pauses = pauses
@@ -154,6 +154,7 @@ class Reconciling:
                 raise Unreachable(peer, f"it answered records with {type(answer).__name__}")
             self.sent += len(batch) - len(answer.refused)
             self.not_taken += len(answer.refused)
+            self._doubts.refused([batch[index].key for index in answer.refused if index < len(batch)])
             self._moved[peer] += sum(HEAD_BYTES + len(body.value) for body in batch)
 
     async def _level(self, peer: Peer, arc: Arc, copies_above: int, mine: int, theirs: int, both: bool) -> None:
@@ -232,7 +233,7 @@ class Reconciling:
         if not isinstance(answer, HandedOver):
             raise Unreachable(peer, f"it answered a hand-over with {type(answer).__name__}")
         wanted = [body for body in answer.records if is_wanted(body.key)]
-        taken = await self._incoming.keep_all(wanted, peer, self._pauses)
+        taken = await self._doubts.keep_all(wanted, peer, self._pauses)
         for index, why in taken.refused.items():
             key = wanted[index].key.hex()[:8]
             self._log.debug("{peer} handed over {key}, which is refused: {why}", peer=str(peer), key=key, why=why)

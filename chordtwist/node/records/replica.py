@@ -14,7 +14,8 @@ from chordtwist.core.reading import AS_PUBLISHER
 from chordtwist.core.records import Record, Versioned, position_of, refusal
 from chordtwist.core.ring import Arc, position_bytes, position_from_bytes
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import Incoming
+from chordtwist.node.records.hearsay import Doubts
+from chordtwist.node.records.incoming import DOUBTED, Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import Publisher
@@ -75,6 +76,7 @@ class Replica:
         served_arcs: ServedArcs,
         repair: Repair,
         publisher: Publisher,
+        doubts: Doubts,
         pauses: Pauses,
     ) -> None:
         self._ring = ring
@@ -83,6 +85,7 @@ class Replica:
         self._served_arcs = served_arcs
         self._repair = repair
         self._publisher = publisher
+        self._doubts = doubts
         self._pauses = pauses
         self._answers: dict[type[Question], Callable[..., Deferred[Answer]]] = {
             Fetch: lambda peer, question: succeed(self._fetch(question)),
@@ -136,6 +139,14 @@ class Replica:
         versioned, fault = self._incoming.judge(question.record, peer)
         if fault is not None:
             return succeed(Refused(fault, max(0, self._ring.neighbours_time_ms()) if fault == "clock" else 0))
+        if self._incoming.doubts(versioned, self._local_records.get(versioned.key), peer):
+            settled = self._doubts.settle(versioned)
+            return settled.addCallback(
+                lambda is_right: self._keep(peer, question, versioned) if is_right else Refused(DOUBTED)
+            )
+        return self._keep(peer, question, versioned)
+
+    def _keep(self, peer: Peer, question: Store, versioned: Versioned) -> Deferred[Answer]:
         here = self._local_records.get(versioned.key)
         reason = refusal(versioned, here, question.expected_seq)
         if reason == "seq":
@@ -163,7 +174,7 @@ class Replica:
     async def _store_all(self, peer: Peer, records: list[RecordBody]) -> Answer:
         if self._repair.leaving:
             return Refused("leaving")
-        taken = await self._incoming.keep_all(records, peer, self._pauses, was_asked_for=False)
+        taken = await self._doubts.keep_all(records, peer, self._pauses, was_asked_for=False)
         if self._repair.arc is not None and any(self._is_mine(records[index].key) for index in taken.changed):
             self._repair.soon()  # a former keeper brings what our replicas lack as well
         return StoredAll(sorted(taken.refused))
