@@ -31,9 +31,9 @@ from chordtwist.core.records import PutResult, Seal, Version, is_right, merge
 from chordtwist.core.signed import (
     Ed25519Signer,
     Stamp,
-    pack_acknowledged,
+    pack_lease,
     pack_status,
-    unpack_acknowledged,
+    unpack_lease,
     unpack_status,
     unpack_table,
     verify_ed25519,
@@ -236,10 +236,10 @@ def feed_statements(raw: bytes) -> None:
     except Malformed:
         pass
     try:
-        stamp, neighbour, known = unpack_acknowledged(IDENTITY, raw)
+        stamp, neighbour, until_ms = unpack_lease(IDENTITY, raw)
     except Malformed:
         return
-    assert pack_acknowledged(IDENTITY, stamp, neighbour, None)[:-8] + known == raw, "one statement has two forms"
+    assert pack_lease(IDENTITY, stamp, neighbour, until_ms) == raw, "one statement has two forms"
 
 
 def feed_configuration(raw: bytes) -> None:
@@ -390,8 +390,8 @@ def statement_seeds() -> list[bytes]:
     return [
         pack_status(IDENTITY, stamp, NodeStatus.LEAVING),
         pack_status(IDENTITY, stamp, NodeStatus.JOINING),
-        pack_acknowledged(IDENTITY, stamp, THIRD, SIGNER.public),
-        pack_acknowledged(IDENTITY, stamp, ME, None),
+        pack_lease(IDENTITY, stamp, THIRD, 5),
+        pack_lease(IDENTITY, stamp, ME, 0),
     ]
 
 
@@ -526,7 +526,13 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.GetTable(1, 2),
         wire.TableIs(b"body", bytes(64)),
         wire.Notify(1),
-        wire.Notified(b"body", bytes(64)),
+        wire.Leased(b"body", bytes(64)),
+        wire.Relay(THIRD.packed),
+        wire.AskConvicted(bytes(8)),
+        wire.Convicted([OTHER.packed, THIRD.packed]),
+        wire.AskProof(OTHER.packed),
+        wire.Proof(1, b"lease", bytes(64), b"table", bytes(64)),
+        wire.Accuse(2, b"table", bytes(64), b"table", bytes(64)),
         _STORE,
         wire.Store(_SIGNED, 1, 6),
         wire.Stored(b"receipt"),

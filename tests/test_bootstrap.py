@@ -56,7 +56,7 @@ class BootstrapTestCase(SynchronousTestCase):
         self.wanted = True
         link = self.scene.link
         self.routing = Routing(self.me, 3)
-        statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, epoch=4)
+        statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, 4, lambda: 0)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
         self.expected: list[Peer] = []

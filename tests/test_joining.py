@@ -67,7 +67,7 @@ class JoiningTestCase(SynchronousTestCase):
             self.answer(place, Leave, Noted())
         link = self.scene.link
         self.routing = Routing(self.scene.me, ENTRIES_MAX)
-        statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
+        statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, 4, lambda: 0)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, ENTRIES_MAX)
         self.joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
 

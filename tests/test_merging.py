@@ -57,7 +57,9 @@ class MergingCase(SynchronousTestCase):
         link = self.scene.link
         self.routing = Routing(self.scene.me, 3)
         self.routing.begin()
-        self.statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, epoch=4)
+        self.statements = Statements(
+            IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, 4, lambda: 0
+        )
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
         self.bootstrap = Bootstrap(

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.core.signed import Status, unpack_acknowledged, unpack_status, unpack_table
+from chordtwist.core.signed import Status, unpack_lease, unpack_status, unpack_table
 from chordtwist.node.environment import Environment
 from chordtwist.node.interfaces import IAnswer, IDht, IRing
 from chordtwist.node.node import Node
@@ -29,13 +29,15 @@ from chordtwist.wire.peer_messages import (
     Announce,
     Announced,
     Answer,
+    AskConvicted,
+    AskLease,
     Changed,
     Fetch,
     GetTable,
     JoinRequest,
+    Leased,
     Leave,
     Noted,
-    Notified,
     Notify,
     NotMember,
     OtherRing,
@@ -165,11 +167,12 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual((shown.predecessor, shown.successors), (peer(40), peers(60, 70, 80)))
         self.assertEqual(self.asked_by(10, GetTable(shown.epoch, shown.seq)), Same())
 
-    def test_notified(self) -> None:
-        """A notification is acknowledged, signed: its sender was live."""
-        said = self.asked_by(40, Notify(1))
-        assert isinstance(said, Notified)
-        self.assertEqual(unpack_acknowledged(IDENTITY, said.body)[1], peer(40))
+    def test_lease(self) -> None:
+        """Whoever is listed is promised that it goes on; whoever is not is promised nothing."""
+        said = self.asked_by(60, AskLease())
+        assert isinstance(said, Leased)
+        self.assertEqual(unpack_lease(IDENTITY, said.body)[1], peer(60))
+        self.assertEqual(self.asked_by(55, AskLease()), Noted())
 
     def test_ping_for(self) -> None:
         """It pings for others, and says whether there was an answer."""
@@ -303,12 +306,14 @@ class StabilizeTests(OneNodeTestCase):
         self.be_member()
 
     def test_quiet(self) -> None:
-        """In a quiet ring the head is asked for its table, and nobody is bothered with anything else."""
+        """In a quiet ring the head is asked for its table, for a lease once, and whom it convicts now and then."""
         before = len(self.scene.asked(60))
         self.scene.advance(30)
         questions = self.scene.asked(60)[before:]
         self.assertTrue(4 <= len(questions) <= 40)
-        self.assertEqual({type(question) for question in questions}, {GetTable})
+        others = [question for question in questions if not isinstance(question, GetTable)]
+        self.assertTrue(len(others) <= 8)
+        self.assertTrue({type(question) for question in others} <= {AskConvicted, AskLease})
 
     def test_unknown_to_head(self) -> None:
         """A head that shows another predecessor than us is notified, once in each round."""

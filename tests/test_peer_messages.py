@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Stamp, Status, pack_acknowledged, pack_status
+from chordtwist.core.signed import Stamp, Status, pack_lease, pack_status
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.wire import peer_messages
 from chordtwist.wire.peer_messages import (
@@ -26,10 +26,10 @@ from chordtwist.wire.peer_messages import (
     HandedOver,
     Hello,
     JoinFailure,
+    Leased,
     Leave,
     Message,
     NotFound,
-    Notified,
     NotMember,
     NotMine,
     Ping,
@@ -51,8 +51,10 @@ STAMP = Stamp(WE, *([(1 << 64) - 1] * 3))
 SIGNED: dict[Any, bytes] = {
     NotMember: pack_status(NETWORK, STAMP, Status.LEAVING),
     Leave: pack_status(NETWORK, STAMP, Status.LEAVING),
-    Notified: pack_acknowledged(NETWORK, STAMP, WE, bytes(32)),
-    TableIs: pack_table(NETWORK, Table(WE, 0, 0, 0, bytes(32), True, WE, (WE,) * 255, (WE,) * 255, (UNPROVED,) * 256)),
+    Leased: pack_lease(NETWORK, STAMP, WE, 0),
+    TableIs: pack_table(
+        NETWORK, Table(WE, 0, 0, 0, bytes(32), True, WE, (WE,) * 255, (WE,) * 255, (UNPROVED,) * 256, (WE,) * 128)
+    ),
 }
 """The longest bodies that are signed: their fields leave room for what newer builds may append."""
 

@@ -17,11 +17,11 @@ from chordtwist.core.signed import (
     Stamp,
     Status,
     fingerprint,
-    pack_acknowledged,
     pack_hello,
+    pack_lease,
     pack_record,
     pack_status,
-    unpack_acknowledged,
+    unpack_lease,
     unpack_status,
     unpack_table,
     verify_ed25519,
@@ -59,6 +59,8 @@ def tables(draw: st.DrawFn) -> Table:
         successors=successors,
         fingers=tuple(draw(st.lists(peers, max_size=5))),
         fingerprints=tuple(draw(st.binary(min_size=8, max_size=8)) for _ in range(known)),
+        gone=tuple(draw(st.lists(peers, max_size=1))),
+        clock_ms=draw(u64),
     )
 
 
@@ -66,39 +68,40 @@ class LayoutTests(SynchronousTestCase):
     """The bytes, written out: they must never change."""
 
     opening = (
-        b"chordtwist\x01\x04test\x06\xc0\x00\x02\x01\x19\x01" + bytes(7) + b"\1" + bytes(7) + b"\2" + bytes(7) + b"\3"
+        b"chordtwist\x06\x04test\x06\xc0\x00\x02\x01\x19\x01" + bytes(7) + b"\1" + bytes(7) + b"\2" + bytes(7) + b"\3"
     )
 
     def stamp(self) -> Stamp:
         return Stamp(US, 1, 2, 3)
 
     def test_table(self) -> None:
-        """Opening, key, flags, successors with fingerprints, fingers."""
+        """Opening, steady clock, key, flags, successors with fingerprints, fingers, gone."""
         after, finger = IDENTITY.peer("192.0.2.2", 1), IDENTITY.peer("::1", 2)
-        table = Table(US, 1, 2, 3, KEY, True, None, (after,), (finger,), (b"8 bytes.",))
-        expected = self.opening + KEY + b"\1\1" + b"\x06" + after.packed + b"8 bytes." + b"\1\x12" + finger.packed
+        table = Table(US, 1, 2, 3, KEY, True, None, (after,), (finger,), (b"8 bytes.",), (US,), 4)
+        said = b"\1\1" + b"\x06" + after.packed + b"8 bytes." + b"\1\x12" + finger.packed + b"\1\x06" + US.packed
+        expected = self.opening + bytes(7) + b"\4" + KEY + said
         self.assertEqual(pack_table(IDENTITY, table), expected)
 
     def test_predecessor_first(self) -> None:
         """Where a predecessor is known it stands before the successors, and a flag says so."""
         table = Table(US, 1, 2, 3, KEY, False, US, (), (), (UNPROVED,))
-        expected = self.opening + KEY + b"\2\0" + b"\x06" + US.packed + bytes(8) + b"\0"
+        expected = self.opening + bytes(8) + KEY + b"\2\0" + b"\x06" + US.packed + bytes(8) + b"\0\0"
         self.assertEqual(pack_table(IDENTITY, table), expected)
 
     def test_status(self) -> None:
         """Opening, status."""
-        opening = self.opening.replace(b"chordtwist\1", b"chordtwist\2")
+        opening = self.opening.replace(b"chordtwist\6", b"chordtwist\2")
         self.assertEqual(pack_status(IDENTITY, self.stamp(), Status.LEAVING), opening + b"\2")
 
-    def test_acknowledged(self) -> None:
-        """Opening, neighbour, fingerprint of its key."""
-        opening = self.opening.replace(b"chordtwist\1", b"chordtwist\3")
-        packed = pack_acknowledged(IDENTITY, self.stamp(), US, KEY)
-        self.assertEqual(packed, opening + b"\x06" + US.packed + fingerprint(KEY))
+    def test_lease(self) -> None:
+        """Opening, neighbour, end."""
+        opening = self.opening.replace(b"chordtwist\6", b"chordtwist\7")
+        packed = pack_lease(IDENTITY, self.stamp(), US, 258)
+        self.assertEqual(packed, opening + b"\x06" + US.packed + bytes(6) + b"\1\2")
 
     def test_hello(self) -> None:
         """Opening, address dialled or nothing, channel."""
-        opening = self.opening.replace(b"chordtwist\1", b"chordtwist\4")
+        opening = self.opening.replace(b"chordtwist\6", b"chordtwist\4")
         self.assertEqual(pack_hello(IDENTITY, self.stamp(), US, b"tls"), opening + b"\x06" + US.packed + b"\3tls")
         self.assertEqual(pack_hello(IDENTITY, self.stamp(), None, b""), opening + b"\0\0")
 
@@ -124,12 +127,11 @@ class RoundTripTests(SynchronousTestCase):
         """So is a status."""
         self.assertEqual(unpack_status(IDENTITY, pack_status(IDENTITY, stamp, status)), (stamp, status))
 
-    @given(stamps, peers, st.none() | st.binary(min_size=32, max_size=32))
-    def test_acknowledged(self, stamp: Stamp, neighbour: Peer, key: bytes | None) -> None:
-        """So is an acknowledgement, of a neighbour that is proved or not."""
-        known = UNPROVED if key is None else fingerprint(key)
-        packed = pack_acknowledged(IDENTITY, stamp, neighbour, key)
-        self.assertEqual(unpack_acknowledged(IDENTITY, packed), (stamp, neighbour, known))
+    @given(stamps, peers, u64)
+    def test_lease(self, stamp: Stamp, neighbour: Peer, until_ms: int) -> None:
+        """So is a lease."""
+        packed = pack_lease(IDENTITY, stamp, neighbour, until_ms)
+        self.assertEqual(unpack_lease(IDENTITY, packed), (stamp, neighbour, until_ms))
 
 
 class BrokenTests(SynchronousTestCase):
@@ -143,7 +145,7 @@ class BrokenTests(SynchronousTestCase):
         self.good = (
             (unpack_table, self.table),
             (unpack_status, pack_status(IDENTITY, stamp, Status.JOINING)),
-            (unpack_acknowledged, pack_acknowledged(IDENTITY, stamp, after, KEY)),
+            (unpack_lease, pack_lease(IDENTITY, stamp, after, 4)),
         )
 
     def test_cut_off(self) -> None:

@@ -1,4 +1,4 @@
-"""Behaviour of what a node signs: its table, its status, its acknowledgements."""
+"""Behaviour of what a node signs: its table, its status, its leases."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.leases import LEASE_MS
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Status, fingerprint, unpack_acknowledged, unpack_status, unpack_table
+from chordtwist.core.signed import Status, unpack_lease, unpack_status, unpack_table
 from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
 from chordtwist.node.ring.statements import TABLE_FRESH_MS, Statements
 from chordtwist.simulation.signer import verify_simulated
-from chordtwist.wire.peer_messages import TableIs, encode
+from chordtwist.wire.peer_messages import Leased, TableIs, encode
 from tests.builders import IDENTITY, fingerprint_of, peer, peers, routing, signer, table
 
 NOW_MS = 1_700_000_000_000
@@ -25,10 +26,13 @@ class StatementsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing was signed yet."""
         self.now_ms = NOW_MS
+        self.steady_ms = 5_000
         self.routing = routing(10, (20, 30), predecessor=5)
         self.signer = signer(peer(10))
         self.proved = {peer(20): signer(peer(20)).public}
-        self.statements = Statements(IDENTITY, self.routing, self.signer, lambda: self.now_ms, self.key_of, epoch=7)
+        self.statements = Statements(
+            IDENTITY, self.routing, self.signer, lambda: self.now_ms, self.key_of, 7, lambda: self.steady_ms
+        )
 
     def key_of(self, whom: Peer) -> bytes | None:
         return self.proved.get(whom)
@@ -125,7 +129,7 @@ class StatementsTests(SynchronousTestCase):
         """Each signature has a seq of its own: two different statements never share one (that would be evidence)."""
         seqs = [self.shown().seq]
         seqs.append(unpack_status(IDENTITY, self.statements.not_member(Status.JOINING).body)[0].seq)
-        seqs.append(unpack_acknowledged(IDENTITY, self.statements.notified(peer(5)).body)[0].seq)
+        seqs.append(unpack_lease(IDENTITY, self.leased(5).body)[0].seq)
         seqs.append(unpack_status(IDENTITY, self.statements.leave(Status.LEAVING).body)[0].seq)
         self.change(7)
         seqs.append(self.shown().seq)
@@ -144,13 +148,54 @@ class StatementsTests(SynchronousTestCase):
         self.assertEqual(unpack_status(IDENTITY, said.body)[1], Status.LEAVING)
         self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
 
-    def test_notified(self) -> None:
-        """The acknowledgement names the notifier and the key that it was proved with, if it was."""
-        for place, known in ((20, fingerprint(self.proved[peer(20)])), (5, UNPROVED)):
-            said = self.statements.notified(peer(place))
-            stamp, neighbour, named = unpack_acknowledged(IDENTITY, said.body)
-            self.assertEqual((stamp.peer, neighbour, named), (peer(10), peer(place), known))
+    def leased(self, place: int) -> Leased:
+        said = self.statements.leased(peer(place))
+        assert said is not None
+        return said
+
+    def test_lease(self) -> None:
+        """A lease names a neighbour, and until when by the steady clock of this epoch."""
+        self.steady_ms += 7
+        for place in (20, 5):
+            said = self.leased(place)
+            stamp, neighbour, until_ms = unpack_lease(IDENTITY, said.body)
+            self.assertEqual((stamp.peer, neighbour, until_ms), (peer(10), peer(place), 7 + LEASE_MS))
             self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+
+    def test_no_lease(self) -> None:
+        """Nobody is promised to be listed who is not."""
+        self.assertIsNone(self.statements.leased(peer(40)))
+
+    def test_gone(self) -> None:
+        """Whom it has promised to list, and lists no more, is named as gone until the promise ends."""
+        self.leased(20)
+        self.routing.drop(peer(20))
+        self.assertEqual(self.shown().gone, peers(20))
+        self.steady_ms += LEASE_MS
+        self.now_ms += TABLE_FRESH_MS + 1
+        self.assertEqual(self.shown().gone, peers(20))
+        self.steady_ms += 1
+        self.now_ms += TABLE_FRESH_MS + 1
+        self.assertEqual(self.shown().gone, ())
+
+    def test_not_gone(self) -> None:
+        """Who stands behind the end of a list that others have shortened is not left out."""
+        self.leased(30)
+        self.routing.drop(peer(30))
+        self.assertEqual(self.shown().gone, ())
+
+    def test_gone_predecessor(self) -> None:
+        """So is a predecessor whose place is claimed by one farther away."""
+        self.leased(5)
+        self.change(3)
+        self.assertEqual(self.shown().gone, peers(5))
+
+    def test_new_epoch_owes_nothing(self) -> None:
+        """Another run of the node has promised nothing, and its steady clock begins afresh."""
+        self.leased(20)
+        self.routing.drop(peer(20))
+        self.statements.begin_epoch(8)
+        self.assertEqual((self.shown().gone, self.shown().clock_ms), ((), 0))
 
     def test_begin_epoch(self) -> None:
         """In a new epoch everything is signed anew, seqs from the beginning; what was held of the old one is not
@@ -173,7 +218,7 @@ class StatementsTests(SynchronousTestCase):
         self.assertEqual((state.whole, len(state.successors)), (True, 2 * SUCCESSORS_MAX))
         for k in range(FINGERS_MAX):
             state.set_finger(k, known[-1 - k])
-        statements = Statements(identity, state, self.signer, lambda: 0, lambda whom: bytes(32), epoch=7)
+        statements = Statements(identity, state, self.signer, lambda: 0, lambda whom: bytes(32), 7, lambda: 0)
         said = statements.signed_table()
         self.assertLess(len(encode(said)), TableIs.body_bytes_max)
         self.assertEqual(unpack_table(identity, said.body), statements.table)

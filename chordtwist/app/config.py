@@ -267,6 +267,24 @@ class LimitsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchSection:
+    """`[watch]`: what becomes of nodes that contradict what they have signed."""
+
+    evict: bool = _option(
+        False,
+        values.yes_or_no,
+        "yes or no: whether a node that is convicted, by two statements of its own that contradict one another, is"
+        " taken for dead, for an hour at first. Default no: it is shown in the log and the status.",
+    )
+    bytes_per_s: int = _option(
+        50,
+        values.number(0, 10_000),
+        "Bytes per second that looking at the tables which others are shown may cost. Default 50: each of those who"
+        " promised to list this node is looked at every few minutes. 0: none is.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """`[log]`: what is written to standard error."""
 
@@ -331,6 +349,7 @@ class NodeConfig:
     dht: DhtSection = DhtSection()
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
+    watch: WatchSection = WatchSection()
     web: WebSection = WebSection()
     log: LogSection = LogSection()
     hostkey: Path | None = None
@@ -346,6 +365,7 @@ SECTIONS: dict[str, type] = {
     "dht": DhtSection,
     "tls": TlsSection,
     "limits": LimitsSection,
+    "watch": WatchSection,
     "web": WebSection,
     "log": LogSection,
 }

@@ -21,6 +21,7 @@ from chordtwist.app.config import (
     LogSection,
     NodeConfig,
     TlsSection,
+    WatchSection,
     WebSection,
     contradictions,
     options,
@@ -93,6 +94,10 @@ class Given:
     text: str
 
 
+COURSE_SECTIONS = ("onion", "gossip", "auth", "nse", "rps")
+"""Modules of the course that share the file, however like ours their names are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A configuration as far as it can be read, what is wrong with its file, line by line, and what that file gives."""
@@ -138,6 +143,7 @@ class _Reader:
             dht=self._section(DhtSection, "dht"),
             tls=self._section(TlsSection, "tls"),
             limits=self._section(LimitsSection, "limits"),
+            watch=self._section(WatchSection, "watch"),
             web=self._section(WebSection, "web"),
             log=self._section(LogSection, "log"),
             hostkey=self._hostkey(),
@@ -172,7 +178,9 @@ class _Reader:
     def _section_name(self, line: int, name: str) -> str:
         # A section of another program is no mistake; one of ours that is spelled wrong would leave its defaults.
         known = (*SECTIONS, DEFAULT)
-        near = [] if name in known else get_close_matches(name, known, n=1, cutoff=SECTION_LIKENESS)
+        near = (
+            [] if name in (*known, *COURSE_SECTIONS) else get_close_matches(name, known, n=1, cutoff=SECTION_LIKENESS)
+        )
         if near:
             self._wrong(line, None, f"[{printable(name)}] is no section of this program; did you mean [{near[0]}]?")
             return near[0]

@@ -161,6 +161,16 @@ class AddressBook:
                 drawn.append(peer)
         return drawn
 
+    def any_met(self, rng: Random) -> Peer | None:
+        """Draw one entry that was met, by chance that nobody else knows; None when there is none."""
+        size = len(self)
+        start = int(rng.random() * size)
+        for n in range(size):
+            index = (start + n) % size
+            if self._tellers[index] == _MET:
+                return self._peer(index)
+        return None
+
     def stalest(self, after: RingId, upto: RingId) -> Peer | None:
         """Name the entry of which nothing was seen for longest, of those behind `after` and not behind `upto`: of
         several one that was not met, the farthest. None when there is none.

@@ -55,6 +55,7 @@ class Liveness:
         self._sweep_at = SWEEP_MIN
         self._silent: Bounded[Peer, _Silence] = Bounded(SILENT_PEERS_MAX)
         """In the order in which they were last asked."""
+        self._condemned: set[Peer] = set()
         self.excused_s = 0.0
         """By how much this process was late so far."""
 
@@ -86,16 +87,30 @@ class Liveness:
         if peer in self._silent:
             self._silent[peer].others_silent = True
 
+    def condemn(self, peer: Peer) -> None:
+        """Take a peer for dead, whatever it answers, since it is convicted."""
+        self._condemned.add(peer)
+
+    def acquit(self, peer: Peer) -> None:
+        """Judge a peer by its answers again."""
+        self._condemned.discard(peer)
+
+    def is_condemned(self, peer: Peer) -> bool:
+        """Whether a peer counts as dead since it is convicted."""
+        return peer in self._condemned
+
     def excuse(self, late_s: float) -> None:
         """Excuse everybody for the time by which this process was late: nobody's silence during it counts."""
         self.excused_s += late_s
 
     def is_silent(self, peer: Peer) -> bool:
         """Whether its last question went unanswered."""
-        return peer in self._silent
+        return peer in self._silent or peer in self._condemned
 
     def is_dead(self, peer: Peer, now: float) -> bool:
         """Judge whether a peer is dead. That holds until it answers again, or has not been asked for long."""
+        if peer in self._condemned:
+            return True
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:
             return False

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, UNPROVED, Table
+from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, Table
 
 KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
@@ -31,16 +31,19 @@ SIGNED_NUMBER_MAX = (1 << 63) - 1
 
 _MAGIC = b"chordtwist"
 _STAMP = Struct(">QQQ")
+_CLOCK = Struct(">Q")
 
 
 class Layout(IntEnum):
     """What kind of statement was signed."""
 
-    TABLE = 1
     STATUS = 2
-    ACKNOWLEDGED = 3
     HELLO = 4
     RECORD = 5
+    TABLE = 6
+    """1 was a table without `gone` and `clock_ms`."""
+    LEASE = 7
+    """3 was an acknowledgement that bound nobody."""
 
 
 class Status(IntEnum):
@@ -105,15 +108,16 @@ def fingerprint(public: bytes) -> bytes:
 
 
 def table_opening(identity: Identity, table: Table) -> bytes:
-    """Pack what is new with every signature of a table, whose it is and of when: the first bytes of one, before
-    `table_content`.
+    """Pack what is new with every signature of a table, whose it is and of when: the common opening, its steady clock
+    u64. They are the first bytes of one, before `table_content`.
     """
-    return _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms))
+    opening = _opening(identity, Layout.TABLE, Stamp(table.peer, table.epoch, table.seq, table.time_ms))
+    return opening + _CLOCK.pack(table.clock_ms)
 
 
 def table_content(table: Table) -> bytes:
     """Pack what a table says: key, flags u8 (1 whole, 2 predecessor known), predecessor, successors (u8 count), fingers
-    (u8 count). A neighbour is u8 length, packed address, fingerprint; a finger has no fingerprint.
+    (u8 count), gone (u8 count). A neighbour is u8 length, packed address, fingerprint; the others have no fingerprint.
     """
     flags = (1 if table.whole else 0) | (2 if table.predecessor is not None else 0)
     ring = ((table.predecessor,) if table.predecessor is not None else ()) + table.successors
@@ -122,6 +126,8 @@ def table_content(table: Table) -> bytes:
         parts += (_sized(peer.packed), known)
     parts.append(bytes((len(table.fingers),)))
     parts += [_sized(peer.packed) for peer in table.fingers]
+    parts.append(bytes((len(table.gone),)))
+    parts += [_sized(peer.packed) for peer in table.gone]
     return b"".join(parts)
 
 
@@ -131,14 +137,16 @@ def unpack_table(identity: Identity, body: bytes) -> Table:
     @raise Malformed: it is no table of this network, names more fingers than there can be, or has bytes left over.
     """
     reader, stamp = _open(identity, Layout.TABLE, body)
-    return Table(stamp.peer, stamp.epoch, stamp.seq, stamp.time_ms, *_unpack_content(identity, reader.rest()))
+    clock_ms = reader.number()
+    content = _unpack_content(identity, reader.rest())
+    return Table(stamp.peer, stamp.epoch, stamp.seq, stamp.time_ms, *content, clock_ms)
 
 
 @lru_cache(CONTENTS_UNPACKED_MAX)
 def _unpack_content(
     identity: Identity, content: bytes
-) -> tuple[bytes, bool, Peer | None, tuple[Peer, ...], tuple[Peer, ...], tuple[bytes, ...]]:
-    """Key, whole, predecessor, successors, fingers, fingerprints: mostly what the same peer said before."""
+) -> tuple[bytes, bool, Peer | None, tuple[Peer, ...], tuple[Peer, ...], tuple[bytes, ...], tuple[Peer, ...]]:
+    """Key, whole, predecessor, successors, fingers, fingerprints, gone: mostly what the same peer said before."""
     reader = _Reader(content)
     key = reader.take(KEY_LENGTH)
     flags, count = reader.u8(), reader.u8()
@@ -152,11 +160,12 @@ def _unpack_content(
     if fingers_count > FINGERS_MAX:
         raise Malformed(f"a table with {fingers_count} fingers")
     fingers = tuple([reader.peer(identity) for _ in range(fingers_count)])
+    gone = tuple([reader.peer(identity) for _ in range(reader.u8())])
     reader.close()
     if flags > 3:
         raise Malformed(f"a table with unknown flags {flags}")
     predecessor = neighbours.pop(0) if has_predecessor else None
-    return key, bool(flags & 1), predecessor, tuple(neighbours), fingers, tuple(known)
+    return key, bool(flags & 1), predecessor, tuple(neighbours), fingers, tuple(known), gone
 
 
 def pack_status(identity: Identity, stamp: Stamp, status: Status) -> bytes:
@@ -177,24 +186,22 @@ def unpack_status(identity: Identity, body: bytes) -> tuple[Stamp, Status]:
     return stamp, Status(raw)
 
 
-def pack_acknowledged(identity: Identity, stamp: Stamp, neighbour: Peer, key: bytes | None) -> bytes:
-    """Pack "this neighbour was live at my time": the common opening, its address, its key's fingerprint."""
-    return (
-        _opening(identity, Layout.ACKNOWLEDGED, stamp)
-        + _sized(neighbour.packed)
-        + (UNPROVED if key is None else fingerprint(key))
-    )
-
-
-def unpack_acknowledged(identity: Identity, body: bytes) -> tuple[Stamp, Peer, bytes]:
-    """Who acknowledged which neighbour, proved with which key's fingerprint.
-
-    @raise Malformed: it is no acknowledgement of this network.
+def pack_lease(identity: Identity, stamp: Stamp, neighbour: Peer, until_ms: int) -> bytes:
+    """Pack "every table that I sign in this epoch names this neighbour, or says that it is gone, until my steady clock
+    shows that": the common opening, the neighbour's address, `until_ms` u64.
     """
-    reader, stamp = _open(identity, Layout.ACKNOWLEDGED, body)
-    neighbour, known = reader.peer(identity), reader.take(FINGERPRINT_LENGTH)
+    return _opening(identity, Layout.LEASE, stamp) + _sized(neighbour.packed) + _CLOCK.pack(until_ms)
+
+
+def unpack_lease(identity: Identity, body: bytes) -> tuple[Stamp, Peer, int]:
+    """Read who promised to list which neighbour, and until when.
+
+    @raise Malformed: it is no lease of this network.
+    """
+    reader, stamp = _open(identity, Layout.LEASE, body)
+    neighbour, until_ms = reader.peer(identity), reader.number()
     reader.close()
-    return stamp, neighbour, known
+    return stamp, neighbour, until_ms
 
 
 def pack_hello(identity: Identity, stamp: Stamp, asked: Peer | None, channel: bytes) -> bytes:
@@ -260,6 +267,12 @@ class _Reader:
 
     def u8(self) -> int:
         return self.take(1)[0]
+
+    def number(self) -> int:
+        value: int = _CLOCK.unpack(self.take(_CLOCK.size))[0]
+        if value > SIGNED_NUMBER_MAX:
+            raise Malformed(f"signed bytes with a number above {SIGNED_NUMBER_MAX}")
+        return value
 
     def sized(self) -> bytes:
         return self.take(self.u8())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RING_SIZE, distance
+from chordtwist.core.ring import RING_SIZE, between, distance
 
 FINGERPRINT_LENGTH = 8
 UNPROVED = bytes(FINGERPRINT_LENGTH)
@@ -21,8 +21,9 @@ of them two ids would have to agree in their first 64 bits."""
 class Table:
     """What one member says of itself and its neighbours at one moment.
 
-    `seq` is new with every signature of `peer` in its `epoch`; `time_ms` is the wall time of `peer`; `fingerprints` are
-    of the keys that the predecessor and then the successors were proved with, in that order.
+    `seq` is new with every signature of `peer` in its `epoch`; `time_ms` is the wall time of `peer`, `clock_ms` its
+    steady time since the epoch began; `fingerprints` are of the keys that the predecessor and then the successors were
+    proved with, in that order. `gone`: whom it has promised to list (`core.leases`) and does not list any more.
     """
 
     peer: Peer
@@ -35,6 +36,8 @@ class Table:
     successors: tuple[Peer, ...]
     fingers: tuple[Peer, ...]
     fingerprints: tuple[bytes, ...]
+    gone: tuple[Peer, ...] = ()
+    clock_ms: int = 0
 
     @property
     def extended(self) -> tuple[Peer, ...]:
@@ -45,6 +48,21 @@ class Table:
         """All peers the table names, its owner first; the same peer may stand there twice."""
         before = () if self.predecessor is None else (self.predecessor,)
         return (self.peer, *self.successors, *before, *self.fingers)
+
+    def lists(self, peer: Peer) -> bool:
+        """Whether `peer` stands in it as a neighbour on the ring."""
+        return peer == self.predecessor or peer in self.successors
+
+    def leaves_out(self, peer: Peer) -> bool:
+        """Whether it reaches over the place of `peer`, on either side of its owner, and says nothing of it."""
+        if peer == self.peer or self.lists(peer) or peer in self.gone:
+            return False
+        if self.whole:
+            return True
+        before, me = self.predecessor, self.peer
+        if before is not None and between(before.id, peer.id, me.id):
+            return True
+        return bool(self.successors) and between(me.id, peer.id, self.successors[-1].id)
 
     def members_estimate(self) -> float:
         """How many members the ring has, judged by how much of it the successors span; exact when `whole`."""

@@ -64,3 +64,9 @@ class NodeOptions:
     walk_bytes_per_s: float = 30.0
     """What it may cost, on average, to keep the address book: of a ring of a thousand a node meets a tenth in an hour,
     and hears of all."""
+
+    evicts: bool = False
+    """Whether those who are convicted are taken for dead."""
+
+    watch_bytes_per_s: float = 50.0
+    """What looking at the tables that others are shown may cost."""

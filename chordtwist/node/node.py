@@ -17,6 +17,7 @@ from zope.interface import implementer
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
+from chordtwist.core.evidence import WORDS
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.lookup import Quality, Route
 from chordtwist.core.parameters import Parameters
@@ -38,6 +39,7 @@ from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
+from chordtwist.node.ring.judgement import Judgement
 from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.merging import Merging
@@ -47,12 +49,17 @@ from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.searches import Searches
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
-from chordtwist.node.ring.tables import Tables
+from chordtwist.node.ring.tables import FIRST_QUESTION, Tables
 from chordtwist.node.ring.uniting import Uniting
 from chordtwist.node.ring.walking import Walker
+from chordtwist.node.ring.watch import Watch
 from chordtwist.wire.peer_messages import (
+    Accuse,
     Announce,
     Answer,
+    AskConvicted,
+    AskLease,
+    AskProof,
     Changed,
     GetTable,
     JoinRequest,
@@ -65,6 +72,7 @@ from chordtwist.wire.peer_messages import (
     PingFor,
     Pong,
     Question,
+    Relay,
     Same,
     Silent,
 )
@@ -127,7 +135,13 @@ class Node:
         routing = self.routing = Routing(me, parameters.successors, options.spreads_fingers)
         liveness = self.liveness = Liveness(parameters.dead_after_s)
         statements = self.statements = Statements(
-            identity, routing, environment.signer, wall_ms, link.key_of, environment.next_epoch()
+            identity,
+            routing,
+            environment.signer,
+            wall_ms,
+            link.key_of,
+            environment.next_epoch(),
+            lambda: int(clock.seconds() * 1000),
         )
 
         # What it asks.
@@ -181,7 +195,7 @@ class Node:
             options.stabilize_interval_s,
         )
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
-        self.searches = Searches(membership, routing, statements, tables, dial_limits, ending, rng)
+        self.searches = Searches(membership, routing, statements, tables, ending, rng)
         self.fingers = Fingers(
             membership,
             routing,
@@ -193,6 +207,34 @@ class Node:
             options.stabilize_interval_s,
         )
         self.walker = Walker(membership, routing, tables, asking, ending, rng, options.walk_bytes_per_s)
+        judgement = self.judgement = Judgement(
+            identity,
+            membership,
+            routing,
+            tables,
+            asking,
+            liveness,
+            link.key_of,
+            environment.verify,
+            environment.signer.public,
+            options.evicts,
+            ending,
+            rng,
+        )
+        watch = self.watch = Watch(
+            identity,
+            membership,
+            routing,
+            tables,
+            asking,
+            link.key_of,
+            environment.verify,
+            judgement.accuse,
+            options.watch_bytes_per_s,
+            ending,
+            rng,
+        )
+        tables.when_shown = watch.shown
         self.records = HashTable(
             self,
             store,
@@ -211,7 +253,8 @@ class Node:
         """What people ask to see."""
 
         # Who is told what.
-        membership.duties = [self.stabilizing, self.fingers.chore, merging.chore, self.walker.chore]
+        ring_duties = [self.stabilizing, self.fingers.chore, merging.chore, self.walker.chore]
+        membership.duties = [*ring_duties, judgement.chore, *watch.chores]
         membership.when_live = [self.records.joined]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]
@@ -226,6 +269,11 @@ class Node:
             Changed: self._hear_changed,
             Leave: self._hear_leave,
             OtherRing: self._hear_other_ring,
+            AskLease: self._give_lease,
+            Relay: self._relay,
+            AskConvicted: lambda peer, question: judgement.told(question),
+            AskProof: lambda peer, question: judgement.proof(question),
+            Accuse: lambda peer, question: judgement.hear(question),
         }
 
     # What it is
@@ -345,6 +393,7 @@ class Node:
         if not self.is_member:
             self.bootstrap.asked_by(peer)
             return self.statements.not_member(self.membership.status)
+        self.watch.asked_by(peer)
         head = self.routing.head
         if head is None:
             # Whoever asks a ring of one may belong to another ring: perhaps we were its first node, and restarted.
@@ -361,7 +410,23 @@ class Node:
             return self.statements.not_member(self.membership.status)
         if peer != self.predecessor:
             self.rectifying.notified(peer)
-        return self.statements.notified(peer)
+        return Noted()
+
+    def _give_lease(self, peer: Peer, question: AskLease) -> Answer:
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
+        return self.statements.leased(peer) or Noted()
+
+    def _relay(self, peer: Peer, question: Relay) -> Answer | Deferred[Answer]:
+        target = self._named(question.target)
+        if target == self.me or not self.dial_limits.may_look(peer, target):
+            return Silent()
+
+        def not_shown(failure: Failure) -> Answer:
+            failure.trap(Unreachable)
+            return Silent()
+
+        return self.asking.ask(target, FIRST_QUESTION).addErrback(not_shown)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
         self.stabilizing.peer_changed(peer)
@@ -423,7 +488,8 @@ class Node:
         # Never a member as far as we know: it was only named, and a list without it is as whole as before.
         if known is None and status is Status.JOINING and self.routing.take_back(peer):
             self.membership.changed()
-        if status is Status.LEAVING and peer in self.routing.neighbours():
+        # Whoever goes on asking it hears of it again.
+        if status is Status.LEAVING and known is not None and peer in self.routing.neighbours():
             self.left += 1
         self.membership.drop(peer, "left" if status is Status.LEAVING else "joins afresh")
 
@@ -444,6 +510,8 @@ class Node:
     def _died(self, peer: Peer) -> None:
         """Drop a peer that is dead by the rule of `core.liveness`."""
         now_s = self._clock.seconds()
+        if self.liveness.is_condemned(peer):
+            return  # that was told when it was convicted
         if now_s - self._told_dead.get(peer, -DEATH_TOLD_AGAIN_S) >= DEATH_TOLD_AGAIN_S:
             if not self._dead:
                 self._clock.callLater(DEATHS_TOLD_AFTER_S, self._tell_of_deaths)
@@ -517,7 +585,10 @@ class Node:
             "whole": routing.whole,
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
-            "convicted": [],  # nothing is taken for evidence yet
+            "convicted": [
+                {"address": str(conviction.verdict.culprit), "why": WORDS[conviction.verdict.charge]}
+                for conviction in self.judgement.convictions
+            ],
             "members_estimate": round(self.members_estimate()),
             "known": len(self.tables.book),
             "met": self.tables.book.met_count,

@@ -82,6 +82,8 @@ class World:
         """Whom every node was in a ring with, as an earlier run of it has kept."""
         self.quota: Quota | None = None
         """What one address may leave at each node; None: the default."""
+        self.evicts = False
+        """Whether nodes take for dead whom they convict."""
         self._well_known: list[Peer] = []
         self.skew_ms: Callable[[], int] = lambda: 0
         """By how much the wall clock of a host is ahead, asked for each new host."""
@@ -378,7 +380,7 @@ class Host:
                 lambda: world.remembered,
                 self.life_ms,
             ),
-            NodeOptions(world.stabilize_interval_s, quota=world.quota),
+            NodeOptions(world.stabilize_interval_s, quota=world.quota, evicts=world.evicts),
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)

@@ -236,7 +236,7 @@ class Same(Answer, frozen=True):
 
 
 class Notify(Question, frozen=True):
-    """The sender thinks it is the receiver's predecessor."""
+    """The sender thinks it is the receiver's predecessor; `Noted`."""
 
     kind: ClassVar[int] = 33
     is_upkeep: ClassVar[bool] = True
@@ -244,21 +244,100 @@ class Notify(Question, frozen=True):
     epoch: U64
 
 
-class Notified(Answer, frozen=True):
-    """Signed acknowledgement that the sender of the `Notify` was live (`core.signed.unpack_acknowledged`)."""
+class Changed(Question, frozen=True):
+    """A hint from our head: its list is another now. We read it at once instead of at our next round; `Noted`."""
 
-    kind: ClassVar[int] = 34
+    kind: ClassVar[int] = 35
+    is_upkeep: ClassVar[bool] = True
+
+
+# What binds a member, and what convicts it
+
+
+class AskLease(Question, frozen=True):
+    """Asks a member that lists the sender to promise that it goes on; `Leased`, or `Noted` when it does not list it."""
+
+    kind: ClassVar[int] = 36
+
+
+class Leased(Answer, frozen=True):
+    """The signed promise (`core.signed.unpack_lease`)."""
+
+    kind: ClassVar[int] = 37
     body_bytes_max: ClassVar[int] = 1024
 
     body: Body
     signature: Signature
 
 
-class Changed(Question, frozen=True):
-    """A hint from our head: its list is another now. We read it at once instead of at our next round; `Noted`."""
+class Relay(Question, frozen=True):
+    """Asks for the table that `target` shows to the receiver, as it signed it: whoever lies does not know for whom the
+    receiver asks. Answered as `target` answers `GetTable(0, 0)`, or with `Silent`.
+    """
 
-    kind: ClassVar[int] = 35
-    is_upkeep: ClassVar[bool] = True
+    kind: ClassVar[int] = 38
+    answer_within_s: ClassVar[float] = 5.0
+
+    target: PackedAddress
+
+
+CONVICTED_TOLD_MAX = 512
+
+
+class AskConvicted(Question, frozen=True):
+    """Asks whom the receiver convicts, unless it is whom the sender does (`core.evidence.Convictions.digest`):
+    `Convicted`, or `Same`.
+    """
+
+    kind: ClassVar[int] = 70
+
+    digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+
+
+class Convicted(Answer, frozen=True):
+    """Whom the sender convicts."""
+
+    kind: ClassVar[int] = 71
+    body_bytes_max: ClassVar[int] = 20 * CONVICTED_TOLD_MAX + 16
+
+    culprits: Annotated[list[PackedAddress], msgspec.Meta(max_length=CONVICTED_TOLD_MAX)]
+
+
+class AskProof(Question, frozen=True):
+    """Asks for the proof against `culprit`: `Proof`, or `Silent` when the receiver does not convict it."""
+
+    kind: ClassVar[int] = 72
+
+    culprit: PackedAddress
+
+
+PROOF_BYTES_MAX = 40_000
+
+
+class Proof(Answer, frozen=True):
+    """Two statements that contradict one another (`core.evidence.Evidence`)."""
+
+    kind: ClassVar[int] = 73
+    body_bytes_max: ClassVar[int] = PROOF_BYTES_MAX
+
+    charge: U8
+    first: Body
+    first_signature: Signature
+    second: Body
+    second_signature: Signature
+
+
+class Accuse(Question, frozen=True):
+    """Shows a proof to whoever lives near the one whom it convicts; `Noted`."""
+
+    kind: ClassVar[int] = 74
+    body_bytes_max: ClassVar[int] = PROOF_BYTES_MAX
+
+    charge: U8
+    first: Body
+    first_signature: Signature
+    second: Body
+    second_signature: Signature
 
 
 # Records
@@ -562,8 +641,10 @@ MESSAGES: tuple[type[Message], ...] = (
     TableIs,
     Same,
     Notify,
-    Notified,
     Changed,
+    AskLease,
+    Leased,
+    Relay,
     Store,
     Stored,
     Refused,
@@ -584,6 +665,11 @@ MESSAGES: tuple[type[Message], ...] = (
     Release,
     Puzzle,
     Solution,
+    AskConvicted,
+    Convicted,
+    AskProof,
+    Proof,
+    Accuse,
 )
 UPKEEP_KINDS = frozenset(message.kind for message in MESSAGES if getattr(message, "is_upkeep", False))
 """Kinds of the questions that are `is_upkeep`."""

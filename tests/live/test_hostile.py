@@ -24,7 +24,6 @@ from chordtwist.wire.peer_messages import (
     JoinFailure,
     JoinRequest,
     Noted,
-    Notified,
     Notify,
     Ping,
     Pong,
@@ -135,7 +134,7 @@ class ClaimTests(HostileTestCase):
             answer = peer.ask(JoinRequest(1))
             assert isinstance(answer, JoinFailure)
             refusals.append(answer.reason)
-            self.assertIsInstance(peer.ask(Notify(1)), Notified)
+            self.assertIsInstance(peer.ask(Notify(1)), Noted)
         self.assertEqual(2, refusals.count("that place is not mine to give"))
         # Whoever owns it has looked whether anybody is there.
         self.assertEqual(1, sum("cannot be reached from" in reason for reason in refusals))

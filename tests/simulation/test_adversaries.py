@@ -189,30 +189,6 @@ class Harm(SynchronousTestCase):
         self.assertGreater(figures.plain_chord_questions, 40)
 
 
-class DialsUsedUp(SynchronousTestCase):
-    """What inventions cost those who dial them."""
-
-    def test_unmet_owner(self) -> None:
-        """Who has no dial left for strangers still reaches owners that it has not met: two witnesses name them."""
-        world = World(7, Parameters(network="simulation", successors=8, replication=3))
-        self.addCleanup(world.close)
-        world.grow(2 * NODES)
-        world.settle(60)
-        verdicts: list[str] = []
-        for peer, host in world.live.items():
-            limits = host.node.dial_limits
-            for number in range(100):
-                invented = world.address(1000 + number)
-                limits.dialled(invented)
-                limits.ended(invented, "connection refused")
-            for owner in world.members():
-                if owner != peer and not limits.is_known(owner):
-                    world.find(peer, owner.id, lambda result: verdicts.append(result.verdict))
-        world.run(10)
-        self.assertGreater(len(verdicts), 100)
-        self.assertGreaterEqual(verdicts.count("right"), 0.99 * len(verdicts))
-
-
 class QuickBurst(Burst):
     """It lasts a minute."""
 

@@ -54,8 +54,11 @@ class Asking:
     def ask(self, peer: Peer, question: Question, is_once: bool = False) -> Deferred[Answer]:
         """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted.
 
-        A peer that has never answered is not dialled when that would be too often, which says nothing of its life.
+        A peer that has never answered is not dialled when that would be too often, which says nothing of its life. One
+        that is convicted is not asked at all.
         """
+        if self._liveness.is_condemned(peer):
+            return fail(Unreachable(peer, "it is convicted"))
         if self._dial_limits.is_known(peer):
             return self._ask(peer, question, is_once)
         reason = self._dial_limits.why_not_dial(peer)

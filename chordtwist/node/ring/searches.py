@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -18,7 +17,6 @@ from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.core.witnesses import WITNESSES, WitnessedLookup, spans
-from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
@@ -60,7 +58,6 @@ class Searches:
         routing: Routing,
         statements: Statements,
         tables: Tables,
-        dial_limits: DialLimits,
         clock: IReactorTime,
         rng: Random,
     ) -> None:
@@ -68,7 +65,6 @@ class Searches:
         self._routing = routing
         self._statements = statements
         self._tables = tables
-        self._dial_limits = dial_limits
         self._clock = clock
         self._rng = rng
         self._failed = 0
@@ -126,16 +122,10 @@ class Searches:
         lookup.hear((*book.behind(position, 1), *book.before(position, AROUND)))
         return lookup
 
-    def _fetch(self, lookup: Lookup, peer: Peer) -> Deferred[Table]:
-        if lookup.vouches_for(peer):
-            # Else liars who name inventions all the time would keep us from members that we have not met.
-            self._dial_limits.vouched(peer)
-        return self._tables.fetch(peer)
-
     async def _find(self, position: RingId, quality: Quality) -> Route:
         lookup = self._begin(position, quality)
         began_s = self._clock.seconds()
-        await search(lookup, partial(self._fetch, lookup), self._clock)
+        await search(lookup, self._tables.fetch, self._clock)
         route = lookup.route(self._routing.entries_max)
         if route is None:
             self._failed += 1
@@ -168,7 +158,7 @@ class Searches:
                     step.outcome = TABLE
                 return result
 
-            return self._fetch(lookup, peer).addBoth(over)
+            return self._tables.fetch(peer).addBoth(over)
 
         await search(lookup, fetch, clock)
         return lookup.route(self._routing.entries_max), steps

@@ -1,9 +1,11 @@
-"""What a node signs: its table, its status, its acknowledgements."""
+"""What a node signs: its table, its status, its leases."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from chordtwist.core.leases import Leases
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import (
@@ -11,13 +13,13 @@ from chordtwist.core.signed import (
     Stamp,
     Status,
     fingerprint,
-    pack_acknowledged,
+    pack_lease,
     pack_status,
     table_content,
     table_opening,
 )
 from chordtwist.core.table import UNPROVED, Table
-from chordtwist.wire.peer_messages import Leave, Notified, NotMember, TableIs
+from chordtwist.wire.peer_messages import Leased, Leave, NotMember, TableIs
 
 TABLE_FRESH_MS = 10_000
 """A table older than this is signed again when somebody asks who does not hold it: its time says when it held."""
@@ -34,6 +36,7 @@ class Statements:
         wall_ms: Callable[[], int],
         key_of: Callable[[Peer], bytes | None],
         epoch: int,
+        steady_ms: Callable[[], int],
     ) -> None:
         self.epoch = epoch
         self.seq = 0
@@ -43,6 +46,9 @@ class Statements:
         self._signer = signer
         self._wall_ms = wall_ms
         self._key_of = key_of
+        self._steady_ms = steady_ms
+        self._epoch_began_ms = steady_ms()
+        self._leases = Leases()
         self._table: Table | None = None
         self._content = b""
         self._signed: TableIs | None = None
@@ -53,6 +59,8 @@ class Statements:
         """From now on speak as another incarnation."""
         self.epoch = epoch
         self.seq = 0
+        self._epoch_began_ms = self._steady_ms()
+        self._leases.forget_all()
         self._table = None
         self._signed = None
 
@@ -90,14 +98,21 @@ class Statements:
         said = self.not_member(status)
         return Leave(said.body, said.signature)
 
-    def notified(self, notifier: Peer) -> Notified:
-        """Sign the acknowledgement that `notifier` was live just now."""
-        body = pack_acknowledged(self._identity, self._stamp(), notifier, self._key_of(notifier))
-        return Notified(body, self._signer.sign(body))
+    def leased(self, neighbour: Peer) -> Leased | None:
+        """Sign the promise to list a neighbour (`core.leases`); None where none is given, since it is none of ours."""
+        until_ms = self._leases.give(self.table, neighbour, self.clock_ms())
+        if until_ms is None:
+            return None
+        body = pack_lease(self._identity, self._stamp(), neighbour, until_ms)
+        return Leased(body, self._signer.sign(body))
 
     def _stamp(self) -> Stamp:
         self.seq += 1
         return Stamp(self._routing.me, self.epoch, self.seq, self._wall_ms())
+
+    def clock_ms(self) -> int:
+        """Tell our steady time since this epoch began."""
+        return self._steady_ms() - self._epoch_began_ms
 
     def _renew(self) -> Table:
         routing, before = self._routing, self._table
@@ -113,7 +128,8 @@ class Statements:
             changed = True
         self._changes = routing.changes
         self._signed = None
-        table = self._table = Table(
+        clock_ms = self.clock_ms()
+        table = Table(
             peer=routing.me,
             epoch=stamp.epoch,
             seq=stamp.seq,
@@ -124,7 +140,12 @@ class Statements:
             successors=successors,
             fingers=fingers,
             fingerprints=fingerprints,
+            clock_ms=clock_ms,
         )
-        if changed:
+        gone = self._leases.gone(table, clock_ms)
+        if gone:
+            table = replace(table, gone=gone)
+        if changed or before is None or before.gone != gone:
             self._content = table_content(table)
+        self._table = table
         return table

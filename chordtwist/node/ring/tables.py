@@ -85,6 +85,8 @@ class Tables:
         """
         self.book = AddressBook(identity, spreads=spreads)
         """Whose tables were shown, and whom they name."""
+        self.when_shown: Callable[[Table, TableIs], None] = lambda table, said: None
+        """Told of every table that was verified, and of how it was signed."""
         self._identity = identity
         self._ask = ask
         self._key_of = key_of
@@ -124,6 +126,13 @@ class Tables:
         """Look up the epoch of the run of `peer` that we know as a member."""
         table = self.at_hand(peer)
         return None if table is None else table.epoch
+
+    def attested(self, peer: Peer, key: bytes) -> int:
+        """Count the tables at hand that name `peer` with the key of that fingerprint."""
+        return sum(
+            (peer, key) in zip(_neighbours(known.table), known.table.fingerprints, strict=True)
+            for known in self._known.values()
+        )
 
     def clock_ahead_ms(self, peer: Peer) -> int | None:
         """`Known.ahead_ms` of `peer`, where its table came lately."""
@@ -211,6 +220,7 @@ class Tables:
         if len(table.successors) > self._listed_max:
             raise Malformed(f"a table with {len(table.successors)} successors")
         self._verified(peer, answer.signature, answer.body)
+        self.when_shown(table, answer)
         return table
 
     def _status(self, peer: Peer, said: NotMember | Leave) -> tuple[Stamp, Status]:
@@ -223,6 +233,11 @@ class Tables:
         key = self._key_of(peer)
         if key is None or not self._verify(key, signature, body):
             raise Untruthful(f"{peer} shows a statement that its key did not sign")
+
+
+def _neighbours(table: Table) -> tuple[Peer, ...]:
+    """List those whose fingerprints a table shows, in their order."""
+    return table.successors if table.predecessor is None else (table.predecessor, *table.successors)
 
 
 def _order(table: Table) -> tuple[int, int]:

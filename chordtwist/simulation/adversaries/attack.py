@@ -22,6 +22,7 @@ class Lie(NamedTuple):
     successors: tuple[Peer, ...]
     fingers: tuple[Peer, ...]
     whole: bool
+    gone: tuple[Peer, ...] = ()
 
 
 class Attack:

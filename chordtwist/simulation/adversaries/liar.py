@@ -97,6 +97,8 @@ class Liar(Node):
             successors=lie.successors,
             fingers=tuple(dict.fromkeys(peer for peer in lie.fingers if peer not in (self.me, *lie.successors))),
             fingerprints=self.coalition.fingerprints(neighbours),
+            gone=lie.gone,
+            clock_ms=self.statements.clock_ms(),
         )
         body = table_opening(self.identity, table) + table_content(table)
         return TableIs(body, self._signer.sign(body))

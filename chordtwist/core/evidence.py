@@ -1,0 +1,178 @@
+"""Proofs of misbehaviour: two statements that one peer signed and that no honest one signs both.
+
+Whoever holds such a proof needs to believe nobody: not who brings it, not a clock, not a majority. What it cannot tell
+is whose key signed it; that is for the reader's own dial (`node.ring.judgement`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
+
+from chordtwist.core.bounded import Bounded
+from chordtwist.core.errors import Malformed
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.signed import Verify, unpack_lease, unpack_table
+from chordtwist.core.table import Table
+
+MARK_LENGTH = DIGEST_LENGTH = 8
+
+SENTENCE_S = 3600.0
+"""How long a first conviction lasts: addresses change hands."""
+
+SENTENCE_DOUBLINGS_MAX = 5
+
+STALE_S = 600.0
+"""So long after the end of a sentence nobody is asked for a proof against the same peer: others end it later."""
+
+CONVICTIONS_MAX = 512
+"""Peers convicted at one time; the latest, some 700 bytes each."""
+
+SEEN_MAX = 4096
+"""Proofs remembered by their marks after their sentence is over: none convicts twice."""
+
+
+class Charge(IntEnum):
+    """What a proof shows."""
+
+    BROKEN_LEASE = 1
+    EQUIVOCATION = 2
+
+
+WORDS = {
+    Charge.BROKEN_LEASE: "its table leaves out a neighbour that it had promised to list",
+    Charge.EQUIVOCATION: "it signed two tables as one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two signed statements that contradict one another: of a broken lease the lease and the table."""
+
+    charge: Charge
+    first: bytes
+    first_signature: bytes
+    second: bytes
+    second_signature: bytes
+
+    @property
+    def mark(self) -> bytes:
+        """Name it in eight bytes."""
+        parts = (bytes((self.charge,)), self.first, self.first_signature, self.second, self.second_signature)
+        return sha256(b"".join(parts)).digest()[:MARK_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a proof comes to: whom it convicts, if `key` is its key, and in which epoch."""
+
+    culprit: Peer
+    key: bytes
+    epoch: int
+    charge: Charge
+    victim: Peer | None = None
+
+
+def judge(identity: Identity, evidence: Evidence, verify: Verify) -> Verdict:
+    """Check a proof, its signatures included.
+
+    @raise Malformed: it proves nothing, and why.
+    """
+    second = unpack_table(identity, evidence.second)
+    if evidence.charge is Charge.BROKEN_LEASE:
+        verdict = _broken_lease(identity, evidence, second)
+    else:
+        verdict = _equivocation(identity, evidence, second)
+    statements = (evidence.first, evidence.first_signature), (evidence.second, evidence.second_signature)
+    for body, signature in statements:
+        if not verify(second.key, signature, body):
+            raise Malformed(f"a proof against {second.peer} that the key in it did not sign")
+    return verdict
+
+
+def _broken_lease(identity: Identity, evidence: Evidence, table: Table) -> Verdict:
+    stamp, neighbour, until_ms = unpack_lease(identity, evidence.first)
+    if stamp.peer != table.peer or stamp.epoch != table.epoch:
+        raise Malformed(f"a lease of another run than that of the table of {table.peer}")
+    if stamp.seq >= table.seq or table.clock_ms > until_ms:
+        raise Malformed(f"a lease that did not bind {table.peer} when it signed that table")
+    if not table.leaves_out(neighbour):
+        raise Malformed(f"a table of {table.peer} that breaks no lease")
+    return Verdict(table.peer, table.key, table.epoch, Charge.BROKEN_LEASE, neighbour)
+
+
+def _equivocation(identity: Identity, evidence: Evidence, second: Table) -> Verdict:
+    first = unpack_table(identity, evidence.first)
+    if (first.peer, first.epoch, first.seq, first.key) != (second.peer, second.epoch, second.seq, second.key):
+        raise Malformed(f"two tables of {second.peer} that are two statements")
+    if evidence.first == evidence.second:
+        raise Malformed(f"one table of {second.peer} twice")
+    return Verdict(second.peer, second.key, second.epoch, Charge.EQUIVOCATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Conviction:
+    """Who is convicted, by what, until when, by the steady clock."""
+
+    verdict: Verdict
+    evidence: Evidence
+    until_s: float
+
+
+class Convictions:
+    """Who is convicted at present, as one node sees it. One conviction an address, whatever else is proved of it."""
+
+    def __init__(self, ended: Callable[[Peer], None]) -> None:
+        """@param ended: told of a peer whose sentence is over, or that had to make room."""
+        self._ended = ended
+        self._held: dict[Peer, Conviction] = {}
+        self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
+        self._served: Bounded[Peer, tuple[int, float]] = Bounded(SEEN_MAX)
+        """How often somebody was convicted, and until when last."""
+
+    def __contains__(self, peer: Peer) -> bool:
+        return peer in self._held
+
+    def __iter__(self) -> Iterator[Conviction]:
+        return iter(self._held.values())
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, peer: Peer) -> Conviction | None:
+        """Look up the conviction of a peer."""
+        return self._held.get(peer)
+
+    def is_wanted(self, culprit: Peer, now_s: float) -> bool:
+        """Whether a proof against a peer would be news: not while it is convicted, nor soon after."""
+        _, until_s = self._served.get(culprit, (0, -STALE_S))
+        return culprit not in self._held and now_s - until_s >= STALE_S
+
+    def add(self, verdict: Verdict, evidence: Evidence, now_s: float) -> bool:
+        """Convict; False where its culprit is convicted already, or this proof has had its sentence."""
+        culprit, mark = verdict.culprit, evidence.mark
+        if culprit in self._held or mark in self._seen:
+            return False
+        times, _ = self._served.get(culprit, (0, 0.0))
+        until_s = now_s + SENTENCE_S * 2 ** min(times, SENTENCE_DOUBLINGS_MAX)
+        self._served[culprit] = times + 1, until_s
+        self._seen[mark] = None
+        self._held[culprit] = Conviction(verdict, evidence, until_s)
+        if len(self._held) > CONVICTIONS_MAX:
+            self._end(next(iter(self._held)))
+        return True
+
+    def expire(self, now_s: float) -> None:
+        """End the sentences that are over."""
+        for peer in [peer for peer, conviction in self._held.items() if conviction.until_s <= now_s]:
+            self._end(peer)
+
+    def digest(self) -> bytes:
+        """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
+        return sha256(b"".join(sorted(peer.packed for peer in self._held))).digest()[:DIGEST_LENGTH]
+
+    def _end(self, peer: Peer) -> None:
+        del self._held[peer]
+        self._ended(peer)

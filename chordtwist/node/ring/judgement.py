@@ -1,0 +1,234 @@
+"""Conviction: a proof of misbehaviour is checked, acted on as on a death, and made known.
+
+Nothing but a proof convicts (`core.evidence`): suspicion harms the honest, and a proof needs nobody to be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chordtwist.core.errors import Malformed, Unreachable
+from chordtwist.core.evidence import CONVICTIONS_MAX, WORDS, Charge, Convictions, Evidence, Verdict, judge
+from chordtwist.core.liveness import Liveness
+from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.routing import Routing
+from chordtwist.core.signed import Verify, fingerprint
+from chordtwist.node.chores import Chore
+from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.membership import Membership
+from chordtwist.node.ring.tables import Tables
+from chordtwist.wire.peer_messages import (
+    Accuse,
+    Answer,
+    AskConvicted,
+    AskProof,
+    Convicted,
+    Noted,
+    Ping,
+    Proof,
+    Same,
+    Silent,
+)
+
+COMPARE_EVERY_S, COMPARE_SLOWEST_S = 5.0, 20.0
+"""Another member is asked whom it convicts so often: while there is news each round doubles those who know of it."""
+
+PROOFS_AT_ONCE = 16
+"""Proofs fetched in one round."""
+
+ATTESTED_BY = 5
+"""So many tables at hand that name a key show whose it is, where our own dial does not."""
+
+EVICTED_APART_S = 1.0
+"""Members that we list are evicted so far apart: a list mends itself between two deaths."""
+
+
+class Judgement:
+    """Judges for one node."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        identity: Identity,
+        membership: Membership,
+        routing: Routing,
+        tables: Tables,
+        asking: Asking,
+        liveness: Liveness,
+        key_of: Callable[[Peer], bytes | None],
+        verify: Verify,
+        public: bytes,
+        evicts: bool,
+        clock: IReactorTime,
+        rng: Random,
+    ) -> None:
+        """@param public: our own key. @param evicts: whether a conviction has consequences here, or is only shown."""
+        self.convictions = Convictions(liveness.acquit)
+        self._identity = identity
+        self._membership = membership
+        self._routing = routing
+        self._tables = tables
+        self._asking = asking
+        self._liveness = liveness
+        self._key_of = key_of
+        self._verify = verify
+        self._public = public
+        self._evicts = evicts
+        self._clock = clock
+        self._rng = rng
+        self._to_evict: list[tuple[Peer, str]] = []
+        self.convicts_us = ""
+        """What others convict this very node of, where it has seen the proof."""
+        self.chore = Chore(
+            "convictions",
+            lambda: Deferred.fromCoroutine(self._compare()),
+            clock,
+            rng,
+            COMPARE_EVERY_S,
+            COMPARE_SLOWEST_S,
+        )
+
+    # What is proved
+
+    def accuse(self, evidence: Evidence) -> None:
+        """Convict by a proof that we found ourselves, and show it to those who live near the culprit."""
+        Deferred.fromCoroutine(self._convict(evidence, tells=True)).addErrback(self._failed)
+
+    def hear(self, question: Accuse) -> Answer:
+        """Take a proof that somebody shows us."""
+        Deferred.fromCoroutine(self._convict(_evidence(question), tells=False)).addErrback(self._failed)
+        return Noted()
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError, Malformed):
+            self._log.failure("judging failed", failure)
+
+    async def _convict(self, evidence: Evidence, tells: bool) -> bool:
+        """Convict whom a proof convicts; answers whether it does so here. @raise Malformed: it proves nothing."""
+        verdict = judge(self._identity, evidence, self._verify)
+        culprit, now = verdict.culprit, self._clock.seconds()
+        if culprit == self._routing.me:
+            self._tell_operator(verdict)
+            return False
+        if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key):
+            return False
+        if not self.convictions.add(verdict, evidence, now):
+            return False
+        victim = "" if verdict.victim is None else f" ({verdict.victim})"
+        why = WORDS[verdict.charge]
+        self._log.warn("{peer} is convicted: {why}{victim}", peer=str(culprit), why=why, victim=victim)
+        if tells:
+            near = self._tables.book
+            count = self._routing.entries_max
+            told = (*near.before(culprit.id, count), *near.behind(culprit.id, count), *self._routing.neighbours())
+            self._asking.tell([peer for peer in told if peer != culprit], _accusation(evidence))
+        if self._evicts:
+            self._liveness.condemn(culprit)
+            self._evict(culprit, f"is convicted: {why}")
+        self.chore.hurry()
+        return True
+
+    async def _is_key_of(self, peer: Peer, key: bytes) -> bool:
+        """Whether a key is that of a peer: by our own dial, or by what its neighbours show."""
+        if self._key_of(peer) is None and self._tables.attested(peer, fingerprint(key)) < ATTESTED_BY:
+            try:
+                await self._asking.ask(peer, Ping())
+            except Unreachable:
+                return False
+        known = self._key_of(peer)
+        return known == key or (known is None and self._tables.attested(peer, fingerprint(key)) >= ATTESTED_BY)
+
+    def _tell_operator(self, verdict: Verdict) -> None:
+        if verdict.key != self._public or self.convicts_us:
+            return
+        self.convicts_us = WORDS[verdict.charge]
+        self._log.error("others convict this node: {why}; does a second one run with its key?", why=self.convicts_us)
+
+    # What follows
+
+    def _evict(self, peer: Peer, why: str) -> None:
+        if peer not in self._routing.everybody():
+            self._membership.drop(peer, why)
+            return
+        self._to_evict.append((peer, why))
+        if len(self._to_evict) == 1:
+            self._clock.callLater(0, self._evict_next)
+
+    def _evict_next(self) -> None:
+        peer, why = self._to_evict.pop(0)
+        if peer in self.convictions:
+            self._membership.drop(peer, why)
+        if self._to_evict:
+            self._clock.callLater(EVICTED_APART_S, self._evict_next)
+
+    # What others know
+
+    def told(self, question: AskConvicted) -> Answer:
+        """Say whom we convict, to whoever convicts others."""
+        if question.digest == self.convictions.digest():
+            return Same()
+        return Convicted([conviction.verdict.culprit.packed for conviction in self.convictions][:CONVICTIONS_MAX])
+
+    def proof(self, question: AskProof) -> Answer:
+        """Show the proof against somebody."""
+        try:
+            conviction = self.convictions.of(self._identity.unpack(question.culprit))
+        except ValueError as error:
+            raise Malformed(f"a question names an impossible peer: {error}") from None
+        return Silent() if conviction is None else _proof(conviction.evidence)
+
+    async def _compare(self) -> bool:
+        """Ask another member whom it convicts, and for the proofs that we have not."""
+        self.convictions.expire(self._clock.seconds())
+        other = self._tables.book.any_met(self._rng)
+        if other is None or other == self._routing.me:
+            return False
+        try:
+            answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
+            if not isinstance(answer, Convicted):
+                return False
+            return await self._fetch(other, answer)
+        except Unreachable:
+            return False
+
+    async def _fetch(self, other: Peer, answer: Convicted) -> bool:
+        news, asked = False, 0
+        for packed in answer.culprits:
+            try:
+                culprit = self._identity.unpack(packed)
+            except ValueError:
+                break
+            if asked >= PROOFS_AT_ONCE or not self.convictions.is_wanted(culprit, self._clock.seconds()):
+                continue
+            asked += 1
+            said = await self._asking.ask(other, AskProof(packed))
+            if not isinstance(said, Proof):
+                continue
+            try:
+                news |= await self._convict(_evidence(said), tells=False)
+            except Malformed:
+                break  # whoever shows what proves nothing has nothing else to say
+        return news
+
+
+def _evidence(said: Proof | Accuse) -> Evidence:
+    try:
+        charge = Charge(said.charge)
+    except ValueError:
+        raise Malformed(f"a proof of an unknown charge, {said.charge}") from None
+    return Evidence(charge, said.first, said.first_signature, said.second, said.second_signature)
+
+
+def _proof(evidence: Evidence) -> Proof:
+    return Proof(evidence.charge, evidence.first, evidence.first_signature, evidence.second, evidence.second_signature)
+
+
+def _accusation(evidence: Evidence) -> Accuse:
+    return Accuse(evidence.charge, evidence.first, evidence.first_signature, evidence.second, evidence.second_signature)

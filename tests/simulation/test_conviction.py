@@ -1,0 +1,135 @@
+"""Conviction in whole rings: whoever breaks a signed promise is convicted by everybody, and nobody else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.evidence import Charge
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Peer
+from chordtwist.core.signed import unpack_table
+from chordtwist.node.node import Node
+from chordtwist.simulation.adversaries.attack import Attack
+from chordtwist.simulation.adversaries.coalition import Coalition
+from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
+from chordtwist.simulation.world import World
+from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Leased, TableIs
+
+NODES = 24
+"""Three times as many as a list has entries: nobody knows everybody."""
+
+WITHIN_S = 120
+
+
+class ConvictionTestCase(SynchronousTestCase):
+    """A ring, some of which may lie."""
+
+    def grow(self, attack: type[Attack], share: float = 0.25, to_all: bool = True) -> None:
+        """Let a ring grow and rest until everybody has its leases; the liars lie from then on."""
+        self.world = World(1, Parameters(network="simulation", successors=8))
+        self.addCleanup(self.world.close)
+        self.world.evicts = True
+        self.coalition = Coalition(self.world, share, attack, to_all, grown=False)
+        self.world.grow(NODES)
+        self.wait(lambda: all(node.watch.leases >= 8 for node in self.honest()))
+        self.coalition.close()
+        self.coalition.begin()
+
+    def honest(self) -> list[Node]:
+        return [host.node for peer, host in self.world.live.items() if peer not in self.coalition]
+
+    def convicted(self) -> list[set[Peer]]:
+        """Whom each of the honest convicts."""
+        return [{one.verdict.culprit for one in node.judgement.convictions} for node in self.honest()]
+
+    def liars(self) -> set[Peer]:
+        return {node.me for node in self.coalition.live()}
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        """Let time pass until a state is reached."""
+        for _ in range(WITHIN_S):
+            if reached():
+                return
+            self.world.run(1)
+        self.fail("not within the time")
+
+
+class BrokenLeaseTests(ConvictionTestCase):
+    """A quarter of the members promise to list their neighbours, and then show nobody but one another."""
+
+    def test_all_are_convicted(self) -> None:
+        """Every honest member convicts all of them and nobody else, drops them, and stays a member."""
+        self.grow(ColludersOnly)
+        self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+        self.world.run(30)
+        for node in self.honest():
+            self.assertTrue(node.is_member)
+            self.assertFalse(self.liars() & set(node.routing.everybody()))
+            why = node.status()["convicted"]
+            assert isinstance(why, list)
+            self.assertEqual({one["address"] for one in why}, {str(peer) for peer in self.liars()})
+        self.assertEqual([], self.world.errors)
+
+    def test_far(self) -> None:
+        """Those who tell their neighbours the truth are seen by whoever looks in a neighbour's place."""
+        self.grow(ColludersOnly, to_all=False)
+        self.wait(lambda: any(self.convicted()))
+        for convicted in self.convicted():
+            self.assertTrue(convicted <= self.liars())
+
+    def test_two_tables_of_one_number(self) -> None:
+        """So are those who sign two tables as one."""
+        self.grow(Equivocate, share=0.1)
+        self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+
+
+class HonestTests(ConvictionTestCase):
+    """Nobody lies in its table."""
+
+    def test_slander(self) -> None:
+        """Whatever somebody makes of what honest members signed, it convicts nobody."""
+        self.grow(Attack, share=0.05)
+        slanderer = self.coalition.live()[0]
+        victims = [node for node in self.honest() if slanderer.me in node.routing.successors]
+        said: list[tuple[Node, Leased | TableIs]] = []
+
+        def told(answer: Answer, node: Node) -> None:
+            assert isinstance(answer, Leased | TableIs)
+            said.append((node, answer))
+
+        for node in victims:
+            for question in (AskLease(), GetTable(0, 0)):
+                slanderer.ask(node.me, question).addCallback(told, node)
+        self.world.run(5)
+        self.world.leave(slanderer.me)
+        self.assertEqual(2 * len(victims), len(said))
+        # From now on their tables leave the slanderer out, and say so.
+        self.world.run(2)
+        for node, one in said:
+            for other in (one, node.statements.signed_table(), *(answer for _, answer in said)):
+                for charge in Charge:
+                    for first, second in ((one, other), (other, one)):
+                        proof = Accuse(charge, first.body, first.signature, second.body, second.signature)
+                        for judging in self.honest():
+                            judging.answer(node.me, proof)
+        shown = [unpack_table(self.world.identity, node.statements.signed_table().body) for node in victims]
+        self.assertTrue(any(slanderer.me in table.gone for table in shown))
+        self.world.run(60)
+        self.assertEqual([set()] * len(self.honest()), self.convicted())
+
+    def test_comings_and_goings(self) -> None:
+        """Deaths, pauses, restarts and departures within the time of a lease convict nobody."""
+        self.grow(Attack, share=0.0)
+        peers = list(self.world.live)
+        self.world.crash(peers[3], peers[4])
+        self.world.run(1)
+        self.world.start(peers[3])
+        self.world.leave(peers[8])
+        self.world.run(40)
+        self.world.start(peers[8])
+        self.world.power_off(peers[11])
+        self.world.run(120)
+        self.assertEqual([set()] * len(self.honest()), self.convicted())
+        self.assertEqual([], self.world.errors)

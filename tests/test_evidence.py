@@ -1,0 +1,151 @@
+"""Behaviour of proofs of misbehaviour: what convicts, and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.errors import Malformed
+from chordtwist.core.evidence import (
+    CONVICTIONS_MAX,
+    SENTENCE_DOUBLINGS_MAX,
+    SENTENCE_S,
+    STALE_S,
+    Charge,
+    Convictions,
+    Evidence,
+    Verdict,
+    judge,
+)
+from chordtwist.core.peer import Peer
+from chordtwist.core.signed import Stamp, pack_lease
+from chordtwist.core.table import Table
+from chordtwist.simulation.signer import verify_simulated
+from tests.builders import IDENTITY, pack_table, peer, peers, signer, table
+
+LEASED = Stamp(peer(10), 1, 5, 0)
+"""When 10 promised to list 20 until its steady clock shows 1,000 ms."""
+
+
+def lease(stamp: Stamp = LEASED, neighbour: int = 20, until_ms: int = 1000) -> bytes:
+    return pack_lease(IDENTITY, stamp, peer(neighbour), until_ms)
+
+
+def shown(successors: tuple[int, ...] = (30, 40), seq: int = 6, clock_ms: int = 1000, **changes: object) -> Table:
+    return replace(table(10, successors, 5, seq=seq), clock_ms=clock_ms, **changes)  # type: ignore[arg-type]
+
+
+def proof(charge: Charge, first: bytes, second: bytes, by: int = 10, also_by: int = 10) -> Evidence:
+    """What 10 signed, or somebody in its name."""
+    return Evidence(charge, first, signer(peer(by)).sign(first), second, signer(peer(also_by)).sign(second))
+
+
+def broken(first: bytes, table: Table, by: int = 10, also_by: int = 10) -> Evidence:
+    return proof(Charge.BROKEN_LEASE, first, pack_table(IDENTITY, table), by, also_by)
+
+
+class JudgeTests(SynchronousTestCase):
+    """Proofs against the member at 10."""
+
+    def test_broken_lease(self) -> None:
+        """A table that leaves out a neighbour, signed behind the lease and before its end, convicts."""
+        verdict = judge(IDENTITY, broken(lease(), shown()), verify_simulated)
+        expected = Verdict(peer(10), signer(peer(10)).public, 1, Charge.BROKEN_LEASE, peer(20))
+        self.assertEqual(verdict, expected)
+
+    def test_claimed_arc(self) -> None:
+        """So does one that claims the arc of a predecessor it had promised to list."""
+        claims = replace(table(10, (30,), 2, seq=6), clock_ms=1)
+        self.assertEqual(judge(IDENTITY, broken(lease(neighbour=5), claims), verify_simulated).victim, peer(5))
+
+    def test_equivocation(self) -> None:
+        """Two tables of one number convict."""
+        one, other = pack_table(IDENTITY, shown()), pack_table(IDENTITY, shown((30,)))
+        verdict = judge(IDENTITY, proof(Charge.EQUIVOCATION, one, other), verify_simulated)
+        self.assertEqual((verdict.culprit, verdict.victim), (peer(10), None))
+
+    def test_no_proof(self) -> None:
+        """Everything that an honest member may have signed, in any order, and all that another did, proves nothing."""
+        one = pack_table(IDENTITY, shown())
+        for name, evidence in {
+            "the neighbour is listed": broken(lease(), shown((20, 30))),
+            "it is named as gone": broken(lease(), shown(gone=peers(20))),
+            "it stands behind the end": broken(lease(neighbour=50), shown()),
+            "the table came first": broken(lease(), shown(seq=4)),
+            "the lease was over": broken(lease(), shown(clock_ms=1001)),
+            "another epoch": broken(lease(), shown(epoch=2)),
+            "another's lease": broken(lease(Stamp(peer(11), 1, 5, 0)), shown()),
+            "a lease that another signed": broken(lease(), shown(), by=11),
+            "a table that another signed": broken(lease(), shown(), also_by=11),
+            "one table twice": proof(Charge.EQUIVOCATION, one, one),
+            "two statements": proof(Charge.EQUIVOCATION, one, pack_table(IDENTITY, shown(seq=7))),
+            "of two epochs": proof(Charge.EQUIVOCATION, one, pack_table(IDENTITY, shown((30,), epoch=2))),
+            "of two keys": proof(Charge.EQUIVOCATION, one, pack_table(IDENTITY, shown(key=bytes(32)))),
+            "no lease at all": broken(b"x", shown()),
+            "a lease as table": proof(Charge.BROKEN_LEASE, lease(), lease()),
+            "a table as lease": proof(Charge.BROKEN_LEASE, one, one),
+        }.items():
+            with self.subTest(name):
+                self.assertRaises(Malformed, judge, IDENTITY, evidence, verify_simulated)
+
+
+class ConvictionsTests(SynchronousTestCase):
+    """Who is convicted, and for how long."""
+
+    def setUp(self) -> None:
+        """Nobody."""
+        self.ended: list[Peer] = []
+        self.convictions = Convictions(self.ended.append)
+
+    def convict(self, place: int, now_s: float = 0.0, number: int = 0) -> bool:
+        verdict = Verdict(peer(place), b"", 1, Charge.EQUIVOCATION)
+        evidence = Evidence(Charge.EQUIVOCATION, peer(place).packed, b"", b"%d" % number, b"")
+        return self.convictions.add(verdict, evidence, now_s)
+
+    def test_once(self) -> None:
+        """Whoever is convicted is not convicted again for anything else."""
+        self.assertTrue(self.convict(10))
+        self.assertFalse(self.convict(10, number=1))
+        self.assertIn(peer(10), self.convictions)
+        self.assertFalse(self.convictions.is_wanted(peer(10), 0))
+
+    def test_end(self) -> None:
+        """A sentence ends, and the same proof gives no other; nor is a proof wanted that others still hold."""
+        self.convict(10)
+        self.convictions.expire(SENTENCE_S - 1)
+        self.assertEqual(self.ended, [])
+        self.convictions.expire(SENTENCE_S)
+        self.assertEqual((self.ended, len(self.convictions)), ([peer(10)], 0))
+        self.assertFalse(self.convictions.is_wanted(peer(10), SENTENCE_S + STALE_S - 1))
+        self.assertTrue(self.convictions.is_wanted(peer(10), SENTENCE_S + STALE_S))
+        self.assertFalse(self.convict(10, SENTENCE_S + STALE_S))
+
+    def test_doubled(self) -> None:
+        """Each further proof convicts for twice as long, up to a bound."""
+        now_s = 0.0
+        for number in range(SENTENCE_DOUBLINGS_MAX + 2):
+            self.assertTrue(self.convict(10, now_s, number))
+            length_s = SENTENCE_S * 2 ** min(number, SENTENCE_DOUBLINGS_MAX)
+            self.convictions.expire(now_s + length_s - 1)
+            self.assertIn(peer(10), self.convictions)
+            now_s += length_s
+            self.convictions.expire(now_s)
+            self.assertNotIn(peer(10), self.convictions)
+
+    def test_bounded(self) -> None:
+        """With too many the first one is let go."""
+        for place in range(CONVICTIONS_MAX + 1):
+            self.convict(place)
+        self.assertEqual((len(self.convictions), self.ended), (CONVICTIONS_MAX, [peer(0)]))
+
+    def test_digest(self) -> None:
+        """Those who convict the same ones have one digest, by whichever proofs."""
+        other = Convictions(self.ended.append)
+        self.convict(10)
+        self.convict(20)
+        for place in (20, 10):
+            evidence = Evidence(Charge.EQUIVOCATION, b"another", b"", b"%d" % place, b"")
+            self.assertNotEqual(self.convictions.digest(), other.digest())
+            other.add(Verdict(peer(place), b"", 1, Charge.EQUIVOCATION), evidence, 0)
+        self.assertEqual(self.convictions.digest(), other.digest())
