@@ -157,8 +157,8 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
             config.dht.max_store_duration,
             config.tls.mode is not TlsMode.CLOSED,
             quota_of(limits),
-            config.watch.evict,
-            config.watch.bytes_per_s,
+            evicts=config.watch.evict,
+            watch_bytes_per_s=config.watch.bytes_per_s,
         ),
     )
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)

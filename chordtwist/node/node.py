@@ -253,8 +253,14 @@ class Node:
         """What people ask to see."""
 
         # Who is told what.
-        ring_duties = [self.stabilizing, self.fingers.chore, merging.chore, self.walker.chore]
-        membership.duties = [*ring_duties, judgement.chore, *watch.chores]
+        membership.duties = [
+            self.stabilizing,
+            self.fingers.chore,
+            merging.chore,
+            self.walker.chore,
+            judgement.chore,
+            *watch.chores,
+        ]
         membership.when_live = [self.records.joined]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]

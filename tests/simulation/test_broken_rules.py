@@ -103,5 +103,5 @@ class BrokenRulesTests(SynchronousTestCase):
 
     def test_day(self) -> None:
         """A day shows who never forgets."""
-        options = Options(6, 1, 35.0, "day", lookups=0, successors=4, replication=3)
+        options = Options(6, 1, 55.0, "day", lookups=0, successors=4, replication=3)
         self.assertIn("objects per node", " ".join(self.problems_of(broken_rules.ForgetsNothing, options)))

@@ -94,7 +94,7 @@ class AllDownTests(RingTestCase):
         """The others form the ring again, without being told anything."""
         for peer in self.others:
             self.world.start(peer)
-        self.until(self.is_ideal, 60)
+        self.until(self.is_ideal, 40)
         self.assert_one_ring(4)
 
     def test_one_after_another(self) -> None:
@@ -102,9 +102,9 @@ class AllDownTests(RingTestCase):
         for peer in reversed(self.others):
             self.world.start(peer)
             self.world.run(20)
-        self.until(self.is_ideal, 60)
+        self.until(self.is_ideal, 40)
         self.world.start(self.first)
-        self.until(self.is_ideal, 60)
+        self.until(self.is_ideal, 40)
         self.assert_one_ring(5)
 
     def test_two_halves(self) -> None:
@@ -474,7 +474,7 @@ class GrowthTests(RingTestCase):
         self.assertFalse(self.node(newcomer).is_member)
         self.assert_safe()
         self.world.network.faults.heal()
-        self.until(self.is_ideal, 20)
+        self.until(self.is_ideal, 40)
         self.assert_one_ring(6)
 
 
@@ -558,7 +558,7 @@ class DeathTests(RingTestCase):
         self.world.check.suspended = True
         self.world.start(first)
         self.until(lambda: is_alone(self.node(first).routing), 5)
-        self.until(self.is_ideal, 60)
+        self.until(self.is_ideal, 40)
         self.assert_one_ring(6)
 
     def test_broken_path(self) -> None:
