@@ -86,12 +86,12 @@ class ChordtwistNodes:
         common = replace(common, tls=replace(common.tls, mode=TlsMode.OPEN if self._tls else TlsMode.OFF))
         if self._copies is not None:
             common = replace(common, dht=replace(common.dht, replication=self._copies))
-        testnet = Testnet(reactor)
+        testnet = Testnet(reactor, lambda host: node_config(common, host, PORT, "127.88.0.1"), count)
         for address in loopback_addresses("127.88.0.1", first + count)[first:]:
-            testnet.add(node_config(common, address, PORT, "127.88.0.1"), count)
+            testnet.add(address)
         testnet.privilegedStartService()
         testnet.startService()
-        self._nodes: list[Any] = list(testnet)
+        self._nodes: list[Any] = list(testnet.nodes.values())
         while testnet.members < count:
             await asyncio.sleep(0.05)
 

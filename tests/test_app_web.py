@@ -11,12 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.app.config import WebSection
 from chordtwist.app.config_file import read_text
 from chordtwist.app.service import StartError, build
-from chordtwist.app.web import Measured, web_of_node
+from chordtwist.app.web import WebSide
 from chordtwist.core.address import Address
 from chordtwist.core.errors import ConfigurationError
 from chordtwist.net.certificates import make_key, self_signed
+from chordtwist.net.web.answers import Page
+from chordtwist.net.web.pages import Alive
 from chordtwist.net.web.site import WebSite
-from tests.memory_dht import MemoryDht
+from chordtwist.net.web.streams import Streams
 from tests.test_service import Reactor
 from tests.web_client import ask, need
 
@@ -79,9 +81,12 @@ class FileTests(SynchronousTestCase):
     def write(self, name: str, content: bytes) -> None:
         (self.folder / name).write_bytes(content)
 
-    def web(self, text: str = "") -> object:
-        web = section(text or self.text, self.folder)
-        return web_of_node(web, MemoryDht(self.reactor), Measured(list, dict, {}), self.reactor)
+    def web(self) -> WebSide:
+        """The web side."""
+        web = section(self.text, self.folder)
+        root = Page()
+        root.putChild(b"healthz", Alive())
+        return WebSide(web, root, self.reactor, Streams(self.reactor, dict, lambda tell: None))
 
     def test_bad_files(self) -> None:
         """A file that does not serve is named, with what is wrong."""
@@ -108,9 +113,7 @@ class FileTests(SynchronousTestCase):
 
     def test_files_read_again(self) -> None:
         """What the files hold later is used from then on; a connection of before goes on with its own certificate."""
-        web = web_of_node(
-            section(self.text, self.folder), MemoryDht(self.reactor), Measured(list, dict, {}), self.reactor
-        )
+        web = self.web()
         context = web.contexts.getContext() if web.contexts else None
         self.write("token", b"another-token-of-some-length")
         web.take(web.renewed(section(self.text, self.folder)))

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from click.testing import CliRunner
-from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -54,20 +53,20 @@ class TestnetTests(SynchronousTestCase):
 
     def test_obstacle(self) -> None:
         """While nobody is a member the first node's own words say why."""
-        testnet = Testnet(None)
-        for told in ({"127.0.0.9:6401": "connection refused"}, {}):
-            node = Service()
-            node.dht = SimpleNamespace(status=lambda told=told: {"member": False, "joining": told})  # type: ignore[attr-defined]
-            node.setServiceParent(testnet)
+        testnet = self.start(2)
+        for node, told in zip(testnet.nodes.values(), ({"127.0.0.9:6401": "connection refused"}, {}), strict=True):
+            state = {"member": False, "joining": told}
+            node.dht = SimpleNamespace(status=lambda state=state: state)  # type: ignore[assignment]
+            node.shown = (SimpleNamespace(is_member=False), node.shown[1])  # type: ignore[assignment]
         self.assertEqual((testnet.members, testnet.obstacle), (0, "127.0.0.9:6401: connection refused"))
 
     def start(self, nodes: int) -> Testnet:
         """A testnet of so many nodes, from 127.0.0.1 on."""
         self.reactor = MemoryReactorClock()
-        testnet = Testnet(self.reactor)
         common = NodeConfig(tls=TlsSection(mode=TlsMode.OFF))
+        testnet = Testnet(self.reactor, lambda host: node_config(common, host, 6401, "127.0.0.1"), nodes)
         for address in loopback_addresses("127.0.0.1", nodes):
-            testnet.add(node_config(common, address, 6401, "127.0.0.1"), nodes)
+            testnet.add(address)
         testnet.privilegedStartService()
         testnet.startService()
         return testnet

@@ -89,7 +89,7 @@ class CheckoutTests(SynchronousTestCase):
 
     def test_wheel(self) -> None:
         """The wheel has the version that the package says, and holds every module of ours, the plugin file, the mark of
-        types, and nothing else.
+        types, the page, and nothing else.
         """
         if find_spec("hatchling") is None:
             raise SkipTest("hatchling is not installed")
@@ -106,7 +106,9 @@ class CheckoutTests(SynchronousTestCase):
             self.assertEqual(chordtwist.__version__, wheel.name.split("-")[1])
             held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
         ours = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "chordtwist").rglob("*.py")}
-        self.assertEqual(ours | {"chordtwist/py.typed", "twisted/plugins/chordtwist_plugin.py"}, held)
+        self.assertEqual(
+            ours | {"chordtwist/py.typed", "chordtwist/net/web/page.html", "twisted/plugins/chordtwist_plugin.py"}, held
+        )
 
 
 class CommandTests(SynchronousTestCase):

@@ -26,6 +26,7 @@ from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
 from chordtwist.app.tls import tls_of
 from chordtwist.app.web import Measured, WebSide, web_of_node
+from chordtwist.app.web_view import NodeView
 from chordtwist.core.address import Address, ApiAddress
 from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
@@ -35,7 +36,7 @@ from chordtwist.core.health import YEAR_MIN, Alarm
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
 from chordtwist.core.quotas import Quota
-from chordtwist.core.records import PutResult, Seal
+from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
@@ -164,9 +165,11 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
+    view = NodeView(node, dht.status, in_force(config), reactor)
+    measured = Measured(watch.unready, node.searches.measured, pool.answered)
+    dht.asked = view.asked
     try:
-        measured = Measured(watch.unready, node.searches.measured, pool.answered)
-        web = None if config.web.address is None else web_of_node(config.web, dht, measured, reactor)
+        web = None if config.web.address is None else web_of_node(config.web, view, measured, reactor)
     except ValueError as error:
         persistence.close()
         raise StartError(f"[web] {error}") from None
@@ -202,7 +205,12 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         if web is not None:
             files.call(web.renewed, changed.web).addCallbacks(web.take, _not_renewed)
 
-    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up, node.inspection, operations)
+    def crash() -> None:
+        node.stop()
+        pool.abort()
+
+    shown = (view, measured)
+    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up, node.inspection, operations, shown, crash)
     for part in (
         Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
@@ -276,24 +284,32 @@ class LocalDht:
     """What doors see of this process: the hash table of its node, and the state of node, links and records in one."""
 
     def __init__(self, node: Node, pool: PeerPool, watch: HealthWatch, key: bytes, reactor: str) -> None:
-        self.get = node.get
         self.leave = node.leave
         self._node = node
         self._pool = pool
         self._watch = watch
         self._key = key
         self._reactor = reactor
+        self.asked: Callable[[str, bytes], None] = lambda what, key: None
+        """Told of what clients ask."""
         self.clients: Callable[[], dict[str, int]] = dict
         """Tells of the clients of the API."""
+
+    def get(self, key: bytes) -> Deferred[Record | None]:
+        """`IDht.get`."""
+        self.asked("get", key)
+        return self._node.get(key)
 
     def put(
         self, key: bytes, value: bytes, ttl_s: float | None = None, copies: int | None = None, seal: Seal | None = None
     ) -> Deferred[PutResult]:
         """`IDht.put`; refused while all others refuse this node, since nobody would ever see it."""
+        self.asked("put", key)
         return self._unless_cut_off() or self._node.put(key, value, ttl_s, copies, seal)
 
     def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
         """`IDht.delete`, likewise."""
+        self.asked("delete", key)
         return self._unless_cut_off() or self._node.delete(key, seal)
 
     def _unless_cut_off(self) -> Deferred[PutResult] | None:
@@ -390,6 +406,8 @@ class NodeService(OrderedService):
     @ivar events: what happened to it lately, oldest first.
     @ivar inspection: what it can show of the ring, of a record's replicas, of a search.
     @ivar operations: what its API answers to people's tools.
+    @ivar shown: what a page shows of it.
+    @ivar crash: call it to have it end as a killed process does, without a word to anybody; then stop the service.
     @ivar take_up: call it with another configuration: its limits, and what the certificate files hold, are in use.
     """
 
@@ -402,8 +420,12 @@ class NodeService(OrderedService):
         take_up: Callable[[NodeConfig], object],
         inspection: Inspection,
         operations: Operations,
+        shown: tuple[NodeView, Measured],
+        crash: Callable[[], None],
     ) -> None:
         super().__init__(clock)
+        self.shown = shown
+        self.crash = crash
         self.inspection = inspection
         self.operations = operations
         self.dht = dht

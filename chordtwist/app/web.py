@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLContextFactory, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.web.resource import IResource
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from chordtwist import __version__
 from chordtwist.app.config import WebSection
+from chordtwist.app.web_view import NodeView, Tell
+from chordtwist.core.address import Address
 from chordtwist.core.histogram import Histogram
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.guard import Guard
-from chordtwist.net.web.pages import Alive, Ready, State
+from chordtwist.net.web.pages import Alive, Asked, Front, Orders, Ready, State
 from chordtwist.net.web.site import WebSite
-from chordtwist.node.interfaces import IDht
+from chordtwist.net.web.streams import Streams
 
 TOKEN_BYTES_MIN = 16
 """Shorter ones are found by trying."""
@@ -26,7 +31,7 @@ TOKEN_BYTES_MIN = 16
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the web side shows of a node besides its status.
+    """What is measured of a node besides its status.
 
     @ivar unready: says why nobody should be sent to it. @ivar lookups: hops, questions and seconds of its lookups.
     @ivar answers: seconds that it took to answer, by kind of question.
@@ -37,17 +42,120 @@ class Measured:
     answers: Mapping[str, Histogram]
 
 
-def web_of_node(section: WebSection, dht: IDht, measured: Measured, reactor: Any) -> WebSide:
-    """Make the web side of one node. @raise ValueError: as `WebSide`."""
+def pages_of(view: NodeView, measured: Measured) -> Page:
+    """Make the pages about one node."""
     # Here, since it takes as long to load as a tenth of all that a command loads.
     from chordtwist.net.web.metrics import Metrics, MetricsPage
 
-    root = Page()
-    root.putChild(b"healthz", Alive())
-    root.putChild(b"readyz", Ready(measured.unready))
-    root.putChild(b"status.json", State(dht.status))
-    root.putChild(b"metrics", MetricsPage(Metrics(dht.status, measured.lookups, measured.answers, __version__)))
-    return WebSide(section, root, reactor)
+    pages = Page()
+    pages.putChild(b"healthz", Alive())
+    pages.putChild(b"readyz", Ready(measured.unready))
+    pages.putChild(b"status.json", State(view.status))
+    pages.putChild(b"metrics", MetricsPage(Metrics(view.status, measured.lookups, measured.answers, __version__)))
+    pages.putChild(b"config.json", State(lambda: view.config))
+    pages.putChild(b"peers.json", Asked(lambda key: view.peers(), needs_key=False))
+    pages.putChild(b"ring.json", Asked(lambda key: view.ring(), needs_key=False))
+    pages.putChild(b"inspect.json", Asked(view.inspect))
+    pages.putChild(b"trace.json", Asked(view.trace))
+    return pages
+
+
+def web_of_node(section: WebSection, view: NodeView, measured: Measured, reactor: Any) -> WebSide:
+    """Make the web side of one node. @raise ValueError: as `WebSide`."""
+    pages = pages_of(view, measured)
+    streams = Streams(reactor, view.picture, view.watch)
+    nodes = Page()
+    nodes.putChild(view.address.encode(), pages)
+    root = Front(lambda: facts_of(view.status()))
+    for name, page in {b"nodes": nodes, b"events": streams, **pages.children}.items():
+        root.putChild(name, page)
+    return WebSide(section, root, reactor, streams)
+
+
+class Nodes(Page):
+    """``/nodes``: all nodes of one process, each with its pages; takes orders for all and for each."""
+
+    def __init__(self, testnet: ITestnet) -> None:
+        super().__init__()
+        self._testnet = testnet
+        self._pages: dict[str, Page] = {}
+        self.render_POST = Orders({"add": testnet.add_one}).render_POST
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        """Find the pages of one node."""
+        address = path.decode("latin-1")
+        shown = self._testnet.shown().get(address)
+        if shown is None:
+            self._pages.pop(address, None)
+            return super().getChild(path, request)
+        pages = self._pages.get(address)
+        if pages is None:
+            pages = self._pages[address] = pages_of(*shown)
+            does, testnet = {}, self._testnet
+            for verb, do in ("kill", testnet.kill), ("leave", testnet.let_leave):
+                does[verb] = partial(do, address)
+            pages.putChild(b"", Orders(does))
+        return cast(IResource, pages)
+
+
+class ITestnet(Protocol):
+    """Nodes of one process, as their common page needs them."""
+
+    def shown(self) -> Mapping[str, tuple[NodeView, Measured]]:
+        """Find what each node shows, by its address."""
+
+    def add_one(self) -> str:
+        """Add a node; say where. @raise Refused: there is no room."""
+
+    def kill(self, address: str) -> str:
+        """Kill a node; say so. @raise Refused: it is the last."""
+
+    def let_leave(self, address: str) -> str:
+        """Let a node leave; say so. @raise Refused: it is the last."""
+
+
+def web_of_testnet(address: Address, testnet: ITestnet, reactor: Any) -> WebSide:
+    """Make the page that shows all nodes of one process, on loopback."""
+    telling: list[Tell | None] = [None]
+
+    def picture() -> dict[str, object]:
+        views = [view for view, _ in testnet.shown().values()]
+        for view in views:
+            view.watch(telling[0])  # a node may be new
+        return {
+            "network": "testnet",
+            "control": True,
+            "members": sum(view.is_member for view in views),
+            "nodes": [view.itself() for view in views],
+        }
+
+    def watch(tell: Tell | None) -> None:
+        telling[0] = tell
+        for view, _ in testnet.shown().values():
+            view.watch(tell)
+
+    def facts() -> Iterator[tuple[str, str]]:
+        for view, _ in testnet.shown().values():
+            yield view.address, f"{'member' if view.is_member else 'in no ring'}, {view.itself()['records']} records"
+
+    streams = Streams(reactor, picture, watch)
+    root = Front(facts)
+    root.putChild(b"nodes", Nodes(testnet))
+    root.putChild(b"events", streams)
+    return WebSide(WebSection(address=address), root, reactor, streams)
+
+
+def facts_of(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say in a few lines how a node is, for those whose browser runs no scripts."""
+    yield "Health", str(status["health"])
+    yield "Node", f"{status['address']}, {str(status['id'])[:16]}"
+    yield "Network", str(status["network"])
+    yield "Member of the ring", "yes" if status["member"] else "no"
+    yield "Members, estimated", str(status["members_estimate"])
+    yield "Predecessor", str(status["predecessor"] or "none")
+    yield "Successors", ", ".join(status["successors"]) or "none"
+    yield "Records", f"{status['records']}, {status['bytes']} bytes"
+    yield "Links", str(status["links"]["open"])
 
 
 class WebSide:
@@ -56,11 +164,12 @@ class WebSide:
     @ivar factory: what its port is given. @ivar site: the same, without TLS. @ivar contexts: of TLS; None without.
     """
 
-    def __init__(self, section: WebSection, root: Any, reactor: Any) -> None:
+    def __init__(self, section: WebSection, root: Any, reactor: Any, streams: Streams) -> None:
         """@param root: the resource of ``/``. @raise ValueError: what is configured does not serve; says which file."""
         scheme = b"http" if section.certificate is None else b"https"
         names = section.names if section.address is None else (*section.names, section.address.host)
         self._guard = Guard(scheme, names, _token(section))
+        self._streams = streams
         self.site = WebSite(root, self._guard, reactor)
         self.factory = cast(IProtocolFactory, self.site)
         self.contexts: _WebTls | None = None
@@ -70,6 +179,7 @@ class WebSide:
 
     def close(self) -> None:
         """End every connection; nobody listens any more."""
+        self._streams.stop()
         self.site.close()
 
     def renewed(self, section: WebSection) -> WebRenewal:

@@ -12,6 +12,9 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.printable import printable
+
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
 
@@ -80,8 +83,13 @@ def failed(failure: Failure, request: Request) -> None:
     """Answer a request that failed by a fault of ours; who asked may be gone already."""
     if failure.check(CancelledError):
         return
+    if failure.check(Refused, Unreachable):
+        if not request.startedWriting:
+            status = 503 if failure.check(Unreachable) else 409
+            show_problem(request, status, printable(str(failure.value)))
+        return
     _log.failure("answering {path} failed", failure, path=printable_path(request))
-    if not getattr(request, "_disconnected", False) and not request.startedWriting:
+    if not request.startedWriting:
         show_problem(request, 500, "the node failed to answer; its log has more")
 
 

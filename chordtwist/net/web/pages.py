@@ -1,13 +1,26 @@
-"""What programs look at: whether the node is alive, whether it is ready, and its state."""
+"""The pages of a node: whether it is alive and ready, its state, what it finds out, and the page for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from typing import IO, Any, cast
 
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.web.resource import IResource
 from twisted.web.server import Request
 
-from chordtwist.net.web.answers import Page, json_text, show, show_problem
+from chordtwist.core.errors import Refused
+from chordtwist.core.records import key_of
+from chordtwist.net.web.answers import JSON, Page, json_text, show, show_problem
+
+KEY_TEXT_MAX = 1024
+"""Bytes of a key as people write it."""
 
 
 class Alive(Page):
@@ -45,3 +58,81 @@ class State(Page):
     def render_GET(self, request: Request) -> None:
         """Show it."""
         show(request, json_text(self._status()))
+
+
+class Asked(Page):
+    """A page whose answer takes time, and perhaps a key: ``?key=`` as the command line takes it."""
+
+    def __init__(self, answer: Callable[[bytes], Deferred[Any]], needs_key: bool = True) -> None:
+        """@param answer: is given the key; empty where none is needed."""
+        super().__init__()
+        self._answer = answer
+        self._needs_key = needs_key
+
+    def render_GET(self, request: Request) -> Deferred[None] | None:
+        """Ask, and show the answer when it comes."""
+        asked: Mapping[bytes, list[bytes]] = request.args or {}
+        given = asked.get(b"key", [b""])[0] if self._needs_key else b""
+        if self._needs_key and not 0 < len(given) <= KEY_TEXT_MAX:
+            show_problem(request, 400, f"needs ?key=KEY, of at most {KEY_TEXT_MAX} bytes")
+            return None
+        answering = self._answer(key_of(given.decode("utf-8", "surrogateescape")) if given else b"")
+        return answering.addCallback(lambda shown: show(request, json_text(shown)))
+
+
+class Orders(Page):
+    """Takes orders, which change something: ``{"do": VERB}``, as JSON, from our own page or a program."""
+
+    def __init__(self, verbs: Mapping[str, Callable[[], str]]) -> None:
+        """@param verbs: what each does; says in words what was done. @raise Refused: from them, why it was not."""
+        super().__init__()
+        self._verbs = verbs
+
+    def render_POST(self, request: Request) -> None:
+        """Carry one out."""
+        kinds = request.requestHeaders.getRawHeaders(b"content-type", [b""])
+        # Of the kinds that a page of another origin may send without being asked whether it may, this is none.
+        if kinds[0].partition(b";")[0].strip().lower() != JSON:
+            show_problem(request, 415, "needs Content-Type: application/json")
+            return
+        try:
+            order = msgspec.json.decode(cast(IO[bytes], request.content).read(), type=dict[str, str])
+            done = self._verbs[order["do"]]()
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+            show_problem(request, 400, f'needs {{"do": VERB}}, one of {", ".join(self._verbs)}')
+        except Refused as error:
+            show_problem(request, 409, str(error))
+        else:
+            show(request, json_text({"done": done}))
+
+
+class Front(Page):
+    """``/``: the page for people, with facts for those whose browser runs no scripts."""
+
+    def __init__(self, facts: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """@param facts: names, and what is to be said of each; from wherever, they are escaped here."""
+        super().__init__()
+        self._facts = facts
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        """Be at ``/`` itself."""
+        return self if path == b"" and request.prepath == [b""] else super().getChild(path, request)
+
+    def render_GET(self, request: Request) -> None:
+        """Show it."""
+        rows = "".join(f"<tr><th scope=row>{escape(name)}<td>{escape(said)}" for name, said in self._facts())
+        request.setHeader(b"content-security-policy", POLICY)
+        show(request, PAGE.replace("<!--facts-->", rows).encode(), b"text/html; charset=utf-8")
+
+
+def _source(element: str) -> str:
+    # What a browser may run of our own page, and nothing else: by its digest.
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", PAGE, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+PAGE = files("chordtwist.net.web").joinpath("page.html").read_text("utf-8")
+POLICY = (
+    f"default-src 'none'; script-src {_source('script')}; style-src {_source('style')}; connect-src 'self';"
+    " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+).encode()

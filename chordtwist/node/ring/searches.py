@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -67,6 +68,8 @@ class Searches:
         self._tables = tables
         self._clock = clock
         self._rng = rng
+        self.watch: Callable[[RingId, Route | None, list[Step]], None] | None = None
+        """Told of each search when it is over, while somebody looks on: its position, what it found, its questions."""
         self._failed = 0
         self._hops, self._questions = Histogram(COUNTS), Histogram(COUNTS)
         self._seconds = Histogram(SECONDS)
@@ -125,8 +128,13 @@ class Searches:
     async def _find(self, position: RingId, quality: Quality) -> Route:
         lookup = self._begin(position, quality)
         began_s = self._clock.seconds()
-        await search(lookup, self._tables.fetch, self._clock)
+        steps: list[Step] = []
+        watch = self.watch
+        fetch = self._tables.fetch if watch is None else self._noting(lookup, steps)
+        await search(lookup, fetch, self._clock)
         route = lookup.route(self._routing.entries_max)
+        if watch is not None:
+            watch(position, route, steps)
         if route is None:
             self._failed += 1
             raise Unreachable(None, "nobody on the ring can be asked")
@@ -141,8 +149,13 @@ class Searches:
 
     async def _trace(self, position: RingId) -> tuple[Route | None, list[Step]]:
         lookup = self._begin(position, Quality.VERIFIED)
-        clock, began_s = self._clock, self._clock.seconds()
         steps: list[Step] = []
+        await search(lookup, self._noting(lookup, steps), self._clock)
+        return lookup.route(self._routing.entries_max), steps
+
+    def _noting(self, lookup: Lookup, steps: list[Step]) -> Callable[[Peer], Deferred[Table]]:
+        """Make what fetches tables for `lookup` and notes each question in `steps`."""
+        clock, began_s = self._clock, self._clock.seconds()
 
         def fetch(peer: Peer) -> Deferred[Table]:
             asked_s = clock.seconds()
@@ -160,8 +173,7 @@ class Searches:
 
             return self._tables.fetch(peer).addBoth(over)
 
-        await search(lookup, fetch, clock)
-        return lookup.route(self._routing.entries_max), steps
+        return fetch
 
     def _begin(self, position: RingId, quality: Quality) -> Lookup:
         routing = self._routing
