@@ -38,13 +38,8 @@ OneLiveSuccessor == \A m \in member : succ[m] \cap member # {}
 
 SufficientPrincipals == Cardinality(Principals) >= R + 1
 
-\* The assumption on deaths; an entry counts as living for it only as the run that it was met as, and while no word that
-\* it left is on its way: its older run's end is a death that nobody can know of yet, like those of one burst.
-Living(m, rest) ==
-    {x \in succ[m] \cap rest : met[m][x] \in {0, epoch[x]} /\ \A w \in words : ~(w.of = x /\ w.to = m)}
-
+\* The assumption on deaths.  An entry counts as living in whatever run it is a member.
 Bearable(rest) ==
-    /\ \A m \in rest : Living(m, rest) # {} \/ Broken = "counts on another run"
     /\ \A m \in rest : succ[m] \cap rest # {}
     /\ Cardinality({p \in rest : \A m \in rest : ~Skips(m, succ[m], FALSE, p)}) >= R + 1
 
@@ -92,14 +87,13 @@ DropFrom(n, x) == succ' = [succ EXCEPT ![n] = @ \ {x}] /\ met' = [met EXCEPT ![n
 
 (***************************************************************************)
 (* A round: the head is asked.  It is silent, or no member, or answers     *)
-(* from a ring of its own, or as another run than it was met as: it is     *)
-(* dropped.  Otherwise its list is taken, and somebody closer is asked     *)
-(* likewise.                                                               *)
+(* from a ring of its own: it is dropped.  Otherwise its list is taken, in *)
+(* whatever run it is a member, and somebody closer is asked likewise.     *)
 (***************************************************************************)
 Stabilize(n) ==
     /\ n \in member /\ succ[n] # {}
     /\ LET h == Head(n, succ[n])
-           other == met[n][h] # 0 /\ met[n][h] # epoch[h]
+           other == Broken = "lets another run go" /\ met[n][h] # 0 /\ met[n][h] # epoch[h]
            own == status[h] = "alone" /\ Broken # "copies a ring of its own"
        IN  IF status[h] \in {"gone", "joining"} \/ own \/ (status[h] = "member" /\ other)
            THEN DropFrom(n, h)
@@ -114,12 +108,12 @@ Drop(n, x) ==
     /\ DropFrom(n, x)
     /\ UNCHANGED <<status, epoch, read, words>>
 
-\* A word that a run ended: it counts unless a later run has been met.
+\* A word that a run ended: it is asked whether it is a member, as another run, before the word counts.
 Hear(word) ==
     /\ word \in words
     /\ words' = words \ {word}
     /\ IF word.to \in member /\ word.of \in succ[word.to]
-            /\ (met[word.to][word.of] <= word.epoch \/ Broken = "believes words of any run")
+            /\ (word.of \notin member \/ (Broken = "believes late words" /\ met[word.to][word.of] <= word.epoch))
        THEN DropFrom(word.to, word.of)
        ELSE UNCHANGED <<succ, met>>
     /\ UNCHANGED <<status, epoch, read>>
@@ -130,10 +124,9 @@ Next ==
 
 Spec == Init /\ [][Next]_vars
 
-\* Whoever has met the present run of a living member drops it for no word of an earlier run.
+\* Nobody drops a living member for a word of an earlier run, whether or not it has met the present one.
 LateWordsAreHarmless ==
     [][\A word \in words :
-        (word \notin words' /\ status'[word.to] = "member" /\ word.of \in member /\ met[word.to][word.of] = epoch[word.of]
-            /\ word.of \in succ[word.to])
+        (word \notin words' /\ status'[word.to] = "member" /\ word.of \in member /\ word.of \in succ[word.to])
         => word.of \in succ'[word.to]]_vars
 =============================================================================

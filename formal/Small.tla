@@ -94,29 +94,36 @@ Write(n, list, closes, known, left) ==
 (***************************************************************************)
 Find(j) ==
     /\ joins < Joins /\ j \notin member /\ joining[j] = {}
-    \* A member that took a newcomer in does not come back, as another run, before that newcomer is live.
-    /\ Broken = "comes back at once" \/ \A k \in Ids : \A now \in joining[k] : j \notin now.told
     /\ \E m \in member :
         /\ IF succ[m] = {} THEN TRUE ELSE LET h == Head(m, succ[m]) IN h = j \/ Between(m, j, h)
         /\ \/ /\ whole[m] \/ Broken = "announces to nobody"
               /\ joining' = [joining EXCEPT ![j] =
-                    {[kind |-> "small", heard |-> ({m} \cup Shown(m)) \ {j}, told |-> {}, before |-> m, list |-> Shown(m)]}]
+                    {[kind |-> "small", heard |-> ({m} \cup Shown(m)) \ {j}, told |-> {}, sure |-> {}, before |-> m, list |-> Shown(m)]}]
            \/ /\ ~whole[m] /\ Cardinality(Shown(m)) >= R /\ j \notin Shown(m)
               /\ Cardinality(member) >= Close + 2
               /\ joining' = [joining EXCEPT ![j] =
-                    {[kind |-> "large", heard |-> {}, told |-> {}, before |-> m, list |-> Shown(m)]}]
+                    {[kind |-> "large", heard |-> {}, told |-> {}, sure |-> {}, before |-> m, list |-> Shown(m)]}]
     /\ joins' = joins + 1
     /\ UNCHANGED <<member, succ, pred, whole, knew, hand, marks, linked, ends>>
 
-\* A member takes a newcomer in, and tells whom it knows.  The one with the smallest id comes first.
+\* A member takes a newcomer in, and tells whom it knows.  The one with the smallest id comes first.  When all have, each
+\* is asked once more: one that restarted meanwhile, and came back before the newcomer had the hands of the others, takes
+\* it in now.
 TakeIn(m, j) ==
-    /\ m \in member /\ whole[m] /\ hand[m] \in {None, j}
+    /\ m \in member /\ hand[m] \in {None, j}
     /\ \E now \in joining[j] :
-        /\ now.kind = "small" /\ m \in now.heard \ now.told
+        LET again == now.heard \subseteq now.told
+            \* Taking it in may have ended wholeness, and the next copy have cut it off.
+            kept == again /\ hand[m] = j /\ (j \in succ[m] \/ ~whole[m])
+        IN
+        /\ kept \/ whole[m]
+        /\ now.kind = "small" /\ m \in now.heard /\ (IF again THEN m \notin now.sure ELSE m \notin now.told)
         /\ now.told = {} => m = Least((now.heard \cup succ[m]) \ {j})
         /\ joining' = [joining EXCEPT ![j] =
-              {[now EXCEPT !.heard = (@ \cup succ[m] \cup {m}) \ {j}, !.told = @ \cup {m}]}]
-        /\ LET list == succ[m] \cup {j} IN
+              {[now EXCEPT !.heard = IF again THEN @ ELSE (@ \cup succ[m] \cup {m}) \ {j},
+                           !.told = @ \cup {m}, !.sure = IF again THEN @ \cup {m} ELSE @]}]
+        /\ IF kept THEN UNCHANGED <<succ, whole, knew, marks, linked>>
+           ELSE LET list == succ[m] \cup {j} IN
             Write(m, list, Cardinality(list) <= WholeMax, Cardinality(list) <= WholeMax, marks[m] \cup {j})
     /\ hand' = [hand EXCEPT ![m] = j]
     /\ UNCHANGED <<member, pred, joins, ends>>
@@ -131,10 +138,13 @@ Live(j, list, closes, before) ==
     /\ Link(member', succ')
     /\ UNCHANGED <<hand, marks, joins, ends>>
 
-\* All have taken it in, and the member before it names nobody whom it has not told.
+\* All have taken it in, twice, and the member before it names nobody whom it has not told.
 GoLive(j) ==
     \E now \in joining[j] :
-        /\ now.kind = "small" /\ (now.heard \subseteq now.told \/ Broken = "announces to nobody")
+        /\ now.kind = "small"
+        /\ \/ now.heard \subseteq now.sure
+           \/ (now.heard \subseteq now.told /\ Broken = "counts on a first answer")
+           \/ Broken = "announces to nobody"
         /\ LET all == now.heard
                p == Last(j, all)
                fits == Cardinality(all) <= WholeMax

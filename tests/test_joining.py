@@ -271,11 +271,11 @@ class SmallRingTests(JoiningTestCase):
         self.assertEqual((self.routing.successors, self.routing.whole), (peers(50, 80, 10), True))
 
     def test_announced_to_everybody(self) -> None:
-        """It makes sure that it reaches every member, announces itself to each before it goes live, and tells them when
-        it is.
+        """It makes sure that it reaches every member, announces itself to each, and again when all have taken it in,
+        before it goes live, and tells them when it is.
         """
         self.joined(80)
-        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE, ANNOUNCE, LIVE]] * 3)
+        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE, ANNOUNCE, ANNOUNCE, LIVE]] * 3)
 
     def test_smallest_first(self) -> None:
         """The member with the smallest id is asked before all others, so that newcomers meet there."""
@@ -339,7 +339,7 @@ class SmallRingTests(JoiningTestCase):
         self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW])
         self.scene.advance(3)
         self.successResultOf(joining)
-        self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW, PROBE, ANNOUNCE, LIVE])
+        self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW, PROBE, ANNOUNCE, ANNOUNCE, LIVE])
 
     def test_refused(self) -> None:
         """A member that refuses it ends the attempt; all others are told."""
@@ -366,7 +366,7 @@ class SmallRingTests(JoiningTestCase):
         known, everybody = ([member.packed for member in peers(*places)] for places in ((10, 50, 80), (5, 10, 50, 80)))
         self.answer(10, Announce, Announced(known), Announced(everybody))
         self.joined(80)
-        self.assertEqual(self.steps(10), [PROBE, ANNOUNCE, WITHDRAW, ANNOUNCE, LIVE])
+        self.assertEqual(self.steps(10), [PROBE, ANNOUNCE, WITHDRAW, ANNOUNCE, ANNOUNCE, LIVE])
 
     def test_told_once_more(self) -> None:
         """A member that is silent when its turn has come is asked once more, and told again that it is live."""
@@ -383,7 +383,7 @@ class SmallRingTests(JoiningTestCase):
         self.scene.others[80].reply = reply
         self.joined(80, seconds=4)
         self.scene.advance(4)
-        self.assertEqual(heard, [PROBE, ANNOUNCE, ANNOUNCE, LIVE, LIVE])
+        self.assertEqual(heard, [PROBE, ANNOUNCE, ANNOUNCE, ANNOUNCE, LIVE, LIVE])
 
     def test_silent_member(self) -> None:
         """It goes live only when all have answered: a silent member must be found dead first."""
@@ -401,7 +401,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
 
     def test_ceases_to_be_whole_meanwhile(self) -> None:
         """So does a list that is not whole any more: the ring grew beyond it."""
@@ -409,7 +409,7 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(10)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
 
     def test_predecessor_leaves_meanwhile(self) -> None:
         """So does a predecessor that is no member any more."""
@@ -417,7 +417,16 @@ class SmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
+
+    def test_member_forgets_it_meanwhile(self) -> None:
+        """So does a member that took it in, and has not got it any more when all others have: it restarted."""
+        everybody = Announced([member.packed for member in self.members])
+        self.answer(10, Announce, everybody, everybody, JoinFailure("another newcomer has the slot", busy=True))
+        joining = self.join(80)
+        self.scene.advance(0.4)
+        self.assertNoResult(joining)
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
 
     def test_listed_itself(self) -> None:
         """Where its own earlier run is still listed it may go on: everybody who takes it in replaces that."""
@@ -446,7 +455,7 @@ class LargestSmallRingTests(JoiningTestCase):
         joining = self.join(80)
         self.scene.advance(0.4)
         self.assertNoResult(joining)
-        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, WITHDRAW])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
 
 
 class RingOfOneTests(JoiningTestCase):

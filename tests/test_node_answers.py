@@ -477,13 +477,38 @@ class StabilizeTests(OneNodeTestCase):
         self.assertEqual(self.state(), (40, [60, 70, 80]))
 
     def test_head_restarts(self) -> None:
-        """A head that answers as another run of itself is let go, and adopted again if its successor names it."""
+        """A head that answers as another run of itself, and names a neighbour of ours, is a member again: it stays."""
         seen: list[object] = []
         self.node.membership.when_changed.append(lambda: seen.append(self.state()))
         self.scene.show(table(60, (70, 80, 90), 40, epoch=9))
         self.asked_by(60, Changed())
         self.scene.advance(1)
-        self.assertEqual(seen, [(40, [70, 80]), (40, [70, 80, 90]), (40, [60, 70, 80])])
+        self.assertEqual(seen, [])
+
+    def test_head_restarts_elsewhere(self) -> None:
+        """One that names none of us is in another ring, whose list is not ours to take: it is let go."""
+        self.scene.show(table(60, (61, 62, 63), 59, epoch=9), table(70, (80, 90, 10), 50))
+        self.asked_by(60, Changed())
+        self.scene.advance(1)
+        self.assertEqual(self.state(), (40, [70, 80, 90]))
+
+    def test_late_leave(self) -> None:
+        """The goodbye of an earlier run that comes when another one is a member, whose table we have not seen yet,
+        takes nobody out, at the head or behind it.
+        """
+        for place, behind in ((60, (70, 80, 90)), (70, (80, 90, 10))):
+            word = not_member(place, Status.LEAVING, seq=9)
+            self.scene.show(table(place, behind, 50 if place == 60 else 60, epoch=9))
+            self.assertEqual(self.asked_by(place, Leave(word.body, word.signature)), Noted())
+            self.assertEqual(self.state(), (40, [60, 70, 80]))
+
+    def test_leaves_and_is_gone(self) -> None:
+        """A goodbye of one that does not answer any more when it comes is believed, without waiting for its death."""
+        word = not_member(70, Status.LEAVING, seq=9)
+        self.scene.reply(70, lambda question: Deferred())
+        self.scene.links[70].ask(self.scene.me, Leave(word.body, word.signature)).addErrback(lambda failure: None)
+        self.scene.advance(2)
+        self.assertNotIn(peer(70), self.node.successors)
 
     def test_head_joins(self) -> None:
         """A head that joins, and was not taken in by us, is none."""
@@ -783,6 +808,7 @@ class NewcomerTests(OneNodeTestCase):
     def test_member_restarts(self) -> None:
         """A member that is taken in again, as another run, is met as that, and not dropped once more for it."""
         word = not_member(90, epoch=2)
+        self.scene.reply(90, lambda question: word if isinstance(question, GetTable) else Pong())
         self.asked_by(90, Leave(word.body, word.signature))
         self.assertEqual((self.state(), is_alone(self.node.routing)), ((None, []), True))
         self.asked_by(90, Announce(2, ANNOUNCE))

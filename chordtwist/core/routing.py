@@ -243,10 +243,12 @@ class Routing:
 
         Its owner may be listed here all the same: as an older run, which was killed and began a ring of its own.
         """
-        if not table.whole or not self.successors:
-            return False
-        known = (self.me, self.predecessor, *self.successors)
-        return not any(peer in table.successors for peer in known if peer != table.peer)
+        return table.whole and bool(self.successors) and not self.is_named(table)
+
+    def is_named(self, table: Table) -> bool:
+        """Whether a table names us or one of our neighbours, other than its owner, as its own."""
+        theirs = {*table.successors, table.predecessor} - {table.peer, None}
+        return not theirs.isdisjoint((self.me, self.predecessor, *self.successors))
 
     def better_head(self, table: Table) -> Peer | None:
         """Name the predecessor that our head shows, when it lies between the two: to be reached, then adopted."""

@@ -49,7 +49,7 @@ from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.searches import Searches
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
-from chordtwist.node.ring.tables import FIRST_QUESTION, Tables
+from chordtwist.node.ring.tables import FIRST_QUESTION, NoMember, Tables
 from chordtwist.node.ring.uniting import Uniting
 from chordtwist.node.ring.walking import Walker
 from chordtwist.node.ring.watch import Watch
@@ -473,20 +473,41 @@ class Node:
             if changed:
                 self.membership.changed()
 
-    def _hear_leave(self, peer: Peer, question: Leave) -> Answer:
-        self._hear_status(peer, question)
-        if peer == self.routing.head:
-            # Not believed: signed with another key than we know, or of an earlier epoch. Its own table will tell.
-            self.stabilizing.hurry()
+    def _hear_leave(self, peer: Peer, question: Leave) -> Answer | Deferred[Answer]:
+        news = self.tables.status_said(peer, question)
+        if news is None:
+            if peer == self.routing.head:
+                # Not believed: signed with another key than we know, or of an earlier epoch. Its own table will tell.
+                self.stabilizing.hurry()
+            return Noted()
+        return Deferred.fromCoroutine(self._left(peer, *news))
+
+    async def _left(self, peer: Peer, epoch: int, status: Status) -> Answer:
+        """Look at a peer that says, unasked, that it is no member: its word may be late, and another run of it be one.
+
+        Whoever leaves waits for our answer, so it tells us the same again when we ask.
+        """
+        if peer in self.routing.neighbours():
+            try:
+                if not self.member_checks.is_elsewhere(await self.tables.fetch(peer)):
+                    return Noted()
+            except NoMember:
+                return Noted()  # heard as every such answer
+            except Unreachable:
+                pass
+        self._is_outside(peer, epoch, status)
         return Noted()
 
-    def _hear_status(self, peer: Peer, said: NotMember | Leave) -> None:
-        """Hear from a peer that it is no member: that ends its older run here, as a death would."""
-        known = self.tables.epoch_of(peer)
+    def _hear_status(self, peer: Peer, said: NotMember) -> None:
+        """Hear a peer's answer that it is no member."""
         news = self.tables.status_said(peer, said)
-        if news is None:
-            return
-        epoch, status = news
+        if news is not None:
+            self._is_outside(peer, *news)
+
+    def _is_outside(self, peer: Peer, epoch: int, status: Status) -> None:
+        """Let a peer go that is no member by its own word: that ends its older run here, as a death would."""
+        known = self.tables.epoch_of(peer)
+        self.tables.forget(peer)
         if status is Status.JOINING and self.admission.awaits(peer, epoch):
             return
         self.admission.gone(peer)

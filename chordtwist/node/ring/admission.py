@@ -157,6 +157,8 @@ class Admission:
             return self._members(), awaited and routing.take_back(peer)
         if peer.id == routing.me.id:
             return JoinFailure(taken_by(routing.me)), False
+        if question.step == ANNOUNCE and self._slot == newcomer and self._has_answered(newcomer):
+            return self._members(), False  # it makes sure; taking it in may have ended wholeness, and have cut it off
         if not routing.whole:
             return self._busy("the ring is changing"), False
         if question.step == PROBE:
@@ -224,8 +226,11 @@ class Admission:
 
     def _is_taken_in(self, newcomer: tuple[Peer, int]) -> bool:
         """Whether it counts on a first answer already, whether or not it can be reached again just now."""
+        return self._has_answered(newcomer) and newcomer[0] in self._routing.successors
+
+    def _has_answered(self, newcomer: tuple[Peer, int]) -> bool:
         peer, epoch = newcomer
-        return self._taken_in.get(peer, (0, 0.0))[0] == epoch and peer in self._routing.successors
+        return self._taken_in.get(peer, (0, 0.0))[0] == epoch
 
     def _members(self) -> Announced:
         return Announced([self._routing.me.packed, *(peer.packed for peer in self._routing.successors)])

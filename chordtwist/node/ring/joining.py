@@ -147,6 +147,10 @@ class Joining:
             # we waited in line: our predecessor may be another one than at first.
             followers = in_order(me, members)
             predecessor = followers[-1]
+            # A member that took us in and has restarted meanwhile, before we had the slots of the others, may be back.
+            for answer in await self._announce(members, ANNOUNCE):
+                if not isinstance(answer, Announced):
+                    raise self._not_taken_in(answer)
             again = await self._fetch(predecessor)
             # With one more than a whole list holds, taking us in ends wholeness.
             may_be_whole = len(members) <= 2 * self._routing.entries_max
@@ -154,7 +158,7 @@ class Joining:
                 raise StartOver
             if not {*again.successors, predecessor} - {me} <= set(members):
                 raise StartOver
-        except StartOver:
+        except (Refused, StartOver):
             await self._announce(members, WITHDRAW)
             raise
         self._routing.join(predecessor, followers, whole=True)

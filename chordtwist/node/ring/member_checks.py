@@ -46,11 +46,13 @@ class MemberChecks:
         self._clock = clock
 
     def is_elsewhere(self, table: Table, epoch: int | None = None) -> bool:
-        """Whether a peer answers as another run than `epoch`, or from another ring: our member it is no more."""
+        """Whether a peer answers from another ring: our member it is no more. One that answers as another run than
+        `epoch` has to name one of us: it may have joined afresh anywhere.
+        """
         if self._routing.is_foreign(table):
             self._foreign(table.peer)
             return True
-        return epoch is not None and table.epoch != epoch
+        return epoch is not None and table.epoch != epoch and not self._routing.is_named(table)
 
     def is_newcomer(self, peer: Peer, said: NoMember, epoch: int | None) -> bool:
         """Whether a peer that says it is no member was taken in, or has gone live since we asked, knowing its `epoch`.

@@ -165,7 +165,7 @@ class Stabilizing:
         # As which run we met it as our head: what we knew of it before may be of a run long gone.
         met, self._head_met = self._head_met, (head, table.epoch)
         if self._member_checks.is_elsewhere(table, met[1] if met is not None and met[0] == head else None):
-            self._membership.drop(head, "is another run of itself, or in another ring")
+            self._membership.drop(head, "is in another ring")
             return None
         return table
 

@@ -163,8 +163,6 @@ class Tables:
         except Untruthful:
             return None  # perhaps it has another key now; it is not believed before our own dial has met that
         self._statuses[peer] = order
-        if known is not None and stamp.epoch >= known.table.epoch:
-            self.forget(peer)
         return stamp.epoch, status
 
     def _not_shown(self, failure: Failure, peer: Peer) -> Failure:
