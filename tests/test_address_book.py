@@ -178,6 +178,29 @@ class AddressBookTests(SynchronousTestCase):
         self.book.heard([ring[1]], private(99), 20.0)
         self.assertEqual(self.book.stalest(*around), ring[1])
 
+    def test_remembered(self) -> None:
+        """Whom an earlier run has met is heard of until our own dial reaches him, and visited before all others."""
+        ring = ring_of(4)
+        self.book.met(ring[0], 5.0)
+        self.book.remember(ring)
+        self.assertEqual((len(self.book), self.book.met_count), (4, 1))
+        self.assertEqual(self.book.stalest(ring[3].id, ring[2].id), ring[2])
+        self.book.met(ring[2], 6.0)
+        self.assertEqual(self.book.met_ones(9), [ring[0], ring[2]])
+        self.book.failed(ring[1])
+        self.assertNotIn(ring[1], self.book)
+
+    def test_too_many_remembered(self) -> None:
+        """They take no more of the book than all that is heard; of many that were met some are told, all around."""
+        self.book.remember(ring_of(2 * ENTRIES_MAX))
+        self.assertEqual(len(self.book), ENTRIES_MAX // HEARD_SHARE)
+        for peer in (ring := ring_of(1000)):
+            self.book.met(peer, 1.0)
+        told = self.book.met_ones(100)
+        self.assertEqual(len(told), 100)
+        self.assertLess(ring.index(told[0]), 40)
+        self.assertGreater(ring.index(told[-1]), 960)
+
     def test_named_again(self) -> None:
         """Who is named again was seen, also when nobody new may be named any more."""
         ring = ring_of(40)

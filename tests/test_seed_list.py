@@ -5,11 +5,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.seed_list import SeedList
+from chordtwist.app.seed_list import SEEDS_REMEMBERED_MAX, SeedList
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Identity, Peer, Policy
 
-ME, ONE, TWO, THREE = (Identity("test", Policy.IP).peer(f"127.0.0.{n}", 6401) for n in (9, 1, 2, 3))
+IDENTITY = Identity("test", Policy.IP)
+ME, ONE, TWO, THREE = (IDENTITY.peer(f"127.0.0.{n}", 6401) for n in (9, 1, 2, 3))
 
 
 class SeedListTests(SynchronousTestCase):
@@ -50,3 +51,22 @@ class SeedListTests(SynchronousTestCase):
             seed_list.remember(peers)
         self.assertEqual([[TWO, ONE], [THREE, ONE, TWO]], kept)
         self.assertEqual([ME, THREE, ONE, TWO], self.successResultOf(seed_list.seeds()))
+
+    def test_remember_the_book(self) -> None:
+        """Whoever was met stands behind the neighbours; they are kept again when some of them are new, not for each."""
+        kept: list[list[Peer]] = []
+        seed_list = SeedList(ME, lambda: succeed([]), True, [], kept.append)
+        met = [IDENTITY.peer(f"127.0.1.{n}", 6401) for n in range(200)]
+        seed_list.remember([ONE], met[:100])
+        seed_list.remember([ONE], met[:103])
+        self.assertEqual([[ONE, *met[:100]]], kept)
+        seed_list.remember([ONE], met[:110])
+        self.assertEqual([ONE, *met[:110]], kept[-1])
+        seed_list.remember([TWO], met[:110])
+        self.assertEqual([TWO, *met[:110], ONE], kept[-1])
+
+    def test_few_seeds(self) -> None:
+        """Of all who are remembered only the best are called."""
+        many = [IDENTITY.peer(f"127.1.{n // 250}.{n % 250 + 1}", 6401) for n in range(1000)]
+        self.assertEqual(many[:SEEDS_REMEMBERED_MAX], self.successResultOf(self.seeds(None, many)))
+        self.assertEqual([ONE, *many[:SEEDS_REMEMBERED_MAX]], self.successResultOf(self.seeds([ONE], many)))

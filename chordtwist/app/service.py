@@ -54,6 +54,7 @@ from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
+from chordtwist.storage.state import PEERS_REMEMBERED_MAX
 
 LEAVE_WITHIN_S = 5.0
 """Time to leave the ring, from the signal to the end: what systemd, a container or a person waits for gladly."""
@@ -188,7 +189,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
         refusals.note = node.note_refusal
 
     def remember() -> bool:
-        seed_list.remember(node.routing.everybody())
+        seed_list.remember(node.routing.everybody(), node.tables.book.met_ones(PEERS_REMEMBERED_MAX))
         persistence.keep_again()
         return False  # less and less often
 

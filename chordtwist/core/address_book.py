@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from random import Random
 from sys import getsizeof
 
@@ -40,7 +41,7 @@ FAILURES_MAX = 2
 
 _NUMBER_BITS = 64
 _MAPPED = bytes(10) + b"\xff\xff"
-_MET = 0
+_MET, _REMEMBERED = 0, 1
 
 
 class AddressBook:
@@ -60,7 +61,7 @@ class AddressBook:
         self._addresses = bytearray()
         self._seen_s = array("d")
         self._tellers = array("Q")
-        """Who named an entry; 0 for one that was met."""
+        """Who named an entry; 0 for one that was met, 1 for one that an earlier run has met."""
         self._failures = array("B")
         self._heard = 0
 
@@ -83,7 +84,7 @@ class AddressBook:
 
     def heard(self, peers: Iterable[Peer], teller: Peer, now_s: float) -> None:
         """Note that `teller` named these; of whom is here already, that it was seen."""
-        number = _number(teller.id) or 1
+        number = _number(teller.id) | 2
         room = self._entries_max // HEARD_SHARE - self._heard
         if room > 0:
             room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
@@ -93,6 +94,15 @@ class AddressBook:
                 self._seen_s[index] = now_s
             elif room > 0 and peer != teller:
                 room -= self._note(peer, now_s, number)
+
+    def remember(self, peers: Iterable[Peer]) -> None:
+        """Take in whom an earlier run has met: as heard of, long ago, until our own dial reaches them again."""
+        room = self._entries_max // HEARD_SHARE - self._heard
+        for peer in peers:
+            if room <= 0:
+                return
+            if self._find(peer) is None:
+                room -= self._note(peer, -inf, _REMEMBERED)
 
     def failed(self, peer: Peer) -> None:
         """Note that our own dial to `peer` was in vain; it may be dropped."""
@@ -114,6 +124,15 @@ class AddressBook:
     def __iter__(self) -> Iterator[Peer]:
         """All entries in ring order."""
         return map(self._peer, range(len(self)))
+
+    def met_ones(self, count: int) -> list[Peer]:
+        """List the entries that were met, or so many of them, spread around the ring."""
+        met = [index for index in range(len(self)) if self._tellers[index] == _MET]
+        return (
+            [self._peer(met[n * len(met) // count]) for n in range(count)]
+            if len(met) > count
+            else [*map(self._peer, met)]
+        )
 
     def is_met(self, peer: Peer) -> bool:
         """Whether our own dial has reached `peer`."""

@@ -37,7 +37,7 @@ class Environment:
     `Unreachable` while there is a list but none of its names can be resolved."""
 
     remembered: Callable[[], Iterable[Peer]] = tuple
-    """Peers that an earlier run was in a ring with."""
+    """Peers that an earlier run was in a ring with, best first."""
 
     life_ms: Callable[[], int] | None = None
     """The clock that lives are counted on, which goes on while the machine is suspended; None: `clock`, of a machine

@@ -156,6 +156,7 @@ class Node:
             parameters.successors,
             options.spreads_fingers,
         )
+        tables.book.remember(peer for peer in environment.remembered() if peer != me)
         self._time = NeighboursTime(
             routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
         )

@@ -31,14 +31,14 @@ SEED_BYTES = 32
 TOKEN_FILE = "operator-token"
 """The name of the file with the operator's token; commands read no other."""
 
-PEERS_REMEMBERED_MAX = 256
-"""Peers kept for the next start: enough that some still live after days, few enough to be asked within seconds."""
+PEERS_REMEMBERED_MAX = 1024
+"""Peers kept for the next start, whose address book they become: all of a ring of a thousand."""
 
 NUMBER_MAX = 1 << 62
 """Epochs travel as u64 and grow."""
 
 FILE_BYTES_MAX = 65_536
-"""Of each small file here: 256 peers take some 12 KiB. A larger one is corrupt and is not read into memory."""
+"""Of each small file here: 1,024 peers take 52 KiB at most. A larger one is corrupt and is not read into memory."""
 
 
 class StateDirectory:

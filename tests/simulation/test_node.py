@@ -90,6 +90,11 @@ class AllDownTests(RingTestCase):
         self.world.seed_peers = [self.first, *self.others]
         self.world.remembered = ring
 
+    def test_heard_of_again(self) -> None:
+        """What a run remembers is its address book until it has met them: heard of, itself left out."""
+        book = self.world.start(self.first).node.tables.book
+        self.assertEqual((set(book), book.met_count), (set(self.others), 0))
+
     def test_form_it_again(self) -> None:
         """The others form the ring again, without being told anything."""
         for peer in self.others:
