@@ -48,6 +48,16 @@ class RoutesTests(SynchronousTestCase):
         self.routes.learn(Route(at(110), peers(200, 300, 400)), 3)
         self.assertIsNotNone(self.routes.known(at(115), 4))
 
+    def test_learns_what_witnesses_agree_on(self) -> None:
+        """Whose arcs behind the owner are sure are known as well, with the replicas that are left."""
+        self.routes.learn(Route(at(120), peers(200, 300, 400, 500), agreed=2), 0)
+        self.assertEqual(self.routes.known(at(201), 1), Route(at(201), peers(300, 400, 500)))
+        self.assertEqual(self.routes.known(at(400), 1), Route(at(400), peers(400, 500)))
+        self.assertIsNone(self.routes.known(at(401), 1))
+        self.assertIsNone(self.routes.known(at(350), 1, copies=3))
+        self.routes.learn(Route(at(350), peers(400, 500, 600)), 2)
+        self.assertEqual(self.routes.known(at(301), 3, copies=3), Route(at(301), peers(400, 500, 600)))
+
     def test_other_replicas_replace(self) -> None:
         """What is known of the arc before it is forgotten when the replicas have changed."""
         self.routes.learn(self.route, 0)

@@ -64,6 +64,22 @@ class WitnessesTests(SynchronousTestCase):
         lookup = self.begin(100, 98, 96, 94, 92, 90)
         self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92], [102]])
 
+    def test_agreed(self) -> None:
+        """Behind the owner all is sure that five witnesses reach over and show alike."""
+        for why, liars, starts, agreed in (
+            ("the fifth witness reaches over eleven more", (), (100, 98, 96, 94, 92), 11),
+            ("the fifth of six", (), (100, 98, 96, 94, 92, 80), 11),
+            ("one leaves somebody out", (96,), (100, 98, 96, 94, 92), 2),
+            ("too few", (), (100, 98, 96), 0),
+        ):
+            self.setUp()
+            self.leave_out([108], *liars)
+            lookup = self.begin(*starts)
+            self.drive(lookup)
+            route = lookup.route(ENTRIES)
+            assert route is not None
+            self.assertEqual(route.agreed, agreed, why)
+
     def test_one_honest_witness(self) -> None:
         """Whatever the others leave out, the owner that one witness names is found; and all that can be are heard."""
         starts = range(100, 70, -2)

@@ -32,7 +32,8 @@ class Route:
 
     `hops`: how many tables stood one behind another on the way to the one that named the owner, 0 when this node knew
     it; `questions`: how many were put in all, the one to the owner included; `silent`: how many of them nobody answered
-    with a table; `is_widened`: whether there was reason to doubt, and more were asked than when all is well.
+    with a table; `is_widened`: whether there was reason to doubt, and more were asked than when all is well; `agreed`:
+    how many of the members behind the owner all witnesses show as it does.
     """
 
     position: RingId
@@ -41,6 +42,7 @@ class Route:
     questions: int = 0
     silent: int = 0
     is_widened: bool = False
+    agreed: int = 0
 
     @property
     def owner(self) -> Peer:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 
 from chordtwist.core.lookup import Route
+from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId, distance
 
 ROUTES_MAX = 4_096
@@ -24,26 +26,33 @@ class Routes:
         """When to forget the old ones."""
 
     def learn(self, route: Route, now_s: float) -> None:
-        """Remember a route that a search has found just now."""
-        owner = route.owner.id
-        arc = Arc((route.position - 1) % RING_SIZE, owner)
+        """Remember a route that a search has found just now, and what its witnesses agreed on besides."""
+        self._learn(Arc((route.position - 1) % RING_SIZE, route.owner.id), route, now_s)
+        for n in range(1, route.agreed + 1):
+            arc = Arc(route.replicas[n - 1].id, route.replicas[n].id)
+            self._learn(arc, Route(arc.upto, route.replicas[n:]), now_s)
+
+    def _learn(self, arc: Arc, route: Route, now_s: float) -> None:
+        owner = arc.upto
         known = self._routes.get(owner)
         if known is None:
             if now_s >= self._look_at_s or len(self._owners) >= ROUTES_MAX:
                 self._forget_old(now_s)
             self._owners.insert(bisect_left(self._owners, owner), owner)
-        elif known[1].replicas == route.replicas and distance(known[0].after, owner) > distance(arc.after, owner):
+        elif _are_alike(known[1].replicas, route.replicas) and distance(known[0].after, owner) > distance(
+            arc.after, owner
+        ):
             arc = known[0]
         self._routes[owner] = (arc, route, now_s)
 
-    def known(self, position: RingId, now_s: float) -> Route | None:
-        """Who keeps `position`, when a search of the last minute tells."""
+    def known(self, position: RingId, now_s: float, copies: int = 1) -> Route | None:
+        """Who keeps `position`, so many members at least, when a search of the last minute tells."""
         if not self._owners:
             return None
         index = bisect_left(self._owners, position)
         owner = self._owners[index if index < len(self._owners) else 0]
         arc, route, learned_s = self._routes[owner]
-        if position not in arc:
+        if position not in arc or len(route.replicas) < copies:
             return None
         if now_s - learned_s > ROUTE_KEPT_S:
             self.forget(route)
@@ -66,3 +75,8 @@ class Routes:
             self._routes.clear()
         self._owners = sorted(self._routes)
         self._look_at_s = now_s + ROUTE_KEPT_S
+
+
+def _are_alike(one: Sequence[Peer], other: Sequence[Peer]) -> bool:
+    """Whether two lists of replicas are the same as far as both reach."""
+    return all(a == b for a, b in zip(one, other, strict=False))

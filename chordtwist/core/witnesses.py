@@ -10,8 +10,9 @@ disjoint paths, ICPADS 2007).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from chordtwist.core.lookup import BY_GAP, Candidate, Lookup, State
+from chordtwist.core.lookup import BY_GAP, Candidate, Lookup, Route, State
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc, RingId, between
 from chordtwist.core.table import Table
@@ -78,6 +79,30 @@ class WitnessedLookup(Lookup):
         doubts = sum(owner is not None and _skips(table, owner) for table in self.witnesses)
         doubts += any(lineage.length > 1 for lineage in self._lineages)
         return WITNESSES[min(doubts, len(WITNESSES) - 1)]
+
+    def route(self, entries_max: int) -> Route | None:
+        """Say what was found, as `Lookup.route`, and how far behind the owner it holds as well."""
+        route = super().route(entries_max)
+        return None if route is None else replace(route, agreed=self._agreed(route.replicas))
+
+    def _agreed(self, replicas: tuple[Peer, ...]) -> int:
+        """Count those behind the owner up to whom all witnesses show the same, as many of them as for the owner."""
+        most = len(replicas) - 1
+        lengths = []
+        for table in self.witnesses:
+            shown = table.extended
+            if replicas[0] not in shown:
+                return 0
+            behind = shown[shown.index(replicas[0]) + 1 :]
+            same = 0
+            for theirs, its in zip(behind, replicas[1:], strict=False):
+                if theirs != its:
+                    break
+                same += 1
+            if same < len(behind):
+                most = min(most, same)
+            lengths.append(same)
+        return min(most, sorted(lengths)[-WITNESSES[0]]) if len(lengths) >= WITNESSES[0] else 0
 
     @property
     def is_widened(self) -> bool:

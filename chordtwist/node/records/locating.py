@@ -27,7 +27,7 @@ class Locating:
         route = self._ring.known_route(position)
         if route is not None and len(route.replicas) >= min(copies, len(self._ring.successors) + 1):
             return route
-        return self._routes.known(position, self._clock.seconds())
+        return self._routes.known(position, self._clock.seconds(), copies)
 
     def find(self, position: RingId) -> Deferred[Route]:
         """Search the ring afresh; fails with `Unreachable` when nobody can be asked."""

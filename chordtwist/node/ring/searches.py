@@ -36,6 +36,10 @@ TABLE = "table"
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
 
+OWNER_COUNTS_S = 1.0
+"""The same for whom we take for the owner, and a quick search has just asked. Not longer: whoever searches once more
+since it is dead, or the owner no more, must not hear the same again."""
+
 
 @dataclass(slots=True)
 class Step:
@@ -102,6 +106,10 @@ class Searches:
         lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
         for table in fresh[: WITNESSES[0]]:
             lookup.begin_with(table)
+        owner = lookup.owner
+        shown = None if owner is None else tables.fresh(owner, OWNER_COUNTS_S)
+        if shown is not None:
+            lookup.know(shown)
         return lookup
 
     def _reach(self) -> int:
