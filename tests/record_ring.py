@@ -60,7 +60,7 @@ class Member:
 
     @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much the time that
     it goes by is ahead. @ivar asked: every question it
-    has put, with whom.
+    has put, with whom. @ivar searched: of what quality. @ivar guess: who a quick search takes for the members.
     """
 
     def __init__(self, ring: RecordRing, me: Peer, store: IRecordStore, quota: Quota | None) -> None:
@@ -72,7 +72,8 @@ class Member:
         self.view: list[Peer] | None = None
         self.skew_ms = 0
         self.asked: list[tuple[Peer, Question]] = []
-        self.searches = 0
+        self.searched: list[Quality] = []
+        self.guess: list[Peer] | None = None
         self.link = ring.network.link(me, me.packed)
         self.records = HashTable(
             self,
@@ -141,15 +142,20 @@ class Member:
         return replace(route, replicas=route.replicas[: self.ring.known_replicas_max])
 
     def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
-        self.searches += 1
+        self.searched.append(quality)
+        members = self.ring.members if quality is Quality.VERIFIED or self.guess is None else self.guess
         if not self.is_member:
             return fail(Unreachable(None, "nobody can be asked"))
         found: Deferred[Route] = Deferred()
-        self.link.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, self.ring.members)))
+        self.link.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, members)))
         return found
 
     def neighbours_time_ms(self) -> int:
         return self.skew_ms + self.ring.wall_ms()
+
+    @property
+    def searches(self) -> int:
+        return len(self.searched)
 
     def questions(self, kind: type[Question]) -> list[tuple[Peer, Question]]:
         """Whom it has asked that kind of question."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from hashlib import sha256
+
 from msgspec.structs import replace
 
+from chordtwist.core.lookup import Quality
 from chordtwist.core.records import RecordKind, Version
 from chordtwist.core.ring import Arc
-from chordtwist.wire.peer_messages import Fetch, Store
+from chordtwist.node.records.record_bodies import body_of
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, Question, Store
 from tests.builders import at, peer
 from tests.record_ring import WALL_MS, key_in
-from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, RingCase
+from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, SIGNED_KEY, RingCase, seal
 
 
 class GetTests(RingCase):
@@ -96,6 +101,48 @@ class GetTests(RingCase):
         self.assertIsNone(self.successResultOf(read))
         self.assertEqual(self.ring.node(OUTSIDER).searches, 1)
         self.assertEqual(len({to for to, _ in self.ring.node(OUTSIDER).questions(Fetch)}), 4)
+
+    def test_what_proves_itself_is_read_quickly(self) -> None:
+        """A quick search suffices for content and for a signed record."""
+        self.ring.knows_routes = False
+        content = sha256(b"content").digest()
+        self.put_and_wait(0x1000, content, b"content")
+        self.put_and_wait(0x1000, SIGNED_KEY, b"signed", seal=seal(1, b"signed"))  # type: ignore[arg-type]
+        for key, value in ((content, b"content"), (SIGNED_KEY, b"signed")):
+            self.ring.node(OUTSIDER).searched.clear()
+            self.assertEqual(self.value_at(OUTSIDER, key), value)
+            self.assertEqual(self.ring.node(OUTSIDER).searched, [Quality.QUICK])
+
+    def test_a_plain_value_is_verified(self) -> None:
+        """While its replicas are asked witnesses say whether they are the right ones; nobody is asked twice."""
+        self.ring.knows_routes = False
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2 * ROUND_TRIP_S + 2 * ROUND_TRIP_S), b"value")
+        self.assertEqual(self.ring.node(OUTSIDER).searched, [Quality.QUICK, Quality.VERIFIED])
+        self.assertEqual(self.questions_of(OUTSIDER, Fetch), 3)
+
+    def test_a_wrong_guess(self) -> None:
+        """What a liar's members say of a plain key, or that there is none, counts for nothing."""
+        self.ring.knows_routes = False
+        for lie in (b"forged", None):
+            reader = self.ring.node(OUTSIDER)
+            reader.guess = [peer(place) for place in (0x1000, 0x2000, 0x7000)]
+            for place in (0x1000, 0x2000, 0x7000):
+                if lie is not None:
+                    self.keep(place, self.record(WALL_MS + 5000, lie))
+                else:
+                    self.ring.node(place).records.local_records.remove(KEY)
+                self.ring.lies[peer(place)] = partial(self.says_of_its_own, place)
+            self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
+
+    def says_of_its_own(self, place: int, question: Question) -> Answer | None:
+        """What a member keeps of a key that is not its own."""
+        if not isinstance(question, Fetch):
+            return None
+        kept = self.ring.node(place).records.local_records.get(question.key)
+        if kept is None:
+            return NotFound()
+        body = body_of(kept, int(self.ring.clock.seconds() * 1000))
+        return Found(body if question.value else replace(body, value=sha256(body.value).digest()))
 
     def test_found_where_a_stale_route_does_not_lead(self) -> None:
         """All members we knew of there are gone; others have taken over and have it."""

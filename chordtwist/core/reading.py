@@ -96,6 +96,11 @@ class Reading:
         return self._claim is None or self._claim.belief is Belief.BELIEVED
 
     @property
+    def proves_itself(self) -> bool:
+        """Whether what was said so far names a record that proves itself, wherever it was found."""
+        return self._best is not None and self._claim is None
+
+    @property
     def believed_claim(self) -> Claim | None:
         """What is believed of a plain record, if anything is."""
         return self._claim if self.believed else None

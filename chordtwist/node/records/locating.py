@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chordtwist.core.lookup import Route
+from chordtwist.core.lookup import Quality, Route
 from chordtwist.core.ring import RingId
 from chordtwist.core.routes import Routes
 from chordtwist.node.interfaces import IRing
@@ -28,6 +28,12 @@ class Locating:
         if route is not None and len(route.replicas) >= min(copies, len(self._ring.successors) + 1):
             return route
         return self._routes.known(position, self._clock.seconds(), copies)
+
+    def guess(self, position: RingId) -> Deferred[Route]:
+        """Search the ring quickly, for the replicas of what proves itself; fails as `find` does. Not remembered: nobody
+        else has confirmed it.
+        """
+        return self._ring.find(position, Quality.QUICK)
 
     def find(self, position: RingId) -> Deferred[Route]:
         """Search the ring afresh; fails with `Unreachable` when nobody can be asked."""

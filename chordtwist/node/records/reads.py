@@ -132,6 +132,9 @@ class _Read:
         self._reading: Reading | None = None
         self._has_searched = False
         """Whether its replicas were searched for, since what was known of them may have been stale."""
+        self._is_guess = False
+        """Whether they are those of a quick search: enough for a record that proves itself."""
+        self._is_verifying = False
         self._hedges = 0
         self._timer: IDelayedCall | None = None
         self._result: Deferred[Record | None] = Deferred(lambda _: self._stop())
@@ -140,7 +143,7 @@ class _Read:
         """Ask the replicas, or search for them first."""
         route = self._reader.locating.known(self._position, self._reader.copies)
         if route is None:
-            self._search()
+            self._reader.locating.guess(self._position).addCallbacks(self._guessed, self._lost)
         else:
             self._follow(route)
         if self._stage is not _Stage.OVER:
@@ -152,6 +155,11 @@ class _Read:
     def claim(self) -> Claim | None:
         """What it has come to believe of a plain record."""
         return None if self._reading is None else self._reading.believed_claim
+
+    def _guessed(self, route: Route) -> None:
+        if self._stage is _Stage.SEARCHING:
+            self._is_guess = True
+            self._follow(route)
 
     def _follow(self, route: Route) -> None:
         self._route = route
@@ -172,13 +180,14 @@ class _Read:
             if reading.done:
                 break
             answer = self._reader.ring.ask(ask.peer, Fetch(self._key, ask.rank, ask.value))
-            answer.addCallbacks(self._answered, self._unanswered, callbackArgs=(ask,), errbackArgs=(ask,))
+            answer.addCallbacks(
+                self._answered, self._unanswered, callbackArgs=(ask, reading), errbackArgs=(ask, reading)
+            )
         if reading.done and self._stage is _Stage.ASKING:
             self._judge(reading)
 
-    def _answered(self, answer: Answer, ask: Ask) -> None:
-        reading = self._reading
-        if reading is None or self._stage is not _Stage.ASKING:
+    def _answered(self, answer: Answer, ask: Ask, reading: Reading) -> None:
+        if reading is not self._reading or self._stage is not _Stage.ASKING:
             return
         if isinstance(answer, (Found, NotFound)):
             said = self._reader.incoming.said(self._key, answer, ask.value)
@@ -189,11 +198,12 @@ class _Read:
             asks = reading.forgotten(ask, forgotten)
         else:
             asks = reading.out(ask)
+        if self._is_guess and not reading.proves_itself:
+            self._verify()
         self._put(reading, asks)
 
-    def _unanswered(self, failure: Failure, ask: Ask) -> None:
-        reading = self._reading
-        if reading is not None and self._stage is _Stage.ASKING:
+    def _unanswered(self, failure: Failure, ask: Ask, reading: Reading) -> None:
+        if reading is self._reading and self._stage is _Stage.ASKING:
             self._put(reading, reading.out(ask))
 
     def _redirected(self, reading: Reading, ask: Ask, answer: NotMine) -> list[Ask]:
@@ -207,6 +217,9 @@ class _Read:
 
     def _judge(self, reading: Reading) -> None:
         """Decide what follows, since the answers are enough, or nobody is left to be asked."""
+        if self._is_guess and not reading.proves_itself:
+            self._verify()
+            return
         record = reading.record
         if record is not None:
             if reading.believed:
@@ -218,6 +231,24 @@ class _Read:
             self._stage = _Stage.SILENT
         else:
             self._search()
+
+    def _verify(self) -> None:
+        """Find out, while the replicas of a guess are asked, whether they are the right ones."""
+        if not self._is_verifying:
+            self._is_verifying = self._has_searched = True
+            self._reader.locating.find(self._position).addCallbacks(self._verified, self._lost)
+
+    def _verified(self, route: Route) -> None:
+        reading, guess, copies = self._reading, self._route, self._reader.copies
+        if self._stage is not _Stage.ASKING or reading is None or guess is None:
+            self._found(route)
+            return
+        self._is_guess = False
+        if route.replicas[:copies] != guess.replicas[:copies]:
+            self._reading = None
+            self._follow(route)
+        elif reading.done:
+            self._judge(reading)
 
     def _search(self) -> None:
         self._stage = _Stage.SEARCHING
@@ -231,6 +262,8 @@ class _Read:
     def _lost(self, failure: Failure) -> None:
         if self._stage is _Stage.SEARCHING:
             self._stage = _Stage.SILENT
+        elif self._is_guess:  # it cannot be verified now; the next hedge searches again
+            self._is_guess, self._reading, self._stage = False, None, _Stage.SILENT
         if not failure.check(Unreachable):
             self._log.failure("a search failed", failure)
 
@@ -251,7 +284,7 @@ class _Read:
     def _at_last(self) -> Record | None:
         """Choose the best that is known when time is up: what a replica has sent, or what lies here."""
         reading = self._reading
-        if reading is not None:
+        if reading is not None and (reading.proves_itself or not self._is_guess):
             reading.give_up()
             if reading.record is not None or reading.ended:
                 return reading.record
