@@ -538,9 +538,8 @@ class Node:
     def _died(self, peer: Peer) -> None:
         """Drop a peer that is dead by the rule of `core.liveness`."""
         now_s = self._clock.seconds()
-        if self.liveness.is_condemned(peer):
-            return  # that was told when it was convicted
-        if now_s - self._told_dead.get(peer, -DEATH_TOLD_AGAIN_S) >= DEATH_TOLD_AGAIN_S:
+        is_news = not self.liveness.is_condemned(peer)  # that was told when it was convicted
+        if is_news and now_s - self._told_dead.get(peer, -DEATH_TOLD_AGAIN_S) >= DEATH_TOLD_AGAIN_S:
             if not self._dead:
                 self._clock.callLater(DEATHS_TOLD_AFTER_S, self._tell_of_deaths)
             self._dead.append(peer)

@@ -20,7 +20,7 @@ from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Le
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
 
-WITHIN_S = 120
+WITHIN_S = 300
 
 
 class ConvictionTestCase(SynchronousTestCase):

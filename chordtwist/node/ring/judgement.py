@@ -131,6 +131,7 @@ class Judgement:
             self._asking.tell([peer for peer in told if peer != culprit], _accusation(evidence))
         if self._evicts:
             self._liveness.condemn(culprit)
+            self._tables.book.forget(culprit)
             self._evict(culprit, f"is convicted: {why}")
         self.chore.hurry()
         return True
