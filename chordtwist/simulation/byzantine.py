@@ -123,6 +123,8 @@ def under_attack(run: Run) -> None:
     if not options.grown:
         world.settle(120.0)
     coalition.close()
+    run.evictions.is_liar = coalition.__contains__
+    run.evictions.began_s = world.now_s
     coalition.begin()
     churn = None if options.session_median_s is None else Churn(world, options.session_median_s)
     if churn is not None:

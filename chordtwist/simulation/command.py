@@ -129,6 +129,7 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
     "--how", default="far", show_default=True, type=click.Choice(["far", "all"]), help="Lie to ring neighbours too?"
 )
 @click.option("--grown", is_flag=True, help="Liars lie from their first word, while the ring grows.")
+@click.option("--evict", is_flag=True, help="Whoever is convicted counts as dead.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -147,6 +148,7 @@ def command(
     attack: str,
     how: str,
     grown: bool,
+    evict: bool,
     plot: Path | None,
     as_json: bool,
 ) -> None:
@@ -167,6 +169,7 @@ def command(
         attack=attack,
         how=how,
         grown=grown,
+        evict=evict,
     )
     if byzantine and scenario != "steady":
         raise click.UsageError("--byzantine has a scenario of its own: leave --scenario out")

@@ -60,8 +60,7 @@ def as_json(run: Run) -> dict[str, object]:
             "by_part": {part: round(bytes_s, DIGITS) for part, bytes_s in traffic.items()},
         },
         "book": _book(run),
-        "evictions": {"colluders": 0, "evicted": 0, "honest": run.options.nodes, "honest_evicted": 0}
-        | {"half_evicted_s": None},
+        "evictions": run.evictions.as_json(),
         "byzantine": None if run.figures is None else _attack(run) | run.figures.as_json(),
         "notes": run.notes,
         "problems": run.problems(),
@@ -100,6 +99,12 @@ def as_lines(run: Run) -> str:
     traffic = run.bytes_per_node_s()
     parts = ", ".join(f"{part.replace('_', ' ')} {bytes_s:.0f}" for part, bytes_s in traffic.items() if bytes_s >= 1)
     lines.append(f"  traffic: {sum(traffic.values()):,.0f} bytes per node and second: {parts}")
+    if run.evictions.liars:
+        evictions = run.evictions
+        lines.append(
+            f"  convictions: {len(evictions.evicted)} of {evictions.liars} liars by every honest member, "
+            f"{100 * evictions.convicted_share:.1f} % of all; {len(evictions.honest_evicted)} honest nodes"
+        )
     if run.interrupted:
         lines.append("  interrupted: what would have come later is missing")
     if run.figures is not None:

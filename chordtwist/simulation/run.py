@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
+from chordtwist.simulation.evictions import Evictions
 from chordtwist.simulation.records import Records
 from chordtwist.simulation.workload import Lookups
 from chordtwist.simulation.world import World
@@ -69,6 +70,9 @@ class Options:
     grown: bool = False
     """Whether they lie from their first word, while the ring grows."""
 
+    evict: bool = False
+    """Whether nodes take for dead whom they convict."""
+
     def command(self) -> str:
         """Spell the command that does this run again, to the bit."""
         words = ["chordtwist simulate", f"--scenario {self.scenario}", f"--nodes {self.nodes}", f"--seed {self.seed}"]
@@ -78,6 +82,7 @@ class Options:
         if self.byzantine:
             words.append(f"--byzantine {self.byzantine:g} --attack {self.attack} --how {self.how}")
             words += ["--grown"] if self.grown else []
+        words += ["--evict"] if self.evict else []
         words += ["--warm"] if self.warm else []
         for name in ("lookups", "records"):
             if (value := getattr(self, name)) is not None:
@@ -132,6 +137,8 @@ class Run:
         """Figures of this scenario's own."""
         self.watch: Callable[[], dict[str, float]] = dict
         """Figures that a scenario wants in every sample."""
+        self.world.evicts = options.evict
+        self.evictions = Evictions(self.world)
         self.figures: Figures | None = None
         """What liars achieved, where there are any."""
         self.samples: list[Sample] = []
@@ -250,14 +257,15 @@ class Run:
     def problems(self) -> list[str]:
         """Everything that must not be, in words; none: the run is good."""
         check = self.world.check
+        unjust = [f"{peer} is honest, and convicted" for peer in self.evictions.honest_evicted]
         if self.figures is not None:  # liars break what they can: only errors of ours are problems
-            return [f"bug: {error}" for error in self.world.errors[:5]] + self.failures
+            return [f"bug: {error}" for error in self.world.errors[:5]] + unjust + self.failures
         found = [f"{v.at_us / 1e6:.6f} {v.invariant}: {v.what}" for v in check.violations]
         found += [f"record: {what}" for what in self.records.violations]
         found += [f"bug: {error}" for error in self.world.errors[:5]]
         if check.misjudged and not self.may_misjudge:
             found.append(f"{check.misjudged} live heads were given up, in a network that works")
-        return found + self.failures
+        return found + unjust + self.failures
 
     def bytes_per_node_s(self) -> dict[str, float]:
         """Traffic since the load began, by node that ran and second, for each part of a node that asked; the largest

@@ -340,7 +340,19 @@ class LookupResult:
 class Host:
     """One address: what survives a restart, and the run of the node there."""
 
-    __slots__ = ("_changes", "_epoch", "_seed", "_world", "is_member", "link", "node", "peer", "skew_ms", "store")
+    __slots__ = (
+        "_changes",
+        "_epoch",
+        "_is_out",
+        "_seed",
+        "_world",
+        "is_member",
+        "link",
+        "node",
+        "peer",
+        "skew_ms",
+        "store",
+    )
 
     def __init__(self, world: World, peer: Peer) -> None:
         self._world = world
@@ -351,6 +363,7 @@ class Host:
         self.skew_ms = world.skew_ms()
         """By how much its wall clock is ahead."""
         self.is_member = False
+        self._is_out = False
         self.link: SimulatedLink
         self.node: Node
         self.store: MemoryRecordStore
@@ -359,7 +372,7 @@ class Host:
         """Start the node; it has forgotten everything but its key and its epoch."""
         world = self._world
         signer = SimulatedSigner(self._seed.to_bytes(8, "big"))
-        self.is_member = False
+        self.is_member = self._is_out = False
         self._changes = -1
         self.link = world.network.link(self.peer, signer.public)
         self.store = MemoryRecordStore()
@@ -388,6 +401,11 @@ class Host:
         self.node.start()
         self.look()
 
+    def put_out(self) -> None:
+        """Count it as no member any more, until it is started anew, since the others took it for dead."""
+        self._is_out = True
+        self.look()
+
     def life_ms(self) -> int:
         """Read the clock that lives are counted on: it goes on while the machine is suspended."""
         return self._world.clock.now_us // 1000
@@ -403,7 +421,7 @@ class Host:
     def look(self) -> None:
         """See whether a ring pointer of the node, or its membership, has changed, and have the ring checked."""
         routing = self.node.routing
-        is_member = self.node.is_member
+        is_member = self.node.is_member and not self._is_out
         if routing.changes == self._changes and is_member is self.is_member:
             return
         self._changes = routing.changes

@@ -1,0 +1,65 @@
+"""Who is convicted in a simulated ring, by how many, and how fast: what judgement comes to, against what is true."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from chordtwist.core.peer import Peer
+from chordtwist.simulation.world import World
+
+COUNTED_EVERY_S = 5
+
+
+class Evictions:
+    """Counts the convictions of one world, every few seconds."""
+
+    def __init__(self, world: World) -> None:
+        self.is_liar: Callable[[Peer], bool] = lambda peer: False
+        self.began_s: float | None = None
+        """When liars began to lie."""
+        self.half_s: float | None = None
+        """How long after that half of them were convicted by half of the honest members."""
+        self.honest_evicted: set[Peer] = set()
+        """Honest nodes that anybody honest has convicted, at any time."""
+        self.evicted: set[Peer] = set()
+        """Liars that every honest member convicts now."""
+        self.convicted_share = 0.0
+        """Of all pairs of an honest member and a liar, those in which it convicts it now."""
+        self.liars = self.honest = 0
+        self._world = world
+        self._seconds = 0
+        world.each_second.append(self._each_second)
+
+    def _each_second(self) -> None:
+        self._seconds += 1
+        if self._seconds % COUNTED_EVERY_S == 0:
+            self.look()
+
+    def look(self) -> None:
+        """Count anew."""
+        world = self._world
+        liars = {peer for peer in world.live if self.is_liar(peer)}
+        judges = [host.node for peer, host in world.live.items() if peer not in liars and host.is_member]
+        convicted_by = Counter(one.verdict.culprit for node in judges for one in node.judgement.convictions)
+        self.liars, self.honest = len(liars), len(world.live) - len(liars)
+        self.honest_evicted |= convicted_by.keys() - liars
+        self.evicted = {peer for peer in liars if judges and convicted_by[peer] == len(judges)}
+        self.convicted_share = sum(convicted_by[peer] for peer in liars) / max(1, len(liars) * len(judges))
+        by_half = {peer for peer, count in convicted_by.items() if 2 * count >= len(judges)}
+        if world.evicts:
+            for peer in by_half & world.live.keys():
+                world.live[peer].put_out()
+        if self.began_s is not None and self.half_s is None and liars and 2 * len(by_half & liars) >= len(liars):
+            self.half_s = world.now_s - self.began_s
+
+    def as_json(self) -> dict[str, object]:
+        """Tell the figures."""
+        return {
+            "colluders": self.liars,
+            "evicted": len(self.evicted),
+            "convicted_share": round(self.convicted_share, 5),
+            "honest": self.honest,
+            "honest_evicted": len(self.honest_evicted),
+            "half_evicted_s": self.half_s,
+        }
