@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Peer
 from chordtwist.core.signed import unpack_table
 from chordtwist.core.table import Table
+from chordtwist.core.witnesses import WitnessedLookup
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.aimed import Burst
 from chordtwist.simulation.adversaries.coalition import Coalition
@@ -18,7 +21,7 @@ from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.byzantine import Figures, Share, interval, under_attack
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.world import World
-from chordtwist.wire.peer_messages import GetTable, Same, TableIs
+from chordtwist.wire.peer_messages import GetTable, Notify, Same, TableIs
 
 NODES = 24
 
@@ -187,6 +190,78 @@ class Harm(SynchronousTestCase):
         figures, _ = measured("refuse", "all")  # which is about records alone
         self.assertEqual((40, 40), right_of(figures.plain_chord))
         self.assertGreater(figures.plain_chord_questions, 40)
+
+
+class PushedTables(SynchronousTestCase):
+    """Who makes others look at itself gains nothing by it."""
+
+    def setUp(self) -> None:
+        self.world = World(7, Parameters(network="simulation", successors=16, replication=3))
+        self.addCleanup(self.world.close)
+        self.world.grow(2 * NODES)
+        self.world.settle(60)
+
+    def test_callers_are_not_noted(self) -> None:
+        """Whoever notifies a member from far away is looked at, and not met by that as far as the address book goes."""
+        pairs = 0
+        for peer in self.world.members():
+            for other in self.world.members():
+                tables = self.world.node(other).tables
+                if other != peer and tables.at_hand(peer) is None:
+                    node = self.world.node(peer)
+                    node.asking.tell([other], Notify(node.membership.epoch))
+                    self.world.run(1)
+                    self.assertIsNotNone(tables.at_hand(peer))
+                    self.assertFalse(tables.book.is_met(peer))
+                    pairs += 1
+                    break
+        self.assertGreater(pairs, NODES)
+
+    def test_witnesses_are_drawn_by_chance(self) -> None:
+        """A table at hand makes nobody a witness more often."""
+        node = self.world.node(self.world.members()[0])
+        members = list(self.world.check.followers(node.me.id))
+        position = members[24].id
+        near, now = members[16:24], node.asking._seconds()
+        for peer in [*node.tables.book]:
+            node.tables.book.forget(peer)
+        for peer in near:
+            node.tables.book.met(peer, now)
+        for peer in near[4:]:
+            node.tables.fetch(peer)
+        self.world.run(1)
+        begun: Counter[Peer] = Counter()
+        for _ in range(300):
+            lookup = node.searches._witnessed(position, None)
+            assert isinstance(lookup, WitnessedLookup)
+            begun.update(peer for peer in lookup.at_once() if peer in near)
+            begun.update(table.peer for table in lookup.witnesses)
+        counts = [begun[peer] for peer in near]
+        self.assertLess(abs(sum(counts[4:]) - sum(counts[:4])), 0.2 * sum(counts), counts)
+
+
+class DialsUsedUp(SynchronousTestCase):
+    """What inventions cost those who dial them."""
+
+    def test_unmet_owner(self) -> None:
+        """Who has no dial left for strangers still reaches owners that it has not met: two witnesses name them."""
+        world = World(7, Parameters(network="simulation", successors=8, replication=3))
+        self.addCleanup(world.close)
+        world.grow(2 * NODES)
+        world.settle(60)
+        verdicts: list[str] = []
+        for peer, host in world.live.items():
+            limits = host.node.dial_limits
+            for number in range(100):
+                invented = world.address(1000 + number)
+                limits.dialled(invented)
+                limits.ended(invented, "connection refused")
+            for owner in world.members():
+                if owner != peer and not limits.is_known(owner):
+                    world.find(peer, owner.id, lambda result: verdicts.append(result.verdict))
+        world.run(10)
+        self.assertGreater(len(verdicts), 100)
+        self.assertGreaterEqual(verdicts.count("right"), 0.99 * len(verdicts))
 
 
 class QuickBurst(Burst):

@@ -89,7 +89,7 @@ class Rectifying:
         routing = self._routing
         self._looks.spend(notifier.id, 1, self._seconds())
         try:
-            table = await self._tables.fetch(notifier)
+            table = await self._tables.fetch(notifier, is_caller=True)
         except Unreachable:
             return
         if self._member_checks.is_elsewhere(table) or not self._admission.lets_pass(notifier):

@@ -96,16 +96,17 @@ class Searches:
         return {"hops": self._hops, "questions": self._questions, "seconds": self._seconds}
 
     def _witnessed(self, position: RingId, excluded: Peer | None) -> Lookup:
-        """Begin a search at members that we met before: by chance among those whose lists reach over the position, the
-        ones with tables at hand first, then at the nearest others.
+        """Begin a search at members that we met before: by chance among those whose lists reach over the position, then
+        at the nearest others. That a table is at hand spares the question; it is no reason to be drawn, since liars can
+        see to it that theirs are.
         """
         book, tables = self._tables.book, self._tables
         near = book.draw(position, WITNESSES[-1], self._reach(), self._rng, lambda peer: self._may_span(peer, position))
-        fresh = [table for peer in near if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
         farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
         lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
-        for table in fresh[: WITNESSES[0]]:
-            lookup.begin_with(table)
+        for peer in near[: WITNESSES[0]]:
+            if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None:
+                lookup.begin_with(table)
         owner = lookup.owner
         shown = None if owner is None else tables.fresh(owner, OWNER_COUNTS_S)
         if shown is not None:

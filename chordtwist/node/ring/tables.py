@@ -96,17 +96,19 @@ class Tables:
         self._known: Bounded[Peer, Known] = Bounded(TABLES_MAX)
         self._statuses: Bounded[Peer, tuple[int, int]] = Bounded(STATUSES_MAX)
 
-    def fetch(self, peer: Peer, ask: Ask | None = None) -> Deferred[Table]:
+    def fetch(self, peer: Peer, ask: Ask | None = None, is_caller: bool = False) -> Deferred[Table]:
         """Get the table of `peer` as it is now.
 
         @param ask: how to ask, where that is not as usual.
+        @param is_caller: whether it came to us by itself. Then the address book does not note it: those who come most
+        often must not be who is drawn most often.
 
         Fails with `NoMember` when it joins or leaves, with `Unreachable` when it is silent or says what cannot be.
         """
         known = self._known.get(peer)
         question = FIRST_QUESTION if known is None else known.question
         answered = (ask or self._ask)(peer, question)
-        return answered.addCallback(self._take, peer, known).addErrback(self._not_shown, peer)
+        return answered.addCallback(self._take, peer, known, is_caller).addErrback(self._not_shown, peer)
 
     def fetch_anew(self, peer: Peer) -> Deferred[Table]:
         """Get the table of `peer`, and with it its time, also where nothing has changed."""
@@ -170,14 +172,15 @@ class Tables:
             self.book.failed(peer)
         return failure
 
-    def _take(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
+    def _take(self, answer: Answer, peer: Peer, known: Known | None, is_caller: bool = False) -> Table:
         if isinstance(answer, Same):
             if known is None:
                 raise Unreachable(peer, "it says we hold its table; we do not")
             now = self._seconds()
-            self.book.met(peer, now)
-            if now - known.shown_s > HEARD_AGAIN_S:
-                self.book.heard(known.table.everybody(), peer, now)
+            if not is_caller:
+                self.book.met(peer, now)
+                if now - known.shown_s > HEARD_AGAIN_S:
+                    self.book.heard(known.table.everybody(), peer, now)
             if self._known.get(peer) is known:
                 self._known[peer] = known._replace(shown_s=now)
             return known.table
@@ -198,8 +201,9 @@ class Tables:
             ahead_ms = table.time_ms - int(self._seconds() * 1000) if table.time_ms <= TIME_MS_MAX else None
         now = self._seconds()
         self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, now, now)
-        self.book.met(peer, now)
-        self.book.heard(table.everybody(), peer, now)
+        if not is_caller:
+            self.book.met(peer, now)
+            self.book.heard(table.everybody(), peer, now)
         return table
 
     def _read(self, answer: Answer, peer: Peer, known: Known | None) -> Table:
