@@ -135,6 +135,16 @@ class UnansweredTests(SynchronousTestCase):
             told(peer(5))
             self.assertIsNone(self.dial_limits.why_not_dial(peer(5)))
 
+    def test_vouched(self) -> None:
+        """For whom several vouch is dialled whatever others cost us, but not again at once when that was in vain."""
+        self.dial(*self.fresh(1000))
+        other = peer(50_000)
+        self.assertEqual([], self.dial(other))
+        self.dial_limits.vouched(other)
+        self.assertEqual([other], self.dial(other, other))
+        self.dial_limits.vouched(other)
+        self.assertEqual("connection refused", self.dial_limits.why_not_dial(other))
+
     def test_callers(self) -> None:
         """Who asks us is dialled back however many names others brought, and whatever callers elsewhere cost us."""
         self.dial(*self.fresh(1000))

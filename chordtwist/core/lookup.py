@@ -159,6 +159,10 @@ class Lookup:
         """Tell how many tables stood one behind another up to the one that named `peer`, of whom it has heard."""
         return self._candidates[peer.packed].depth
 
+    def vouches_for(self, peer: Peer) -> bool:
+        """Whether `peer` is dialled even where too many others did not answer: nobody is, in a search that believes."""
+        return False
+
     @property
     def owner(self) -> Peer | None:
         """The nearest peer at or behind the position that is not unreachable: the owner, once `done`."""

@@ -196,7 +196,7 @@ class Node:
             options.stabilize_interval_s,
         )
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
-        self.searches = Searches(membership, routing, statements, tables, ending, rng)
+        self.searches = Searches(membership, routing, statements, tables, dial_limits, ending, rng)
         self.fingers = Fingers(
             membership,
             routing,

@@ -33,7 +33,7 @@ UNANSWERED_MAX = 4096
 """Addresses remembered that never answered."""
 
 CALLERS_MAX = 1024
-"""Peers remembered that have asked us something, and that we have not reached yet."""
+"""Peers remembered that have asked us something, or that several vouch for, and that we have not reached yet."""
 
 
 class DialLimits:
@@ -71,6 +71,13 @@ class DialLimits:
         if not self.is_known(peer):
             self._callers[peer] = None
             self.expected(peer)
+
+    def vouched(self, peer: Peer) -> None:
+        """Charge dials to an address to itself, as if it had asked us: others that do not answer stand in nobody's way
+        to it. One that did not answer itself still waits.
+        """
+        if not self.is_known(peer):
+            self._callers[peer] = None
 
     def expected(self, peer: Peer) -> None:
         """Dial a peer when it is next asked, however often that was in vain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.core.witnesses import WITNESSES, WitnessedLookup, spans
+from chordtwist.node.ring.dial_limits import DialLimits
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
@@ -63,6 +65,7 @@ class Searches:
         routing: Routing,
         statements: Statements,
         tables: Tables,
+        dial_limits: DialLimits,
         clock: IReactorTime,
         rng: Random,
     ) -> None:
@@ -70,6 +73,7 @@ class Searches:
         self._routing = routing
         self._statements = statements
         self._tables = tables
+        self._dial_limits = dial_limits
         self._clock = clock
         self._rng = rng
         self.watch: Callable[[RingId, Route | None, list[Step]], None] | None = None
@@ -134,12 +138,18 @@ class Searches:
         lookup.hear((*book.behind(position, 1), *book.before(position, AROUND)))
         return lookup
 
+    def _fetch(self, lookup: Lookup, peer: Peer) -> Deferred[Table]:
+        if lookup.vouches_for(peer):
+            # Else liars who name inventions all the time would keep us from members that we have not met.
+            self._dial_limits.vouched(peer)
+        return self._tables.fetch(peer)
+
     async def _find(self, position: RingId, quality: Quality) -> Route:
         lookup = self._begin(position, quality)
         began_s = self._clock.seconds()
         steps: list[Step] = []
         watch = self.watch
-        fetch = self._tables.fetch if watch is None else self._noting(lookup, steps)
+        fetch = partial(self._fetch, lookup) if watch is None else self._noting(lookup, steps)
         await search(lookup, fetch, self._clock)
         route = lookup.route(self._routing.entries_max)
         if watch is not None:
@@ -180,7 +190,7 @@ class Searches:
                     step.outcome = TABLE
                 return result
 
-            return self._tables.fetch(peer).addBoth(over)
+            return self._fetch(lookup, peer).addBoth(over)
 
         return fetch
 
