@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli.commands import main
-from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.config import DhtSection, NodeConfig, TlsMode, TlsSection
+from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.core.address import Address
 from chordtwist.core.peer import Policy
 from chordtwist.wire.api_messages import Shutdown

@@ -34,6 +34,7 @@ MAY_SHOW = {
     # Lines of the log, whose messages are made printable one by one.
     "app/log_lines.py": {"self._stream.write"},
     "app/line_writer.py": {"os.write"},
+    "app/cli/testnet.py": {"self._stream.write"},
     # Files.
     "app/tls.py": {"state.write"},
 }

@@ -12,10 +12,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.config import NodeConfig, TlsMode, TlsSection
 from chordtwist.app.config_file import read_text
 from chordtwist.app.service import NodeService, build
+from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.web import web_of_testnet
 from chordtwist.app.web_view import BINS
 from chordtwist.core.address import Address
