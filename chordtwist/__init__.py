@@ -17,6 +17,7 @@ The folders are the layers, and each may import only what stands before it (``te
 ``net``         the rim: protocols and factories, which decide nothing
 ``simulation``  the same node on a simulated network and clock
 ``app``         assembly: configuration, logging, the twistd plugin, the ``chordtwist`` command
+``aio``         the API from asyncio, on ``wire`` alone
 =============== =====================================================================================
 
 Where to look for what:
@@ -49,6 +50,59 @@ backup and restoring                 ``node/records/backup``, ``node/records/res
 is it well, what happened            ``core/health``, ``core/events``, ``app/health_watch``
 how liars lie                        ``simulation/adversaries``, ``simulation/byzantine`` (what that comes to)
 ==================================== ================================================================
+
+What programs need is here, loaded when it is first used: `connect` (Twisted), `aio.connect` (asyncio), `Node` (a node
+in one's own program), the errors that they raise, and what makes keys and seals.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chordtwist import aio as aio
+    from chordtwist.app.embedding import Node as Node
+    from chordtwist.core.errors import ChordtwistError as ChordtwistError
+    from chordtwist.core.errors import ConfigurationError as ConfigurationError
+    from chordtwist.core.errors import Malformed as Malformed
+    from chordtwist.core.errors import NodeGone as NodeGone
+    from chordtwist.core.errors import Refused as Refused
+    from chordtwist.core.errors import Unreachable as Unreachable
+    from chordtwist.core.records import PutResult as PutResult
+    from chordtwist.core.records import Seal as Seal
+    from chordtwist.core.records import key_of as key_of
+    from chordtwist.core.records import seal as seal
+    from chordtwist.core.records import signed_key as signed_key
+    from chordtwist.core.signed import Ed25519Signer as Ed25519Signer
+    from chordtwist.net.client import DhtClient as DhtClient
+    from chordtwist.net.client import connect as connect
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "chordtwist.app.embedding": ("Node",),
+    "chordtwist.core.errors": (
+        "ChordtwistError",
+        "ConfigurationError",
+        "Malformed",
+        "NodeGone",
+        "Refused",
+        "Unreachable",
+    ),
+    "chordtwist.core.records": ("PutResult", "Seal", "key_of", "seal", "signed_key"),
+    "chordtwist.core.signed": ("Ed25519Signer",),
+    "chordtwist.net.client": ("DhtClient", "connect"),
+}
+
+__all__ = ["aio", *(name for names in _HOMES.values() for name in names)]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is asked for: a program that talks to a node needs no node, and one of asyncio no Twisted."""
+    if name == "aio":
+        return import_module("chordtwist.aio")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

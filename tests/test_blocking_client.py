@@ -79,9 +79,9 @@ class BlockingClientTests(SynchronousTestCase):
         """What no message can say is the caller's mistake, and nothing is sent."""
         client = self.client()
         self.assertRaises(ValueError, client.get, b"short")
-        self.assertRaises(ValueError, client.put, KEY, b"x" * (VALUE_BYTES_MAX + 1))
-        self.assertRaises(ValueError, client.put, KEY, b"x", -1)
-        self.assertRaises(ValueError, client.put, KEY, b"x", 1, 256)
+        self.assertRaises(ValueError, client.put_confirmed, KEY, b"x" * (VALUE_BYTES_MAX + 1))
+        self.assertRaises(ValueError, client.put_confirmed, KEY, b"x", -1)
+        self.assertRaises(ValueError, client.put_confirmed, KEY, b"x", 1, 256)
 
     def test_lines(self) -> None:
         """The lines of an answer to people's tools are given as they come, however they were cut."""

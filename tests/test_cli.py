@@ -118,9 +118,3 @@ class RunTests(SynchronousTestCase):
             shown = CliRunner().invoke(cli.main, ["run", "-c", str(path)])
         expected = f"Error: {path}, line 2: replicaton: is no key of [dht]; did you mean replication?\n"
         self.assertEqual((2, expected), (shown.exit_code, shown.output))
-
-    def test_no_configuration(self) -> None:
-        """Without a file it is bad usage."""
-        shown = CliRunner().invoke(cli.main, ["run"])
-        self.assertEqual(2, shown.exit_code)
-        self.assertIn("--config", shown.output)

@@ -119,6 +119,20 @@ class ReadTests(SynchronousTestCase):
             (config.dht.identity, config.log.level, config.log.format, config.tls.mode),
         )
 
+    def test_yes_and_no(self) -> None:
+        """What other programs write for yes and no is taken as well; a word that is near one is named."""
+        for written, expected in {"yes": True, "TRUE": True, "on": True, "1": True, "off": False, "0": False}.items():
+            self.assertEqual(expected, read(f"[dht]\napi_beyond_loopback = {written}\n").dht.api_beyond_loopback)
+        error = self.assertRaises(ConfigurationError, read, "[dht]\n[log]\nlevel = warning\n")
+        self.assertEqual("'warning' is none of debug, info, warn, error; did you mean warn?", error.reason)
+
+    def test_durations(self) -> None:
+        """Durations may have units."""
+        dht = read("[dht]\ndefault_store_duration = 90m\nmax_store_duration = 2d\nstabilize_interval = 2 s\n").dht
+        self.assertEqual(
+            (5400, 172_800, 2.0), (dht.default_store_duration, dht.max_store_duration, dht.stabilize_interval)
+        )
+
     def test_open_api(self) -> None:
         """The API is at a loopback address, by number or name, or elsewhere where the file says so."""
         for text in ("localhost:7401", "[::1]:7401", "192.0.2.1:7401\napi_beyond_loopback = yes"):
@@ -171,9 +185,11 @@ class RefusalTests(SynchronousTestCase):
             "replication = 2.5": "whole number",
             "successors = 7": "whole number 8",
             "successors = 127": "whole number 126",
-            "default_store_duration = an hour": "whole number",
+            "default_store_duration = an hour": "no duration 1h30m",
             "default_store_duration = 0": "from 1 to",
-            "stabilize_interval = soon": "number of seconds",
+            "default_store_duration = 1.5": "whole number of seconds",
+            "api_address: 127.0.0.1:7401": "key = value colon",
+            "stabilize_interval = soon": "no duration",
             "stabilize_interval = nan": "number of seconds",
             "stabilize_interval = -1": "from 0.05 to 60",
             "stabilize_interval = 1e30": "from 0.05 to 60",

@@ -134,7 +134,8 @@ class ListenerTests(SynchronousTestCase):
         address = Address("127.0.0.1", 7401)
         listener = Listener(own_endpoint(reactor, address), Factory.forProtocol(Protocol), "api_address", address)
         error = self.assertRaises(StartError, listener.privilegedStartService)
-        self.assertEqual("cannot listen on api_address 127.0.0.1:7401: Address already in use", str(error))
+        expected = "cannot listen on api_address 127.0.0.1:7401: Address already in use; a node may run here already:"
+        self.assertEqual(f"{expected} chordtwist status shows it", str(error))
 
     def test_listens(self) -> None:
         """The port is had when the service starts, on the one interface that was asked for."""

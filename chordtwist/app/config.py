@@ -138,15 +138,15 @@ class DhtSection:
     )
     default_store_duration: int = _option(
         3600,
-        values.number(1, STORE_DURATION_MOST_S),
-        "Whole seconds a value lives when its PUT says 0. Default 3600: an hour outlives any failure that repair mends,"
-        " and what nobody asks for again does not stay.",
+        values.whole_seconds(1, STORE_DURATION_MOST_S),
+        "How long a value lives when its PUT says 0: seconds, or with a unit, as 1h. Default 3600: an hour outlives any"
+        " failure that repair mends, and what nobody asks for again does not stay.",
     )
     max_store_duration: int = _option(
         86400,
-        values.number(1, STORE_DURATION_MOST_S),
-        "Whole seconds a value lives at most; a longer life asked for is cut to this. Default 86400: a day bounds what"
-        " a stranger can make this node keep.",
+        values.whole_seconds(1, STORE_DURATION_MOST_S),
+        "How long a value lives at most: seconds, or with a unit, as 1d; a longer life asked for is cut to this."
+        " Default 86400: a day bounds what a stranger can make this node keep.",
     )
     replication: int = _option(
         4,

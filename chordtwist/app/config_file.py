@@ -6,7 +6,7 @@ Reading touches the one file and nothing else: names are resolved, and other pat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +26,7 @@ from chordtwist.app.config import (
     contradictions,
     options,
 )
+from chordtwist.app.settings import Setting
 from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
@@ -47,12 +48,14 @@ _STEERING = ("Cc", "Zl", "Zp")
 """Unicode's categories of what steers a terminal, ends a line or, NUL, a path."""
 
 
-def read_file(path: str | Path) -> NodeConfig:
-    """Read a configuration from its file.
+def read_file(path: str | Path | None, settings: Sequence[Setting] = ()) -> NodeConfig:
+    """Read a configuration from its file, or of None every default; `settings` stand over it.
 
     @raise ConfigurationError: it cannot be read, or not be used.
     """
-    return read_text(text_of(path), str(path), Path(path).absolute().parent)
+    if path is None:
+        return read_text("[dht]\n", "no file", Path.cwd(), settings)
+    return read_text(text_of(path), str(path), Path(path).absolute().parent, settings)
 
 
 def check_file(path: str | Path) -> Checked:
@@ -74,12 +77,13 @@ def text_of(path: str | Path) -> str:
         raise ConfigurationError(str(path), line, None, "is no UTF-8 text") from None
 
 
-def read_text(text: str, source: str, folder: Path) -> NodeConfig:
-    """Read a configuration from its text; `source` names it in errors, relative paths start at `folder`.
+def read_text(text: str, source: str, folder: Path, settings: Sequence[Setting] = ()) -> NodeConfig:
+    """Read a configuration from its text; `source` names it in errors, relative paths start at `folder`, those of
+    `settings`, which stand over it, in the current folder.
 
     @raise ConfigurationError: it cannot be used: its first mistake.
     """
-    checked = check_text(text, source, folder)
+    checked = check_text(text, source, folder, settings)
     for mistake in checked.mistakes:
         raise mistake
     return checked.config
@@ -89,9 +93,11 @@ def read_text(text: str, source: str, folder: Path) -> NodeConfig:
 class Given:
     """A value as it stands in the file, under one of the names of its option."""
 
-    line: int
+    line: int | None
     key: str
     text: str
+    origin: str = ""
+    """Where it was given, if not in the file."""
 
 
 COURSE_SECTIONS = ("onion", "gossip", "auth", "nse", "rps")
@@ -108,9 +114,9 @@ class Checked:
     """By section and name of the option; of `hostkey` the section is empty."""
 
 
-def check_text(text: str, source: str, folder: Path) -> Checked:
+def check_text(text: str, source: str, folder: Path, settings: Sequence[Setting] = ()) -> Checked:
     """Read a configuration as `read_text` does, and find all of its mistakes."""
-    return _Reader(source, folder).check(text)
+    return _Reader(source, folder).check(text, settings)
 
 
 class _Reader:
@@ -122,16 +128,16 @@ class _Reader:
         self._unread: set[str] = set()
         """The names of options whose values make no sense, and have their defaults."""
 
-    def check(self, text: str) -> Checked:
-        config = self._read(text)
+    def check(self, text: str, settings: Sequence[Setting]) -> Checked:
+        config = self._read(text, settings)
         last = len(text)
         self._mistakes.sort(key=lambda mistake: last if mistake.line is None else mistake.line)
         return Checked(config, self._mistakes, self._given)
 
-    def _wrong(self, line: int | None, key: str | None, reason: str) -> None:
-        self._mistakes.append(ConfigurationError(self._source, line, key, reason))
+    def _wrong(self, line: int | None, key: str | None, reason: str, origin: str | None = None) -> None:
+        self._mistakes.append(ConfigurationError(origin or self._source, line, key, reason))
 
-    def _read(self, text: str) -> NodeConfig:
+    def _read(self, text: str, settings: Sequence[Setting]) -> NodeConfig:
         seen = {""}
         for line, section, key, value in self._lines(text):
             seen.add(section)
@@ -139,6 +145,8 @@ class _Reader:
                 self._take(line, section, key, value)
         if "dht" not in seen:
             self._wrong(None, None, "has no section [dht]")
+        for one in settings:
+            self._given[one.section, one.key] = Given(None, f"{one.section}.{one.key}", one.text, one.origin)
         config = NodeConfig(
             dht=self._section(DhtSection, "dht"),
             tls=self._section(TlsSection, "tls"),
@@ -171,7 +179,9 @@ class _Reader:
                 key, separator, value = content.partition("=")
                 key = key.strip().lower()
                 if not separator or not key or len(key.split()) > 1:
-                    self._wrong(line, None, "is not of the form key = value")
+                    is_colon = key.rstrip(":") != key or key.split(":")[0] in _names(section)
+                    hint = "; a colon stands for nothing between them" if is_colon else ""
+                    self._wrong(line, None, f"is not of the form key = value{hint}")
                     continue
                 yield line, section, key, value.strip()
 
@@ -229,7 +239,7 @@ class _Reader:
     def _has_form(self, line: int, key: str, value: str) -> bool:
         # Quotes would be part of a value; a sign that nobody sees would be so too, or would end a path.
         if value.startswith('"') or value.endswith('"') or (len(value) > 1 and value[0] == value[-1] == "'"):
-            self._wrong(line, key, "stands in quotes, which would be part of it")
+            self._wrong(line, key, "stands in quotes, which would be part of it; none are needed")
             return False
         odd = next((sign for sign in value if category(sign) in _STEERING and sign != "\t"), None)
         if odd is not None:
@@ -253,17 +263,17 @@ class _Reader:
         if given is None:
             return
         try:
-            values[name] = read(given.text, self._folder)
+            values[name] = read(given.text, Path.cwd() if given.origin else self._folder)
         except ValueError as error:
             self._unread.add(name)
-            self._wrong(given.line, given.key, str(error))
+            self._wrong(given.line, given.key, str(error), given.origin)
 
     def _contradicted(self, section: str, name: str, reason: str) -> None:
         given = self._given.get((section, name))
         if given is None:
             self._wrong(None, f"[{section}] {name}", reason)
         else:
-            self._wrong(given.line, given.key, reason)
+            self._wrong(given.line, given.key, reason, given.origin)
 
 
 def _without_comment(line: str) -> str:

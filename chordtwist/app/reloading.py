@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from chordtwist.app import config_file
 from chordtwist.app.config import NodeConfig
 from chordtwist.app.log_lines import LogLines
 from chordtwist.app.service import NodeService
+from chordtwist.app.settings import Setting
 from chordtwist.core.errors import ConfigurationError
 from chordtwist.net.daemon_threads import DaemonThreads
 
@@ -36,9 +37,13 @@ class Reloading:
         node: NodeService,
         lines: Callable[[], LogLines | None],
         reactor: Any,
+        settings: Sequence[Setting] = (),
     ) -> None:
-        """@param config: what the node runs with. @param lines: its log, where it is ours."""
+        """@param config: what the node runs with. @param lines: its log, where it is ours. @param settings: what stands
+        over the file.
+        """
         self._path = path.absolute()
+        self._settings = settings
         self._config = config
         self._node = node
         self._lines = lines
@@ -54,7 +59,7 @@ class Reloading:
 
         Fires with `file`, and `waiting`: the options that differ and need a restart. Fails with `ConfigurationError`.
         """
-        return self._threads.call(config_file.read_file, self._path).addCallback(self._read)
+        return self._threads.call(config_file.read_file, self._path, self._settings).addCallback(self._read)
 
     def _read(self, config: NodeConfig) -> dict[str, object]:
         lines = self._lines()

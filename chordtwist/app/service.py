@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from errno import EADDRINUSE, EADDRNOTAVAIL
 from random import Random, SystemRandom
 from typing import Any
 
@@ -435,6 +436,14 @@ class NodeService(OrderedService):
         self.take_up = take_up
 
 
+LISTEN_HINTS = {
+    EADDRINUSE: "; a node may run here already: chordtwist status shows it",
+    EADDRNOTAVAIL: ", since it is no address of this machine; behind NAT or in a container it is 0.0.0.0 or [::], and"
+    " public_address what others dial",
+}
+"""What to do, by the error of the system."""
+
+
 class Listener(StreamServerEndpointService):
     """A listening port; when it cannot be had, the start fails with the reason in one line."""
 
@@ -454,7 +463,8 @@ class Listener(StreamServerEndpointService):
             super().privilegedStartService()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
-            raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}") from None
+            hint = LISTEN_HINTS.get(getattr(error.socketError, "errno", 0) or 0, "")
+            raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}{hint}") from None
 
 
 def own_endpoint(reactor: Any, address: ApiAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:

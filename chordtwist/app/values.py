@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
 from chordtwist.core.address import Address, ApiAddress, UnixAddress
+from chordtwist.core.durations import duration_s
 from chordtwist.core.peer import canonical_ip, why_no_host
 
 E = TypeVar("E", bound=Enum)
@@ -112,25 +114,38 @@ def socket_mode(written: str, folder: Path) -> int:
     return mode
 
 
+_YES_OR_NO = {word: True for word in ("yes", "true", "on", "1")} | {word: False for word in ("no", "false", "off", "0")}
+
+
 def yes_or_no(written: str, folder: Path) -> bool:
     """Read yes or no."""
     try:
-        return {"yes": True, "no": False}[written.lower()]
+        return _YES_OR_NO[written.lower()]
     except KeyError:
         raise ValueError(f"{written!r} is neither yes nor no") from None
 
 
 def seconds(least: float, most: float) -> Callable[[str, Path], float]:
-    """Make what reads a number of seconds from `least` to `most`."""
+    """Make what reads a duration from `least` to `most` seconds: a number of them, or with units, as 5m or 1h."""
 
     def read(written: str, folder: Path) -> float:
-        try:
-            seconds = float(written)
-        except ValueError:
-            raise ValueError(f"{written!r} is no number of seconds") from None
+        seconds = duration_s(written)
         if not least <= seconds <= most:  # nor is NaN
             raise ValueError(f"{written} is not a number of seconds from {least:g} to {most:g}")
         return seconds
+
+    return read
+
+
+def whole_seconds(least: int, most: int) -> Callable[[str, Path], int]:
+    """Make what reads a duration of whole seconds."""
+    read_any = seconds(least, most)
+
+    def read(written: str, folder: Path) -> int:
+        duration = read_any(written, folder)
+        if duration != int(duration):
+            raise ValueError(f"{written!r} is no whole number of seconds")
+        return int(duration)
 
     return read
 
@@ -155,7 +170,9 @@ def one_of(words: dict[str, E]) -> Callable[[str, Path], E]:
         try:
             return words[written.lower()]
         except KeyError:
-            raise ValueError(f"{written!r} is none of {', '.join(words)}") from None
+            near = get_close_matches(written.lower(), words, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{written!r} is none of {', '.join(words)}{hint}") from None
 
     return read
 

@@ -93,6 +93,19 @@ ApiAddress = Address | UnixAddress
 """Where the API of a node is."""
 
 
+def parse_api_address(text: str) -> ApiAddress:
+    """Read where an API is: host:port, or unix: and a path.
+
+    @raise ValueError: it is neither.
+    """
+    if not text.startswith("unix:"):
+        return Address.parse(text)
+    path = text.removeprefix("unix:")
+    if not path:
+        raise ValueError("unix: is followed by the path of the socket, as in unix:/run/chordtwist/api.sock")
+    return UnixAddress(Path(path).absolute())
+
+
 def _ip(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)

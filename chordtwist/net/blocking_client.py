@@ -106,7 +106,7 @@ class BlockingClient:
         except OSError as error:
             raise NodeGone(None, f"no node answers there: {in_words(error)}") from None
 
-    def put(
+    def put_confirmed(
         self, key: bytes, value: bytes, ttl_s: int = 0, replication: int = 0, seal: Seal | None = None
     ) -> PutResult:
         """Store `value` for `ttl_s` seconds in so many copies (0: as the node does by itself), and say what became of
@@ -124,7 +124,7 @@ class BlockingClient:
         return self._ask(self._exchange.get(answers.append, key), answers)
 
     def delete(self, key: bytes, seal: Seal | None = None) -> PutResult:
-        """Put an end to the record under `key`; as `put`."""
+        """Put an end to the record under `key`; as `put_confirmed`."""
         answers: list[PutResult | ChordtwistError] = []
         return self._ask(self._exchange.delete(answers.append, key, seal), answers)
 

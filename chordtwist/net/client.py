@@ -2,26 +2,22 @@
 
 A complete program::
 
+    import chordtwist
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
-    from chordtwist.core.address import Address
-    from chordtwist.net.api_address import dialling_endpoint
-    from chordtwist.net.client import DhtClient, key_of
-
 
     async def main(reactor):
-        client = await DhtClient.connect(dialling_endpoint(reactor, Address("127.0.0.1", 7401)))
-        result = await client.put_confirmed(key_of("greeting"), b"good morning", ttl_s=600)
+        dht = await chordtwist.connect(reactor, "127.0.0.1:7401")
+        result = await dht.put_confirmed("greeting", b"good morning", ttl_s=600)
         print(f"{result.copies} of {result.wanted} copies")
-        print(await client.get(key_of("greeting")))
-        await client.close()
+        print(await dht.get("greeting"))
+        await dht.close()
 
 
     react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
 
-A program of asyncio runs Twisted on its own loop, and turns each Deferred into a future with ``asFuture``. Both are in
-``docs/examples``.
+`chordtwist.aio` is the same for programs of asyncio. Both are in ``examples``.
 """
 
 from __future__ import annotations
@@ -36,11 +32,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
+from chordtwist.core.address import parse_api_address
 from chordtwist.core.errors import ChordtwistError, Malformed
 from chordtwist.core.errors import NodeGone as NodeGone
 from chordtwist.core.records import PutResult, Seal
 from chordtwist.core.records import key_of as key_of
 from chordtwist.core.records import seal as seal
+from chordtwist.net.api_address import dialling_endpoint
 from chordtwist.net.failures import in_words
 from chordtwist.wire.api_exchange import Exchange, Settle
 from chordtwist.wire.api_messages import Shutdown
@@ -48,9 +46,19 @@ from chordtwist.wire.api_messages import Shutdown
 T = TypeVar("T")
 
 
+def connect(reactor: Any, address: str = "127.0.0.1:7401") -> Deferred[DhtClient]:
+    """Connect to the node whose API is at `address`, HOST:PORT or unix:PATH; fails with `NodeGone`.
+
+    @raise ValueError: that is no address.
+    """
+    return DhtClient.connect(dialling_endpoint(reactor, parse_api_address(address)))
+
+
 @implementer(IPushProducer)
 class DhtClient(Protocol):
     """A connection to a node's API. Any number of questions may be under way; none waits for the answer to another.
+
+    A key is its 32 bytes, or the name that people know it by, as `key_of` takes it.
 
     When the connection is lost, what is under way fails with `NodeGone`, and so does what is asked afterwards.
     Cancelling a Deferred gives up waiting for its answer; the question has been asked all the same.
@@ -77,7 +85,7 @@ class DhtClient(Protocol):
         connected: Deferred[DhtClient] = connectProtocol(endpoint, cls())
         return connected.addErrback(unreachable)
 
-    def put(self, key: bytes, value: bytes, ttl_s: int = 0, replication: int = 0) -> Deferred[None]:
+    def put(self, key: bytes | str, value: bytes, ttl_s: int = 0, replication: int = 0) -> Deferred[None]:
         """Store `value` for `ttl_s` seconds (0: the node's default), in so many copies (0: as usual).
 
         Nobody says whether that comes true: the Deferred only fires when the next one may be sent, which is at once
@@ -90,7 +98,7 @@ class DhtClient(Protocol):
         return self._room()
 
     def put_confirmed(
-        self, key: bytes, value: bytes, ttl_s: int = 0, replication: int = 0, seal: Seal | None = None
+        self, key: bytes | str, value: bytes, ttl_s: int = 0, replication: int = 0, seal: Seal | None = None
     ) -> Deferred[PutResult]:
         """Store `value` and say what became of it: copies made and wanted, version, life.
 
@@ -101,12 +109,12 @@ class DhtClient(Protocol):
         settle = _settling(answered)
         return self._ask(self._exchange.put_confirmed(settle, key, value, ttl_s, replication, seal), answered)
 
-    def get(self, key: bytes) -> Deferred[bytes | None]:
+    def get(self, key: bytes | str) -> Deferred[bytes | None]:
         """Get the value under `key`, or None."""
         answered: Deferred[bytes | None] = Deferred()
         return self._ask(self._exchange.get(_settling(answered), key), answered)
 
-    def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
+    def delete(self, key: bytes | str, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put_confirmed`. A signed record's end is sealed by its owner."""
         answered: Deferred[PutResult] = Deferred()
         return self._ask(self._exchange.delete(_settling(answered), key, seal), answered)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
-from chordtwist.core.records import KEY_BYTES, VALUE_BYTES_MAX, PutResult, Seal
+from chordtwist.core.records import KEY_BYTES, VALUE_BYTES_MAX, PutResult, Seal, key_of
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -45,6 +45,8 @@ _REQUEST_IDS = 1 << 32
 class Exchange:
     """The questions of one connection that are under way. Each method but `receive` and `give_up` takes a question,
     returns the bytes to send, and calls `settle` from `receive` or `give_up` later on.
+
+    A key is its 32 bytes, or the name that people know it by.
     """
 
     def __init__(self) -> None:
@@ -57,45 +59,47 @@ class Exchange:
         self._asked = 0
         self._is_over = False
 
-    def put(self, key: bytes, value: bytes, ttl_s: int, replication: int) -> bytes:
+    def put(self, key: bytes | str, value: bytes, ttl_s: int, replication: int) -> bytes:
         """Pack the course's PUT, which nobody answers.
 
         @raise ValueError: no PUT can say that.
         """
-        _check(key, value)
+        key = _key(key)
+        _check(value)
         if not 0 <= ttl_s <= TTL_S_MAX:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX}, or put_confirmed")
         return Put(ttl_s, _replication(replication), key, value).pack()
 
     def put_confirmed(
-        self, settle: Settle[PutResult], key: bytes, value: bytes, ttl_s: int, replication: int, seal: Seal | None
+        self, settle: Settle[PutResult], key: bytes | str, value: bytes, ttl_s: int, replication: int, seal: Seal | None
     ) -> bytes:
         """Pack a put that is answered with its result, with `Refused` or with `Unreachable`.
 
         @raise ValueError: no PUT CONFIRMED can say that.
         """
-        _check(key, value)
+        key = _key(key)
+        _check(value)
         if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
         copies = _replication(replication)
         request_id = self._await(self._changing, settle)
         return PutConfirmed(request_id, ttl_s, copies, key, value, seal).pack()
 
-    def get(self, settle: Settle[bytes | None], key: bytes) -> bytes:
+    def get(self, settle: Settle[bytes | None], key: bytes | str) -> bytes:
         """Pack a question for the value under a key; the answer is None where there is none.
 
         @raise ValueError: that is no key.
         """
-        _check(key)
+        key = _key(key)
         self._getting[key].append(settle)
         return Get(key).pack()
 
-    def delete(self, settle: Settle[PutResult], key: bytes, seal: Seal | None) -> bytes:
+    def delete(self, settle: Settle[PutResult], key: bytes | str, seal: Seal | None) -> bytes:
         """Pack the end of a record; answered as `put_confirmed`.
 
         @raise ValueError: that is no key.
         """
-        _check(key)
+        key = _key(key)
         return Delete(self._await(self._changing, settle), key, seal).pack()
 
     def status(self, settle: Settle[dict[str, Any]]) -> bytes:
@@ -193,9 +197,15 @@ class Exchange:
             settle(None)
 
 
-def _check(key: bytes, value: bytes = b"x") -> None:
+def _key(key: bytes | str) -> bytes:
+    if isinstance(key, str):
+        return key_of(key)
     if len(key) != KEY_BYTES:
         raise ValueError(f"a key of {len(key)} bytes; it has {KEY_BYTES}")
+    return key
+
+
+def _check(value: bytes) -> None:
     if not 1 <= len(value) <= VALUE_BYTES_MAX:
         raise ValueError(f"a value of {len(value)} bytes; from 1 to {VALUE_BYTES_MAX}")
 

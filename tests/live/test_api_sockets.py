@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -22,7 +22,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from chordtwist.core.address import Address, ApiAddress, UnixAddress
-from chordtwist.core.errors import NodeGone
+from chordtwist.core.errors import NodeGone, Refused
 from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint, listening_endpoint
@@ -33,7 +33,7 @@ from tests.fleet import free_port
 from tests.memory_dht import MemoryDht
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAM = "from chordtwist.app.cli import main; main()"
 clock: Any = reactor
 
@@ -212,7 +212,7 @@ class BlockingTests(SocketTestCase):
         def talk(address: ApiAddress) -> tuple[bytes | None, bytes | None]:
             client = BlockingClient.connect(address, Deadline(30))
             try:
-                client.put(KEY, value)
+                client.put_confirmed(KEY, value)
                 return client.get(KEY), client.get(OTHER)
             finally:
                 client.close()
@@ -237,36 +237,53 @@ class BlockingTests(SocketTestCase):
 
 
 class ExampleTests(SocketTestCase):
-    async def test_examples(self) -> None:
-        """The examples of the documents work as they stand."""
-        address = str(await self.listen_somewhere())
-        for name in "client_twisted.py", "client_asyncio.py":
-            out, err, status = await getProcessOutputAndValue(
-                sys.executable, (str(EXAMPLES / name), address), {"PYTHONPATH": str(EXAMPLES.parents[1])}
-            )
-            self.assertEqual((err, status), (b"", 0), name)
-            self.assertEqual(out, b"4 of 4 copies\ngreeting: good morning\nfarewell: nothing\n", name)
+    """The examples of the documents work as they stand."""
 
+    async def run_example(self, name: str, *words: str) -> str:
+        """What an example prints; it ends well, and complains of nothing."""
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, ("-W", "error", str(EXAMPLES / name), *words), {"PYTHONPATH": str(EXAMPLES.parent)}
+        )
+        self.assertEqual((b"", 0), (err, status), name)
+        return str(out, "utf-8")
 
-class EmbeddedTests(TestCase):
-    async def test_health(self) -> None:
-        """The example of a program with a node of its own works as it stands."""
+    async def test_clients(self) -> None:
+        """Those that talk to a node, on TCP and on a Unix socket."""
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
+        addresses: list[ApiAddress] = [await self.listen_somewhere(), UnixAddress(path)]
+        self.door = ApiFactory(self.dht, clock, lambda: None)
+        await self.listen(addresses[1])
+        for address in map(str, addresses):
+            for name in "twisted_client.py", "asyncio_client.py":
+                self.assertEqual("4 of 4 copies\ngood morning\nnothing\n", await self.run_example(name, address), name)
+            self.assertEqual("stored\n", await self.run_example("errors.py", address))
+
+    async def test_errors(self) -> None:
+        """The one that is about errors, where they happen."""
+        nowhere = f"127.0.0.1:{free_port()}"
+        self.assertEqual(
+            "not stored: no node answers there: Connection refused\n", await self.run_example("errors.py", nowhere)
+        )
+        self.dht.put = lambda *words: fail(Refused("it is signed"))  # type: ignore[method-assign]
+        shown = await self.run_example("errors.py", str(await self.listen_somewhere()))
+        self.assertEqual("another record stands there by right: it is signed\n", shown)
+
+    async def test_embedded_node(self) -> None:
+        """The one with a node of its own."""
         config = Path(self.mktemp()).absolute()
         p2p, api = free_port(), free_port()
         config.write_text(f"[dht]\np2p_address = 127.0.0.1:{p2p}\napi_address = 127.0.0.1:{api}\n")
-        out, err, status = await getProcessOutputAndValue(
-            sys.executable, (str(EXAMPLES / "node_health.py"), str(config)), {"PYTHONPATH": str(EXAMPLES.parents[1])}
-        )
-        self.assertEqual((err, status), (b"", 0))
         here = f"127.0.0.1:{p2p}"
-        self.assertRegex(out.decode(), rf"^well\nat \d+: became a member, between {here} and {here}\n$")
+        told = f"became a member, between {here} and {here}"
+        expected = f"1 of 4 copies\nb'good morning'\nwell\n['{told}']\n"
+        self.assertEqual(expected, await self.run_example("embedded_node.py", str(config)))
 
 
 class CommandTests(SocketTestCase):
     async def chordtwist(self, *words: str, api: str, program: str = PROGRAM) -> tuple[bytes, bytes, int]:
         """Run the command as a process of its own."""
         out, err, status = await getProcessOutputAndValue(
-            sys.executable, ("-c", program, *words), {"PYTHONPATH": str(EXAMPLES.parents[1]), "CHORDTWIST_API": api}
+            sys.executable, ("-c", program, *words), {"PYTHONPATH": str(EXAMPLES.parent), "CHORDTWIST_API": api}
         )
         return out, err, status
 

@@ -115,7 +115,7 @@ def command(
 
     def write(client: BlockingClient) -> PutResult:
         nonlocal will_have, copies
-        result = client.put(place.raw, raw, ttl_s, replication, sealed)
+        result = client.put_confirmed(place.raw, raw, ttl_s, replication, sealed)
         will_have = _will_have(result, client.status())
         copies = result.copies
         if copies_needed is not None and copies < copies_needed <= will_have:

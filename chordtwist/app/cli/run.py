@@ -7,14 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import click
-from twisted.logger import globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 
-from chordtwist.app import config_file
+from chordtwist.app import config_file, settings
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
+from chordtwist.core.printable import printable
+
+log = Logger()
 
 
 @click.command(
@@ -27,29 +30,37 @@ from chordtwist.app.service import StartError, build
     The same node as ``twistd -n chord --config FILE``.
     """
 )
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path())
+@click.option("-c", "--config", "path", metavar="FILE", type=click.Path(), help="The same.")
 @click.option(
-    "-c",
-    "--config",
-    "path",
-    required=True,
-    metavar="FILE",
-    type=click.Path(),
-    help="The configuration file; etc/node.ini of the source shows every option.",
+    "--set",
+    "written",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    help="An option that stands over the file, as --set dht.replication=3; what the environment's"
+    " CHORDTWIST_DHT_REPLICATION says stands between the two.",
 )
-def command(path: str) -> None:
+def command(file: str | None, path: str | None, written: tuple[str, ...]) -> None:
     """Run ``chordtwist run``."""
-    config = config_file.read_file(path)
+    if file is not None and path is not None:
+        raise click.UsageError("FILE and --config name two files; choose one")
+    path = path or file
+    over = [*settings.from_environment(os.environ), *settings.from_options(written)]
+    config = config_file.read_file(path, over)
     lines = LogLines(config.log, to_standard_error(), os.environ)
     globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
     from twisted.internet import reactor
 
     hangups = make_ready(reactor)
+    if path is None:
+        log.info("no file: every option has its default; chordtwist config init shows them all")
     try:
         node = build(config, reactor, partial(stop, reactor))
         node.privilegedStartService()
         node.startService()
     except StartError as error:
-        raise click.ClickException(str(error)) from None
-    hangups.reload = Reloading(Path(path), config, node, lambda: lines, reactor)
+        raise click.ClickException(printable(str(error))) from None
+    if path is not None:
+        hangups.reload = Reloading(Path(path), config, node, lambda: lines, reactor, over)
     reactor.addSystemEventTrigger("before", "shutdown", node.stopService)
     reactor.run()

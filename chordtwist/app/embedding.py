@@ -1,0 +1,98 @@
+"""A node inside a program of one's own: `chordtwist.Node`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from chordtwist.app import config_file, settings
+from chordtwist.app.process import use_monotonic_clock
+from chordtwist.app.service import NodeService, build
+from chordtwist.core.errors import NodeGone
+from chordtwist.core.events import Event
+from chordtwist.core.health import Alarm
+from chordtwist.core.records import PutResult, Seal, key_of
+
+LOOKS_EVERY_S = 0.05
+
+
+class Node:
+    """One node of a ring, in the process of a program that runs the reactor.
+
+    It is the same as ``chordtwist run`` runs, its API for other programs included, without a log, signals or an end of
+    the process: those are the program's.
+    """
+
+    def __init__(self, reactor: Any, file: str | Path | None = None, values: Mapping[str, str] | None = None) -> None:
+        """@param file: its configuration; without one every option has its default.
+        @param values: options that stand over the file, as ``{"dht.bootstrap_node": "192.0.2.7:6401"}``.
+        @raise ConfigurationError: that is no configuration. @raise StartError: this machine has not what it asks for.
+        """
+        use_monotonic_clock(reactor)
+        self._reactor = reactor
+        self.config = config_file.read_file(file, settings.from_mapping(values or {}))
+        self.service: NodeService = build(self.config, reactor, self.stop)
+        """For `setServiceParent`, in place of `start` and `stop`."""
+
+    def start(self) -> Deferred[None]:
+        """Listen and join; fires when the node is a member of its ring, which is tried for as long as that takes.
+
+        @raise StartError: it cannot listen.
+        """
+        self.service.privilegedStartService()
+        self.service.startService()
+        return Deferred.fromCoroutine(self._until_member())
+
+    def stop(self) -> Deferred[None]:
+        """Leave the ring, which takes 5 seconds at most; fires when that is done."""
+        return self.service.stopService()
+
+    def put(
+        self,
+        key: bytes | str,
+        value: bytes,
+        ttl_s: float | None = None,
+        copies: int | None = None,
+        seal: Seal | None = None,
+    ) -> Deferred[PutResult]:
+        """Store `value`; None for life or copies is the configured default.
+
+        Fails with `Refused` when another record stands there by right, and with `Unreachable` when too few nodes
+        confirmed it; it may be stored here and there even so.
+        """
+        return self.service.dht.put(_raw(key), value, ttl_s, copies, seal)
+
+    def get(self, key: bytes | str) -> Deferred[bytes | None]:
+        """Get the value under `key`, or None."""
+        return self.service.dht.get(_raw(key)).addCallback(lambda record: None if record is None else record.value)
+
+    def delete(self, key: bytes | str, seal: Seal | None = None) -> Deferred[PutResult]:
+        """Put an end to the record under `key`; like `put`."""
+        return self.service.dht.delete(_raw(key), seal)
+
+    def status(self) -> Mapping[str, object]:
+        """Tell the node's state; the fields of ``chordtwist status --json``."""
+        return self.service.dht.status()
+
+    def health(self) -> list[Alarm]:
+        """List what is wrong with the node now, with `cause`, `text` and `since_s`; nothing while it is well."""
+        return self.service.health()
+
+    @property
+    def events(self) -> Iterable[Event]:
+        """The last hundred things that happened to it, oldest first, with `at_ms` and `text`."""
+        return self.service.events
+
+    async def _until_member(self) -> None:
+        while not self.status()["ready"]:
+            if not self.service.running:
+                raise NodeGone(None, "the node was stopped before it had joined its ring")
+            await deferLater(self._reactor, LOOKS_EVERY_S)
+
+
+def _raw(key: bytes | str) -> bytes:
+    return key_of(key) if isinstance(key, str) else key
