@@ -37,12 +37,12 @@ FOUND = [
     (2, None, "[dth] is no section of this program; did you mean [dht]?"),
     (3, "api_address", "'x' is neither host:port nor unix:PATH"),
     (4, "p2p_adress", "is no key of [dht]; did you mean p2p_address?"),
-    (5, "network", "stands in quotes, which would be part of it"),
+    (5, "network", "stands in quotes, which would be part of it; none are needed"),
     (6, None, "is not of the form key = value"),
     (7, "replication", "40 copies do not fit 16 successors"),
     (8, "replication", "is already given in line 7"),
-    (9, "stabilize_interval", "'soon' is no number of seconds"),
-    (11, "mode", "'closde' is none of open, closed, off"),
+    (9, "stabilize_interval", "'soon' is no duration; one is written as 90, 45s, 5m, 1h30m or 2d"),
+    (11, "mode", "'closde' is none of open, closed, off; did you mean closed?"),
     (12, "secret", "from 16 to 255 bytes of text, such as: openssl rand -hex 32"),
 ]
 

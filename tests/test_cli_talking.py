@@ -261,30 +261,92 @@ class DeleteTests(CommandTestCase):
         self.assertEqual(self.command(delete.command, "greeting", "--seq", "4").exit_code, 2)
 
 
+STATE: dict[str, object] = {
+    "schema": 1,
+    "health": "well",
+    "alarms": [],
+    "ready": True,
+    "version": "0.1.0",
+    "uptime_s": 7500.0,
+    "id": "337746b4" + "0" * 56,
+    "address": "127.0.0.1:6401",
+    "epoch": 5,
+    "network": "lab",
+    "member": True,
+    "joining": {},
+    "predecessor": "127.0.0.9:6401",
+    "successors": [f"127.0.0.{number}:6401" for number in range(2, 9)],
+    "whole": True,
+    "fingers": {"255": "127.0.0.5:6401"},
+    "suspected": ["127.0.0.3:6401"],
+    "convicted": [],
+    "lookups": {"asked": 150, "hops": 300, "questions": 450},
+    "links": {"open": 3, "bytes_written": 7_680_000},
+    "refusals": {"bad_proof": 0, "too_busy": 2},
+    "clients": {"connections": 1},
+    "records": 12,
+    "bytes": 3500,
+    "tombstones": 1,
+    "published": 3,
+    "pulling": False,
+    "repair": {"rounds": 1, "sent": 2, "fetched": 3, "dropped": 4},
+    "events": [{"at_ms": 5, "text": "left"}],
+}
+
+
 class StatusTests(CommandTestCase):
     def test_for_people(self) -> None:
-        """Each field takes a line, a list a line for each element."""
-        self.dht.state = {
-            "id": "ab",
-            "member": True,
-            "predecessor": None,
-            "successors": [
-                {"address": "127.0.0.2:6401", "whole": False},
-                {"address": "127.0.0.3:6401", "tags": [1, 2]},
-            ],
-            "fingers": {},
-            "suspected": [],
-        }
-        expected = [
-            "id           ab",
-            "member       yes",
-            "predecessor  none",
-            "successors   address 127.0.0.2:6401  whole no",
-            "             address 127.0.0.3:6401  tags 1, 2",
-            "fingers      none",
-            "suspected    none",
-        ]
-        self.assertEqual(self.command(status.command).output.splitlines(), expected)
+        """The first line says how it is; behind it stands what it is, where it stands, what it keeps and does."""
+        self.dht.state = STATE
+        expected = """\
+well
+node       337746b4, network lab, version 0.1.0
+address    127.0.0.1:6401
+up         2 h 5 min
+ring       member of 8, all of them known
+before it  127.0.0.9:6401
+behind it  127.0.0.2:6401, 127.0.0.3:6401, 127.0.0.4:6401, 127.0.0.5:6401 and 3 more
+fingers    1
+suspected  127.0.0.3:6401
+keeps      12 records, 3.4 KiB; 1 tombstone
+           3 were put here, and are put again where copies are lost
+repair     1 round; 2 sent, 3 fetched, 4 dropped
+links      3 open; 7.3 MiB written, 1.0 KiB/s
+refused    2 too_busy
+clients    1 connections
+lookups    150, 2.0 hops and 3.0 questions each; 0.02 per second
+"""
+        self.assertEqual(expected.splitlines(), self.lines())
+
+    def lines(self, *words: str) -> list[str]:
+        return [line.rstrip() for line in self.command(status.command, *words).output.splitlines()]
+
+    def test_long(self) -> None:
+        """With --long ids are whole, and all that the node tells is shown."""
+        self.dht.state = STATE | {"new": {"deep": [1, 2]}}
+        shown = "\n".join(self.lines("--long"))
+        self.assertIn(str(STATE["id"]), shown)
+        self.assertIn("127.0.0.8:6401", shown)
+        self.assertRegex(shown, r"\nnew +deep 1, 2")
+
+    def test_not_well(self) -> None:
+        """A node that is not well says why first; one that is no member says what keeps it out."""
+        self.dht.state = STATE | {"health": "this machine's clock says 1970"}
+        self.assertEqual("not well: this machine's clock says 1970", self.lines()[0])
+        joining = {"192.0.2.1:6401": "connection refused", "192.0.2.2:6401": "busy"}
+        self.dht.state = STATE | {"health": "in no ring yet", "member": False, "joining": joining}
+        shown = self.lines()
+        self.assertEqual("in no ring yet", shown[0])
+        words = [" ".join(line.split()) for line in shown]
+        at = words.index("ring no member yet")
+        told = words[at + 1 : at + 3]
+        self.assertEqual(["192.0.2.1:6401: connection refused", "192.0.2.2:6401: busy"], told)
+
+    def test_wait(self) -> None:
+        """With --wait it waits until the node is a member."""
+        self.dht.state = {"member": False}
+        self.clock.callLater(20, self.dht.state.update, STATE)
+        self.assertEqual("well", self.lines("--wait", "30")[0])
 
     def test_json(self) -> None:
         """With --json the state is shown as the node tells it."""
@@ -293,12 +355,18 @@ class StatusTests(CommandTestCase):
     def test_hostile(self) -> None:
         """What strangers have told the node, and names that a node makes up, stay on their line and steer nothing."""
         said = "busy\x1b[2J\nmember      yes\u2028\u202e"
-        self.dht.state = {"member": False, "joining": {"192.0.2.1:6401": said, said: 1}, said: [said, {said: [said]}]}
-        shown = self.command(status.command).output
-        self.assertEqual(4, shown.count("\n"))
-        self.assertTrue(shown.replace("\n", "").isprintable(), shown)
+        self.dht.state = STATE | {"member": False, "joining": {"192.0.2.1:6401": said, said: 1}, said: [{said: [said]}]}
+        for words in [], ["--long"]:
+            shown = self.command(status.command, *words).output
+            self.assertTrue(shown.replace("\n", "").isprintable(), shown)
         self.assertEqual(self.dht.state, self.shown(status.command))
         self.assertTrue(self.command(status.command, "--json").output.strip().isprintable())
+        odd: tuple[object, ...] = (said, 5, None, [said], {said: said})
+        for value in odd:
+            self.dht.state = {name: value for name in STATE if name != "events"} | {"member": True}
+            result = self.command(status.command, "--long")
+            self.assertEqual((0, None), (result.exit_code, result.exception), value)
+            self.assertTrue(result.output.replace("\n", "").isprintable(), result.output)
 
     def test_hostile_reason(self) -> None:
         """So does the reason why a put failed."""
@@ -323,16 +391,11 @@ class StatusTests(CommandTestCase):
     def test_events(self) -> None:
         """With --events the last events are shown instead, each with its time; without, none."""
         self.dht.state = {"health": "well", "events": [{"at_ms": 86_400_000, "text": "10.0.0.2:6401 left"}]}
-        self.assertEqual("health  well\n", self.command(status.command).output)
+        self.assertEqual(["well"], [line for line in self.lines() if line])
         self.assertRegex(
             self.command(status.command, "--events").output, r"1970-01-0[12] \d\d:00:00\S+  10.0.0.2:6401 left\n"
         )
         self.assertEqual(self.dht.state["events"], self.shown(status.command, "--events"))
-
-    def test_empty(self) -> None:
-        """A state without fields is shown without fields."""
-        self.dht.state = {}
-        self.assertEqual((self.command(status.command).exit_code, self.command(status.command).output), (0, ""))
 
 
 class ShutdownTests(CommandTestCase):

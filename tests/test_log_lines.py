@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import tempfile
+from datetime import datetime
 from io import StringIO
 
 from twisted.logger import LogEvent, LogLevel
@@ -48,6 +50,20 @@ class TextTests(SynchronousTestCase):
         """A line has the time in UTC, the level, where it comes from, and the message."""
         (line,) = written(LogSection(), event(LogLevel.info, "{peer} joined", peer="127.0.0.2:6401"))
         self.assertEqual("1970-01-01T00:00:00.500+00:00 info     node: 127.0.0.2:6401 joined", line)
+
+    def test_terminal(self) -> None:
+        """On a terminal a line is short: local time, the level in colour, the message; a traceback as elsewhere."""
+        told = event(LogLevel.warn, "{peer} left\x1b[2J", peer="127.0.0.2:6401")
+        time = datetime.fromtimestamp(0.5).strftime("%H:%M:%S")
+        for environment, level in ({}, "\x1b[33mwarn \x1b[0m"), ({"NO_COLOR": "1"}, "warn "):
+            ours, theirs = pty.openpty()
+            with os.fdopen(theirs, "w") as terminal, os.fdopen(ours, "rb", buffering=0) as screen:
+                LogLines(LogSection(), terminal, environment)(told)
+                terminal.flush()
+                self.assertEqual(f"{time} {level} 127.0.0.2:6401 left\\x1b[2J\r\n", screen.read(200).decode())
+                LogLines(LogSection(format=LogFormat.JSON), terminal, environment)(told)
+                terminal.flush()
+                self.assertTrue(screen.read(200).startswith(b"{"))
 
     def test_closed_stream(self) -> None:
         """Where standard error is closed events are lost, and nothing else is."""

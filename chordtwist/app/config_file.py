@@ -179,7 +179,8 @@ class _Reader:
                 key, separator, value = content.partition("=")
                 key = key.strip().lower()
                 if not separator or not key or len(key.split()) > 1:
-                    is_colon = key.rstrip(":") != key or key.split(":")[0] in _names(section)
+                    name, colon, _ = key.partition(":")
+                    is_colon = colon and section in SECTIONS and name.strip() in _names(section)
                     hint = "; a colon stands for nothing between them" if is_colon else ""
                     self._wrong(line, None, f"is not of the form key = value{hint}")
                     continue

@@ -91,6 +91,7 @@ class HealthWatch:
             "health": "in no ring yet" if joins else self._health.in_words(),
             "alarms": as_json(self._health.alarms.values()),
             "ready": not self.unready(),
+            "uptime_s": round(self._clock.seconds() - self._began_s, 3),
         }
 
     def unready(self) -> list[str]:

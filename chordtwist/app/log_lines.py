@@ -29,6 +29,17 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The journal's number for each of our levels (sd-daemon(3), as syslog's)."""
 
 
+RESET = "\x1b[0m"
+STYLES = {
+    "debug": "\x1b[2m",
+    "info": "\x1b[32m",
+    "warn": "\x1b[33m",
+    "error": "\x1b[1;31m",
+    "critical": "\x1b[1;31m",
+}
+"""How a terminal shows the words for levels: dim, green, yellow, bold red (ECMA-48, section 8.3.117)."""
+
+
 class Stream(Protocol):
     """Where lines go."""
 
@@ -47,8 +58,11 @@ class LogLines:
         """
         self._stream = stream
         self._as_line = _json_line if log.format is LogFormat.JSON else _text_line
-        if stream is not None and log.format is LogFormat.TEXT and reaches_journal(stream, environment):
-            self._as_line = _journal_lines
+        if stream is not None and log.format is LogFormat.TEXT:
+            if reaches_journal(stream, environment):
+                self._as_line = _journal_lines
+            elif is_terminal(stream):
+                self._as_line = _plain_terminal_line if environment.get("NO_COLOR") else _terminal_line
         self.set_level(log.level)
 
     def set_level(self, level: Level) -> None:
@@ -76,6 +90,27 @@ def reaches_journal(stream: Stream, environment: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def is_terminal(stream: Stream) -> bool:
+    """Tell whether people read `stream` as it is written."""
+    try:
+        return os.isatty(stream.fileno())
+    except (OSError, ValueError):
+        return False
+
+
+def _terminal_line(event: LogEvent, styles: Mapping[str, str] = STYLES) -> str:
+    # Somebody looks on: his own time, and what matters in colour. Where it comes from is for files.
+    level = _level(event)
+    time = datetime.fromtimestamp(event["log_time"]).strftime("%H:%M:%S")
+    style = styles.get(level, "")
+    shown = f"{style}{level:<5}{RESET}" if style else f"{level:<5}"
+    return f"{time} {shown} " + "\n    ".join(_message(event)) + "\n"
+
+
+def _plain_terminal_line(event: LogEvent) -> str:
+    return _terminal_line(event, {})
 
 
 def _text_line(event: LogEvent) -> str:

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chordtwist import __version__
 from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
 from chordtwist.app.config_text import in_force
 from chordtwist.app.health_watch import HealthWatch
@@ -322,6 +323,7 @@ class LocalDht:
         """`IDht.status`."""
         state = {
             "schema": STATUS_SCHEMA,
+            "version": __version__,
             **self._watch.status(),
             **self._node.status(),
             "key": self._key.hex(),

@@ -348,6 +348,7 @@ class Node:
             except TimeoutError:
                 self._log.warn("left before every record was handed over")
         await self.membership.leave()
+        self._log.info("{me} has left the ring", me=str(self.me))
 
     # Asking and answering
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet.threads import deferToThread
 
 from tests.live.terminal import on_terminal
 from tests.live.test_api_sockets import SocketTestCase
+from tests.test_cli_talking import STATE
 
 
 class GetTests(SocketTestCase):
@@ -28,6 +31,20 @@ class GetTests(SocketTestCase):
             self.assertEqual(f"Error: no text but {len(value)} bytes", shown.partition(" that")[0])
             self.assertTrue(shown.replace("\n", "").isprintable(), shown)
         self.assertEqual((0, "\x1b[2J"), await self.shown(b"\x1b[2J", "--force"))
+
+
+class StatusTests(SocketTestCase):
+    async def test_widths(self) -> None:
+        """It is readable at 80 columns and at 40: no line is longer, and the first one is coloured."""
+        api = str(await self.listen_somewhere())
+        self.dht.state = STATE
+        for columns in 80, 40:
+            status, shown = await deferToThread(on_terminal, "status", columns=columns, CHORDTWIST_API=api)
+            plain = re.sub("\x1b\\[[0-9;]*m", "", shown)
+            self.assertEqual(0, status)
+            self.assertEqual([], [line for line in plain.splitlines() if len(line) > columns])
+            self.assertTrue(plain.startswith("well\n"))
+            self.assertIn("\x1b[1;32mwell", shown)
 
 
 class PutTests(SocketTestCase):

@@ -98,11 +98,12 @@ class Membership:
         if routing.head is not None:
             # Not only after a round: until it knows us, our head answers for our arc.
             self._asking.tell((routing.head,), Notify(self.epoch))
-        before, behind = str(routing.predecessor or routing.me), str(routing.head or routing.me)
-        self._log.info(
-            "member of the ring: {me} between {before} and {behind}", me=str(routing.me), before=before, behind=behind
-        )
-        self._note(f"became a member, between {before} and {behind}")
+        if routing.head is None:
+            where = "the first of it"
+        else:
+            where = f"between {routing.predecessor or routing.me} and {routing.head}"
+        self._log.info("member of the ring: {me}, {where}", me=str(routing.me), where=where)
+        self._note(f"became a member, {where}")
         self._begin_duties()
 
     def _not_entered(self, failure: Failure) -> None:
