@@ -19,7 +19,8 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 node: $(VENV)/.node  ## start one node with etc/node.ini in the foreground
-	@$(BIN)/chordtwist run -c etc/node.ini
+	@echo "a node starts; in another terminal: $(BIN)/chordtwist put greeting hello; $(BIN)/chordtwist get greeting" >&2
+	@$(BIN)/chordtwist run etc/node.ini
 
 test: $(VENV)/.dev  ## run the tests: units, simulated rings, real sockets and processes
 	@PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit simulation live

@@ -81,7 +81,7 @@ class CertifyTests(SynchronousTestCase):
         self.assertEqual(first.public_key(), second.public_key())
         self.assertGreater(second.not_valid_after_utc, first.not_valid_after_utc)
         self.tls("127.0.0.1")
-        self.assertIn("cannot be read", self.refused("renew", "127.0.0.2"))
+        self.assertIn("chordtwist certify node 127.0.0.2 does that", self.refused("renew", "127.0.0.2"))
 
     def test_revoke(self) -> None:
         """All certificates of an address are taken back, renewed ones as well, and nobody else's."""

@@ -29,6 +29,16 @@ class OptionsTests(SynchronousTestCase):
         """Without a configuration it is bad usage."""
         self.assertRaises(UsageError, Options().parseOptions, [])
 
+    def test_pid_file(self) -> None:
+        """Where twistd could not write its pid file, and would show a traceback, it is bad usage that says why."""
+        options = Options()
+        options.parent = TwistdOptions()
+        options.parent.update({"pidfile": "/nowhere/twistd.pid"})
+        error = self.assertRaises(UsageError, options.parseOptions, ["-c", "node.ini"])
+        self.assertIn("twistd --pidfile= -n chord", str(error))
+        options.parent.update({"pidfile": ""})
+        options.parseOptions(["-c", "node.ini"])
+
 
 class LogTests(SynchronousTestCase):
     """Who writes the log."""

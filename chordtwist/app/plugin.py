@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
 
-from chordtwist.app import config_file
+from chordtwist.app import config_file, settings
 from chordtwist.app.config import NodeConfig
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines
@@ -36,6 +36,9 @@ class Options(usage.Options):
         """There is no node without a configuration."""
         if self["config"] is None:
             raise usage.UsageError("a configuration is needed: --config FILE")
+        pidfile = (getattr(self, "parent", None) or {}).get("pidfile")
+        if pidfile and not os.access(Path(pidfile).absolute().parent, os.W_OK):
+            raise usage.UsageError(f"{pidfile} cannot be written here; twistd --pidfile= -n chord ... writes none")
 
 
 def makeService(options: Options) -> IService:
@@ -44,7 +47,8 @@ def makeService(options: Options) -> IService:
 
     hangups = make_ready(reactor)
     try:
-        config = config_file.read_file(options["config"])
+        over = settings.from_environment(os.environ)
+        config = config_file.read_file(options["config"], over)
     except ConfigurationError as error:
         _end(str(error), 2)
     try:
@@ -54,7 +58,7 @@ def makeService(options: Options) -> IService:
     pidfile = (getattr(options, "parent", None) or {}).get("pidfile")
     service = TwistdNode(config, twistd_logs_elsewhere(options), pidfile)
     node.setServiceParent(service)
-    hangups.reload = Reloading(Path(options["config"]), config, node, lambda: service.lines, reactor)
+    hangups.reload = Reloading(Path(options["config"]), config, node, lambda: service.lines, reactor, over)
     return service
 
 

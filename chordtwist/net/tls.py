@@ -74,6 +74,10 @@ REFUSES_US = "it refuses us: "
 
 CANNOT_BE_READ = "its certificate cannot be read"
 NOT_THE_AUTHORITYS = "its certificate is not of this network's authority"
+OF_A_CLOSED_NETWORK = (
+    "its certificate is not signed by itself, as in a closed network: with [tls] mode = closed and a certificate of its"
+    " authority (chordtwist certify node) this node could join that"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +397,7 @@ def words_for(error: int, shown: crypto.X509, is_closed: bool) -> str:
     except UNREADABLE:
         return CANNOT_BE_READ
     if error in _UNKNOWN_ISSUER:
-        return NOT_THE_AUTHORITYS if is_closed else "its certificate is not signed by itself"
+        return NOT_THE_AUTHORITYS if is_closed else OF_A_CLOSED_NETWORK
     return _UNFIT.get(error, f"its certificate does not serve (X.509 error {error})")
 
 

@@ -130,6 +130,8 @@ def node(address: str, folder: Path, days: int, as_json: bool) -> None:
 def renew(address: str, folder: Path, days: int, as_json: bool) -> None:
     """Issue another certificate for the node at ADDRESS, with the key it has. The earlier one stays valid."""
     office = Office.opened(folder)
+    if not office.key_of(address).exists():
+        raise No(f"nothing was ever issued for {address}; chordtwist certify node {address} does that")
     until = office.issue(address, _read(office.key_of(address)), days)
     _told_of(office, address, until, as_json)
 

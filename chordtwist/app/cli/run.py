@@ -21,13 +21,19 @@ log = Logger()
 
 
 @click.command(
-    help="""Run a node in the foreground, until it is told to leave.
+    help="""Run a node in the foreground, until it is told to leave: with the defaults, or as FILE says.
+
+    \b
+    Examples:
+        chordtwist run
+        chordtwist run node.ini
+        chordtwist run --set dht.bootstrap_node=192.0.2.7:6401
 
     Writes its log to standard error, and no pid file. SHUTDOWN over the API, SIGTERM or Ctrl-C let it leave its ring:
     it hands its values over, which takes 5 seconds at most, and ends with status 0. A second signal ends it at once.
     SIGHUP lets it read the log level, limits and certificates again, or leave when its terminal is gone.
 
-    The same node as ``twistd -n chord --config FILE``.
+    The same node as twistd --pidfile= -n chord --config FILE.
     """
 )
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path())
@@ -54,6 +60,7 @@ def command(file: str | None, path: str | None, written: tuple[str, ...]) -> Non
     hangups = make_ready(reactor)
     if path is None:
         log.info("no file: every option has its default; chordtwist config init shows them all")
+        log.info("in another terminal: chordtwist put greeting hello --api {api}", api=str(config.dht.api_address))
     try:
         node = build(config, reactor, partial(stop, reactor))
         node.privilegedStartService()

@@ -46,6 +46,7 @@ owner_option = click.option(
 )
 seq_option = click.option(
     "--seq",
+    metavar="SEQ",
     type=click.IntRange(1, (1 << 63) - 1),
     help="With --signed, the number of this write, higher than that of the last one. Default: the time in ms.",
 )
