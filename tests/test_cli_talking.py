@@ -81,7 +81,7 @@ class PutTests(CommandTestCase):
         self.assertIn("): 2 of 3 nodes have it", self.command(put.command, "greeting", "value").output)
         self.dht.state |= {"successors": []}
         self.dht.copies_confirmed = 1
-        self.assertIn("): 1 of 1 node have it", self.command(put.command, "greeting", "value").output)
+        self.assertIn("): 1 of 1 node has it", self.command(put.command, "greeting", "value").output)
 
     def test_too_few_copies(self) -> None:
         """With --copies the status is 4 where fewer nodes will have it, and that is said."""

@@ -99,6 +99,8 @@ def parse_api_address(text: str) -> ApiAddress:
     @raise ValueError: it is neither.
     """
     if not text.startswith("unix:"):
+        if ":" not in text:
+            raise ValueError(f"{text!r} is neither host:port nor unix:PATH")
         return Address.parse(text)
     path = text.removeprefix("unix:")
     if not path:

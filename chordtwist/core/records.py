@@ -11,13 +11,15 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 from string import hexdigits
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from chordtwist.core.ring import RingId
-from chordtwist.core.signed import Signer, Verify, pack_record
+
+if TYPE_CHECKING:
+    from chordtwist.core.signed import Signer, Verify
 
 KEY_BYTES = 32
 SALT_BYTES_MAX = 64
@@ -191,6 +193,8 @@ def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq
     """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
     there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).
     """
+    from chordtwist.core.signed import pack_record
+
     signature = signer.sign(pack_record(salt, seq, sha256(value).digest()))
     return Seal(signer.public, salt, seq, signature, expected_seq)
 
@@ -209,6 +213,9 @@ def is_right(versioned: Versioned, verify: Verify) -> bool:
 
 
 def _is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
+    # Imported here and above: a command that reads a plain record ends before these would be loaded.
+    from chordtwist.core.signed import pack_record
+
     return (
         len(seal.salt) <= SALT_BYTES_MAX
         and signed_key(seal.public_key, seal.salt) == key

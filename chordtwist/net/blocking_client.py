@@ -231,4 +231,6 @@ def _dial(address: ApiAddress, deadline: Deadline) -> socket.socket:
             connection.close()
             raise
         return connection
-    return socket.create_connection((address.host, address.port), deadline.left_s())
+    # Bytes, since a text would be made fit for foreign names first, which an address is already: a load of tables.
+    host: Any = address.host.encode()
+    return socket.create_connection((host, address.port), deadline.left_s())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from errno import EPIPE
 from importlib import import_module
 
@@ -100,7 +99,9 @@ class Commands(click.Group):
             return self._invoke(ctx)
         except click.ClickException as error:
             if ctx.meta[AS_JSON]:
-                click.echo(json.dumps(error_fields(error)))
+                from chordtwist.app.cli.talking import show_json
+
+                show_json(error_fields(error))
             raise
 
     def _invoke(self, ctx: click.Context) -> object:

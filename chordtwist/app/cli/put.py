@@ -145,7 +145,8 @@ def command(
     cut = f" (cut from {duration_in_words(ttl_s)}: max_store_duration of the node)" if is_cut else ""
     number = "" if sealed is None else f", seq {sealed.seq}"
     life = duration_in_words(round(life_s))
-    talking.show(f"{place.whole}: {copies} of {_nodes(will_have)} have it, for {life}{cut}{number}")
+    has = "has" if will_have == 1 else "have"
+    talking.show(f"{place.whole}: {copies} of {_nodes(will_have)} {has} it, for {life}{cut}{number}")
 
 
 def _nodes(count: int) -> str:

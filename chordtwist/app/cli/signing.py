@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from chordtwist.core.records import SALT_BYTES_MAX
-from chordtwist.core.signed import KEY_LENGTH
+from chordtwist.core.records import KEY_BYTES, SALT_BYTES_MAX
 
 if TYPE_CHECKING:
     from chordtwist.core.signed import Ed25519Signer
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 def _public_key(context: click.Context, parameter: click.Parameter, written: str | None) -> bytes | None:
     if written is None:
         return None
-    if len(written) != 2 * KEY_LENGTH or set(written) - set(hexdigits):
-        raise click.BadParameter(f"{written!r} is not {2 * KEY_LENGTH} hexadecimal digits")
+    if len(written) != 2 * KEY_BYTES or set(written) - set(hexdigits):
+        raise click.BadParameter(f"{written!r} is not {2 * KEY_BYTES} hexadecimal digits")
     return bytes.fromhex(written)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from string import hexdigits
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from chordtwist.core.address import ApiAddress, UnixAddress
+from chordtwist.core.address import ApiAddress, UnixAddress, parse_api_address
 from chordtwist.core.durations import duration_in_words, duration_s
 from chordtwist.core.errors import Malformed, NodeGone, Refused, Unreachable
 from chordtwist.core.printable import printable
@@ -243,6 +241,8 @@ def show(line: str, err: bool = False) -> None:
 
 def show_json(shown: dict[str, object]) -> None:
     """One JSON object on one line of standard output."""
+    import json
+
     click.echo(json.dumps(shown))
 
 
@@ -255,11 +255,8 @@ def _address(context: click.Context, parameter: click.Parameter, written: str) -
     origin = "'--api'"
     if before is None and context.get_parameter_source("api") is ParameterSource.ENVIRONMENT:
         origin = "CHORDTWIST_API of the environment"
-    # Not above: what reads the values of a configuration is not needed to show the help of a command.
-    from chordtwist.app import values
-
     try:
-        return values.api_address(written, Path.cwd())
+        return parse_api_address(written)
     except ValueError as error:
         raise click.BadParameter(f"{error}{_hint(written)}", param_hint=origin) from None
 
