@@ -11,12 +11,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
+from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import ID_BITS, RingId
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Signer, Stamp, Status, fingerprint, pack_status, table_content, table_opening
 from chordtwist.core.table import UNPROVED, Table
+from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.dial_limits import DialLimits
+from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.membership import Membership
+from chordtwist.node.ring.probing import Probing
+from chordtwist.node.ring.searches import Searches
+from chordtwist.node.ring.statements import Statements
+from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.chance import constant
 from chordtwist.simulation.clock import HeapClock
 from chordtwist.simulation.faults import Cut
@@ -184,6 +192,27 @@ class ScriptedMembership(Membership):
 
     def rejoin(self, through: Iterable[Peer] = ()) -> None:
         self.rejoined.append(places(through))
+
+
+def newcomer(scene: Neighbourhood, routing: Routing, statements: Statements, tables: Tables) -> Joining:
+    """The newcomer's side of joining, of the node whose state this is."""
+    link, clock, rng = scene.link, scene.link.clock, Random(1)
+    limits = DialLimits(lambda peer: True, clock)
+    liveness = Liveness(3.0)
+    asking = Asking(link, liveness, limits, lambda peer, said: None, clock.seconds)
+    probing = Probing(asking.ask, liveness, routing.everybody, lambda peer: None, clock, rng)
+    searches = Searches(lambda: False, routing, statements, tables, limits, clock, rng)
+    return Joining(
+        IDENTITY,
+        routing,
+        statements,
+        tables,
+        asking.ask,
+        searches.find_place,
+        probing.is_dead,
+        clock,
+        rng,
+    )
 
 
 class Neighbourhood:

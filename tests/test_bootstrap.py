@@ -16,7 +16,6 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.bootstrap import FIRST_AFTER_S, LOST_MAX, RETRY_MAX_S, TOGETHER_AFTER_S, Bootstrap
-from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -34,6 +33,7 @@ from tests.builders import (
     IDENTITY,
     Neighbourhood,
     lines,
+    newcomer,
     not_member,
     peer,
     peers,
@@ -58,7 +58,7 @@ class BootstrapTestCase(SynchronousTestCase):
         self.routing = Routing(self.me, 3)
         statements = Statements(IDENTITY, self.routing, signer(self.me), lambda: 0, link.key_of, 4, lambda: 0)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
-        joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
+        joining = newcomer(self.scene, self.routing, statements, tables)
         self.expected: list[Peer] = []
         self.remembered = peers(30, 50, 80)
         self.bootstrap = Bootstrap(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from random import Random
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
@@ -16,7 +15,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
-from chordtwist.node.ring.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S, Joining
+from chordtwist.node.ring.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -30,13 +29,16 @@ from chordtwist.wire.peer_messages import (
     JoinSuccess,
     Leave,
     Noted,
+    PingFor,
     Pong,
     Question,
+    Silent,
 )
 from tests.builders import (
     IDENTITY,
     Neighbourhood,
     large_ring,
+    newcomer,
     not_member,
     peer,
     peers,
@@ -49,6 +51,7 @@ from tests.builders import (
 from tests.contracts import ScriptedAnswers
 
 ENTRIES_MAX = 2
+DEAD_AFTER_S = 3.0
 
 
 class JoiningTestCase(SynchronousTestCase):
@@ -69,7 +72,7 @@ class JoiningTestCase(SynchronousTestCase):
         self.routing = Routing(self.scene.me, ENTRIES_MAX)
         statements = Statements(IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, 4, lambda: 0)
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, ENTRIES_MAX)
-        self.joining = Joining(IDENTITY, self.routing, statements, tables, link.ask, link.clock, Random(1))
+        self.joining = newcomer(self.scene, self.routing, statements, tables)
 
     def answer(self, place: int, kind: type[Question], *answers: Answer) -> None:
         """The peer at a place answers questions of a kind with these, one after another, the last one for good."""
@@ -123,15 +126,20 @@ class LargeRingTests(JoiningTestCase):
 
     def test_second_read(self) -> None:
         """The predecessor is read again last of all; when its list is another by then, everything starts over."""
-        self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (37, 40), 20, seq=2)))
-        joining = self.join(30)
+        self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (40, 60), 20, seq=2)))
+        self.assertNoResult(joining := self.join(30))
         self.scene.advance(0.3)
         self.assertNoResult(joining)
         self.assertEqual(self.routing.successors, ())
-        self.answer(30, GetTable, signed(table(30, (40, 50), 20, seq=3)))
         self.scene.advance(3)
         self.successResultOf(joining)
         self.assertEqual(self.routing.successors, peers(40, 50))
+
+    def test_never_the_same(self) -> None:
+        """A predecessor whose list is another at each second read is one that lies, and keeps nobody out for ever."""
+        tables = [signed(table(30, (40, 50 + n % 2 * 10), 20, seq=2 + n)) for n in range(200)]
+        self.answer(30, GetTable, *tables)
+        self.assertEqual(self.joined(30, seconds=15), peer(40))
 
     def test_becomes_small_meanwhile(self) -> None:
         """A list that is whole at the second read makes it start over, by the rules of small rings."""
@@ -140,53 +148,87 @@ class LargeRingTests(JoiningTestCase):
         self.scene.advance(0.3)
         self.assertNoResult(joining)
 
+    def refuse(self, reason: str, *reached_by: int) -> None:
+        """The owner refuses us; only these say that they reach us."""
+        self.answer(40, JoinRequest, JoinFailure(reason))
+        for place in self.ring:
+            self.answer(place, PingFor, Pong() if place in reached_by else Silent())
+
     def test_refused(self) -> None:
-        """A refusal ends the attempt, in the words of whoever refused."""
-        self.answer(40, JoinRequest, JoinFailure("10.0.0.35:7000 holds that place"))
+        """A refusal ends the attempt, in the words of whoever refused, when others do not reach us either."""
+        self.refuse("you cannot be reached", 20)
         joining = self.join(70)
         self.scene.advance(3)
         error = self.failureResultOf(joining, Refused).value
-        self.assertEqual(str(error), "10.0.0.40:6401 does not admit us: 10.0.0.35:7000 holds that place")
+        self.assertEqual(str(error), "10.0.0.40:6401 does not admit us: you cannot be reached")
+
+    def test_refused_by_one(self) -> None:
+        """A refusal is the opinion of one where most others say that they reach us."""
+        self.refuse("you cannot be reached", 10, 20, 30, 70, 80)
+        self.assertEqual(self.joined(70), peer(40))
 
     def test_better_peer(self) -> None:
-        """A better peer to ask means that the ring changed: everything starts over."""
-        self.answer(40, JoinRequest, JoinFailure("not mine", better=peer(37).packed), JoinSuccess())
-        self.joined(70)
-        self.assertEqual(len(self.asked(40, JoinRequest)), 2)
+        """A better peer that shows itself to be a member nearer to our place means that the ring changed: everything
+        starts over.
+        """
+        self.scene.others[37] = ScriptedAnswers()
+        self.scene.start(peer(37), self.scene.others[37])
+        self.scene.show(table(37, (40, 50), 30))
+        self.answer(37, JoinRequest, JoinSuccess())
+        self.answer(40, JoinRequest, JoinFailure("not mine", better=peer(37).packed))
+        joining = self.join(70)
+        self.scene.advance(0.3)
+        self.assertNoResult(joining)
+        self.scene.show(table(30, (37, 40), 20, seq=2))
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(joining), peer(37))
 
-    def test_busy(self) -> None:
-        """So does a member that is busy, and one whose answer makes no sense."""
-        self.answer(40, JoinRequest, JoinFailure("busy", busy=True), Pong(), JoinSuccess())
-        self.joined(70)
-        self.assertEqual(len(self.asked(40, JoinRequest)), 3)
+    def test_no_better_peer(self) -> None:
+        """One that is silent, stands elsewhere, or is no peer at all is the opinion of one."""
+        for better in (peer(37).packed, peer(60).packed, bytes(6)):
+            self.answer(40, JoinRequest, JoinFailure("not mine", better=better))
+            self.assertEqual(self.joined(70), peer(40))
 
     def test_silent_owner(self) -> None:
-        """An owner that is silent is not passed over: its predecessor must let go of it first."""
+        """An owner that is silent is passed over when it is dead by the rule, no sooner: nobody may be skipped who
+        lives.
+        """
         self.scene.silence(40)
         joining = self.join(70)
-        self.scene.advance(20)
+        self.scene.advance(DEAD_AFTER_S)
         self.assertNoResult(joining)
-        self.scene.show(table(30, (50, 60), 20, seq=2))
-        self.scene.advance(20)
+        self.scene.advance(5)
         self.assertEqual(self.successResultOf(joining), peer(50))
 
     def test_behind_a_dead_head(self) -> None:
-        """Nobody joins behind a head that shows no table, though its place lies there: the predecessor's list would run
-        past the newcomer and back to before it.
-        """
+        """So is a head before our place that shows no table: we join behind the member before it."""
         self.scene.silence(30)
         joining = self.join(70)
-        self.scene.advance(20)
+        self.scene.advance(DEAD_AFTER_S)
         self.assertNoResult(joining)
-        self.assertEqual(self.routing.successors, ())
-        self.scene.show(table(20, (40, 50), 10, seq=2))
-        self.scene.advance(20)
+        self.scene.advance(5)
         self.assertEqual(self.successResultOf(joining), peer(40))
-        self.assertEqual(self.routing.predecessor, peer(20))
+        self.assertEqual((self.routing.predecessor, self.routing.successors), (peer(20), peers(40, 50)))
 
-    def test_shortened_list(self) -> None:
-        """Nobody joins behind a list that deaths have shortened: its ring may be too small for these rules."""
-        self.scene.show(table(30, (40,), 20, seq=2))
+    def test_mute_owner(self) -> None:
+        """One that lives and never shows a table keeps nobody out for ever."""
+        self.answer(40, GetTable, Pong())
+        joining = self.join(70)
+        self.scene.advance(DEAD_AFTER_S)
+        self.assertNoResult(joining)
+        self.scene.advance(15)
+        self.assertEqual(self.successResultOf(joining), peer(50))
+
+    def test_hollow_list(self) -> None:
+        """The list of the member before us may be a liar's: that of the owner completes it."""
+        for listed in ((40,), (60, 80)):
+            self.scene.show(table(30, listed, 20, seq=2))
+            self.assertEqual(self.joined(70), peer(40))
+            self.assertEqual(self.routing.successors, peers(40, 50))
+
+    def test_shortened_lists(self) -> None:
+        """Nobody joins where deaths have shortened both lists: the ring may be too small for these rules."""
+        self.scene.show(table(30, (40,), 20, seq=2), table(40, (), 30, seq=2))
         joining = self.join(70)
         self.scene.advance(5)
         self.assertNoResult(joining)
@@ -212,11 +254,12 @@ class LargeRingTests(JoiningTestCase):
         self.assertNoResult(joining)
 
     def test_held_place(self) -> None:
-        """When another port of its address is listed in its place, that one is asked, and refuses."""
+        """When another port of its address is a member in its place, that is refused by what our own dial finds."""
         holder = peer(35, 7000)
-        self.scene.start(holder, self.scene.others[10])
+        self.scene.others[35] = ScriptedAnswers()
+        self.scene.start(holder, self.scene.others[35])
+        self.answer(35, GetTable, signed(replace(table(35, (40, 50), 30), peer=holder), by=signer(holder)))
         self.scene.show(replace(table(30, (50, 40), 20, seq=2), successors=(holder, peer(40))))
-        self.answer(10, JoinRequest, JoinFailure(f"{holder} holds that place"))
         joining = self.join(30)
         self.scene.advance(3)
         self.failureResultOf(joining, Refused)
@@ -245,18 +288,10 @@ class LargeRingTests(JoiningTestCase):
 
     def test_bounded(self) -> None:
         """A ring that never comes to rest is given up in the end; the caller begins again."""
-        self.answer(40, JoinRequest, JoinFailure("busy", busy=True))
+        self.scene.silence(10, 50, 60, 80)
         joining = self.join(70)
-        self.scene.advance(ATTEMPTS_MAX * (PAUSE_LONGEST_S + 0.5))
+        self.scene.advance(ATTEMPTS_MAX * (PAUSE_LONGEST_S + 5))
         self.failureResultOf(joining, Unreachable)
-
-    def test_find_place(self) -> None:
-        """`find_place` is the table of the member before our place, also where an earlier run of ours is listed."""
-        self.scene.show(table(30, (35, 40), 20, seq=2), table(40, (50, 60), 35, seq=2))
-        found = Deferred.fromCoroutine(self.joining.find_place(peers(40)))
-        self.scene.advance(2)
-        self.assertEqual(self.successResultOf(found).peer, peer(30))
-        self.assertEqual(self.scene.ours.asked, [])
 
 
 class SmallRingTests(JoiningTestCase):

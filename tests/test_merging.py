@@ -18,7 +18,6 @@ from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.dial_limits import DialLimits
-from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.merging import (
     HINTS_AT_ONCE,
     HINTS_PER_S,
@@ -38,6 +37,7 @@ from tests.builders import (
     Neighbourhood,
     ScriptedMembership,
     large_ring,
+    newcomer,
     peer,
     peers,
     signer,
@@ -61,7 +61,7 @@ class MergingCase(SynchronousTestCase):
             IDENTITY, self.routing, signer(self.scene.me), lambda: 0, link.key_of, 4, lambda: 0
         )
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
-        joining = Joining(IDENTITY, self.routing, self.statements, tables, link.ask, link.clock, Random(1))
+        joining = newcomer(self.scene, self.routing, self.statements, tables)
         self.bootstrap = Bootstrap(
             self.scene.me, lambda: self.seeds, tables, joining, tuple, lambda peer: None, link.clock, Random(1)
         )

@@ -189,6 +189,8 @@ class Lookup:
         before = owner.table.predecessor
         if before is None or self.position in Arc(before.id, owner.peer.id):
             return True
+        if self._candidates[before.packed].state is State.EXCLUDED:
+            return True  # our own place is looked up, and the owner knows us there
         # Its predecessor lies at or behind the position and did not answer. Perhaps it is dead, and the owner has not
         # noticed yet: the nearest member before the position decides. Perhaps it was slow: it is asked once more. That
         # takes a while, in which the owner may have met another: then it shows its table once more, and is believed.

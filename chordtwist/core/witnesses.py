@@ -79,9 +79,7 @@ class WitnessedLookup(Lookup):
     @property
     def wanted(self) -> int:
         """How many witnesses to hear: no honest list leaves the owner out, and a long way has room for liars."""
-        owner = self.owner
-        doubts = sum(owner is not None and _skips(table, owner) for table in self.witnesses)
-        doubts += any(lineage.length > 1 for lineage in self._lineages)
+        doubts = self._skipping + any(lineage.length > 1 for lineage in self._lineages)
         return WITNESSES[min(doubts, len(WITNESSES) - 1)]
 
     def route(self, entries_max: int) -> Route | None:
@@ -112,6 +110,12 @@ class WitnessedLookup(Lookup):
     def is_widened(self) -> bool:
         """Whether more witnesses were wanted than when all is well."""
         return self.wanted > WITNESSES[0]
+
+    @property
+    def _skipping(self) -> int:
+        """How many witnesses leave the owner out that others name."""
+        owner = self.owner
+        return sum(owner is not None and _skips(table, owner) for table in self.witnesses)
 
     @property
     def is_witnessed(self) -> bool:

@@ -163,7 +163,20 @@ class Node:
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
 
         # How it comes to a ring, and others to its own.
-        joining = Joining(identity, routing, statements, tables, asking.ask, ending, rng)
+        searches = self.searches = Searches(
+            lambda: self.is_member, routing, statements, tables, dial_limits, ending, rng
+        )
+        joining = Joining(
+            identity,
+            routing,
+            statements,
+            tables,
+            asking.ask,
+            searches.find_place,
+            probing.is_dead,
+            ending,
+            rng,
+        )
         bootstrap = self.bootstrap = Bootstrap(
             me, environment.seeds, tables, joining, environment.remembered, dial_limits.expected, ending, rng
         )
@@ -196,12 +209,11 @@ class Node:
             options.stabilize_interval_s,
         )
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
-        self.searches = Searches(membership, routing, statements, tables, dial_limits, ending, rng)
         self.fingers = Fingers(
             membership,
             routing,
             tables,
-            self.searches.find,
+            searches.find,
             liveness.is_silent,
             ending,
             rng,

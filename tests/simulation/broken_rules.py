@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 
+from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Record, Versioned
 from chordtwist.core.ring import Arc, distance
@@ -170,26 +172,30 @@ class _NoTidying(StrayRecords):
 
 
 class _JoiningLate(Joining):
-    async def _be_admitted(self, owner: Peer) -> None:
-        await super()._be_admitted(owner)
+    async def _be_admitted(self, owner: Peer, place: OwnPlace) -> None:
+        await super()._be_admitted(owner, place)
         await deferLater(self._clock, LATE_S * self._rng.random())
 
 
 class _JoiningReadsOnce(_JoiningLate):
-    async def find_place(self, contacts: Iterable[Peer]) -> Table:
-        self.__dict__["first"] = first = await super().find_place(contacts)
-        return first
+    async def find_place(self, contacts: Iterable[Peer], alone: bool) -> OwnPlace:
+        place = await super().find_place(contacts, alone)
+        self.__dict__["first"] = place.predecessor
+        return place
 
     async def _fetch(self, peer: Peer) -> Table:
-        first: Table = self.__dict__["first"]
-        return first if first.peer == peer else await super()._fetch(peer)
+        first: Table | None = self.__dict__["first"]
+        return first if first is not None and first.peer == peer else await super()._fetch(peer)
 
 
 class _JoiningLarge(Joining):
-    async def _attempt(self, contacts: list[Peer]) -> Peer:
-        first = await self.find_place(contacts)
+    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: Counter[Peer]) -> Peer:
+        place = await self.find_place(contacts, alone)
+        first = place.predecessor
+        if first is None:
+            raise StartOver
         followers = self._followers(first)
-        await self._be_admitted(followers[0])
+        await self._be_admitted(followers[0], place)
         again = await self._fetch(first.peer)
         if again.successors != first.successors:
             raise StartOver

@@ -138,11 +138,13 @@ class Bootstrap:
             if not others and listed is not None:
                 return None
             self._trying = others
-            members = await self._answering(list(through)) or await self._answering(others)
+            members = await self._answering(list(through))
+            is_told = bool(members)
+            members = members or await self._answering(others)
             through = ()
             if members:
                 try:
-                    old_owner = await self._joining.join([table.peer for table in members])
+                    old_owner = await self._joining.join([table.peer for table in members], is_told)
                     self._said.clear()
                     return old_owner
                 except (Refused, Unreachable) as error:

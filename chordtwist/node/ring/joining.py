@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from random import Random
+from statistics import median
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from chordtwist.core.errors import Refused, Unreachable
-from chordtwist.core.lookup import Lookup
+from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
@@ -20,7 +22,6 @@ from chordtwist.core.small_ring import closing_max, in_order
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW, taken_by
 from chordtwist.node.ring.asking import answers_to
-from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import (
@@ -29,8 +30,9 @@ from chordtwist.wire.peer_messages import (
     Answer,
     JoinFailure,
     JoinRequest,
-    JoinSuccess,
     NotMember,
+    PingFor,
+    Pong,
     Question,
 )
 
@@ -41,6 +43,11 @@ PAUSE_MIN_S, PAUSE_MAX_S, PAUSE_LONGEST_S = 0.05, 0.4, 2.0
 """The random pause before starting over: at most so long at first, longer each time up to the last figure. A small ring
 takes in one newcomer in some tens of milliseconds on a LAN."""
 
+PATIENCE_MAX = 8
+"""So often we start over because of what one and the same member shows; then it is one that lies."""
+
+OTHERS_MAX = 5
+"""Others who are asked whether they reach us, where the owner of our place says that it does not."""
 
 CLEARLY_LARGE = 4
 """A ring estimated at so many times the members that its rules need has them."""
@@ -56,7 +63,15 @@ LIVE_SAID_MAX = 3
 
 
 class StartOver(Exception):
-    """The ring changed, or was busy, while we were joining: nothing is wrong, the same again in a moment."""
+    """The ring changed, or was busy, while we were joining: nothing is wrong, the same again in a moment.
+
+    @param said_by: the member that alone stands in our way, by what it shows.
+    @param nearer: a member that stands nearer to our place than those we found.
+    """
+
+    def __init__(self, said_by: Peer | None = None, nearer: Peer | None = None) -> None:
+        self.said_by = said_by
+        self.nearer = nearer
 
 
 class Joining:
@@ -69,74 +84,72 @@ class Joining:
         statements: Statements,
         tables: Tables,
         ask: Callable[[Peer, Question], Deferred[Answer]],
+        find_place: Callable[[Iterable[Peer], bool], Deferred[OwnPlace]],
+        is_dead: Callable[[Peer], bool],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
+        """@param find_place: `Searches.find_place`. @param is_dead: `Probing.is_dead`."""
         self._identity = identity
         self._routing = routing
         self._statements = statements
         self._tables = tables
         self._ask = ask
+        self._find_place = find_place
+        self._is_dead = is_dead
         self._clock = clock
         self._rng = rng
 
-    async def join(self, contacts: Iterable[Peer]) -> Peer:
+    async def join(self, contacts: Iterable[Peer], alone: bool = False) -> Peer:
         """Find our place through `contacts` and write the routing state of a member there.
 
         Answers with the old owner of our arc. Nobody is told; the caller is a member from the moment this returns.
 
+        @param alone: whether nobody else is asked on the way whom we met before.
         @raise Refused: the ring does not admit us, in its own words. @raise Unreachable: nobody there can be asked.
         """
         contacts = list(contacts)
+        in_the_way: Counter[Peer] = Counter()
         for attempt in range(ATTEMPTS_MAX):
             try:
-                return await self._attempt(contacts)
-            except StartOver:
+                return await self._attempt(contacts, alone, in_the_way)
+            except StartOver as why:
+                if why.said_by is not None:
+                    in_the_way[why.said_by] += 1
+                if why.nearer is not None and why.nearer not in contacts:
+                    contacts.insert(0, why.nearer)
                 longest_s = min(PAUSE_MAX_S * (attempt + 1), PAUSE_LONGEST_S)
                 await deferLater(self._clock, PAUSE_MIN_S + (longest_s - PAUSE_MIN_S) * self._rng.random())
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
 
-    async def find_place(self, contacts: Iterable[Peer]) -> Table:
-        """Find the table of the member before our own place, in the ring of `contacts`; it may name an earlier run of
-        ourselves.
-
-        @raise Unreachable: nobody there can be asked.
-        """
+    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: Counter[Peer]) -> Peer:
         me = self._routing.me
-        lookup = Lookup(me.id, excluded=me)
-        lookup.hear(contacts)
-        await search(lookup, self._tables.fetch, self._clock)
-        while (peer := lookup.before) is not None:
-            # The owner's word ends a search; the member before it may not have been asked yet.
-            table = lookup.predecessor
-            if table is not None:
-                return table
-            try:
-                lookup.answered(await self._tables.fetch(peer))
-            except Unreachable:
-                lookup.unreachable(peer)
-        raise Unreachable(None, "no contact shows a table")
-
-    async def _attempt(self, contacts: list[Peer]) -> Peer:
-        me = self._routing.me
-        try:
-            first = await self.find_place(contacts)
-        except Unreachable:
-            for peer in contacts:
-                if peer.id == me.id:
-                    raise Refused(f"{peer} does not admit us: {taken_by(peer)}") from None
-            raise
-        if me in first.successors:
+        for peer in contacts:
+            if peer.id == me.id and peer != me:
+                raise Refused(f"{peer} does not admit us: {taken_by(peer)}")
+        place = await self.find_place(contacts, alone)
+        owner, before = place.owner_table, place.predecessor
+        if owner is None or before is None:
+            raise Unreachable(None, "no contact shows a table")
+        if owner.peer.id == me.id:
+            raise Refused(f"{owner.peer} does not admit us: {taken_by(owner.peer)}")
+        is_patient = in_the_way[before.peer] < PATIENCE_MAX
+        if me in before.successors:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
-            await self._tell_older(first.peer)
-            if first.successors[0] == me and not first.whole:
-                raise StartOver
-        followers = self._followers(first)
-        in_our_place = [peer for peer in first.successors if peer.id == me.id and peer != me]
-        await self._be_admitted((*in_our_place, *followers)[0])
-        if first.whole:
-            return await self._join_whole(followers)
-        return await self._join_large(first, followers)
+            await self._tell_older(before.peer)
+            if before.successors[0] == me and not before.whole and is_patient:
+                raise StartOver(before.peer)
+        if is_patient and not all([self._is_dead(peer) for peer in place.silent_between(before, owner.peer)]):
+            # Nobody may be skipped who lives.
+            raise StartOver(before.peer)
+        await self._be_admitted(owner.peer, place)
+        if before.whole and (is_patient or place.is_whole):
+            return await self._join_whole(self._followers(before))
+        return await self._join_large(place, before, owner, is_patient)
+
+    async def find_place(self, contacts: Iterable[Peer], alone: bool) -> OwnPlace:
+        """Look our place up, beginning at contacts."""
+        return await self._find_place(contacts, alone)
 
     async def _join_whole(self, followers: Iterable[Peer]) -> Peer:
         """Join a ring in which everybody knows everybody: in the slot of each member, then live at once."""
@@ -165,40 +178,44 @@ class Joining:
         Deferred.fromCoroutine(self._say_live(members)).addErrback(lambda failure: failure.trap(CancelledError))
         return followers[0]
 
-    async def _join_large(self, first: Table, followers: tuple[Peer, ...]) -> Peer:
-        """Join by the list of the member before us, which was `first` and must still say the same (Zave's join)."""
-        predecessor = first.peer
-        if len(first.successors) < self._routing.entries_max:
+    async def _join_large(self, place: OwnPlace, before: Table, owner: Table, is_patient: bool) -> Peer:
+        """Join by the lists of both members at our place: either may be a liar's. That of the member before us must
+        still say the same in the end (Zave's join), unless it has changed again and again.
+        """
+        me = self._routing.me
+        listed = in_order(me, (owner.peer, *before.successors, *owner.successors))
+        # Whom the member before us names between us and the owner is dead, or no member.
+        followers = listed[listed.index(owner.peer) :]
+        if len(followers) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
             raise StartOver
-        if between(predecessor.id, first.successors[0].id, self._routing.me.id):
-            # Its head lies before us and shows no table: dead, or a newcomer that withdrew, which it must drop first.
+        if not await self._is_large((before, owner, *place.witnesses)):
             raise StartOver
-        if not await self._is_large(first):
-            raise StartOver
-        again = await self._fetch(predecessor)
-        if again.whole or again.successors != first.successors:
-            raise StartOver
-        self._routing.join(predecessor, followers, whole=False)
+        again = await self._fetch(before.peer)
+        if is_patient and (again.whole or again.successors != before.successors):
+            raise StartOver(before.peer)
+        self._routing.join(before.peer, followers, whole=False)
         return followers[0]
 
-    async def _is_large(self, table: Table) -> bool:
+    async def _is_large(self, tables: Collection[Table]) -> bool:
         """Whether so many members live that the rules of a large ring hold: one more than a list has entries.
 
         After many deaths in a short time lists are full of the dead, and not whole. Asked only where it is in doubt.
         """
         needed = closing_max(self._routing.entries_max) + 2
-        if table.members_estimate() > CLEARLY_LARGE * needed:
+        if median(table.members_estimate() for table in tables) > CLEARLY_LARGE * needed:
             return True
-        return await self.has_living(table, needed)
+        return await self.has_living([peer for table in tables for peer in table.everybody()], needed)
 
-    async def has_living(self, table: Table, needed: int, counts: Callable[[Table], bool] = lambda shown: True) -> bool:
-        """Whether so many members of the ring of `table`, besides us, show tables themselves.
+    async def has_living(
+        self, heard: Iterable[Peer], needed: int, counts: Callable[[Table], bool] = lambda shown: True
+    ) -> bool:
+        """Whether so many members of a ring, besides us, show tables themselves: of those heard of and whom they name.
 
         @param counts: whether a table is one of that ring; whom others name is not asked for.
         """
         me = self._routing.me
-        heard = dict.fromkeys(table.everybody())
+        heard = dict.fromkeys(heard)
         asked: dict[Peer, None] = {me: None}
         living = 0
         while living < needed:
@@ -232,16 +249,35 @@ class Joining:
         except Unreachable:
             raise StartOver from None
 
-    async def _be_admitted(self, owner: Peer) -> None:
+    async def _be_admitted(self, owner: Peer, place: OwnPlace) -> None:
+        """Ask the owner of our place for admission. What it says against us is the opinion of one: we look whether it
+        names a member that stands nearer, and ask others whether they reach us.
+        """
         try:
             answer = await self._ask(owner, JoinRequest(self._statements.epoch))
         except Unreachable:
             raise StartOver from None
-        if isinstance(answer, JoinSuccess):
+        if not isinstance(answer, JoinFailure):
             return
-        if isinstance(answer, JoinFailure) and not answer.better and not answer.busy:
+        if answer.better:
+            nearer = await self._stands_between(answer.better, owner)
+            if nearer is not None:
+                raise StartOver(nearer=nearer)
+            return
+        others = [table.peer for table in place.shown() if table.peer != owner][:OTHERS_MAX]
+        reached = await answers_to(self._ask(other, PingFor(self._routing.me.packed)) for other in others)
+        if 2 * sum(isinstance(said, Pong) for said in reached) <= sum(said is not None for said in reached):
             raise Refused(f"{owner} does not admit us: {answer.reason}")
-        raise StartOver
+
+    async def _stands_between(self, named: bytes, owner: Peer) -> Peer | None:
+        """Find out whether a peer that was named shows the table of a member between our place and the owner."""
+        try:
+            peer = self._identity.unpack(named)
+            if between(self._routing.me.id, peer.id, owner.id):
+                return (await self._tables.fetch(peer)).peer
+        except (ValueError, Unreachable):
+            pass
+        return None
 
     async def _be_taken_in(self, members: Iterable[Peer]) -> list[Peer]:
         """Announce ourselves to every member that we learn of; answers with all of them, in whose slots we are now.

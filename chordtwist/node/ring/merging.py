@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from chordtwist.core.allowance import Allowance
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.lookup import Lookup
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table, members_by_density
@@ -20,6 +21,7 @@ from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.comparing import Comparing
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.membership import Membership
+from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import OtherRing
@@ -124,7 +126,7 @@ class Merging:
             if look:
                 await deferLater(self._clock, LOOK_AGAIN_S)
             try:
-                before = await self._joining.find_place([peer])
+                before = await self._place_in_ring_of(peer)
             except Unreachable:
                 return None
             self._bootstrap.found(peer)
@@ -136,6 +138,26 @@ class Merging:
             if is_alone:
                 break
         return before
+
+    async def _place_in_ring_of(self, peer: Peer) -> Table:
+        """Find the table of the member before our place, by the word of that ring alone.
+
+        @raise Unreachable: nobody there can be asked.
+        """
+        me = self._routing.me
+        lookup = Lookup(me.id, excluded=me)
+        lookup.hear((peer,))
+        await search(lookup, self._tables.fetch, self._clock)
+        while (before := lookup.before) is not None:
+            # The owner's word ends a search; the member before it may not have been asked yet.
+            table = lookup.predecessor
+            if table is not None:
+                return table
+            try:
+                lookup.answered(await self._tables.fetch(before))
+            except Unreachable:
+                lookup.unreachable(before)
+        raise Unreachable(peer, "nobody there shows a table")
 
     async def _meet(self, other: Table | None) -> None:
         """Another ring of our network, if any: one of the two joins the other."""
@@ -163,7 +185,7 @@ class Merging:
             if not gives_way(table, other):
                 return False
             is_shown = not table.successors or await self._joining.has_living(
-                other, len(table.successors) + 1, self._is_outside
+                other.everybody(), len(table.successors) + 1, self._is_outside
             )
             return True if is_shown else None
         if other.members_estimate() < CLAIMS_MIN * table.members_estimate():

@@ -66,6 +66,13 @@ class Probing:
             if peer not in self._waiting:
                 self.check(peer)
 
+    def is_dead(self, peer: Peer) -> bool:
+        """Whether a peer that has not answered is dead; while that is open a check goes on."""
+        dead = self.liveness.is_dead(peer, self._clock.seconds())
+        if not dead:
+            self.check_all((peer,))
+        return dead
+
     def answers_now(self, peer: Peer) -> Deferred[bool]:
         """Whether one question to `peer` is answered."""
         return self._ask(peer, Ping()).addCallbacks(lambda _: True, lambda failure: failure.trap(Unreachable) is None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -14,13 +14,13 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
+from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.core.witnesses import WITNESSES, WitnessedLookup, spans
 from chordtwist.node.ring.dial_limits import DialLimits
-from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.search import search
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -61,7 +61,7 @@ class Searches:
 
     def __init__(
         self,
-        membership: Membership,
+        is_member: Callable[[], bool],
         routing: Routing,
         statements: Statements,
         tables: Tables,
@@ -69,7 +69,7 @@ class Searches:
         clock: IReactorTime,
         rng: Random,
     ) -> None:
-        self._membership = membership
+        self._is_member = is_member
         self._routing = routing
         self._statements = statements
         self._tables = tables
@@ -85,6 +85,25 @@ class Searches:
     def find(self, position: RingId, quality: Quality = Quality.VERIFIED) -> Deferred[Route]:
         """Who keeps `position`. Fails with `Unreachable` when nobody can be asked."""
         return Deferred.fromCoroutine(self._find(position, quality))
+
+    def find_place(self, contacts: Iterable[Peer] = (), alone: bool = False) -> Deferred[OwnPlace]:
+        """Look our own place up, as if we did not stand there. Never fails: it has no owner when nobody can be asked.
+
+        @param contacts: members to begin at; those whose tables have just come are not asked again.
+        @param alone: whether to begin nowhere else: whom we met before may be of another ring.
+        """
+        me, tables = self._routing.me, self._tables
+        contacts = list(contacts)
+        shown = [table for peer in contacts if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
+        near, fresh, farther = ([], [], []) if alone else self._met_before(me.id)
+        lookup = OwnPlace(me, (*contacts, *near, *farther), tables.book.is_met, shown)
+        for table in fresh:
+            # Who stands in our very place is asked: it may have died.
+            if table.peer not in contacts and table.peer.id != me.id:
+                lookup.begin_with(table)
+        if self._is_member():
+            lookup.hear(self._routing.neighbours())
+        return search(lookup, partial(self._fetch, lookup), self._clock).addCallback(lambda _: lookup)
 
     def counted(self) -> dict[str, int]:
         """All that have found somebody, their hops and their questions; and those that found nobody."""
@@ -104,18 +123,26 @@ class Searches:
         at the nearest others. That a table is at hand spares the question; it is no reason to be drawn, since liars can
         see to it that theirs are.
         """
-        book, tables = self._tables.book, self._tables
-        near = book.draw(position, WITNESSES[-1], self._reach(), self._rng, lambda peer: self._may_span(peer, position))
-        farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
+        book = self._tables.book
+        near, fresh, farther = self._met_before(position)
         lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
-        for peer in near[: WITNESSES[0]]:
-            if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None:
-                lookup.begin_with(table)
+        for table in fresh:
+            lookup.begin_with(table)
         owner = lookup.owner
-        shown = None if owner is None else tables.fresh(owner, OWNER_COUNTS_S)
+        shown = None if owner is None else self._tables.fresh(owner, OWNER_COUNTS_S)
         if shown is not None:
             lookup.know(shown)
         return lookup
+
+    def _met_before(self, position: RingId) -> tuple[list[Peer], list[Table], list[Peer]]:
+        """Choose of the members met before: those whose lists should reach over a position, by chance; the tables of
+        the first of them that came just now; the nearest others.
+        """
+        book, tables = self._tables.book, self._tables
+        near = book.draw(position, WITNESSES[-1], self._reach(), self._rng, lambda peer: self._may_span(peer, position))
+        farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
+        fresh = [table for peer in near[: WITNESSES[0]] if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
+        return near, fresh, farther
 
     def _reach(self) -> int:
         """How far before a position those stand whose lists may reach over it."""
@@ -196,7 +223,7 @@ class Searches:
 
     def _begin(self, position: RingId, quality: Quality) -> Lookup:
         routing = self._routing
-        is_member = self._membership.is_member
+        is_member = self._is_member()
         excluded = None if is_member else routing.me
         if is_member and (routing.whole or routing.replicas(position)):
             # Our own list has been reached by our own dials: no witness knows better.
