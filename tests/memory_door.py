@@ -106,7 +106,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def command(self, command: click.Command, *words: str, typed: bytes | None = None) -> Result:
         """Run ``chordtwist`` with one of its commands, which its module names."""
-        name = command.callback.__module__.rpartition(".")[2]
+        name = command.callback.__module__.rpartition(".")[2].rstrip("_")
         return self.chordtwist(name, *words, typed=typed)
 
     def chordtwist(self, *words: str, typed: bytes | None = None) -> Result:

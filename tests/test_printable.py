@@ -37,6 +37,9 @@ MAY_SHOW = {
     "app/cli/testnet.py": {"self._stream.write"},
     # Files.
     "app/tls.py": {"state.write"},
+    "app/checkup.py": {"file.write"},
+    # Lines of JSON, in ASCII.
+    "app/cli/export.py": {"out.write"},
 }
 """Others have `show` of talking, or give what they show to `printable` first."""
 

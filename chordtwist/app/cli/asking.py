@@ -9,7 +9,7 @@ from pathlib import Path
 from string import hexdigits
 from typing import Any
 
-from chordtwist.app.cli.talking import BadValue, Caller, Connect, No, NotReachable
+from chordtwist.app.cli.talking import BadValue, Caller, Connect, Denied, No, NotReachable
 from chordtwist.core.address import UnixAddress
 from chordtwist.net.blocking_client import BlockingClient
 
@@ -58,7 +58,7 @@ def lines(caller: Caller, client: BlockingClient, request: Mapping[str, object])
         reason = str(error.get("reason", "it says no more"))
         if error.get("kind") == "bad request":
             raise BadValue(f"the node at {caller.api} does not know this request: {reason}")
-        raise No(reason)
+        raise (Denied if error.get("kind") == "refused" else No)(reason)
 
 
 def _token(caller: Caller, path: str) -> str:

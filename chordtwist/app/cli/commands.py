@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EPIPE
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -27,12 +28,17 @@ COMMANDS = {
     "trace": "Show one search, question by question.",
     "ping": "Measure the way to a node's neighbours.",
     "events": "Show what happened, and what happens.",
+    "watch": "Show a value, and each change of it.",
+    "doctor": "Look whether a node is well, and why not.",
+    "export": "Write a backup of what a node keeps.",
+    "import": "Bring the records of a backup back.",
     "reload": "Let a node read its configuration again.",
     "config": "Check, show and explain configurations.",
     "shutdown": "Let a node leave its ring and end.",
     "testnet": "Run a whole ring in one process.",
     "simulate": "Simulate a ring, with faults if you like.",
     "certify": "Make a network of one's own: certificates.",
+    "completion": "Let a shell complete commands and options.",
 }
 """In the order of ``chordtwist --help``, a node's life first, each with what it shows there: at most 46 characters, so
 that a line of 60 columns holds it.
@@ -61,7 +67,8 @@ class Commands(click.Group):
         """Load the command of that name; None when there is none."""
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"{PACKAGE}.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = import_module(f"{PACKAGE}.{module}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"{PACKAGE}.{cmd_name}.command is no click command")
         command.short_help = COMMANDS[cmd_name]

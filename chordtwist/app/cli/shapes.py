@@ -208,6 +208,62 @@ class ConfigShow(TypedDict):
     options: list[OptionInForce]
 
 
+class Watched(TypedDict):
+    """A line of ``chordtwist watch``."""
+
+    at_ms: int
+    event: Literal["is", "put", "gone"]
+    key: str
+    found: bool
+    version: NotRequired[str]
+    ttl_ms: NotRequired[int]
+    kind: NotRequired[Literal["plain", "content", "signed"]]
+    copies: NotRequired[int]
+    bytes: NotRequired[int]
+    seq: NotRequired[int]
+    public_key: NotRequired[str]
+    value_base64: NotRequired[str]
+
+
+class Exported(TypedDict):
+    """``chordtwist export``, besides the file."""
+
+    file: str
+    records: int
+
+
+class RefusedRecord(TypedDict):
+    """A record that `Imported` could not restore."""
+
+    key: str
+    reason: str
+
+
+class Imported(TypedDict):
+    """``chordtwist import``."""
+
+    restored: int
+    newer: int
+    ended: int
+    refused: list[RefusedRecord]
+    complete: bool
+
+
+class FindingShown(TypedDict):
+    """One thing that `Doctor` looked at."""
+
+    check: str
+    state: Literal["good", "look", "bad"]
+    found: str
+    todo: str
+
+
+class Doctor(TypedDict):
+    """``chordtwist doctor``."""
+
+    findings: list[FindingShown]
+
+
 SHAPES: dict[str, type] = {
     "ring": Ring,
     "ring-estimate": Estimate,
@@ -216,6 +272,10 @@ SHAPES: dict[str, type] = {
     "ping": Ping,
     "events": Event,
     "reload": Reload,
+    "watch": Watched,
+    "export": Exported,
+    "import": Imported,
+    "doctor": Doctor,
     "config-check": ConfigCheck,
     "config-explain": ConfigExplain,
     "config-show": ConfigShow,
