@@ -370,8 +370,9 @@ class OrderedService(MultiService):
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, shown_as: str = "the node") -> None:
         super().__init__()
+        self.shown_as = shown_as
         self._clock = clock
         self._stopped: Deferred[None] | None = None
 
@@ -396,7 +397,12 @@ class OrderedService(MultiService):
             try:
                 await maybeDeferred(service.stopService).addTimeout(within_s, self._clock)
             except TimeoutError:
-                self._log.warn("{part}: not stopped within {within_s:.1f} s", part=service.name, within_s=within_s)
+                self._log.warn(
+                    "{part} of {node}: not stopped within {within_s:.1f} s",
+                    part=service.name,
+                    node=self.shown_as,
+                    within_s=within_s,
+                )
             except Exception:
                 # A bug in one part must not keep the store behind it from being closed.
                 self._log.failure("{part}: stopping failed", part=service.name)
@@ -427,7 +433,7 @@ class NodeService(OrderedService):
         shown: tuple[NodeView, Measured],
         crash: Callable[[], None],
     ) -> None:
-        super().__init__(clock)
+        super().__init__(clock, shown[0].address)
         self.shown = shown
         self.crash = crash
         self.inspection = inspection

@@ -42,23 +42,43 @@ def closes(start: Table, tables: Iterable[Table]) -> bool:
         at = following
 
 
-def faults(tables: Iterable[Table], silent: Collection[Peer]) -> list[str]:
-    """Say, a sentence each, where the members' lists and predecessors differ from who is there.
+class RingCheck:
+    """Compares what the members say with who is there, some members at a time: of thousands it takes a while.
 
-    @param silent: those whom a member names and who showed no table.
+    @ivar members: how many there are.
     """
-    ordered = [table for table, _ in shares(tables)]
-    peers = [table.peer for table in ordered]
-    naming = Counter(peer for table in ordered for peer in {*table.successors, table.predecessor})
-    found = [f"{peer} does not answer as a member; so many name it: {naming[peer]}" for peer in silent]
-    for index, table in enumerate(ordered):
-        if len(found) >= FAULTS_MAX:
-            break
-        upto = index + 1 + min(len(table.successors), len(peers) - 1)
-        following = (peers[index + 1 : upto] + peers[: max(0, upto - len(peers))]) if len(peers) > 1 else []
-        found += _of_list(table, following, silent, len(peers))
-        found += _of_predecessor(table, peers[index - 1], silent)
-    return found[:FAULTS_MAX]
+
+    def __init__(self, tables: Iterable[Table], silent: Collection[Peer]) -> None:
+        """@param silent: those whom a member names and who showed no table."""
+        self._ordered = [table for table, _ in shares(tables)]
+        self._peers = [table.peer for table in self._ordered]
+        self._silent = silent
+        self._named: Counter[Peer] = Counter()
+        self._found: list[str] = []
+        self.members = len(self._peers)
+
+    def look(self, begin: int, end: int) -> None:
+        """Look at the members with the numbers from `begin` up to before `end`, by their places."""
+        peers, count, silent = self._peers, self.members, self._silent
+        for index in range(begin, min(end, count)):
+            table = self._ordered[index]
+            if silent:
+                named = {*table.successors, *(() if table.predecessor is None else (table.predecessor,))}
+                self._named.update(peer for peer in named if peer in silent)
+            upto = index + 1 + min(len(table.successors), count - 1)
+            following = peers[index + 1 : upto] + peers[: max(0, upto - count)]
+            self._found += _of_list(table, following, silent, count)
+            self._found += _of_predecessor(table, peers[index - 1], silent)
+
+    def faults(self) -> list[str]:
+        """Say, a sentence each, where the lists and predecessors of those that were looked at differ from who is there,
+        the silent first; at most `FAULTS_MAX`.
+        """
+        first = [
+            f"{peer} does not answer as a member; so many name it: {self._named[peer]}"
+            for peer, _ in zip(self._silent, range(FAULTS_MAX), strict=False)
+        ]
+        return (first + self._found)[:FAULTS_MAX]
 
 
 def _of_list(table: Table, following: list[Peer], silent: Collection[Peer], members: int) -> Iterator[str]:

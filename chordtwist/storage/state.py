@@ -68,6 +68,17 @@ class StateDirectory:
             os.close(self._lock)
             raise
 
+    @staticmethod
+    def readers() -> dict[str, Callable[[bytes], object]]:
+        """Name the small files, each with what reads it, or raises `ValueError`."""
+        return {
+            "format": _number,
+            "epoch": _number,
+            "node-key": _seed,
+            TOKEN_FILE: _seed,
+            "peers.json": _addresses,
+        }
+
     def next_epoch(self, now_ms: int, runs: int = 1) -> int:
         """Give this run of the node a number above that of every run before it: `now_ms` (wall time) unless the clock
         went back. It is on disk when this returns, so that no two runs ever sign as the same one. With `runs` the
@@ -247,11 +258,14 @@ def _seed(raw: bytes) -> bytes:
 
 
 def _peers(raw: bytes, identity: Identity) -> list[Peer]:
+    return [identity.peer(address.host, address.port) for address in _addresses(raw)]
+
+
+def _addresses(raw: bytes) -> list[Address]:
     try:
         addresses = json.loads(raw)
     except RecursionError:
         raise ValueError("nested without end") from None
     if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
         raise ValueError("not a list of addresses")
-    known = [Address.parse(address) for address in addresses[:PEERS_REMEMBERED_MAX]]
-    return [identity.peer(address.host, address.port) for address in known]
+    return [Address.parse(address) for address in addresses[:PEERS_REMEMBERED_MAX]]

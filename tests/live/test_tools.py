@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.app.cli.shapes import SHAPES
 from chordtwist.wire.api_messages import ResultCode
 from tests.fleet import API_PORT, BIN, P2P_PORT
+from tests.live.test_processes import NodeProcess
 from tests.nursery import ForkedFleet
 
 NODES = 25
@@ -204,3 +206,44 @@ class TroubleTests(SynchronousTestCase):
     def go_on(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.fleet.processes[PAUSED].pid, signal.SIGCONT)
+
+
+class NumbersTests(SynchronousTestCase):
+    """One node, in a process of its own."""
+
+    def test_bench(self) -> None:
+        """A node is measured by several clients at once; what they read is right, and a saved result is compared."""
+        node = NodeProcess(self)
+        node.first_line()
+        node.wait_until_member()
+        saved = Path(self.mktemp())
+        words = "--seconds", "0.5", "--clients", "3", "--value-bytes", "2000"
+        measured = json.loads(node.command("bench", *words, "--save", str(saved), "--json"))
+        msgspec.convert(measured, SHAPES["bench"])
+        self.assertEqual(measured["right_percent"], 100.0)
+        self.assertGreater(measured["puts"]["done"], 5)
+        self.assertGreater(measured["gets"]["done"], 5)
+        self.assertEqual(json.loads(saved.read_text()), measured)
+        self.assertIn("the median", node.command("bench", *words, "--compare", str(saved)))
+        looks = [
+            json.loads(line) for line in node.command("top", "--count", "2", "--every", "0.2", "--json").splitlines()
+        ]
+        for look in looks:
+            msgspec.convert(look, SHAPES["top"])
+        self.assertGreater(looks[1]["records"], 0)
+
+    def test_operator_over_a_unix_socket(self) -> None:
+        """Whoever may use the Unix socket is the operator: no token is needed, nor is there one without a state_dir."""
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "api.sock"
+        node = NodeProcess(self, api=f"unix:{path}")
+        node.first_line()
+        node.wait_until_member()
+        node.command("put", "greeting", "good morning")
+        lines = [json.loads(line) for line in node.command("export").splitlines()]
+        self.assertEqual([line["key"] for line in lines if "key" in line], [sha256(b"greeting").hexdigest()])
+        backup = path.with_name("backup.ndjson")
+        backup.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        restored = json.loads(node.command("import", str(backup), "--json"))
+        self.assertEqual((restored["restored"], restored["newer"], restored["complete"]), (1, 0, True))
+        self.assertIn("are in use as they stand there now", node.command("reload"))
+        self.assertIsInstance(node.command("events"), str)

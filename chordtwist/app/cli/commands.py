@@ -29,6 +29,8 @@ COMMANDS = {
     "ping": "Measure the way to a node's neighbours.",
     "events": "Show what happened, and what happens.",
     "watch": "Show a value, and each change of it.",
+    "top": "Show a node's numbers as they change.",
+    "bench": "Measure how fast a node answers.",
     "doctor": "Look whether a node is well, and why not.",
     "export": "Write a backup of what a node keeps.",
     "import": "Bring the records of a backup back.",
@@ -38,6 +40,7 @@ COMMANDS = {
     "testnet": "Run a whole ring in one process.",
     "simulate": "Simulate a ring, with faults if you like.",
     "certify": "Make a network of one's own: certificates.",
+    "state": "Look at what a node keeps on disk.",
     "completion": "Let a shell complete commands and options.",
 }
 """In the order of ``chordtwist --help``, a node's life first, each with what it shows there: at most 46 characters, so

@@ -42,7 +42,7 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str,
 def _options(command: click.Command, context: click.Context) -> list[tuple[str, str]]:
     """List the long options of a command, each with its help."""
     return [
-        (spelling, (option.help or "").split(".")[0])
+        (spelling, (option.help or "").split(". ")[0].rstrip("."))
         for option in command.get_params(context)
         if isinstance(option, click.Option) and not option.hidden
         for spelling in option.opts

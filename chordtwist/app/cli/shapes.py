@@ -264,6 +264,65 @@ class Doctor(TypedDict):
     findings: list[FindingShown]
 
 
+class Measured(TypedDict):
+    """One kind of operation of `Bench`; times in milliseconds."""
+
+    done: int
+    per_second: float
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    failed: int
+    wrong: int
+
+
+class Bench(TypedDict):
+    """``chordtwist bench``."""
+
+    api: str
+    seconds: float
+    clients: int
+    value_bytes: int
+    puts: Measured
+    gets: Measured
+    right_percent: float
+
+
+class Top(TypedDict):
+    """A line of ``chordtwist top``."""
+
+    at_ms: int
+    health: str
+    member: bool
+    successors: int
+    suspected: list[str]
+    records: int
+    bytes: int
+    counters: dict[str, int]
+    per_second: dict[str, float]
+
+
+class Damaged(TypedDict):
+    """A record that `StateCheck` found damaged."""
+
+    key: str
+    reason: str
+
+
+class StateCheck(TypedDict):
+    """``chordtwist state check``."""
+
+    directory: str
+    files: dict[str, str]
+    records: int
+    tombstones: int
+    bytes: int
+    ended: int
+    damaged: list[Damaged]
+    faults: list[str]
+    right: bool
+
+
 SHAPES: dict[str, type] = {
     "ring": Ring,
     "ring-estimate": Estimate,
@@ -276,6 +335,9 @@ SHAPES: dict[str, type] = {
     "export": Exported,
     "import": Imported,
     "doctor": Doctor,
+    "bench": Bench,
+    "top": Top,
+    "state-check": StateCheck,
     "config-check": ConfigCheck,
     "config-explain": ConfigExplain,
     "config-show": ConfigShow,

@@ -12,14 +12,14 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring_check import closes, faults, shares
+from chordtwist.core.ring_check import RingCheck, closes, shares
 from chordtwist.core.table import Table
 
 WALK_WIDTH = 16
 """Members asked at one time: a ring of a thousand is walked in a second or two."""
 
 WALK_MEMBERS_MAX = 2_000
-"""A walk ends here, since what all of them say is compared in one turn of the reactor; larger rings are estimated."""
+"""A walk ends here; larger rings are estimated."""
 
 SHOWN_PER_TURN = 100
 """Members made ready to be shown before others get the reactor."""
@@ -124,11 +124,15 @@ async def shown(walk: RingWalk, start: Table, now_ms: int, clock: IReactorTime) 
                 "round_trip_ms": round(walk.found[table.peer][1], 3),
             }
         )
+    check = RingCheck(tables, walk.silent)
+    for begin in range(0, check.members, SHOWN_PER_TURN):
+        check.look(begin, begin + SHOWN_PER_TURN)
+        await deferLater(clock, 0)
     return {
         "from": str(start.peer),
         "members": members,
         "silent": [{"address": str(peer), "reason": reason} for peer, reason in walk.silent.items()],
         "closes": closes(start, tables),
-        "faults": faults(tables, walk.silent),
+        "faults": check.faults(),
         "complete": walk.is_whole,
     }
