@@ -13,7 +13,7 @@ MODEL ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test quick soak coverage lint types explore docs news fuzz pins model clean
+.PHONY: help node test quick soak coverage lint types explore docs news fuzz wheel pins model clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,10 @@ news: $(VENV)/.dev  ## show what the fragments say; make news RELEASE=yes moves 
 
 fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 for longer
 	@$(BIN)/python -m tools.fuzz --seconds $(FUZZ_SECONDS)
+
+wheel: $(VENV)/.dev  ## the package in dist/, with manual pages and completions
+	@$(BIN)/python -m tools.share
+	@$(BIN)/python -m hatchling build -t wheel
 
 pins:  ## write constraints.txt anew, from the newest releases
 	@PYTHON=$(PYTHON) .ci/pins

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,16 +88,37 @@ class CheckoutTests(SynchronousTestCase):
         for name, purpose in (shown | tools.purposes(benchmarks)).items():
             self.assertRegex(purpose, r"^[A-Z].*\.$", name)
 
+    def test_manual(self) -> None:
+        """Every command has a page with all of its options; what troff reads as an order is nobody's words."""
+        from tools.share import files
+
+        made = files()
+        page = made["man/man1/chordtwist-config-show.1"]
+        for word in ("chordtwist\\-config", "\\-\\-changed", ".SH EXIT STATUS"):
+            self.assertIn(word.replace("chordtwist\\-config", "chordtwist config"), page)
+        orders = {".TH", ".SH", ".B", ".BR", ".TP", ".PP", ".nf", ".fi"}
+        found = {line.split()[0] for page in made.values() for line in page.splitlines() if line.startswith((".", "'"))}
+        self.assertLessEqual(found, orders)
+
     def test_wheel(self) -> None:
         """The wheel has the version that the package says, and holds every module of ours, the plugin file, the mark of
         types, the page, and nothing else.
         """
         if find_spec("hatchling") is None:
             raise SkipTest("hatchling is not installed")
-        with tempfile.TemporaryDirectory() as folder:
+        from tools.share import write
+
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copy:
+            for name in "chordtwist", "twisted", "etc":
+                shutil.copytree(
+                    CHECKOUT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__", "*.cache")
+                )
+            for name in "pyproject.toml", "hatch_build.py", "README.rst", "LICENSE":
+                shutil.copy(CHECKOUT / name, copy)
+            write(Path(copy) / "share")
             ran = subprocess.run(
                 [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-                cwd=CHECKOUT,
+                cwd=copy,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -104,8 +126,20 @@ class CheckoutTests(SynchronousTestCase):
             self.assertEqual(0, ran.returncode, ran.stderr)
             (wheel,) = Path(folder).glob("*.whl")
             self.assertEqual(chordtwist.__version__, wheel.name.split("-")[1])
-            held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+            names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+        held = {name for name in names if ".data/" not in name}
+        shared = {name.partition(".data/data/share/")[2] for name in names if ".data/" in name}
         ours = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "chordtwist").rglob("*.py")}
+        self.assertLessEqual(
+            {
+                "man/man1/chordtwist.1",
+                "man/man1/chordtwist-config-check.1",
+                "bash-completion/completions/chordtwist",
+                "doc/chordtwist/etc/node.ini",
+                "doc/chordtwist/etc/systemd/chordtwist.service",
+            },
+            shared,
+        )
         self.assertEqual(
             ours | {"chordtwist/py.typed", "chordtwist/net/web/page.html", "twisted/plugins/chordtwist_plugin.py"}, held
         )
