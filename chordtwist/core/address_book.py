@@ -276,14 +276,18 @@ class AddressBook:
         return index + (index < len(self) and self._peer(index).id < position)
 
     def _find(self, peer: Peer) -> int | None:
-        index = self._place(peer.id)
-        if index < len(self) and self._numbers[index] == _number(peer.id) and self._peer(index) == peer:
+        number, numbers = _number(peer.id), self._numbers
+        index = bisect_left(numbers, number)
+        if index < len(numbers) and numbers[index] == number and self._packed(index) == peer.packed:
             return index
         return None
 
     def _peer(self, index: int) -> Peer:
+        return self._identity.unpack(self._packed(index))
+
+    def _packed(self, index: int) -> bytes:
         wide = bytes(self._addresses[index * IPV6_LENGTH : (index + 1) * IPV6_LENGTH])
-        return self._identity.unpack(wide[-IPV4_LENGTH:] if wide.startswith(_MAPPED) else wide)
+        return wide[-IPV4_LENGTH:] if wide.startswith(_MAPPED) else wide
 
     def _is_crowded(self, peer: Peer) -> bool:
         if not self._spreads or prefix_of(peer) is None:

@@ -61,6 +61,12 @@ class WitnessedLookup(Lookup):
         self._starts = [self._candidates[peer.packed] for peer in starts]
         self._lineages: list[Lineage] = []
         self._vouched: set[Peer] = set()
+        self.witnesses: list[Table] = []
+        """The tables that reach over the position, one of each lineage."""
+        self._doubted: Peer | None = None
+        """The owner that witnesses were compared for when last somebody asked; how many there were, and how many of
+        them leave it out."""
+        self._compared = self._doubts = 0
         self._is_met = is_met
 
     def begin_with(self, table: Table) -> None:
@@ -70,11 +76,6 @@ class WitnessedLookup(Lookup):
         self._take(candidate, table, 0)
 
     # What the witnesses say
-
-    @property
-    def witnesses(self) -> list[Table]:
-        """The tables that reach over the position, one of each lineage."""
-        return [lineage.table for lineage in self._lineages if lineage.table is not None]
 
     @property
     def wanted(self) -> int:
@@ -115,7 +116,10 @@ class WitnessedLookup(Lookup):
     def _skipping(self) -> int:
         """How many witnesses leave the owner out that others name."""
         owner = self.owner
-        return sum(owner is not None and _skips(table, owner) for table in self.witnesses)
+        if owner is not self._doubted or len(self.witnesses) != self._compared:
+            self._doubted, self._compared = owner, len(self.witnesses)
+            self._doubts = 0 if owner is None else sum(_skips(table, owner) for table in self.witnesses)
+        return self._doubts
 
     @property
     def is_witnessed(self) -> bool:
@@ -147,6 +151,7 @@ class WitnessedLookup(Lookup):
         lineage.candidate = None
         if spans(table, self.position):
             lineage.table = table
+            self.witnesses.append(table)
             return
         taken = self._on_the_way()
         # The nearest before the position, of those that this table names.
