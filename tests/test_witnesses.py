@@ -150,6 +150,18 @@ class WitnessesTests(SynchronousTestCase):
         self.assertGreaterEqual(len({shown.peer for shown in lookup.witnesses}), 5)
         self.assertEqual(self.owner(lookup), 102)
 
+    def test_remembered_tables_lead_on(self) -> None:
+        """A start whose table is at hand and does not reach over the position is not asked; one whose does, is."""
+        starts = (68, 66, 64, 62, 60)
+        shown = {peer(place): self.tables[place] for place in (*starts, 98)}
+        lookup = WitnessedLookup(at(101), None, peers(98, *starts), self.met.__contains__, (), shown.get)
+        asked = [place for round in self.drive(lookup) for place in round]
+        self.assertEqual(set(asked) & set(starts), set())
+        self.assertIn(98, asked)
+        self.assertEqual(len(asked), len(set(asked)))
+        self.assertGreaterEqual(len({witness.peer for witness in lookup.witnesses}), 5)
+        self.assertEqual(self.owner(lookup), 102)
+
     def test_a_start_on_anothers_way(self) -> None:
         """A peer that one way has come to begins no other: it would count for two."""
         lookup = self.begin(66, 64, 62, 60, 58, 98, 96, 94, 92, 90)

@@ -49,10 +49,13 @@ class WitnessedLookup(Lookup):
         starts: Iterable[Peer],
         is_met: Callable[[Peer], bool],
         likely: Iterable[Peer] = (),
+        remembered: Callable[[Peer], Table | None] = lambda peer: None,
     ) -> None:
         """@param starts: peers that we met before this search, in the order in which lineages begin at them.
         @param is_met: whether our own dial had reached a peer before.
         @param likely: whom we take for the owner, as far as we know.
+        @param remembered: looks up the table that a start has shown not too long ago. Where that does not reach over
+            the position it is no witness, but leads on.
         """
         super().__init__(position, excluded)
         starts = list(starts)
@@ -68,6 +71,7 @@ class WitnessedLookup(Lookup):
         them leave it out."""
         self._compared = self._doubts = 0
         self._is_met = is_met
+        self._remembered = remembered
 
     def begin_with(self, table: Table) -> None:
         """Take in the table of a start that we have at hand and that is fresh: it counts as asked just now."""
@@ -200,10 +204,11 @@ class WitnessedLookup(Lookup):
         """
         if self.is_witnessed:
             return super().next_peer()
-        for candidate in self._begin_lineages(1):
-            candidate.state = State.ASKED
-            self.questions += 1
-            return candidate.peer
+        for lineage in self._begin_lineages(1):
+            if lineage.candidate is not None:
+                lineage.candidate.state = State.ASKED
+                self.questions += 1
+                return lineage.candidate.peer
         return None
 
     @staticmethod
@@ -218,9 +223,16 @@ class WitnessedLookup(Lookup):
         """Those whom one way has come to: no other leads over them."""
         return {lineage.candidate for lineage in self._lineages}
 
-    def _begin_lineages(self, count: int) -> list[Candidate]:
-        started = self._unused_starts()[: max(0, count)]
-        self._lineages += [Lineage(candidate) for candidate in started]
+    def _begin_lineages(self, count: int) -> list[Lineage]:
+        started = []
+        for candidate in self._unused_starts()[: max(0, count)]:
+            if candidate in self._on_the_way():
+                continue
+            started.append(Lineage(candidate))
+            self._lineages.append(started[-1])
+            table = self._remembered(candidate.peer)
+            if table is not None and not spans(table, self.position):
+                self._take(candidate, table, 0)
         return started
 
     def _rivals(self) -> list[Candidate]:

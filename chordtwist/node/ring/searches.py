@@ -38,6 +38,9 @@ TABLE = "table"
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
 
+TABLE_LEADS_S = 600.0
+"""A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
+
 OWNER_COUNTS_S = 1.0
 """The same for whom we take for the owner, and a quick search has just asked. Not longer: whoever searches once more
 since it is dead, or the owner no more, must not hear the same again."""
@@ -123,13 +126,20 @@ class Searches:
         at the nearest others. That a table is at hand spares the question; it is no reason to be drawn, since liars can
         see to it that theirs are.
         """
-        book = self._tables.book
+        book, tables = self._tables.book, self._tables
         near, fresh, farther = self._met_before(position)
-        lookup = WitnessedLookup(position, excluded, (*near, *farther), book.is_met, book.behind(position, 1))
+        lookup = WitnessedLookup(
+            position,
+            excluded,
+            (*near, *farther),
+            book.is_met,
+            book.behind(position, 1),
+            lambda peer: tables.fresh(peer, TABLE_LEADS_S),
+        )
         for table in fresh:
             lookup.begin_with(table)
         owner = lookup.owner
-        shown = None if owner is None else self._tables.fresh(owner, OWNER_COUNTS_S)
+        shown = None if owner is None else tables.fresh(owner, OWNER_COUNTS_S)
         if shown is not None:
             lookup.know(shown)
         return lookup
