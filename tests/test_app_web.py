@@ -18,7 +18,6 @@ from chordtwist.net.certificates import make_key, self_signed
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.pages import Alive
 from chordtwist.net.web.site import WebSite
-from chordtwist.net.web.streams import Streams
 from tests.test_service import Reactor
 from tests.web_client import ask, need
 
@@ -86,7 +85,7 @@ class FileTests(SynchronousTestCase):
         web = section(self.text, self.folder)
         root = Page()
         root.putChild(b"healthz", Alive())
-        return WebSide(web, root, self.reactor, Streams(self.reactor, dict, lambda tell: None))
+        return WebSide(web, root, self.reactor)
 
     def test_bad_files(self) -> None:
         """A file that does not serve is named, with what is wrong."""

@@ -141,7 +141,14 @@ class CheckoutTests(SynchronousTestCase):
             shared,
         )
         self.assertEqual(
-            ours | {"chordtwist/py.typed", "chordtwist/net/web/page.html", "twisted/plugins/chordtwist_plugin.py"}, held
+            ours
+            | {
+                "chordtwist/py.typed",
+                "chordtwist/net/web/page.html",
+                "chordtwist/net/web/openapi.json",
+                "twisted/plugins/chordtwist_plugin.py",
+            },
+            held,
         )
 
 

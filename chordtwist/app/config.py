@@ -309,8 +309,8 @@ class WebSection:
     address: Address | None = _option(
         None,
         values.some_address_to_listen_on,
-        "Where the node is shown over HTTP: host:port; a page, /healthz, /readyz, /metrics, /status.json. Default"
-        " empty: nowhere.",
+        "Where the node is reached over HTTP: host:port; a page, the keys, /healthz, /readyz, /metrics, /status.json."
+        " Default empty: nowhere.",
     )
     beyond_loopback: bool = _option(
         False,

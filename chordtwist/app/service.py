@@ -168,7 +168,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
-    view = NodeView(node, dht.status, in_force(config), reactor)
+    view = NodeView(node, dht, in_force(config), reactor)
     measured = Measured(watch.unready, node.searches.measured, pool.answered)
     dht.asked = view.asked
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
@@ -21,6 +21,7 @@ from chordtwist.core.address import Address
 from chordtwist.core.histogram import Histogram
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.guard import Guard
+from chordtwist.net.web.keys import Described, Keys
 from chordtwist.net.web.pages import Alive, Asked, Front, Orders, Ready, State
 from chordtwist.net.web.site import WebSite
 from chordtwist.net.web.streams import Streams
@@ -67,9 +68,13 @@ def web_of_node(section: WebSection, view: NodeView, measured: Measured, reactor
     nodes = Page()
     nodes.putChild(view.address.encode(), pages)
     root = Front(lambda: facts_of(view.status()))
-    for name, page in {b"nodes": nodes, b"events": streams, **pages.children}.items():
+    keys = Keys(view.dht, view.now_ms, reactor)
+    first_version = Page()
+    first_version.putChild(b"keys", keys)
+    first_version.putChild(b"openapi.json", Described())
+    for name, page in {b"nodes": nodes, b"events": streams, b"v1": first_version, **pages.children}.items():
         root.putChild(name, page)
-    return WebSide(section, root, reactor, streams)
+    return WebSide(section, root, reactor, (streams, keys))
 
 
 class Nodes(Page):
@@ -142,7 +147,7 @@ def web_of_testnet(address: Address, testnet: ITestnet, reactor: Any) -> WebSide
     root = Front(facts)
     root.putChild(b"nodes", Nodes(testnet))
     root.putChild(b"events", streams)
-    return WebSide(WebSection(address=address), root, reactor, streams)
+    return WebSide(WebSection(address=address), root, reactor, (streams,))
 
 
 def facts_of(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -164,12 +169,12 @@ class WebSide:
     @ivar factory: what its port is given. @ivar site: the same, without TLS. @ivar contexts: of TLS; None without.
     """
 
-    def __init__(self, section: WebSection, root: Any, reactor: Any, streams: Streams) -> None:
+    def __init__(self, section: WebSection, root: Any, reactor: Any, streams: Iterable[Streams | Keys] = ()) -> None:
         """@param root: the resource of ``/``. @raise ValueError: what is configured does not serve; says which file."""
         scheme = b"http" if section.certificate is None else b"https"
         names = section.names if section.address is None else (*section.names, section.address.host)
         self._guard = Guard(scheme, names, _token(section))
-        self._streams = streams
+        self._streams = tuple(streams)
         self.site = WebSite(root, self._guard, reactor)
         self.factory = cast(IProtocolFactory, self.site)
         self.contexts: _WebTls | None = None
@@ -179,7 +184,8 @@ class WebSide:
 
     def close(self) -> None:
         """End every connection; nobody listens any more."""
-        self._streams.stop()
+        for streams in self._streams:
+            streams.stop()
         self.site.close()
 
     def renewed(self, section: WebSection) -> WebRenewal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -13,6 +13,7 @@ from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import position_of
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
+from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
 from chordtwist.node.ring.searches import Step
 
@@ -40,18 +41,22 @@ def place_of(position: RingId) -> float:
 class NodeView:
     """One node, as the page shows it.
 
-    @ivar address: where other nodes reach it. @ivar config: every option in force, by section, without secrets.
+    @ivar address: where other nodes reach it. @ivar dht: its hash table.
+    @ivar now_ms: reads the clock that the lives of records are counted on.
+    @ivar config: every option in force, by section, without secrets.
     """
 
     def __init__(
         self,
         node: Node,
-        status: Callable[[], Mapping[str, Any]],
+        dht: IDht,
         config: Mapping[str, Mapping[str, str]],
         clock: IReactorTime,
     ) -> None:
         self.address = str(node.me)
-        self.status = status
+        self.dht = dht
+        self.now_ms = node.records.local_records.now_ms
+        self.status = cast(Callable[[], Mapping[str, Any]], dht.status)
         self.config = config
         self.inspect = node.inspection.inspect
         self.trace = node.inspection.trace

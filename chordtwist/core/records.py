@@ -206,13 +206,14 @@ def is_right(versioned: Versioned, verify: Verify) -> bool:
     replaced by anything.
     """
     if isinstance(versioned, Tombstone):
-        return versioned.seal is None or _is_sealed(versioned.key, versioned.seal, versioned.digest, verify)
+        return versioned.seal is None or is_sealed(versioned.key, versioned.seal, versioned.digest, verify)
     if kind_of(versioned.key, versioned.value, versioned.seal) is not versioned.kind:
         return False
-    return versioned.seal is None or _is_sealed(versioned.key, versioned.seal, sha256(versioned.value).digest(), verify)
+    return versioned.seal is None or is_sealed(versioned.key, versioned.seal, sha256(versioned.value).digest(), verify)
 
 
-def _is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
+def is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:
+    """Whether the owner of `key` has sealed a value with the SHA-256 `digest`."""
     # Imported here and above: a command that reads a plain record ends before these would be loaded.
     from chordtwist.core.signed import pack_record
 

@@ -50,6 +50,10 @@ class Stream:
         else:
             self.behind = True
 
+    def abort(self) -> None:
+        """Let it go: it does not read."""
+        self.request.channel.transport.abortConnection()
+
     def pauseProducing(self) -> None:
         """Hear that what was written waits to be read."""
         self.paused_at = self._clock_s
@@ -128,7 +132,7 @@ class Streams(Page):
         has_changed, self._shown = present != self._shown, present
         for stream in list(self._streams):
             if stream.paused_at is not None and now_s - stream.paused_at >= UNREAD_S:
-                stream.request.channel.transport.abortConnection()
+                stream.abort()
             elif has_changed or stream.behind:
                 stream.behind = stream.paused_at is not None
                 stream.write(present, now_s)
