@@ -155,6 +155,10 @@ class Lookup:
         self._around.remove(candidate)
         self._silent += 1
 
+    def shown_by(self) -> list[Peer]:
+        """List those whose tables it has."""
+        return [candidate.peer for candidate in self._candidates.values() if candidate.table is not None]
+
     def depth_of(self, peer: Peer) -> int:
         """Tell how many tables stood one behind another up to the one that named `peer`, of whom it has heard."""
         return self._candidates[peer.packed].depth

@@ -19,7 +19,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.ring_walk import RingWalk, shown
-from chordtwist.node.ring.searches import Searches
+from chordtwist.node.ring.searches import AT_HAND, Searches
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import Ping
@@ -74,7 +74,8 @@ class Inspection:
         """Search for the owner of `key`, and tell of every question.
 
         `steps`, in the order in which they were put: `address`, `hop`, `at_ms`, `took_ms` (None while nobody answered),
-        `outcome`: ``table``, or why there was none. `owner`, `replicas`, `hops`, `questions`, `took_ms`; the owner is
+        `outcome`: ``table``, ``table at hand`` of one that was not asked since it had shown its own within the last
+        minute, or why there was none. `owner`, `replicas`, `hops`, `questions`, `took_ms`; the owner is
         None when nobody could be asked.
         """
         return Deferred.fromCoroutine(self._trace(key))
@@ -89,7 +90,7 @@ class Inspection:
             "owner": None if route is None else str(route.owner),
             "replicas": [] if route is None else [str(peer) for peer in route.replicas],
             "hops": 0 if route is None else route.hops,
-            "questions": len(steps),
+            "questions": sum(step.outcome != AT_HAND for step in steps),
             "took_ms": round((self._clock.seconds() - began_s) * 1000, 3),
             "steps": [
                 {

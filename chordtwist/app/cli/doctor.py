@@ -159,6 +159,6 @@ def _write(path: Path, report: Mapping[str, Any]) -> None:
 def _show(findings: list[Finding]) -> None:
     rows = []
     for finding in findings:
-        words = finding.found + (f". {finding.todo}" if finding.todo and finding.state != "good" else "")
+        words = finding.found + (f"; {finding.todo}" if finding.todo and finding.state != "good" else "")
         rows.append([showing.text(finding.state, _STYLES[finding.state]), finding.check, words])
     showing.show(showing.table(("", "CHECK", "FOUND"), rows))

@@ -10,13 +10,15 @@ from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller
 from chordtwist.core.records import key_of
 
+SHOWN = ("table", "table at hand")
+
 
 @click.command(
     help="""Search the ring once for the owner of KEY, and show every question: to whom, when, and what came of it.
 
     HOP counts the tables that stood one behind another up to the one that named this member; 0 are those that the node
-    knew already. Where its own list of successors reaches to the key, only the owner itself is asked. Nothing else is
-    used of what earlier searches found.
+    knew already. Where its own list of successors reaches to the key, only the owner itself is asked. Members that have
+    shown their tables within the last minute need not be asked again: "table at hand".
 
     \b
     Examples:
@@ -58,7 +60,7 @@ def _show(key: str, trace: dict[str, Any]) -> None:
     if trace["owner"] is None:
         shown.append(showing.text("nobody could be asked", "red"))
     else:
-        silent = sum(step["outcome"] not in ("table", "not waited for") for step in trace["steps"])
+        silent = sum(step["outcome"] not in (*SHOWN, "not waited for") for step in trace["steps"])
         count = trace["questions"]
         words = f"{count} {'question' if count == 1 else 'questions'}" + (
             f", {silent} of them in vain" if silent else ""
@@ -73,4 +75,4 @@ def _show(key: str, trace: dict[str, Any]) -> None:
 def _outcome(outcome: str, is_owner: bool) -> Any:
     if outcome == "table":
         return showing.text("its table: it is the owner" if is_owner else "its table", "green" if is_owner else "")
-    return showing.text(outcome, "" if outcome == "not waited for" else "red")
+    return showing.text(outcome, "" if outcome in (*SHOWN, "not waited for") else "red")

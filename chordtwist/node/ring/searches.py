@@ -35,6 +35,9 @@ AROUND = 4
 TABLE = "table"
 """The outcome of a question that was answered with a table."""
 
+AT_HAND = "table at hand"
+"""The outcome where no question was needed: the peer has shown its table within the last minute."""
+
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
 
@@ -205,7 +208,8 @@ class Searches:
 
     async def _trace(self, position: RingId) -> tuple[Route | None, list[Step]]:
         lookup = self._begin(position, Quality.VERIFIED)
-        steps: list[Step] = []
+        at_hand = (peer for peer in lookup.shown_by() if peer != self._routing.me)
+        steps = [Step(peer, 0, 0.0, 0.0, AT_HAND) for peer in at_hand]
         await search(lookup, self._noting(lookup, steps), self._clock)
         return lookup.route(self._routing.entries_max), steps
 
