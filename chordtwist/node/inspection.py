@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import Record, position_of
+from chordtwist.core.records import position_of
 from chordtwist.core.routing import Routing
 from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.asking import Asking
@@ -103,10 +103,6 @@ class Inspection:
                 for step in steps
             ],
         }
-
-    def read(self, key: bytes) -> Deferred[Record | None]:
-        """`IDht.get`, for whoever wants to know more of the record than its value."""
-        return self._records.get(key)
 
     def knows(self, peer: Peer) -> bool:
         """Whether we have met it: to ask it again harms nobody."""
