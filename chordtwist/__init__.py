@@ -48,6 +48,7 @@ what people ask to see               ``node/inspection``: ``node/ring/ring_walk`
                                      API ``app/operations``, ``net/operating``
 backup and restoring                 ``node/records/backup``, ``node/records/restoring``
 is it well, what happened            ``core/health``, ``core/events``, ``app/health_watch``
+many runs at once                    ``simulation/sweep`` (seeds to workers), ``simulation/shrink`` (what fails)
 how liars lie                        ``simulation/adversaries``, ``simulation/byzantine`` (what that comes to)
 ==================================== ================================================================
 

@@ -71,6 +71,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         # Its command: options, a progress bar.
         "click",
         "rich",
+        # Sweeps on other machines, where somebody asks for that.
+        "distributed",
     ),
     "app": ("",),
     "aio": ("chordtwist.core", "chordtwist.wire"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +27,8 @@ from chordtwist.simulation.byzantine import under_attack
 from chordtwist.simulation.run import Interrupted, Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS, SENTENCES
 from chordtwist.simulation.scenarios.catalogue import Scenario
-
-SIMULATION_COLLECTS_AFTER = 1_000_000
-"""Objects made before Python looks for cycles: with thousands of nodes the default spends a third of the time on it."""
+from chordtwist.simulation.sweep import SIMULATION_COLLECTS_AFTER
+from chordtwist.simulation.sweep_command import cluster, processes, seeds_of, sweep
 
 
 class _Positive(click.FloatRange):
@@ -79,6 +79,20 @@ def _scenario(options: Options) -> Scenario:
     return under_attack if options.byzantine else SCENARIOS[options.scenario]
 
 
+def _seeds(context: click.Context, param: click.Parameter, words: str | None) -> range | None:
+    try:
+        return None if words is None else seeds_of(words)
+    except ValueError:
+        raise click.BadParameter(f"{words!r} is no range such as 0:1000", context, param) from None
+
+
+def _numbers(context: click.Context, param: click.Parameter, words: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(word) for word in words.split(",") if word}))
+    except ValueError:
+        raise click.BadParameter(f"{words!r} are no numbers such as 3,5,8", context, param) from None
+
+
 def _names(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         _list(context, SENTENCES)
@@ -102,6 +116,9 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
 
     Exit status: 0 everything came right, 1 something did not; then the end of the trace and the command that shows it
     again are printed. Ctrl-C ends a run early: what came of it so far is printed, and the exit status is 130.
+
+    With --seeds it runs the scenario once for each seed, prints a line for each, and at the end one digest of all. The
+    first one that failed is shrunk to fewer nodes and events before it is shown.
     """,
 )
 @click.option("--nodes", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Nodes of the ring.")
@@ -131,6 +148,13 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
 @click.option("--grown", is_flag=True, help="Liars lie from their first word, while the ring grows.")
 @click.option("--evict", is_flag=True, help="Whoever is convicted counts as dead.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
+@click.option("--without", default="", callback=_numbers, metavar="N,N,...", help="Events of `mixed` left out.")
+@click.option("--seeds", callback=_seeds, metavar="FROM:TO", help="Run each of these seeds, and not --seed.")
+@click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="Processes of a sweep; one per processor.")
+@click.option("--on", metavar="ADDRESS", help="Run a sweep on the Dask cluster of this scheduler: tcp://HOST:8786.")
+@click.option(
+    "--kept", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A sweep goes on from it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     nodes: int,
@@ -150,6 +174,11 @@ def command(
     grown: bool,
     evict: bool,
     plot: Path | None,
+    without: tuple[int, ...],
+    seeds: range | None,
+    workers: int | None,
+    on: str | None,
+    kept: Path | None,
     as_json: bool,
 ) -> None:
     """Run ``chordtwist simulate``."""
@@ -170,9 +199,18 @@ def command(
         how=how,
         grown=grown,
         evict=evict,
+        without=without,
     )
     if byzantine and scenario != "steady":
         raise click.UsageError("--byzantine has a scenario of its own: leave --scenario out")
+    if seeds is not None:
+        executor = cluster(on) if on is not None else processes(workers or len(os.sched_getaffinity(0)))
+        try:
+            sys.exit(0 if sweep(options, seeds, executor, kept) else 1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+    if workers is not None or on is not None or kept is not None:
+        raise click.UsageError("--workers, --on and --kept belong to a sweep: give --seeds FROM:TO")
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s

@@ -92,6 +92,9 @@ class Cut(Severing):
     def __init__(self, source: Peer, target: Peer) -> None:
         self._path = source, target
 
+    def __str__(self) -> str:
+        return f"{self._path[0]} no longer reaches {self._path[1]}"
+
     def severs(self, source: Peer, target: Peer) -> bool:
         """See `Rule.severs`."""
         return (source, target) == self._path
@@ -183,6 +186,9 @@ class SlowHost(Rule):
         self._peer = peer
         self._late_us = late_us
 
+    def __str__(self) -> str:
+        return f"{self._peer} is slow, by {self._late_us / 1000:.0f} ms"
+
     def on_message(self, envelope: Envelope, rng: Random) -> Verdict | Deliver:
         """Delay what it sends and what it is sent."""
         return Deliver(self._late_us) if self._peer in (envelope.source, envelope.target) else PASS
@@ -193,6 +199,9 @@ class Clog(Rule):
 
     def __init__(self, source: Peer, target: Peer) -> None:
         self._path = source, target
+
+    def __str__(self) -> str:
+        return f"what {self._path[0]} sends to {self._path[1]} waits"
 
     def on_message(self, envelope: Envelope, rng: Random) -> Verdict | Deliver:
         """Hold what would take that path."""

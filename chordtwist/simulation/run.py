@@ -73,6 +73,9 @@ class Options:
     evict: bool = False
     """Whether nodes take for dead whom they convict."""
 
+    without: tuple[int, ...] = ()
+    """Which events of the scenario `mixed`, counted from 0, do not happen."""
+
     def command(self) -> str:
         """Spell the command that does this run again, to the bit."""
         words = ["chordtwist simulate", f"--scenario {self.scenario}", f"--nodes {self.nodes}", f"--seed {self.seed}"]
@@ -87,6 +90,8 @@ class Options:
         for name in ("lookups", "records"):
             if (value := getattr(self, name)) is not None:
                 words.append(f"--{name} {value}")
+        if self.without:
+            words.append(f"--without {','.join(map(str, self.without))}")
         for name, default in (("successors", 16), ("replication", 4), ("stabilize_interval_s", 1.0)):
             if (value := getattr(self, name)) != default:
                 words.append(f"--{name.removesuffix('_s').replace('_', '-')} {value:g}")
@@ -133,6 +138,8 @@ class Run:
         """What was expected and did not come true."""
         self.may_misjudge = False
         """Whether the scenario breaks the network so that live nodes may be judged dead."""
+        self.events = 0
+        """Random events that have happened, or that the options left out."""
         self.notes: dict[str, object] = {}
         """Figures of this scenario's own."""
         self.watch: Callable[[], dict[str, float]] = dict

@@ -23,6 +23,13 @@ class Trace:
         self._hash = blake2b(digest_size=16)
         self._lines: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=LINES_KEPT)
         self.lines_in_all = 0
+        self.acts: list[tuple[int, str, tuple[object, ...]]] = []
+        """The lines of what was done to the ring: nodes started and ended, faults installed. All else follows."""
+
+    def act(self, now_us: int, text: str, *subjects: object) -> None:
+        """Note a line of something that was done to the ring."""
+        self.acts.append((now_us, text, subjects))
+        self.line(now_us, text, *subjects)
 
     def line(self, now_us: int, text: str, *subjects: object) -> None:
         """Note a line, ``text.format(*subjects)``, which is put together only when somebody reads it."""
@@ -45,4 +52,13 @@ class Trace:
         """Show the last lines, one per event, in fixed columns: simulated time, what happened."""
         gone = self.lines_in_all - len(self._lines)
         opening = [f"             ... {gone} lines before"] if gone else []
-        return "\n".join(opening + [f"{at / 1e6:12.6f} {text.format(*subjects)}" for at, text, subjects in self._lines])
+        return "\n".join(opening + list(map(_shown, self._lines)))
+
+    def acts_page(self) -> str:
+        """Show everything that was done to the ring, one act a line."""
+        return "\n".join(map(_shown, self.acts))
+
+
+def _shown(line: tuple[int, str, tuple[object, ...]]) -> str:
+    at_us, text, subjects = line
+    return f"{at_us / 1e6:12.6f} {text.format(*subjects)}"

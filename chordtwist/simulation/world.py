@@ -140,7 +140,7 @@ class World:
         host = self.live[peer]
         link = host.link
         self.leaving[peer] = None
-        self.trace.line(self.clock.now_us, "{} leaves", peer)
+        self.trace.act(self.clock.now_us, "{} leaves", peer)
 
         def left(result: None) -> None:
             if peer not in self.live or host.link is not link:
@@ -160,7 +160,7 @@ class World:
             self.leaving.pop(host.peer, None)
         self.check.ended(self.clock.now_us, [host.peer for host in dying if host.is_member])
         for host in dying:
-            self.trace.line(self.clock.now_us, "{} dies", host.peer)
+            self.trace.act(self.clock.now_us, "{} dies", host.peer)
             self.membership.append((self.clock.now_us, host.peer))
             host.is_member = False
             self._end(host, end)
@@ -397,7 +397,7 @@ class Host:
         )
         self.link.clock.after = self.look
         self.link.listen(self.node)
-        world.trace.line(world.clock.now_us, "{} starts", self.peer)
+        world.trace.act(world.clock.now_us, "{} starts", self.peer)
         self.node.start()
         self.look()
 

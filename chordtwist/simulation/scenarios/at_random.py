@@ -85,7 +85,9 @@ class _Tide:
         if len(members) < 3:
             draw = 0
         event = next(event for above, event in (EBBING if self._ebbs else FLOODING) if draw < above)
-        event(self, members)
+        number, self.run.events = self.run.events, self.run.events + 1
+        if number not in self.run.options.without:
+            event(self, members)
 
     def turn(self) -> None:
         """Turn from ebb to flood, or back, once the ring is as small, or as large, as was meant."""
@@ -142,7 +144,9 @@ class _Tide:
 
     def pause(self, members: list[Peer]) -> None:
         """Let a member stand still."""
-        link = self.world.live[pick(self.rng, members)].link
+        peer = pick(self.rng, members)
+        link = self.world.live[peer].link
+        self.world.trace.act(self.world.clock.now_us, "{} stands still", peer)
         link.pause()
         self.world.after(1.5 * self.rng.random(), link.resume)
 
@@ -167,6 +171,7 @@ class _Tide:
             Duplicating(0.1 * rng.random()),
             Overtaking(0.1 * rng.random(), 400_000),
         ]
+        self.world.trace.act(self.world.clock.now_us, "a storm begins")
         self.world.network.faults.install(*self._storm)
 
     def calm(self, members: list[Peer]) -> None:
@@ -176,6 +181,7 @@ class _Tide:
     def _install(self, fault: Rule, most_s: float) -> None:
         """Have a fault for a random time up to `most_s`."""
         network = self.world.network
+        self.world.trace.act(self.world.clock.now_us, "{}", fault)
         network.faults.install(fault)
         self.world.after(most_s * self.rng.random(), lambda: network.faults.remove(fault))
 
