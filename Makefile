@@ -65,6 +65,7 @@ pins:  ## write constraints.txt anew, from the newest releases
 
 model: $(VENV)/.node  ## check the model of the ring in formal/; needs Java and Maven; MODEL=--quick for a minute of it
 	@$(BIN)/python -m tools.model $(MODEL)
+	@$(BIN)/python -m tools.traces --simulate 10
 
 clean:  ## remove what was built, the environment included
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis _trial_temp* docs/_build build dist .coverage*

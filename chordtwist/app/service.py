@@ -77,7 +77,13 @@ class StartError(ChordtwistError):
     """The node cannot start, for a reason that its operator can mend and that stands here in one line."""
 
 
-def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], nodes_here: int = 1) -> NodeService:
+def build(
+    config: NodeConfig,
+    reactor: Any,
+    on_shutdown: Callable[[], object],
+    nodes_here: int = 1,
+    follow: Callable[[Node], object] = lambda node: None,
+) -> NodeService:
     """Build the service that is one node; started, it joins its ring, stopped, it leaves it.
 
     `on_shutdown` is called when a client of the API asks for SHUTDOWN, after the node has left; it is to stop the
@@ -85,6 +91,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
 
     @param reactor: its clock must be monotonic.
     @param nodes_here: how many nodes this process runs, which share its file descriptors.
+    @param follow: given the node before it starts.
     @raise StartError: the configuration asks for something that this machine or this build does not have.
     """
     limits = config.limits
@@ -165,6 +172,7 @@ def build(config: NodeConfig, reactor: Any, on_shutdown: Callable[[], object], n
             watch_bytes_per_s=config.watch.bytes_per_s,
         ),
     )
+    follow(node)
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
     dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TextIO
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -14,12 +14,14 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from chordtwist.app.config import NodeConfig
 from chordtwist.app.node_reactor import NodeReactor
 from chordtwist.app.process import stop
-from chordtwist.app.service import Listener, NodeService, Part, StartError, build, own_endpoint
+from chordtwist.app.service import Listener, NodeService, Part, StartError, build, life_ms, own_endpoint
 from chordtwist.app.web import Measured, web_of_testnet
 from chordtwist.app.web_view import NodeView
 from chordtwist.core.address import Address
 from chordtwist.core.errors import Refused
 from chordtwist.core.peer import Policy
+from chordtwist.node.node import Node
+from chordtwist.node.ring.ring_trace import RingTrace, line_of
 
 API_PORT_ABOVE = 1000
 """The habitual ports are 6401 for nodes and 7401 for the API."""
@@ -85,12 +87,16 @@ class Testnet(MultiService):
     last.
     """
 
-    def __init__(self, reactor: Any, config_at: Callable[[str], NodeConfig], nodes_here: int) -> None:
-        """@param config_at: configures the node of an IP address."""
+    def __init__(
+        self, reactor: Any, config_at: Callable[[str], NodeConfig], nodes_here: int, trace: TextIO | None = None
+    ) -> None:
+        """@param config_at: configures the node of an IP address. @param trace: where each change of the ring goes."""
         super().__init__()
         self._reactor = reactor
         self._config_at = config_at
         self._nodes_here = nodes_here
+        self._trace = trace
+        self._traces: dict[str, RingTrace] = {}
         self._last = ""
         self.nodes: dict[str, NodeService] = {}
         """Those that live, by the address that others dial."""
@@ -103,7 +109,13 @@ class Testnet(MultiService):
         @raise StartError: as `build`.
         """
         reactor = NodeReactor(self._reactor)
-        node = build(self._config_at(host), reactor, lambda: self._end(place, Standing.LEFT), self._nodes_here)
+        node = build(
+            self._config_at(host),
+            reactor,
+            lambda: self._end(place, Standing.LEFT),
+            self._nodes_here,
+            self._follow,
+        )
         self._last = host
         number = len(self.places) + 1
         place = self.places[number] = Place(number, node.shown[0].address, node, reactor)
@@ -116,13 +128,22 @@ class Testnet(MultiService):
             raise
         return place.address
 
+    def _follow(self, node: Node) -> None:
+        if self._trace is not None:
+            self._traces[str(node.me)] = RingTrace(node, life_ms, line_of(self._trace))
+
+    def _trace_ended(self, address: str) -> None:
+        if (trace := self._traces.pop(address, None)) is not None:
+            trace.ended()
+
     def _end(self, place: Place, standing: Standing) -> None:
         place.standing = standing
         self.nodes.pop(place.address, None)
-        place.service.stopService().addCallback(self._gone, place.service)
+        place.service.stopService().addCallback(self._gone, place)
 
-    def _gone(self, _: None, node: NodeService) -> None:
-        node.disownServiceParent()
+    def _gone(self, _: None, place: Place) -> None:
+        self._trace_ended(place.address)
+        place.service.disownServiceParent()
         if not self.nodes:
             stop(self._reactor)
 
@@ -151,6 +172,7 @@ class Testnet(MultiService):
         if place.standing is Standing.PAUSED:
             place.reactor.thaw()
         place.service.crash()
+        self._trace_ended(address)
         self._end(place, Standing.KILLED)
         return f"{address} is dead"
 

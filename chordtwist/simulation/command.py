@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from twisted.logger import globalLogBeginner
 
 from chordtwist.core.printable import printable, printable_lines
+from chordtwist.node.ring.ring_trace import Step, line_of
 from chordtwist.simulation import report
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.byzantine import under_attack
@@ -45,10 +46,14 @@ INTERRUPTED = 128 + signal.SIGINT
 POSITIVE = _Positive(0.001, 1_000_000)
 
 
-def simulate(options: Options, shows_progress: bool = False) -> Run:
-    """Run one scenario to its end, to the first error in a node, or to the simulated second in which Ctrl-C comes."""
+def simulate(options: Options, shows_progress: bool = False, trace: Callable[[Step], object] | None = None) -> Run:
+    """Run one scenario to its end, to the first error in a node, or to the simulated second in which Ctrl-C comes.
+
+    @param trace: told each step of the trace of the ring.
+    """
     with ExitStack() as stack:
         run = Run(options, stack.enter_context(_bar(options)) if shows_progress else None)
+        run.world.trace_ring = trace
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             run.interrupted = True
@@ -148,6 +153,9 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
 @click.option("--grown", is_flag=True, help="Liars lie from their first word, while the ring grows.")
 @click.option("--evict", is_flag=True, help="Whoever is convicted counts as dead.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg", help="Draw the run.")
+@click.option(
+    "--trace", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write each change of the ring."
+)
 @click.option("--without", default="", callback=_numbers, metavar="N,N,...", help="Events of `mixed` left out.")
 @click.option("--seeds", callback=_seeds, metavar="FROM:TO", help="Run each of these seeds, and not --seed.")
 @click.option("--workers", type=click.IntRange(1, 1024), metavar="N", help="Processes of a sweep; one per processor.")
@@ -174,6 +182,7 @@ def command(
     grown: bool,
     evict: bool,
     plot: Path | None,
+    trace: Path | None,
     without: tuple[int, ...],
     seeds: range | None,
     workers: int | None,
@@ -214,7 +223,12 @@ def command(
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     gc.set_threshold(SIMULATION_COLLECTS_AFTER, 20, 50)
     atexit.register(gc.freeze)  # else Python looks at everything once more: with a thousand nodes that takes 3 s
-    run = simulate(options, shows_progress=sys.stderr.isatty())
+    with ExitStack() as stack:
+        try:
+            steps = None if trace is None else stack.enter_context(trace.open("w"))
+        except OSError as error:
+            raise click.FileError(str(trace), error.strerror) from None
+        run = simulate(options, sys.stderr.isatty(), None if steps is None else line_of(steps))
     click.echo(json.dumps(report.as_json(run)) if as_json else printable_lines(report.as_lines(run)))
     if plot is not None:
         try:

@@ -20,6 +20,7 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.node.node import Node
+from chordtwist.node.ring.ring_trace import Step
 from chordtwist.simulation.byzantine import under_attack
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
@@ -58,10 +59,14 @@ class Outcome:
 Job = Callable[[Options], Outcome]
 
 
-def play(options: Options, build: type[Node] = Node) -> Run:
-    """Run one scenario to its end, in a world of nodes of that class."""
+def play(options: Options, build: type[Node] = Node, trace: Callable[[Step], object] | None = None) -> Run:
+    """Run one scenario to its end, in a world of nodes of that class.
+
+    @param trace: told each step of the trace of the ring.
+    """
     parameters = Parameters("simulation", successors=options.successors, replication=options.replication)
     world = World(options.seed, parameters, stabilize_interval_s=options.stabilize_interval_s, build=build)
+    world.trace_ring = trace
     run = Run(options, world=world)
     try:
         (under_attack if options.byzantine else SCENARIOS[options.scenario])(run)
@@ -182,7 +187,7 @@ class Sweep:
         self.outcomes[found.seed] = found
         if self._kept is not None and found.digest:  # what was not run is tried again
             with self._kept.open("a") as file:
-                file.write(json.dumps(asdict(found)) + "\n")
+                file.write(f"{json.dumps(asdict(found))}\n")
 
     def _opening(self) -> str:
         return json.dumps({"sweep": asdict(replace(self._options, seed=0))})

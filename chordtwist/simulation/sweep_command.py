@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,9 @@ from chordtwist.core.printable import printable, printable_lines
 from chordtwist.simulation.run import Options
 from chordtwist.simulation.shrink import Shrinking
 from chordtwist.simulation.sweep import Sweep, play, set_up
+
+FAILED_NAMED_MAX = 100
+"""Seeds that failed, named in a line."""
 
 Executors = Callable[[], AbstractContextManager[Executor]]
 
@@ -81,7 +83,7 @@ def sweep(options: Options, seeds: range, executor: Executors, kept: Path | None
             click.echo(printable(found.line()))
             bar.update(task, completed=len(run.outcomes))
     failed = run.failed
-    click.echo(f"{run.seeds} seeds, {len(failed)} failed, digest {run.digest()}")
+    click.echo(printable(f"{run.seeds} seeds, {len(failed)} failed, digest {run.digest()}"))
     if failed:
         _show(run, failed)
     return not failed
@@ -89,16 +91,15 @@ def sweep(options: Options, seeds: range, executor: Executors, kept: Path | None
 
 def _show(run: Sweep, failed: list[int]) -> None:
     """Show the smallest run that fails as the first one of those does, and name all."""
-    click.echo(f"failed: {' '.join(map(str, failed[:100]))}{' and more' if len(failed) > 100 else ''}", err=True)
+    more = " and more" if len(failed) > FAILED_NAMED_MAX else ""
+    click.echo(printable(f"failed: {' '.join(map(str, failed[:FAILED_NAMED_MAX]))}{more}"), err=True)
     first = next((seed for seed in failed if seed in run.outcomes and run.outcomes[seed].digest), None)
     if first is None:
         return
     shown = Shrinking(play).shrink(run.options_of(first))
-    if not shown.problems():
-        click.echo(f"seed {first} does not fail here", err=True)
+    trace, problems = shown.world.trace, shown.problems()
+    if not problems:
+        click.echo(printable(f"seed {first} does not fail here"), err=True)
         return
-    acts = len(shown.world.trace.acts)
-    click.echo(f"seed {first}, shrunk to {acts} events:\n{shown.world.trace.acts_page()}", err=True)
-    click.echo(printable_lines("\n".join(shown.problems()[:3])), err=True)
-    click.echo(f"\nThe same again:\n  {shown.options.command()}", err=True)
-    sys.stderr.flush()
+    page = [f"seed {first}, shrunk to {len(trace.acts)} events:", trace.acts_page(), *problems[:3]]
+    click.echo(printable_lines("\n".join([*page, "", "The same again:", f"  {shown.options.command()}"])), err=True)

@@ -24,6 +24,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.ring import RingId, distance
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.node import Node
+from chordtwist.node.ring.ring_trace import RingTrace, Step
 from chordtwist.simulation.chance import Delays
 from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
 from chordtwist.simulation.invariants import RingCheck
@@ -94,6 +95,8 @@ class World:
         self.membership: list[tuple[int, Peer]] = []
         """Every change of who is a member: when, and who."""
         self.each_second: list[Callable[[], None]] = []
+        self.trace_ring: Callable[[Step], object] | None = None
+        """Told each step of the trace of the ring, where somebody wants one."""
         self._addresses = 0
         self._failures = Failures(self)
         globalLogPublisher.addObserver(self._failures)
@@ -167,6 +170,8 @@ class World:
 
     def _end(self, host: Host, end: Callable[[SimulatedLink], None]) -> None:
         host.node.stop()
+        if host.ring_trace is not None:
+            host.ring_trace.ended()
         self.timers_left += host.link.clock.calls
         end(host.link)
 
@@ -350,6 +355,7 @@ class Host:
         "link",
         "node",
         "peer",
+        "ring_trace",
         "skew_ms",
         "store",
     )
@@ -366,6 +372,7 @@ class Host:
         self._is_out = False
         self.link: SimulatedLink
         self.node: Node
+        self.ring_trace: RingTrace | None = None
         self.store: MemoryRecordStore
 
     def run(self) -> None:
@@ -395,6 +402,7 @@ class Host:
             ),
             NodeOptions(world.stabilize_interval_s, quota=world.quota, evicts=world.evicts),
         )
+        self.ring_trace = None if world.trace_ring is None else RingTrace(self.node, self.life_ms, world.trace_ring)
         self.link.clock.after = self.look
         self.link.listen(self.node)
         world.trace.act(world.clock.now_us, "{} starts", self.peer)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_address
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from twisted.internet.task import LoopingCall
@@ -98,7 +98,10 @@ def _ip_address(context: click.Context, parameter: click.Parameter, written: str
     type=click.File(encoding="utf-8"),
     help="Do what its lines say, one after another, then quit; - is standard input.",
 )
-def command(nodes: int, base_port: int, first: str, join: str | None, path: str | None, script: Any) -> None:
+@click.option("--trace", type=click.File("w", lazy=False), metavar="FILE", help="Write each change of the ring.")
+def command(
+    nodes: int, base_port: int, first: str, join: str | None, path: str | None, script: Any, trace: TextIO | None
+) -> None:
     """Run ``chordtwist testnet``."""
     try:
         addresses = loopback_addresses(first, nodes)
@@ -116,7 +119,7 @@ def command(nodes: int, base_port: int, first: str, join: str | None, path: str 
 
     make_ready(reactor)
     page = Address(first, base_port + WEB_PORT_ABOVE)
-    testnet = Testnet(reactor, lambda address: node_config(common, address, base_port, join or first), nodes)
+    testnet = Testnet(reactor, lambda address: node_config(common, address, base_port, join or first), nodes, trace)
     try:
         for address in addresses:
             testnet.add(address)
