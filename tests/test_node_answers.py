@@ -236,6 +236,22 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual(status["joining"], {})
         self.assertEqual(status["successors"], [f"10.0.0.{place}:6401" for place in (60, 70, 80)])
         self.assertEqual((status["predecessor"], status["suspected"]), ("10.0.0.40:6401", []))
+        self.assertEqual((status["live_successor"], status["ordered"], status["skipped_by"]), (True, True, []))
+
+    def test_what_it_sees_of_the_invariant(self) -> None:
+        """The status says when no successor answers, when the list is out of order, and whose table skips the node."""
+        self.scene.show(table(40, (60, 70, 80), 20, seq=2))
+        self.node.tables.fetch(peer(40))
+        self.scene.advance(0.3)
+        self.assertEqual(self.node.status()["skipped_by"], ["10.0.0.40:6401"])
+        for place in (60, 70, 80):
+            self.scene.reply(place, lambda question: Deferred())
+        for place in (60, 70, 80):
+            self.node.ask(peer(place), Ping()).addErrback(lambda failure: None)
+        self.scene.advance(2)
+        self.assertFalse(self.node.status()["live_successor"])
+        self.node.routing.successors = peers(70, 60)
+        self.assertFalse(self.node.status()["ordered"])
 
 
 class JoiningAnswersTests(OneNodeTestCase):

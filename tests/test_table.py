@@ -33,6 +33,25 @@ class ExtendedTests(SynchronousTestCase):
         self.assertEqual(builders.places(builders.table(5, successors=(7, 9), whole=True).extended), [5, 7, 9, 5])
 
 
+class SkipTests(SynchronousTestCase):
+    """Whom a table passes over."""
+
+    def test_ordinary(self) -> None:
+        """Whoever lies between two neighbours, and is not named; what comes behind the last entry is not looked at."""
+        table = builders.table(5, successors=(7, 9))
+        self.assertEqual([place for place in range(12) if table.skips(builders.peer(place))], [6, 8])
+
+    def test_whole(self) -> None:
+        """Around a whole list that is everybody it does not name."""
+        table = builders.table(5, successors=(7, 9), whole=True)
+        skipped = [place for place in range(12) if table.skips(builders.peer(place))]
+        self.assertEqual(skipped, [0, 1, 2, 3, 4, 6, 8, 10, 11])
+
+    def test_alone(self) -> None:
+        """A ring of one passes everybody else over."""
+        self.assertTrue(builders.table(5, whole=True).skips(builders.peer(6)))
+
+
 class EstimateTests(SynchronousTestCase):
     """How many members there are, judged by one table."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, between, distance
@@ -43,6 +44,12 @@ class Table:
     def extended(self) -> tuple[Peer, ...]:
         """Its owner, the successors, and when they are whole its owner again, with whom the list closes (Zave)."""
         return (self.peer, *self.successors, self.peer) if self.whole else (self.peer, *self.successors)
+
+    def skips(self, peer: Peer) -> bool:
+        """Whether a peer lies between two neighbours of the extended list, unnamed: no principal member (Zave)."""
+        return any(between(one.id, peer.id, other.id) for one, other in pairwise(self.extended)) and (
+            peer not in self.extended
+        )
 
     def everybody(self) -> tuple[Peer, ...]:
         """All peers the table names, its owner first; the same peer may stand there twice."""

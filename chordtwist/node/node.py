@@ -47,6 +47,7 @@ from chordtwist.node.ring.neighbours_time import NeighboursTime
 from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.searches import Searches
+from chordtwist.node.ring.self_check import SelfCheck
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import FIRST_QUESTION, NoMember, Tables
@@ -208,6 +209,7 @@ class Node:
             rng,
             options.stabilize_interval_s,
         )
+        self.self_check = SelfCheck(routing, tables, liveness.is_silent)
         self.rectifying = Rectifying(membership, routing, tables, admission, member_checks, clock.seconds)
         self.fingers = Fingers(
             membership,
@@ -623,6 +625,9 @@ class Node:
             "predecessor": None if routing.predecessor is None else str(routing.predecessor),
             "successors": [str(peer) for peer in routing.successors],
             "whole": routing.whole,
+            "live_successor": self.self_check.has_live_successor,
+            "ordered": self.self_check.is_ordered,
+            "skipped_by": [str(peer) for peer in self.self_check.skipped_by()],
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
             "convicted": [

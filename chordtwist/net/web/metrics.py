@@ -75,6 +75,8 @@ NUMBERS: tuple[Number | Group, ...] = (
     Group("chordtwist_alarm", "Whether an alarm is on.", "cause", _alarms),
     Number("chordtwist_members_estimate", "Members of the ring, by the density of ids.", _field("members_estimate")),
     Number("chordtwist_whole", "Whether the successor list is the whole ring.", _field("whole")),
+    Number("chordtwist_live_successor", "Whether a successor answers, or there is none.", _field("live_successor")),
+    Number("chordtwist_skipped_by", "Members whose tables pass this node over.", _length("skipped_by")),
     Number("chordtwist_successors", "Entries of the successor list.", _length("successors")),
     Number("chordtwist_fingers", "Entries of the finger table.", _length("fingers")),
     Number("chordtwist_suspected", "Neighbours and fingers that are silent.", _length("suspected")),

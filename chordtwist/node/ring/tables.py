@@ -124,6 +124,11 @@ class Tables:
         known = self._known.get(peer)
         return None if known is None or self._seconds() - known.shown_s > within_s else known.table
 
+    def shown_within(self, seconds: float) -> list[Table]:
+        """List the tables whose owners showed them, or said that they are still the same, so lately."""
+        now = self._seconds()
+        return [known.table for known in self._known.values() if now - known.shown_s <= seconds]
+
     def epoch_of(self, peer: Peer) -> int | None:
         """Look up the epoch of the run of `peer` that we know as a member."""
         table = self.at_hand(peer)
