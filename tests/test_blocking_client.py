@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from errno import EACCES
+from pathlib import Path
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.address import Address, UnixAddress
 from chordtwist.core.errors import Malformed, NodeGone
 from chordtwist.core.records import VALUE_BYTES_MAX
+from chordtwist.net import blocking_client
 from chordtwist.net.blocking_client import SLOW_AFTER_S, BlockingClient, Deadline
 from chordtwist.wire.api_messages import STATUS_BYTES_MAX, Failure, Piece, Success
 
@@ -40,6 +46,11 @@ class Scripted:
         pass
 
 
+def denied() -> None:
+    """Fail as the system does for who may not write to a socket: as root, who runs tests here and there, may."""
+    raise PermissionError(EACCES, os.strerror(EACCES))
+
+
 class BlockingClientTests(SynchronousTestCase):
     """A client whose node says what a test wants."""
 
@@ -69,6 +80,19 @@ class BlockingClientTests(SynchronousTestCase):
         """Whoever ends the connection without a word is no API: the error says where one may be."""
         error = self.assertRaises(NodeGone, self.client(closes=True).get, KEY)
         self.assertIn("a node's port for other nodes", str(error))
+
+    def test_not_allowed(self) -> None:
+        """Who may not write to a Unix socket is told whom it belongs to."""
+        path = Path(self.mktemp()).absolute()
+        path.touch()
+        self.patch(blocking_client, "_dial", lambda address, deadline: denied())
+        error = self.assertRaises(NodeGone, BlockingClient.connect, UnixAddress(path), Deadline(30))
+        self.assertEqual(
+            f"you may not write to it; it belongs to user {path.owner()} and group {path.group()}", str(error)
+        )
+        for address in UnixAddress(path.with_name("gone")), Address("127.0.0.1", 1):
+            error = self.assertRaises(NodeGone, BlockingClient.connect, address, Deadline(30))
+            self.assertEqual("Permission denied", str(error))
 
     def test_answer_to_nothing(self) -> None:
         """An answer that nobody asked for is no node's."""

@@ -19,7 +19,7 @@ from chordtwist.core.errors import IN_NO_RING, Malformed, Unreachable
 from chordtwist.core.records import PutResult, signed_key
 from chordtwist.net.blocking_client import BlockingClient, Deadline
 from tests.memory_dht import MemoryDht
-from tests.memory_door import CommandTestCase, MemoryDoor
+from tests.memory_door import CommandTestCase, MemoryDoor, MemorySocket
 
 GREETING = sha256(b"greeting").hexdigest()
 
@@ -309,7 +309,7 @@ behind it  127.0.0.2:6401, 127.0.0.3:6401, 127.0.0.4:6401, 127.0.0.5:6401 and 3 
 fingers    1
 suspected  127.0.0.3:6401
 keeps      12 records, 3.4 KiB; 1 tombstone
-           3 were put here, and are put again where copies are lost
+           3 put here, and again where copies are lost
 repair     1 round; 2 sent, 3 fetched, 4 dropped
 links      3 open; 7.3 MiB written, 1.0 KiB/s
 refused    2 too_busy
@@ -530,6 +530,21 @@ class PatienceTests(SynchronousTestCase):
         self.clock.callLater(2, setattr, self.door, "is_there", True)
         self.assertAlmostEqual(2, self.waited_s(), delta=TRY_EVERY_S + 0.01)
         self.assertTrue(self.door.is_there)
+
+    def test_somebody_else(self) -> None:
+        """Whoever listens and ends the connection, as a node's port for other nodes does, is not tried again."""
+        self.door.is_there = True
+        dialled: list[ApiAddress] = []
+
+        def dial(api: ApiAddress, deadline: Deadline) -> BlockingClient:
+            dialled.append(api)
+            end = MemorySocket(self.clock)
+            end.connectionLost()
+            return BlockingClient(end, deadline)
+
+        self.patch(self.door, "dial", dial)
+        self.assertRaises(NotReachable, Caller(self.door, Address("127.0.0.1", 6401), False).talk, lambda c: c(True))
+        self.assertEqual((1, 0), (len(dialled), self.clock.seconds()))
 
     def test_never_comes_up(self) -> None:
         """After that time, or at once where it is no node of this machine, nobody is there."""

@@ -103,6 +103,8 @@ class BlockingClient:
             return cls(_dial(address, deadline), deadline)
         except TimeoutError:
             raise
+        except PermissionError as error:
+            raise NodeGone(None, _not_allowed(address) or in_words(error)) from None
         except OSError as error:
             raise NodeGone(None, f"no node answers there: {in_words(error)}") from None
 
@@ -219,6 +221,17 @@ class BlockingClient:
 def in_words(error: OSError) -> str:
     """Put an error of the system in the system's words."""
     return error.strerror or str(error)
+
+
+def _not_allowed(address: ApiAddress) -> str:
+    # Whom to ask for the right to a Unix socket; empty where that cannot be seen.
+    if not isinstance(address, UnixAddress):
+        return ""
+    try:
+        owner, group = address.path.owner(), address.path.group()
+    except (OSError, KeyError):
+        return ""
+    return f"you may not write to it; it belongs to user {owner} and group {group}"
 
 
 def _dial(address: ApiAddress, deadline: Deadline) -> socket.socket:

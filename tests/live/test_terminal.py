@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.live.terminal import on_terminal
 from tests.live.test_api_sockets import SocketTestCase
@@ -31,6 +33,17 @@ class GetTests(SocketTestCase):
             self.assertEqual(f"Error: no text but {len(value)} bytes", shown.partition(" that")[0])
             self.assertTrue(shown.replace("\n", "").isprintable(), shown)
         self.assertEqual((0, "\x1b[2J"), await self.shown(b"\x1b[2J", "--force"))
+
+
+class WaitingTests(SynchronousTestCase):
+    def test_silent(self) -> None:
+        """Who waits for a node that says nothing is told so after two seconds; in a pipe nothing is said."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            api = f"127.0.0.1:{silent.getsockname()[1]}"
+            status, shown = on_terminal("get", "greeting", "--timeout", "3", CHORDTWIST_API=api)
+        self.assertEqual(3, status)
+        told = f"waiting for {api} ...\nError: the node at {api} did not answer within 3 s\n"
+        self.assertEqual(told, shown)
 
 
 class StatusTests(SocketTestCase):

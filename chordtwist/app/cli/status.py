@@ -130,7 +130,7 @@ def _keeps(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         records, size = _number(state, "records"), showing.size(int(_number(state, "bytes")))
         yield "keeps", f"{_count(records, 'record')}, {size}; {_count(_number(state, 'tombstones'), 'tombstone')}"
         if _number(state, "published"):
-            yield "", f"{_number(state, 'published'):.0f} were put here, and are put again where copies are lost"
+            yield "", f"{_number(state, 'published'):.0f} put here, and again where copies are lost"
     if state.get("pulling"):
         yield "", "still fetches its part of the records"
     repair = state.get("repair")

@@ -180,13 +180,14 @@ class Caller:
             while True:
                 try:
                     client = door.dial(self.api, deadline)
+                except NodeGone:
+                    if clock() >= waits_until_s:
+                        raise
+                else:
                     if not member or clock() >= waits_until_s or client.status().get("member", True):
                         waits_until_s = clock()
                         return client
                     client.close()
-                except NodeGone:
-                    if clock() >= waits_until_s:
-                        raise
                 door.sleep(TRY_EVERY_S)
                 deadline.restart()
 
