@@ -106,7 +106,7 @@ class StateDirectoryTests(SynchronousTestCase):
         self.path.write_bytes(b"")
         with self.assertRaises(StateUnusable) as caught:
             StateDirectory(self.path)
-        self.assertEqual(str(caught.exception), f"{self.path}: cannot be used as state directory: File exists")
+        self.assertEqual(str(caught.exception), f"{self.path}: cannot be used as state directory: it is a file")
 
     def test_open_to_all(self) -> None:
         """A directory that everybody may write to is refused: anybody could put files of his own in place of ours."""

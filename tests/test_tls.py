@@ -415,6 +415,10 @@ class ClosedTests(TlsTestCase):
             self.host(1, issued("127.0.0.1")), self.host(2), "its certificate is not of this network's authority"
         )
 
+    def test_open_node(self) -> None:
+        """A node of an open network says what it would take to join the closed one that it has met."""
+        self.refuse(self.host(1, issued("127.0.0.1")), self.host(2), "(chordtwist certify node) this node could join")
+
     def test_another_authority(self) -> None:
         """So is one of another authority, even of the same name."""
         key = make_key()

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable
-from errno import EAGAIN, ELOOP, EWOULDBLOCK
+from errno import EAGAIN, EEXIST, ELOOP, EWOULDBLOCK
 from fcntl import LOCK_EX, LOCK_NB, flock
 from itertools import count
 from pathlib import Path
@@ -175,7 +175,8 @@ class StateDirectory:
             descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             where = path if error.errno == ELOOP else self.path
-            raise StateUnusable(f"{where}: cannot be used as state directory: {error.strerror}") from error
+            reason = "it is a file" if error.errno == EEXIST else error.strerror
+            raise StateUnusable(f"{where}: cannot be used as state directory: {reason}") from error
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)
         except OSError as error:

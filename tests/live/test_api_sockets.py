@@ -278,6 +278,36 @@ class ExampleTests(SocketTestCase):
         self.assertEqual(expected, await self.run_example("embedded_node.py", str(config)))
 
 
+STOPPED_EARLY = """
+import sys
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+import chordtwist
+
+async def main(reactor, p2p, api, nobody):
+    values = {"dht.p2p_address": p2p, "dht.api_address": api, "dht.bootstrap_node": nobody}
+    node = chordtwist.Node(reactor, values=values)
+    joined = node.start()
+    await node.stop()
+    try:
+        await joined
+    except chordtwist.NodeGone as error:
+        print(error)
+
+react(lambda reactor, *words: Deferred.fromCoroutine(main(reactor, *words)), sys.argv[1:])
+"""
+
+
+class NodeTests(SocketTestCase):
+    async def test_stopped_early(self) -> None:
+        """A node that is stopped before it has joined its ring says so to whoever waits for that."""
+        places = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, ("-c", STOPPED_EARLY, *places), {"PYTHONPATH": str(EXAMPLES.parent)}
+        )
+        self.assertEqual((b"the node was stopped before it had joined its ring\n", b"", 0), (out, err, status))
+
+
 class CommandTests(SocketTestCase):
     async def chordtwist(self, *words: str, api: str, program: str = PROGRAM) -> tuple[bytes, bytes, int]:
         """Run the command as a process of its own."""

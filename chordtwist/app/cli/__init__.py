@@ -1,6 +1,7 @@
 """The `chordtwist` command: its entry point here, the list of its commands in `commands`, one module for each of them.
 
-Exit status of all of them: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable, 130 ended by Ctrl-C.
+Exit status of all of them: 0 done, 1 not found or refused, 2 bad usage, 3 node not reachable, 4 too few
+copies, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
