@@ -138,7 +138,8 @@ class ProcessTests(SynchronousTestCase):
             for twistd in (False, True):
                 node = NodeProcess(self, twistd=twistd, p2p_port=taken)
                 status, written = node.ended()
-                expected = f"Error: cannot listen on p2p_address 127.0.0.1:{taken}: Address already in use\n"
+                hint = "a node may run here already: chordtwist status shows it"
+                expected = f"Error: cannot listen on p2p_address 127.0.0.1:{taken}: Address already in use; {hint}\n"
                 self.assertEqual((1, expected), (status, written))
 
     def test_killed(self) -> None:
@@ -147,7 +148,7 @@ class ProcessTests(SynchronousTestCase):
         first = NodeProcess(self, state_dir=state_dir)
         first.first_line()
         first.wait_until_member()
-        self.assertIn("1 of 4 copies", first.command("put", "greeting", "good morning", "--ttl", "600"))
+        self.assertIn("1 of 1 node has it", first.command("put", "greeting", "good morning", "--ttl", "600"))
         before = json.loads(first.command("status", "--json"))
         first.process.kill()
         first.ended()
