@@ -334,13 +334,18 @@ lookups    150, 2.0 hops and 3.0 questions each; 0.02 per second
         self.dht.state = STATE | {"health": "this machine's clock says 1970"}
         self.assertEqual("not well: this machine's clock says 1970", self.lines()[0])
         joining = {"192.0.2.1:6401": "connection refused", "192.0.2.2:6401": "busy"}
-        self.dht.state = STATE | {"health": "in no ring yet", "member": False, "joining": joining}
+        self.dht.state = STATE | {
+            "health": "in no ring yet",
+            "member": False,
+            "joining": joining,
+            "tried_next": "192.0.2.3:1",
+        }
         shown = self.lines()
         self.assertEqual("in no ring yet", shown[0])
         words = [" ".join(line.split()) for line in shown]
         at = words.index("ring no member yet")
-        told = words[at + 1 : at + 3]
-        self.assertEqual(["192.0.2.1:6401: connection refused", "192.0.2.2:6401: busy"], told)
+        told = ["192.0.2.1:6401: connection refused", "192.0.2.2:6401: busy", "tried next 192.0.2.3:1"]
+        self.assertEqual(told, words[at + 1 : at + 4])
 
     def test_wait(self) -> None:
         """With --wait it waits until the node is a member."""

@@ -105,6 +105,8 @@ def _place(state: Mapping[str, Any], is_long: bool) -> Iterator[tuple[str, str]]
         joining = state.get("joining")
         for address, reason in joining.items() if isinstance(joining, Mapping) else ():
             yield "", f"{address}: {_word(reason)}"
+        if state.get("tried_next"):
+            yield "tried next", _word(state["tried_next"])
         return
     successors = state.get("successors")
     others = successors if isinstance(successors, list) else []
