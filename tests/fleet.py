@@ -106,7 +106,7 @@ class Fleet:
     """Nodes started by ``twistd -n chord --config`` in processes of their own; all are ended on `close`.
 
     @ivar tls_options: of the nodes that are started from now on, besides the mode.
-    @ivar limits: of the same. @ivar prepare: called in their processes before they begin.
+    @ivar limits, watch: of the same. @ivar prepare: called in their processes before they begin.
     @ivar environment: variables of their processes besides ours.
     @ivar measures_turns: whether nodes that are started from now on measure their turns (`tests.turns`).
     @ivar module: what runs those in place of ``twistd``, with its arguments.
@@ -119,6 +119,7 @@ class Fleet:
         self._tls = tls
         self.tls_options: dict[str, object] = {}
         self.limits: Mapping[str, object] = {}
+        self.watch: Mapping[str, object] = {}
         self.environment: Mapping[str, str] = {}
         self.prepare: Callable[[], object] | None = None
         self.measures_turns = False
@@ -176,7 +177,9 @@ class Fleet:
             lines.append(f"state_dir = {self.folder / f'state-{number}'}")
         tls = [f"{key} = {value}" for key, value in self.tls_options.items()]
         limits = [f"{key} = {value}" for key, value in self.limits.items()]
-        config.write_text("\n".join(["[dht]", *lines, "[tls]", f"mode = {self._tls}", *tls, "[limits]", *limits, ""]))
+        watch = [f"{key} = {value}" for key, value in self.watch.items()]
+        sections = ["[dht]", *lines, "[tls]", f"mode = {self._tls}", *tls, "[limits]", *limits, "[watch]", *watch, ""]
+        config.write_text("\n".join(sections))
         return config
 
     def _run(self, number: int, command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from chordtwist import __version__
+from chordtwist.app.evidence_file import as_json
 from chordtwist.app.log_tail import LogTail
 from chordtwist.core.address import Address
 from chordtwist.core.errors import ChordtwistError, ConfigurationError, Malformed, Refused, Unreachable
@@ -80,6 +81,10 @@ class Trace(Request, tag="trace", frozen=True, kw_only=True):
     key: Key
 
 
+class Proofs(Request, tag="evidence", frozen=True):
+    """Show the proofs against those whom the node convicts, as `app.evidence_file` writes them, a line each."""
+
+
 class Read(Request, tag="read", frozen=True, kw_only=True):
     """Get a record with all that belongs to it; without its value where its version is `known`, as it was told."""
 
@@ -121,7 +126,7 @@ class Bundle(Request, tag="bundle", frozen=True):
     """Tell what helps others to help: versions and the configuration without its secrets."""
 
 
-OPEN = Ring | Estimate | Inspect | Trace | Read | PingPeers
+OPEN = Ring | Estimate | Inspect | Trace | Proofs | Read | PingPeers
 _Any = OPEN | Export | Import | Follow | Reload | Bundle
 _DECODER = msgspec.json.Decoder(_Any)
 
@@ -154,6 +159,7 @@ class Operations:
             Estimate: self._estimate,
             Inspect: lambda request, tell: self._tell(tell, node.inspection.inspect(bytes.fromhex(request.key))),
             Trace: lambda request, tell: self._tell(tell, node.inspection.trace(bytes.fromhex(request.key))),
+            Proofs: self._proofs,
             Read: self._read,
             PingPeers: self._ping,
             Export: self._export,
@@ -204,6 +210,11 @@ class Operations:
 
     async def _estimate(self, request: Estimate, tell: Tell) -> None:
         await tell(_line(self._node.inspection.estimate()))
+
+    async def _proofs(self, request: Proofs, tell: Tell) -> None:
+        node = self._node
+        for conviction in list(node.judgement.convictions):
+            await tell(_line(as_json(node.identity, conviction)))
 
     async def _read(self, request: Read, tell: Tell) -> None:
         record = await self._node.get(bytes.fromhex(request.key))

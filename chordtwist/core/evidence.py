@@ -14,7 +14,7 @@ from hashlib import sha256
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Verify, unpack_lease, unpack_table
+from chordtwist.core.signed import Verify, fingerprint, unpack_lease, unpack_table
 from chordtwist.core.table import Table
 
 MARK_LENGTH = DIGEST_LENGTH = 8
@@ -62,6 +62,10 @@ class Evidence:
         """Name it in eight bytes."""
         parts = (bytes((self.charge,)), self.first, self.first_signature, self.second, self.second_signature)
         return sha256(b"".join(parts)).digest()[:MARK_LENGTH]
+
+
+Statement = tuple[bytes, bytes]
+"""What somebody signed, and the signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,21 @@ def _equivocation(identity: Identity, evidence: Evidence, second: Table) -> Verd
     return Verdict(second.peer, second.key, second.epoch, Charge.EQUIVOCATION)
 
 
+def attesting(identity: Identity, statement: Statement, verdict: Verdict, verify: Verify) -> Peer:
+    """Read whose signed table names the culprit with its key. Whether the table's own key is its owner's nobody can
+    tell who does not dial.
+
+    @raise Malformed: it does not, or is no such table.
+    """
+    body, signature = statement
+    table = unpack_table(identity, body)
+    if not verify(table.key, signature, body):
+        raise Malformed(f"a table of {table.peer} that its key did not sign")
+    if not table.names_key(verdict.culprit, fingerprint(verdict.key)):
+        raise Malformed(f"a table of {table.peer} that does not name {verdict.culprit} with that key")
+    return table.peer
+
+
 @dataclass(frozen=True, slots=True)
 class Conviction:
     """Who is convicted, by what, until when, by the steady clock."""
@@ -119,6 +138,8 @@ class Conviction:
     verdict: Verdict
     evidence: Evidence
     until_s: float
+    attested: tuple[Statement, ...] = ()
+    """Tables of its neighbours, from before, that name its key."""
 
 
 class Convictions:
@@ -150,7 +171,7 @@ class Convictions:
         _, until_s = self._served.get(culprit, (0, -STALE_S))
         return culprit not in self._held and now_s - until_s >= STALE_S
 
-    def add(self, verdict: Verdict, evidence: Evidence, now_s: float) -> bool:
+    def add(self, verdict: Verdict, evidence: Evidence, now_s: float, attested: tuple[Statement, ...] = ()) -> bool:
         """Convict; False where its culprit is convicted already, or this proof has had its sentence."""
         culprit, mark = verdict.culprit, evidence.mark
         if culprit in self._held or mark in self._seen:
@@ -159,7 +180,7 @@ class Convictions:
         until_s = now_s + SENTENCE_S * 2 ** min(times, SENTENCE_DOUBLINGS_MAX)
         self._served[culprit] = times + 1, until_s
         self._seen[mark] = None
-        self._held[culprit] = Conviction(verdict, evidence, until_s)
+        self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
         if len(self._held) > CONVICTIONS_MAX:
             self._end(next(iter(self._held)))
         return True

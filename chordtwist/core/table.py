@@ -60,6 +60,11 @@ class Table:
         """Whether `peer` stands in it as a neighbour on the ring."""
         return peer == self.predecessor or peer in self.successors
 
+    def names_key(self, peer: Peer, known: bytes) -> bool:
+        """Whether it names `peer` as a neighbour that was proved with the key of that fingerprint."""
+        neighbours = self.successors if self.predecessor is None else (self.predecessor, *self.successors)
+        return (peer, known) in zip(neighbours, self.fingerprints, strict=True)
+
     def leaves_out(self, peer: Peer) -> bool:
         """Whether it reaches over the place of `peer`, on either side of its owner, and says nothing of it."""
         if peer == self.peer or self.lists(peer) or peer in self.gone:

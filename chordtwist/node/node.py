@@ -634,6 +634,7 @@ class Node:
                 {"address": str(conviction.verdict.culprit), "why": WORDS[conviction.verdict.charge]}
                 for conviction in self.judgement.convictions
             ],
+            "leases": self.watch.leases,
             "members_estimate": round(self.members_estimate()),
             "known": len(self.tables.book),
             "met": self.tables.book.met_count,

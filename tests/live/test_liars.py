@@ -6,8 +6,11 @@ import itertools
 import json
 import os
 import random
+import subprocess
 import time
+from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,7 +22,7 @@ from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.wire.api_messages import ResultCode
 from chordtwist.wire.peer_messages import GetTable, TableIs
 from tests import SOAK
-from tests.fleet import Fleet
+from tests.fleet import BIN, Fleet
 from tests.hostile import HostilePeer, Papers
 
 HONEST, LIARS = range(1, 16), range(16, 21)
@@ -35,12 +38,11 @@ QUICK_S, SOAK_S = 2.0, 600.0
 class LiarTests(SynchronousTestCase):
     """A ring of twenty processes; lists of eight."""
 
-    def test_attacks_in_turn(self) -> None:
-        """All values that honest nodes put are read right at honest nodes, and nobody honest is out of a list of
-        theirs, whatever a quarter of all tells everybody.
-        """
+    def ring(self, evicts: bool) -> tuple[Fleet, Path]:
+        """Start them, and wait until all lists are right; answers also the file that says how to lie."""
         fleet = Fleet({"successors": SUCCESSORS}, prefix=f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.")
         self.addCleanup(fleet.close)
+        fleet.watch = {"evict": "yes" if evicts else "no", "bytes_per_s": 500}
         ring, lie = fleet.folder / "ring.json", fleet.folder / "lie"
         hosts = {number: fleet.host(number) for number in (*HONEST, *LIARS)}
         liars = [hosts[number] for number in LIARS]
@@ -50,6 +52,81 @@ class LiarTests(SynchronousTestCase):
         fleet.start(LIARS)
         fleet.wait_for_ring(60)
         fleet.wait_until(lambda: self.left_out(fleet) == [], 60)
+        return fleet, lie
+
+    def test_convicted_everywhere(self) -> None:
+        """Those who break what they promised are convicted by every honest node and put out; everybody can read why,
+        and check it without a network, and all that was put is read right meanwhile.
+        """
+        fleet, lie = self.ring(evicts=True)
+        liars = {f"{fleet.host(number)}:6401" for number in LIARS}
+        fleet.wait_until(lambda: all(self.leases(state) >= SUCCESSORS for state in fleet.statuses().values()), 90)
+        client = fleet.client(1)
+        values = {key: b"value of " + key for key in self.keys(fleet)}
+        for key, value in values.items():
+            outcome = client.put_confirmed(key, value, 3600)
+            self.assertIs(ResultCode.DONE, outcome.code, outcome.reason)
+        lie.write_text("colluders")
+
+        def are_convicted() -> bool:
+            for key in random.sample([*values], 5):
+                self.assertEqual(values[key], client.get(key))
+            states = fleet.statuses()
+            return all(self.convicted(states[number]) == liars for number in HONEST)
+
+        def are_out() -> bool:
+            states = fleet.statuses()
+            return not any(self.named(states[number]) & liars for number in HONEST)
+
+        fleet.wait_until(are_convicted, 300)
+        fleet.wait_until(are_out, 60)
+        for number in HONEST:
+            self.assertIn("is convicted: its table leaves out a neighbour", fleet.log(number))
+            self.assertNotIn("Traceback", fleet.log(number))
+        self.read_proofs(fleet, liars)
+
+    def read_proofs(self, fleet: Fleet, liars: set[str]) -> None:
+        """Have every proof checked by the command, as on another machine; some are attested by five tables at least."""
+        attested = []
+        for liar in liars:
+            shown = [self.command(fleet, "show", liar, "--api", f"{fleet.host(number)}:7401") for number in HONEST]
+            proofs = [json.loads(text) for text in shown]
+            best = max(proofs, key=lambda proof: len(proof["attested"]))
+            file = fleet.folder / "proof.json"
+            file.write_text(json.dumps(best))
+            checked = json.loads(self.command(fleet, "verify", str(file), "--json"))
+            self.assertEqual((True, liar), (checked["proved"], checked["address"]))
+            attested.append(len(checked["attested_by"]))
+        self.assertGreaterEqual(max(attested), 5)
+
+    def command(self, fleet: Fleet, *words: str) -> str:
+        """What ``chordtwist evidence`` prints."""
+        done = subprocess.run([BIN / "chordtwist", "evidence", *words], capture_output=True, text=True, check=False)
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def leases(self, state: Mapping[str, object]) -> int:
+        leases = state["leases"]
+        assert isinstance(leases, int)
+        return leases
+
+    def convicted(self, state: Mapping[str, object]) -> set[str]:
+        """Whom a node convicts."""
+        convicted = state["convicted"]
+        assert isinstance(convicted, list)
+        return {one["address"] for one in convicted}
+
+    def named(self, state: Mapping[str, object]) -> set[str]:
+        """Whom a node has as successors."""
+        successors = state["successors"]
+        assert isinstance(successors, list)
+        return {*successors}
+
+    def test_attacks_in_turn(self) -> None:
+        """All values that honest nodes put are read right at honest nodes, and nobody honest is out of a list of
+        theirs, whatever a quarter of all tells everybody.
+        """
+        fleet, lie = self.ring(evicts=False)
         clients = [fleet.client(number) for number in HONEST]
         values = {key: b"value of " + key for key in self.keys(fleet)}
         for number, (key, value) in enumerate(values.items()):
@@ -67,7 +144,7 @@ class LiarTests(SynchronousTestCase):
                 gets += 1
             self.assertEqual([], self.left_out(fleet), attack)
             if attack == "colluders":
-                self.assertLessEqual(self.shown(fleet, LIARS[0]), {*liars})
+                self.assertLessEqual(self.shown(fleet, LIARS[0]), {fleet.host(number) for number in LIARS})
         self.assertGreater(gets, 10 * len(attacks))
         for number in HONEST:
             self.assertNotIn("Traceback", fleet.log(number))

@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": "Look whether a node is well, and why not.",
     "export": "Write a backup of what a node keeps.",
     "import": "Bring the records of a backup back.",
+    "evidence": "Show whom a node convicts; check proofs.",
     "reload": "Let a node read its configuration again.",
     "config": "Check, show and explain configurations.",
     "shutdown": "Let a node leave its ring and end.",

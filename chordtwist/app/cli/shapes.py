@@ -323,7 +323,35 @@ class StateCheck(TypedDict):
     right: bool
 
 
+class Convict(TypedDict):
+    """Somebody of `Convicted`."""
+
+    address: str
+    why: str
+    victim: str | None
+    key: str
+    attested: int
+
+
+class Convicted(TypedDict):
+    """``chordtwist evidence list``."""
+
+    convicted: list[Convict]
+
+
+class Proved(TypedDict):
+    """``chordtwist evidence verify``."""
+
+    proved: bool
+    address: str
+    key: str
+    epoch: int
+    attested_by: list[str]
+
+
 SHAPES: dict[str, type] = {
+    "evidence-list": Convicted,
+    "evidence-verify": Proved,
     "ring": Ring,
     "ring-estimate": Estimate,
     "inspect": Inspect,

@@ -14,15 +14,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Malformed, Unreachable
-from chordtwist.core.evidence import CONVICTIONS_MAX, WORDS, Charge, Convictions, Evidence, Verdict, judge
+from chordtwist.core.evidence import (
+    CONVICTIONS_MAX,
+    WORDS,
+    Charge,
+    Convictions,
+    Evidence,
+    Statement,
+    Verdict,
+    attesting,
+    judge,
+)
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Verify, fingerprint
 from chordtwist.node.chores import Chore
-from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.asking import Asking, answers_to
 from chordtwist.node.ring.membership import Membership
-from chordtwist.node.ring.tables import Tables
+from chordtwist.node.ring.tables import FIRST_QUESTION, Tables
 from chordtwist.wire.peer_messages import (
     Accuse,
     Answer,
@@ -34,6 +44,7 @@ from chordtwist.wire.peer_messages import (
     Proof,
     Same,
     Silent,
+    TableIs,
 )
 
 COMPARE_EVERY_S, COMPARE_SLOWEST_S = 5.0, 20.0
@@ -44,6 +55,9 @@ PROOFS_AT_ONCE = 16
 
 ATTESTED_BY = 5
 """So many tables at hand that name a key show whose it is, where our own dial does not."""
+
+ATTESTED_MAX = 8
+"""Tables gathered of them for those who read the proof later."""
 
 EVICTED_APART_S = 1.0
 """Members that we list are evicted so far apart: a list mends itself between two deaths."""
@@ -119,7 +133,8 @@ class Judgement:
             return False
         if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key):
             return False
-        if not self.convictions.add(verdict, evidence, now):
+        attested = await self._attested(verdict) if tells or culprit in self._routing.everybody() else ()
+        if not self.convictions.add(verdict, evidence, now, attested):
             return False
         victim = "" if verdict.victim is None else f" ({verdict.victim})"
         why = WORDS[verdict.charge]
@@ -138,13 +153,29 @@ class Judgement:
 
     async def _is_key_of(self, peer: Peer, key: bytes) -> bool:
         """Whether a key is that of a peer: by our own dial, or by what its neighbours show."""
-        if self._key_of(peer) is None and self._tables.attested(peer, fingerprint(key)) < ATTESTED_BY:
+        if self._key_of(peer) is None:
+            if len(self._tables.attesting(peer, fingerprint(key))) >= ATTESTED_BY:
+                return True
             try:
                 await self._asking.ask(peer, Ping())
             except Unreachable:
                 return False
-        known = self._key_of(peer)
-        return known == key or (known is None and self._tables.attested(peer, fingerprint(key)) >= ATTESTED_BY)
+        return self._key_of(peer) == key
+
+    async def _attested(self, verdict: Verdict) -> tuple[Statement, ...]:
+        """Gather signed tables that name its key, while they still do: for people who were not there."""
+        tellers = self._tables.attesting(verdict.culprit, fingerprint(verdict.key))[:ATTESTED_MAX]
+        said = await answers_to([self._asking.ask(teller, FIRST_QUESTION) for teller in tellers])
+        statements = [(table.body, table.signature) for table in said if isinstance(table, TableIs)]
+        return tuple(statement for statement in statements if self._attests(statement, verdict))
+
+    def _attests(self, statement: Statement, verdict: Verdict) -> bool:
+        try:
+            teller = attesting(self._identity, statement, verdict, self._verify)
+        except Malformed:
+            return False
+        key = self._key_of(teller)
+        return key is not None and self._verify(key, statement[1], statement[0])
 
     def _tell_operator(self, verdict: Verdict) -> None:
         if verdict.key != self._public or self.convicts_us:

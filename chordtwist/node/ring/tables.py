@@ -134,12 +134,9 @@ class Tables:
         table = self.at_hand(peer)
         return None if table is None else table.epoch
 
-    def attested(self, peer: Peer, key: bytes) -> int:
-        """Count the tables at hand that name `peer` with the key of that fingerprint."""
-        return sum(
-            (peer, key) in zip(_neighbours(known.table), known.table.fingerprints, strict=True)
-            for known in self._known.values()
-        )
+    def attesting(self, peer: Peer, known: bytes) -> list[Peer]:
+        """List those whose tables at hand name `peer` with the key of that fingerprint."""
+        return [teller for teller, shown in self._known.items() if shown.table.names_key(peer, known)]
 
     def clock_ahead_ms(self, peer: Peer) -> int | None:
         """`Known.ahead_ms` of `peer`, where its table came lately."""
@@ -240,11 +237,6 @@ class Tables:
         key = self._key_of(peer)
         if key is None or not self._verify(key, signature, body):
             raise Untruthful(f"{peer} shows a statement that its key did not sign")
-
-
-def _neighbours(table: Table) -> tuple[Peer, ...]:
-    """List those whose fingerprints a table shows, in their order."""
-    return table.successors if table.predecessor is None else (table.predecessor, *table.successors)
 
 
 def _order(table: Table) -> tuple[int, int]:

@@ -29,8 +29,8 @@ from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.tables import Tables
 from chordtwist.wire.peer_messages import AskLease, Leased, Relay, TableIs
 
-LEASES_EVERY_S = 4.0
-"""One of those who list us is asked for a lease so often at most: all of 16 within about a minute."""
+LEASES_EVERY_S, LEASES_SLOWEST_S = 1.0, 4.0
+"""One of those who list us is asked for a lease so often: all of 16 within half a minute while there are new ones."""
 
 RENEW_S = LEASE_MS / 1000 * 0.75
 """A lease is renewed when it is so old."""
@@ -90,7 +90,14 @@ class Watch:
         self._lessors: Bounded[Peer, Lessor] = Bounded(LESSORS_MAX)
         self._askers: Bounded[Peer, None] = Bounded(ASKERS_MAX)
         self.chores = [
-            Chore("leases", lambda: Deferred.fromCoroutine(self._ask_for_leases()), clock, rng, LEASES_EVERY_S)
+            Chore(
+                "leases",
+                lambda: Deferred.fromCoroutine(self._ask_for_leases()),
+                clock,
+                rng,
+                LEASES_EVERY_S,
+                LEASES_SLOWEST_S,
+            )
         ]
         if bytes_per_s > 0:
             probe_s = PROBE_BYTES / bytes_per_s
@@ -156,7 +163,8 @@ class Watch:
         if (stamp.peer, neighbour) == (peer, self._routing.me) and self._verify(key, answer.signature, answer.body):
             lessor.lease, lessor.leased_s = answer, self._clock.seconds()
 
-    async def _ask_for_leases(self) -> None:
+    async def _ask_for_leases(self) -> bool:
+        """Ask the nearest whose lease is due; answers whether it gave us its first one."""
         now = self._clock.seconds()
         for peer in self._listing_us():
             lessor = self._lessors.get(peer)
@@ -164,9 +172,10 @@ class Watch:
                 lessor = self._lessors[peer] = Lessor(now)
             elif now - lessor.asked_s < ASK_AGAIN_S or (lessor.lease and now - lessor.leased_s < RENEW_S):
                 continue
-            lessor.asked_s = now
+            had_one, lessor.asked_s = lessor.lease is not None, now
             await self._ask_for_lease_of(peer)
-            return
+            return not had_one and lessor.lease is not None
+        return False
 
     # Probes
 
