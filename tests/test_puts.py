@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+from msgspec.structs import replace
 from twisted.internet.defer import fail
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
@@ -11,14 +12,17 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from chordtwist.core.errors import Refused, StoreFull, Unreachable
 from chordtwist.core.records import (
     Record,
+    Version,
     Versioned,
     position_of,
 )
 from chordtwist.core.ring import Arc
 from chordtwist.node.records.publication import Publication
 from chordtwist.node.records.publishing import LOOK_AFTER_S
+from chordtwist.node.records.record_bodies import body_of
 from chordtwist.storage.memory import MemoryRecordStore
-from chordtwist.wire.peer_messages import Fetch, Store
+from chordtwist.wire import peer_messages as wire
+from chordtwist.wire.peer_messages import Answer, Fetch, Question, Store
 from tests.builders import at, peer
 from tests.record_ring import WALL_MS, RecordRing, key_in
 from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, RingCase
@@ -321,6 +325,29 @@ class PublicationTests(RingCase):
         self.ring.pass_time(60)
         self.assertEqual(len(self.ring.node(OUTSIDER).records.publisher), 0)
         self.assertEqual(len(self.ring.node(0x1000).records.publisher), 1)
+
+    def test_does_not_end_on_one_word(self) -> None:
+        """A replica that says to have a newer one, when it is put or when it is looked after, ends nothing."""
+        later = Version(WALL_MS + 10_000, peer(0x1000).packed)
+        body = body_of(replace(self.record(value=b"forged"), version=later), 0)
+
+        def lie(question: Question) -> Answer | None:
+            if isinstance(question, Store):
+                return wire.Refused("newer", later.ms, later.publisher)
+            return wire.Found(body) if isinstance(question, Fetch) else None
+
+        self.ring.lies[peer(0x3000)] = lie
+        self.put_and_wait(OUTSIDER)
+        self.ring.pass_time(100)
+        self.assertEqual(len(self.ring.node(OUTSIDER).records.publisher), 1)
+
+    def test_asks_another_replica_each_time(self) -> None:
+        """So that an owner which has dropped it, and says that it has not, is found out."""
+        self.put_and_wait(OUTSIDER, ttl_s=3600)
+        self.ring.node(OUTSIDER).asked.clear()
+        self.ring.pass_time(1000)
+        asked = [to for to, question in self.ring.node(OUTSIDER).asked if isinstance(question, Fetch)]
+        self.assertEqual(asked[:4], [peer(place) for place in (0x3000, 0x4000, 0x5000, 0x6000)])
 
     def test_costs_one_small_question_now_and_then(self) -> None:
         """While all is well the owner is asked for the version: less than ten times in an hour."""

@@ -159,6 +159,11 @@ class Lookup:
         """List those whose tables it has."""
         return [candidate.peer for candidate in self._candidates.values() if candidate.table is not None]
 
+    @property
+    def shown(self) -> list[Table]:
+        """All tables that were shown, or at hand."""
+        return [candidate.table for candidate in self._candidates.values() if candidate.table is not None]
+
     def depth_of(self, peer: Peer) -> int:
         """Tell how many tables stood one behind another up to the one that named `peer`, of whom it has heard."""
         return self._candidates[peer.packed].depth

@@ -1,71 +1,38 @@
 """A ring in which a share of the nodes lies: what lookups, values and newcomers come to, in figures.
 
-Nothing is expected of such a run but that no honest node breaks: it measures. A figure is a share with the interval
-that holds it with 95 % (Wilson 1927).
+Nothing is expected of such a run but that no honest node breaks: it measures.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import sqrt
-
-from twisted.python.failure import Failure
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import PutResult, Record
 from chordtwist.core.ring import ID_BITS, RING_SIZE, RingId, distance
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.chance import below, pick
 from chordtwist.simulation.plain_chord import find_successor
 from chordtwist.simulation.run import Run
+from chordtwist.simulation.shares import Share
+from chordtwist.simulation.values import Kept, Values
 from chordtwist.simulation.workload import Churn
 from chordtwist.simulation.world import LookupResult
 
 LOOKUPS = 1000
 VALUES = 200
-JOINERS = 20
+"""Keys of each kind of record."""
 
-VALUE_TTL_S = 3 * 3600
-"""Longer than any attack takes."""
+JOINERS = 20
 
 JOINER_S = 120.0
 """So long after its start a newcomer is looked at."""
 
 APART_S = 0.02
-"""Lookups, puts and gets begin so far apart."""
+"""Lookups begin so far apart."""
 
 ANSWERED_S = 30.0
 """Whatever was asked has ended by then."""
-
-Z = 1.96
-
-
-@dataclass
-class Share:
-    """How many of all."""
-
-    right: int = 0
-    of: int = 0
-
-    def count(self, is_right: bool) -> None:
-        self.right += is_right
-        self.of += 1
-
-    def as_json(self) -> dict[str, object]:
-        low, high = interval(self.right, self.of)
-        share = self.right / self.of if self.of else 0.0
-        return {"of": self.of, "right": self.right, "share": round(share, 5), "low": low, "high": high}
-
-
-def interval(right: int, of: int) -> tuple[float, float]:
-    """Compute the Wilson interval of a share, 95 %."""
-    if not of:
-        return 0.0, 1.0
-    share, z2 = right / of, Z * Z
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    reach = Z * sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
-    return round(max(0.0, middle - reach), 5), round(min(1.0, middle + reach), 5)
 
 
 @dataclass
@@ -82,10 +49,8 @@ class Figures:
     """The same lookups by `plain_chord`."""
     plain_chord_victims: Share = field(default_factory=Share)
     plain_chord_questions: int = 0
-    puts: Share = field(default_factory=Share)
-    gets: Share = field(default_factory=Share)
-    values_wrong: int = 0
-    """Gets that answered with another value than the last that was confirmed: one that nobody put, or an older one."""
+    values: dict[str, Kept] = field(default_factory=dict)
+    """By kind of record."""
     joiners: Share = field(default_factory=Share)
     """Newcomers that were members in time, at their true place."""
     joiners_colluders: Share = field(default_factory=Share)
@@ -105,7 +70,7 @@ class Figures:
         }
         return {
             **shares,
-            "values_wrong": self.values_wrong,
+            "values": {kind: kept.as_json() for kind, kept in self.values.items()},
             "principals": self.principals,
             "questions_mean": round(self.questions / max(1, self.lookups.of), 3),
             "plain_chord_questions_mean": round(self.plain_chord_questions / max(1, self.plain_chord.of), 3),
@@ -129,11 +94,14 @@ def under_attack(run: Run) -> None:
     churn = None if options.session_median_s is None else Churn(world, options.session_median_s)
     if churn is not None:
         churn.begin()
-    values = _put(run, coalition, figures)
+    count = min(VALUES, options.nodes) if options.records is None else options.records
+    values = Values(world, count, lambda: _any_honest(coalition), coalition.__contains__)
+    figures.values = {kind.name.lower(): kept for kind, kept in values.kinds.items()}
+    values.put()
     run.minutes()
     _look_at_ring(coalition, figures)
     _look_up(run, coalition, figures)
-    _get(run, coalition, figures, values)
+    values.get()
     _join(run, coalition, figures)
 
 
@@ -192,46 +160,6 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
             before = ids[ids.index(victim.id) - 1]
             position = (before + 1 + below(world.rng, distance(before, victim.id))) % RING_SIZE
             once(position, figures.victims, figures.plain_chord_victims)
-    world.run(ANSWERED_S)
-
-
-def _put(run: Run, coalition: Coalition, figures: Figures) -> dict[bytes, bytes]:
-    """Honest members put plain values, each key twice; by key, the value of the last put that was confirmed."""
-    world = run.world
-    values: dict[bytes, bytes] = {}
-    count = min(VALUES, run.options.nodes) if run.options.records is None else run.options.records
-    keys = [world.rng.getrandbits(256).to_bytes(32, "big") for _ in range(count)]
-    for _ in range(2):
-        for key in keys:
-            value = world.rng.getrandbits(256).to_bytes(32, "big")
-
-            def confirmed(result: PutResult, key: bytes = key, value: bytes = value) -> None:
-                figures.puts.count(True)
-                values[key] = value
-
-            putter = _any_honest(coalition)
-            if putter is not None:
-                put = world.node(putter).put(key, value, VALUE_TTL_S)
-                put.addCallbacks(confirmed, lambda failure: figures.puts.count(False))
-            world.run(APART_S)
-        world.run(ANSWERED_S)  # a put that liars delay must not be taken for the later of two
-    return values
-
-
-def _get(run: Run, coalition: Coalition, figures: Figures, values: dict[bytes, bytes]) -> None:
-    """Honest members read every confirmed value, at two nodes each."""
-    world = run.world
-    for key, value in [*values.items()] * 2:
-
-        def got(record: Record | Failure | None, value: bytes = value) -> None:
-            is_right = isinstance(record, Record) and record.value == value
-            figures.gets.count(is_right)
-            figures.values_wrong += isinstance(record, Record) and not is_right
-
-        reader = _any_honest(coalition)
-        if reader is not None:
-            world.node(reader).get(key).addBoth(got)
-        world.run(APART_S)
     world.run(ANSWERED_S)
 
 

@@ -84,7 +84,9 @@ class HashTable:
         locating = Locating(ring, clock)
         incoming = Incoming(ring, self.local_records, self.versions, self._standstill, self._ttl_ms_max, is_neighbour)
         self.reader = Reader(ring, self.local_records, locating, incoming, clock, parameters.replication)
-        self.publisher = Publisher(ring, self.local_records, locating, incoming, self.versions, clock, rng)
+        self.publisher = Publisher(
+            ring, self.local_records, locating, incoming, self.versions, self.reader.judge, clock, rng
+        )
         doubts = Doubts(ring, self.local_records, incoming, self.reader)
         self.reconciling = Reconciling(ring, self.local_records, doubts, clock, self._pauses)
         served_arcs = ServedArcs(clock)

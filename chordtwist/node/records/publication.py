@@ -41,7 +41,7 @@ class Publication:
         """Whether somebody who was asked to keep it has not answered."""
         self.confirmed = False
         self.overtaken = False
-        """Whether somebody else's put took its place while it was on its way."""
+        """Whether somebody else's put took its place while it was on its way, as a majority of its replicas says."""
         self.stamped_again = False
         self.retries = 0
         self.looks = 0

@@ -8,6 +8,7 @@ it is not, unless somebody has a newer one. How it gets to its replicas is told 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
@@ -16,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chordtwist.core import errors
 from chordtwist.core.backoff import backoff_s, jittered
+from chordtwist.core.claims import Claim
 from chordtwist.core.lookup import Route
 from chordtwist.core.records import PutResult, Record, Versioned, position_of, precedence
 from chordtwist.core.versions import VersionClock
@@ -32,8 +34,9 @@ RETRY_S, RETRY_SLOWEST_S = 0.5, 60.0
 
 LOOK_AFTER_S = (15.0, 60.0, 240.0)
 LOOK_AFTER_SLOWEST_S = 600.0
-"""When the owner is asked whether a published record is still there: soon after it was put, when a ring in trouble may
-have lost it, then every ten minutes. Repair keeps it; this is for the case that all its replicas went at once."""
+"""When a replica is asked whether a published record is still there, one after another, the owner first: soon after it
+was put, when a ring in trouble may have lost it, then every ten minutes. Repair keeps it; this is for the case that all
+its replicas went at once, or that an owner repairs nothing."""
 
 DUE_AT_ONCE = 200
 """Publications attended to in one turn of the reactor: about a millisecond of its time."""
@@ -80,13 +83,16 @@ class Publisher:
         locating: Locating,
         incoming: Incoming,
         versions: VersionClock,
+        judge: Callable[[bytes], Deferred[Claim | None]],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
+        """@param judge: see `Reader.judge`."""
         self._ring = ring
         self._locating = locating
         self._incoming = incoming
         self._local_records = local_records
+        self._judge = judge
         self._clock = clock
         self._rng = rng
         self._puts = Puts(ring, local_records, locating, versions, clock, self)
@@ -238,18 +244,22 @@ class Publisher:
         self._look_later(publication)
         if route is None:
             self._locating.find(position_of(publication.versioned.key)).addCallbacks(
-                lambda found: self._ask_owner(publication, found), lambda failure: None
+                lambda found: self._ask_replica(publication, found), lambda failure: None
             )
         else:
-            self._ask_owner(publication, route)
+            self._ask_replica(publication, route)
 
-    def _ask_owner(self, publication: Publication, route: Route) -> None:
+    def _ask_replica(self, publication: Publication, route: Route) -> None:
         if not publication.is_current or publication.is_over(self._local_records.now_ms()):
             return
-        if route.owner == self._ring.me and self._is_here(publication):
+        me = self._ring.me
+        rank = (publication.looks - 2) % min(publication.versioned.copies, len(route.replicas))
+        peer = route.replicas[rank]
+        # An owner compares with the others in its rounds.
+        if me in (route.owner, peer) and self._is_here(publication):
             return
-        self._ring.ask(route.owner, Fetch(publication.versioned.key, 0, False)).addCallbacks(
-            self._owner_said, lambda failure: None, callbackArgs=(publication, route)
+        self._ring.ask(peer, Fetch(publication.versioned.key, rank, False)).addCallbacks(
+            self._replica_said, lambda failure: None, callbackArgs=(publication, route)
         )
 
     def _is_here(self, publication: Publication) -> bool:
@@ -261,7 +271,7 @@ class Publisher:
         here = self._local_records.get(versioned.key)
         return here is not None and precedence(here) == precedence(versioned)
 
-    def _owner_said(self, answer: Answer, publication: Publication, route: Route) -> None:
+    def _replica_said(self, answer: Answer, publication: Publication, route: Route) -> None:
         if not publication.is_current or publication.is_over(self._local_records.now_ms()):
             return
         if isinstance(answer, NotMine):
@@ -272,8 +282,15 @@ class Publisher:
             ours = precedence(publication.versioned)
             if said is None or said.precedence is None or said.precedence < ours:
                 self._puts.begin(publication, route)
+            elif said.precedence > ours and said.is_plain:
+                self._judge(publication.versioned.key).addCallback(self._forget_if_older, publication)
             elif said.precedence > ours:
                 self._forget(publication)
+
+    def _forget_if_older(self, claim: Claim | None, publication: Publication) -> None:
+        """Leave it to another publisher that is believed to have put something newer: one replica says anything."""
+        if claim is not None and claim.precedence > precedence(publication.versioned):
+            self._forget(publication)
 
     # How many there are
 

@@ -118,6 +118,8 @@ class _Put:
         self._publication = publication
         self._writing: Writing | None = None
         """What the replicas say to the present version; None before they are asked, and when it is over."""
+        self._overtaken_at: dict[Peer, None] = {}
+        """Replicas that say to have a later put."""
 
     def begin(self, route: Route | None) -> None:
         """Ask the replicas, or search for them first."""
@@ -175,6 +177,9 @@ class _Put:
         elif answer.reason == "full":
             sends = writing.full(peer)
         elif answer.reason == "newer" and self._was_overtaken(Version(answer.version_ms, answer.publisher), version):
+            self._overtaken_at[peer] = None
+            # One replica may say so of anything: then this put would not be looked after.
+            self._publication.overtaken = len(self._overtaken_at) >= writing.quorum
             writing.stored(peer)
         else:
             writing.refused(peer, answer.reason)
@@ -228,10 +233,7 @@ class _Put:
             return False
         if there.publisher == self._puts.ring.me.packed and not publication.is_current:
             return True
-        if there.ms <= self._puts.ring.neighbours_time_ms():
-            publication.overtaken = True
-            return True
-        return False
+        return there.ms <= self._puts.ring.neighbours_time_ms()
 
     def _stamp_again(self, writing: Writing, there: Version) -> None:
         """Put it once more behind a version that our clock has not reached, once: our clock is slow, or that of its

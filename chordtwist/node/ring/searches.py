@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
 from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
+from chordtwist.core.replicas import replicas_of
 from chordtwist.core.ring import RingId, distance
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
@@ -191,7 +193,7 @@ class Searches:
         watch = self.watch
         fetch = partial(self._fetch, lookup) if watch is None else self._noting(lookup, steps)
         await search(lookup, fetch, self._clock)
-        route = lookup.route(self._routing.entries_max)
+        route = self._route(lookup)
         if watch is not None:
             watch(position, route, steps)
         if route is None:
@@ -202,6 +204,22 @@ class Searches:
         self._seconds.observe(self._clock.seconds() - began_s)
         return route
 
+    def _route(self, lookup: Lookup) -> Route | None:
+        """Say what a search has found, with the replicas of all lists that are at hand, not of the owner's alone."""
+        entries_max = self._routing.entries_max
+        route = lookup.route(entries_max)
+        if route is None:
+            return None
+        at_hand = [self._tables.fresh(peer, TABLE_COUNTS_S) for peer in route.replicas]
+        lists = [*lookup.shown, *(table for table in at_hand if table is not None)]
+        replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, entries_max)
+        alike = sum(takewhile(bool, (a == b for a, b in zip(replicas, route.replicas, strict=False))))
+        return replace(route, replicas=replicas, agreed=min(route.agreed, alike - 1))
+
+    def _is_met(self, peer: Peer) -> bool:
+        """Whether our own dial has reached a peer as a member."""
+        return peer in self._routing.successors or self._tables.book.is_met(peer)
+
     def trace(self, position: RingId) -> Deferred[tuple[Route | None, list[Step]]]:
         """Search for who keeps `position`, and tell of each question; None when nobody can be asked. Never fails."""
         return Deferred.fromCoroutine(self._trace(position))
@@ -211,7 +229,7 @@ class Searches:
         at_hand = (peer for peer in lookup.shown_by() if peer != self._routing.me)
         steps = [Step(peer, 0, 0.0, 0.0, AT_HAND) for peer in at_hand]
         await search(lookup, self._noting(lookup, steps), self._clock)
-        return lookup.route(self._routing.entries_max), steps
+        return self._route(lookup), steps
 
     def _noting(self, lookup: Lookup, steps: list[Step]) -> Callable[[Peer], Deferred[Table]]:
         """Make what fetches tables for `lookup` and notes each question in `steps`."""

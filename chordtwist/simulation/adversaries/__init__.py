@@ -17,6 +17,7 @@ from chordtwist.simulation.adversaries.answers import (
     Slow,
     Stale,
     StoreThenDrop,
+    Swap,
 )
 from chordtwist.simulation.adversaries.attack import Attack
 from chordtwist.simulation.adversaries.tables import (
@@ -54,6 +55,7 @@ ATTACKS: dict[str, type[Attack]] = {
         Refuse,
         NotMineLiar,
         Alter,
+        Swap,
         Stale,
         FalseEnded,
         StoreThenDrop,

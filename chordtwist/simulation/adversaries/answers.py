@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -105,7 +107,15 @@ class Alter(Forgery):
     sentence = "Answer with another value, in a version that is newer than the true one."
 
     def forged(self, record: RecordBody, version_ms: int, value: bool) -> Answer:
-        return Found(_changed(record, ALTERED if value else b"", version_ms, record.ttl_ms))
+        return Found(_changed(record, ALTERED if value else sha256(ALTERED).digest(), version_ms, record.ttl_ms))
+
+
+class Swap(Alter):
+    name = "swap"
+    sentence = "Answer with another value, as if it were the true version."
+
+    def forged(self, record: RecordBody, version_ms: int, value: bool) -> Answer:
+        return super().forged(record, record.version_ms, value)
 
 
 class Stale(Attack):
@@ -124,7 +134,8 @@ class Stale(Attack):
             if len(self._first) < REMEMBERED:
                 self._first.setdefault(record.key, record)
         if isinstance(question, Fetch) and (old := self._first.get(question.key)) is not None:
-            return Found(old if question.value else _changed(old, b"", old.version_ms, old.ttl_ms))
+            digest = b"" if old.record_kind == RecordKind.CONTENT else sha256(old.value).digest()
+            return Found(old if question.value else replace(old, value=digest))
         return None
 
 
