@@ -160,7 +160,7 @@ class Lookup:
         return [candidate.peer for candidate in self._candidates.values() if candidate.table is not None]
 
     @property
-    def shown(self) -> list[Table]:
+    def tables(self) -> list[Table]:
         """All tables that were shown, or at hand."""
         return [candidate.table for candidate in self._candidates.values() if candidate.table is not None]
 

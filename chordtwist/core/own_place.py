@@ -61,7 +61,7 @@ class OwnPlace(WitnessedLookup):
         """How many witnesses to hear. All ways of a newcomer are long; so it is other signs of lies that widen them."""
         if not self._is_newcomer:
             return super().wanted
-        sizes = [table.members_estimate() for table in self._shown() if len(table.successors) >= JUDGED_MIN]
+        sizes = [table.members_estimate() for table in self.tables if len(table.successors) >= JUDGED_MIN]
         doubts = self._skipping + 2 * (bool(sizes) and max(sizes) > UNLIKE * min(sizes))
         return WITNESSES_OF_NEWCOMERS[min(doubts, len(WITNESSES_OF_NEWCOMERS) - 1)]
 
@@ -96,10 +96,7 @@ class OwnPlace(WitnessedLookup):
 
     def shown(self) -> list[Table]:
         """List all tables that came of it, of the nearest before our place first."""
-        return sorted(self._shown(), key=lambda table: distance(table.peer.id, self.position))
-
-    def _shown(self) -> list[Table]:
-        return [candidate.table for candidate in self._candidates.values() if candidate.table is not None]
+        return sorted(self.tables, key=lambda table: distance(table.peer.id, self.position))
 
     def silent_between(self, before: Table, owner: Peer) -> list[Peer]:
         """List whom the member before our place names between itself and the owner, and who has shown no table."""

@@ -21,7 +21,7 @@ PUT_APART_S = 0.02
 ENDED_S = 30.0
 """Whatever was asked has ended by then."""
 
-TTL_S = 3 * 3600.0
+LIVES_S = 3 * 3600.0
 """Longer than any attack takes."""
 
 
@@ -129,7 +129,7 @@ class Values:
             self.kinds[kind].puts.count(True)
             key.confirmed = number
 
-        put = self._world.node(putter).put(key.key, value, TTL_S, seal=seal)
+        put = self._world.node(putter).put(key.key, value, LIVES_S, seal=seal)
         put.addCallbacks(confirmed, lambda failure: self.kinds[kind].puts.count(False))
 
     def _get(self, kind: RecordKind, key: _Key) -> None:

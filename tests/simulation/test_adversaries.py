@@ -151,7 +151,7 @@ class Harm(SynchronousTestCase):
 
     def test_values(self) -> None:
         """Three members lie about records, so never most of eight replicas: what is put is read, and nothing else."""
-        for name in ("alter", "swap", "stale", "false-ended", "store-then-drop", "refuse", "not-mine"):
+        for name in ("alter", "swap", "plant", "stale", "false-ended", "store-then-drop", "refuse", "not-mine"):
             figures, run = measured(name, "all", successors=8, replication=8, lookups=0, records=4, byzantine=3 / NODES)
             self.assertEqual(run.problems(), [], name)
             for kind, kept in figures.values.items():

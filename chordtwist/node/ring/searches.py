@@ -211,7 +211,7 @@ class Searches:
         if route is None:
             return None
         at_hand = [self._tables.fresh(peer, TABLE_COUNTS_S) for peer in route.replicas]
-        lists = [*lookup.shown, *(table for table in at_hand if table is not None)]
+        lists = [*lookup.tables, *(table for table in at_hand if table is not None)]
         replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, entries_max)
         alike = sum(takewhile(bool, (a == b for a, b in zip(replicas, route.replicas, strict=False))))
         return replace(route, replicas=replicas, agreed=min(route.agreed, alike - 1))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import RecordKind
+from chordtwist.core.records import Record, RecordKind
+from chordtwist.core.ring import Arc
+from chordtwist.node.records.record_bodies import body_of
 from chordtwist.simulation.adversaries.attack import Attack
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.wire.peer_messages import (
@@ -43,6 +45,12 @@ TOMBSTONE_MS = 600_000
 
 REMEMBERED = 4096
 """Records whose first value a liar with stale values remembers."""
+
+PLANTED = 8
+"""Every eighth record that a planting liar keeps is planted in one second."""
+
+PLANTED_AT = 8
+"""Members behind a key that are brought what is planted."""
 
 FLOOD_PER_S = 20
 """Questions that each flooding liar puts every second."""
@@ -135,7 +143,7 @@ class Stale(Attack):
                 self._first.setdefault(record.key, record)
         if isinstance(question, Fetch) and (old := self._first.get(question.key)) is not None:
             digest = b"" if old.record_kind == RecordKind.CONTENT else sha256(old.value).digest()
-            return Found(old if question.value else replace(old, value=digest))
+            return Found(old if question.value else _changed(old, digest, old.version_ms, old.ttl_ms))
         return None
 
 
@@ -159,6 +167,30 @@ class StoreThenDrop(Attack):
         return NotFound() if isinstance(question, Fetch) else None
 
 
+class Plant(Alter):
+    name = "plant"
+    sentence = "Alter, and bring other replicas newer values, other values and early ends in the publisher's name."
+
+    def each_second(self) -> None:
+        for liar in self.coalition.live():
+            kept = liar.records.local_records
+            entries = liar.store.scan(Arc(liar.me.id, liar.me.id))
+            for entry in islice(entries, int(liar.clock.seconds()) % PLANTED, None, PLANTED):
+                record = liar.store.get(entry.key)
+                if not isinstance(record, Record) or record.kind is not RecordKind.PLAIN or record.value == ALTERED:
+                    continue
+                body = body_of(record, kept.now_ms())
+                forged = [
+                    _changed(body, ALTERED, body.version_ms + RAISED_MS, body.ttl_ms),
+                    _changed(body, ALTERED, body.version_ms, body.ttl_ms),
+                    _changed(body, body.value, body.version_ms, 1),
+                    _changed(body, b"", body.version_ms + RAISED_MS, 0, TOMBSTONE_MS),
+                ]
+                members = islice(self.coalition.members(entry.position), PLANTED_AT)
+                for peer in [peer for peer in members if peer not in self.coalition]:
+                    liar.asking.ask(peer, StoreAll(forged)).addErrback(lambda failure: None)
+
+
 class Flood(Attack):
     name = "flood"
     sentence = "Ask honest members for their tables all the time, and for whatever else is cheap to ask."
@@ -178,6 +210,6 @@ class Flood(Attack):
 
 
 def _changed(record: RecordBody, value: bytes, version_ms: int, ttl_ms: int, tombstone_ttl_ms: int = 0) -> RecordBody:
-    """Forge a plain record of the same key and publisher."""
+    """Forge a record of the same key and publisher."""
     kind, publisher, copies = record.record_kind, record.publisher, record.copies
-    return RecordBody(record.key, value, kind, version_ms, publisher, ttl_ms, copies, None, tombstone_ttl_ms)
+    return RecordBody(record.key, value, kind, version_ms, publisher, ttl_ms, copies, record.seal, tombstone_ttl_ms)
