@@ -21,6 +21,7 @@ from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
+from chordtwist.app.systemd import notices_of
 from chordtwist.core.errors import ConfigurationError
 from chordtwist.core.printable import printable
 
@@ -57,6 +58,9 @@ def makeService(options: Options) -> IService:
         _end(str(error), 1)
     pidfile = (getattr(options, "parent", None) or {}).get("pidfile")
     service = TwistdNode(config, twistd_logs_elsewhere(options), pidfile)
+    notices = notices_of(node.dht.status, reactor)
+    if notices is not None:
+        notices.setServiceParent(node)
     node.setServiceParent(service)
     hangups.reload = Reloading(Path(options["config"]), config, node, lambda: service.lines, reactor, over)
     return service

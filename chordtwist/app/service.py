@@ -26,6 +26,7 @@ from chordtwist.app.health_watch import HealthWatch
 from chordtwist.app.operations import Operations
 from chordtwist.app.persistence import Persistence
 from chordtwist.app.seed_list import REMEMBER_FIRST_S, REMEMBER_SLOWEST_S, SeedList
+from chordtwist.app.systemd import API, WEB, handed_over
 from chordtwist.app.tls import tls_of
 from chordtwist.app.web import Measured, WebSide, web_of_node
 from chordtwist.app.web_view import NodeView
@@ -235,7 +236,8 @@ def build(
         Listener(endpoint, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
-            own_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
+            handed_over(reactor, API, config.dht.api_address)
+            or own_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
             api,
             "api_address",
             config.dht.api_address,
@@ -250,7 +252,8 @@ def _web_parts(config: NodeConfig, web: WebSide | None, reactor: Any) -> Iterato
     address = config.web.address
     if web is not None and address is not None:
         yield Part("connections of the web side", stop=web.close)
-        yield Listener(own_endpoint(reactor, address), web.factory, "[web] address", address)
+        endpoint = handed_over(reactor, WEB, address) or own_endpoint(reactor, address)
+        yield Listener(endpoint, web.factory, "[web] address", address)
 
 
 def _not_renewed(failure: Failure) -> None:

@@ -15,6 +15,7 @@ from chordtwist.app.log_lines import LogLines
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
+from chordtwist.app.systemd import notices_of
 from chordtwist.core.printable import printable
 
 log = Logger()
@@ -63,6 +64,9 @@ def command(file: str | None, path: str | None, written: tuple[str, ...]) -> Non
         log.info("in another terminal: chordtwist put greeting hello --api {api}", api=str(config.dht.api_address))
     try:
         node = build(config, reactor, partial(stop, reactor))
+        notices = notices_of(node.dht.status, reactor)
+        if notices is not None:
+            notices.setServiceParent(node)
         node.privilegedStartService()
         node.startService()
     except StartError as error:
