@@ -100,6 +100,13 @@ class AddressBookTests(SynchronousTestCase):
         self.assertTrue(self.book.is_met(private(2)))
         self.assertEqual(self.book.met_count, 1)
 
+    def test_its_owner(self) -> None:
+        """It never lists its owner, whoever names him."""
+        book = AddressBook(IDENTITY, me=private(1))
+        book.heard([private(1), private(2)], private(3), 1.0)
+        book.remember([private(1)])
+        self.assertEqual(list(book), [private(2)])
+
     def test_one_teller(self) -> None:
         """Of one teller only so many names are kept, however often it tells more."""
         for start in range(0, 200, 20):

@@ -50,8 +50,13 @@ class AddressBook:
     Kept in columns: as objects the same entries would take two megabytes.
     """
 
-    def __init__(self, identity: Identity, entries_max: int = ENTRIES_MAX, spreads: bool = True) -> None:
-        """@param spreads: whether only a few entries may be of one prefix: so in networks that anybody may join."""
+    def __init__(
+        self, identity: Identity, entries_max: int = ENTRIES_MAX, spreads: bool = True, me: Peer | None = None
+    ) -> None:
+        """@param spreads: whether only a few entries may be of one prefix: so in networks that anybody may join.
+        @param me: its owner, whom it never lists.
+        """
+        self._me = me
         self._identity = identity
         self._entries_max = entries_max
         self._spreads = spreads
@@ -209,6 +214,8 @@ class AddressBook:
     # Columns
 
     def _note(self, peer: Peer, now_s: float, teller: int) -> bool:
+        if peer == self._me:
+            return False
         index = self._find(peer)
         if index is not None:
             if self._tellers[index] != _MET and teller == _MET:

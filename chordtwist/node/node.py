@@ -156,8 +156,9 @@ class Node:
             clock.seconds,
             parameters.successors,
             options.spreads_fingers,
+            me,
         )
-        tables.book.remember(peer for peer in environment.remembered() if peer != me)
+        tables.book.remember(environment.remembered())
         self._time = NeighboursTime(
             routing.neighbours, tables.clock_ahead_ms, tables.fetch_anew, clock.seconds, wall_ms
         )

@@ -78,12 +78,13 @@ class Tables:
         seconds: Callable[[], float],
         entries_max: int,
         spreads: bool = True,
+        me: Peer | None = None,
     ) -> None:
         """@param seconds: the steady clock.
         @param entries_max: r, the entries of a successor list; a whole one has twice as many, and its newcomer.
-        @param spreads: as in `AddressBook`.
+        @param spreads, me: as in `AddressBook`.
         """
-        self.book = AddressBook(identity, spreads=spreads)
+        self.book = AddressBook(identity, spreads=spreads, me=me)
         """Whose tables were shown, and whom they name."""
         self.when_shown: Callable[[Table, TableIs], None] = lambda table, said: None
         """Told of every table that was verified, and of how it was signed."""
