@@ -36,6 +36,7 @@ class NodeReactorTests(SynchronousTestCase):
         timer = self.node.callLater(1, self.called.append, "one")
         self.assertTrue(verifyObject(IDelayedCall, timer))
         self.assertEqual((timer.getTime(), self.node.seconds()), (1.0, 0.0))
+        self.assertEqual(self.node.kind, "MemoryReactorClock")
         timer.reset(2)
         self.reactor.advance(1)
         timer.delay(1)

@@ -16,6 +16,8 @@ class NodeReactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self.kind = type(reactor).__name__
+        """What the process has, for whoever is shown it."""
         self.is_frozen = False
         self._held: dict[_Timer, None] = {}
         self._protocols: WeakSet[Any] = WeakSet()

@@ -176,7 +176,7 @@ def build(
     follow(node)
     answers = PuzzleChallenger(node, pool, pool.refusals, limits.puzzle_bits, costs, reactor)
     watch = HealthWatch(node, pool, tls, persistence, parameters.replication, reactor, wall_ms, rng)
-    dht = LocalDht(node, pool, watch, signer.public, type(reactor).__name__)
+    dht = LocalDht(node, pool, watch, signer.public, getattr(reactor, "kind", type(reactor).__name__))
     view = NodeView(node, dht, in_force(config), reactor)
     measured = Measured(watch.unready, node.searches.measured, pool.answered)
     dht.asked = view.asked
