@@ -82,7 +82,7 @@ class UnreadyTests(SynchronousTestCase):
             self.assertEqual([], unready(facts), facts)
 
     def test_not_ready(self) -> None:
-        """No member, half of the neighbours silent, a disk that takes nothing: each is said, in words."""
+        """No member, refused by all, half of the neighbours silent, a disk that takes nothing: each is said."""
         for facts, reasons in (
             (replace(WELL, is_member=False, listed=0, answering=0), ["in no ring yet"]),
             (replace(WELL, is_member=False, obstacles={"a": "refused"}), ["in no ring: a: refused"]),
@@ -90,6 +90,8 @@ class UnreadyTests(SynchronousTestCase):
                 replace(WELL, answering=0, is_member=False, refusals={"a": "no"}),
                 ["cut off: a refuses us: no"],
             ),
+            # Whoever refuses is taken for dead after a while, and the list is empty then.
+            (replace(WELL, answering=0, listed=0, refusals={"a": "no"}), ["cut off: a refuses us: no"]),
             (replace(WELL, answering=2, listed=4), ["2 of 4 neighbours answer"]),
             (replace(WELL, disk_error="read-only"), ["read-only"]),
             (replace(WELL, answering=1, disk_error="full"), ["1 of 3 neighbours answer", "full"]),

@@ -96,11 +96,14 @@ def complaints(facts: Facts) -> dict[Cause, str]:
 def unready(facts: Facts) -> list[str]:
     """Say why nobody should be sent to a node at one look, each reason in a line for people; nothing when it is ready.
 
-    Ready is a member of the ring that the majority of its list answers, and whose disk takes what is written.
+    Ready is a member of the ring that the majority of its list answers, whom not all refuse, and whose disk takes what
+    is written. A list may be empty since all who refuse were taken for dead.
     """
     reasons = []
-    if not facts.is_member:
-        reasons.append(refused(facts) or _cut_off(facts))
+    if why := refused(facts):
+        reasons.append(why)
+    elif not facts.is_member:
+        reasons.append(_cut_off(facts))
     elif facts.listed and facts.answering * 2 <= facts.listed:
         reasons.append(f"{facts.answering} of {facts.listed} neighbours answer")
     if facts.disk_error:
