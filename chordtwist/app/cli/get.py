@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from chordtwist.app.cli import signing, talking
+from chordtwist.app.cli import asking, signing, talking
 from chordtwist.app.cli.talking import Caller, Connect, Key
 from chordtwist.core.records import signed_key
 
@@ -47,9 +47,7 @@ def command(caller: Caller, key: str, keyfile: BinaryIO | None, owner: bytes | N
     def conversation(connect: Connect) -> dict[str, Any]:
         client = connect(member=True)
         if caller.as_json or owner is not None:
-            found = next(client.operate({"do": "read", "key": place.raw.hex()}), {})
-            if "error" in found:
-                raise talking.No(str(found["error"].get("reason")), place.fields)
+            found = next(asking.lines(caller, client, {"do": "read", "key": place.raw.hex()}), {})
         else:
             value = client.get(place.raw)
             found = {"found": value is not None, "value": value}

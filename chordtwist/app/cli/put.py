@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import click
 
-from chordtwist.app.cli import signing, talking
-from chordtwist.app.cli.talking import Caller, Door, Key
+from chordtwist.app.cli import asking, signing, talking
+from chordtwist.app.cli.talking import Caller, Key
 from chordtwist.core.durations import duration_in_words
 from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version, seal, signed_key
 from chordtwist.net.blocking_client import BlockingClient
@@ -119,7 +119,7 @@ def command(
         will_have = _will_have(result, client.status())
         copies = result.copies
         if copies_needed is not None and copies < copies_needed <= will_have:
-            copies = max(copies, _wait_for_copies(client, caller.door, place, result.version, copies_needed))
+            copies = max(copies, _wait_for_copies(caller, client, place, result.version, copies_needed))
         return result
 
     result = caller.confirmed(write, place)
@@ -161,11 +161,12 @@ def _will_have(result: PutResult, state: Mapping[str, Any]) -> int:
     return max(result.copies, min(result.wanted, len(others) + 1))
 
 
-def _wait_for_copies(client: BlockingClient, door: Door, place: Key, version: Version, needed: int) -> int:
+def _wait_for_copies(caller: Caller, client: BlockingClient, place: Key, version: Version, needed: int) -> int:
     # The node answered at a majority; the others still get theirs. How many replicas have this version, or a newer one.
+    door = caller.door
     ends_at_s = door.clock() + WAITS_FOR_COPIES_S
     while True:
-        seen = next(client.operate({"do": "inspect", "key": place.raw.hex()}), {})
+        seen = next(asking.lines(caller, client, {"do": "inspect", "key": place.raw.hex()}), {})
         rows: list[dict[str, Any]] = seen.get("replicas", [])
         copies: int = sum(row.get("state") == "has" and row.get("version_ms", 0) >= version.ms for row in rows)
         if copies >= needed or door.clock() >= ends_at_s:
