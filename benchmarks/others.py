@@ -76,9 +76,9 @@ class ChordtwistNodes:
     async def start(self, first: int, count: int) -> None:
         from twisted.internet import reactor
 
-        from chordtwist.app.cli.testnet import Testnet, loopback_addresses, node_config
         from chordtwist.app.config import NodeConfig, TlsMode
         from chordtwist.app.process import use_all_descriptors, use_monotonic_clock
+        from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 
         use_monotonic_clock(reactor)
         use_all_descriptors()
