@@ -22,9 +22,10 @@ class ReplicasTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.tables = large_ring(8, *MEMBERS)
 
-    def replicas(self, *tellers: int, met: Iterable[int] = ()) -> list[int]:
+    def replicas(self, *tellers: int, met: Iterable[int] = (), tried: Iterable[int] = ()) -> list[int]:
         tables: list[Table] = [self.tables[teller] for teller in tellers]
-        return places(replicas_of(at(101), peer(102), tables, set(peers(*met)).__contains__, 6))
+        is_met, may_be = set(peers(*met)).__contains__, set(peers(*tried)).__contains__
+        return places(replicas_of(at(101), peer(102), tables, is_met, may_be, 6))
 
     def test_all_is_well(self) -> None:
         """They follow the owner, as far as any list goes."""
@@ -45,6 +46,13 @@ class ReplicasTests(SynchronousTestCase):
         """What nobody else lists pushes nobody out of his place."""
         self.tables[102] = table(102, [103, 104, 105, 106, 107, 108, 109, 110])
         self.assertEqual(self.replicas(102, 100, 98, 96), TRUE)
+
+    def test_who_is_known_to_the_owner_only(self) -> None:
+        """Two such are tried: a member may be new; what did not answer is not tried again."""
+        self.tables[102] = table(102, [103, 104, 105, 106, 107, 108, 109, 110])
+        tried = self.replicas(102, 100, 98, 96, tried=[103, 105, 107, 109])
+        self.assertEqual(tried, [102, 103, 104, 105, 106, 108])
+        self.assertEqual(self.replicas(102, 100, 98, 96, tried=[107]), [102, 104, 106, 107, 108, 110])
 
     def test_behind_all_other_lists(self) -> None:
         """The only list that reaches so far is believed."""

@@ -14,11 +14,21 @@ NAMED_BY = 2
 """So many lists name whom one of them cannot have invented alone."""
 
 
+TRIED_MAX = 2
+"""Of those that one list names and others leave out so many are tried: members whom few know yet, or inventions."""
+
+
 def replicas_of(
-    position: RingId, owner: Peer, tables: Iterable[Table], is_met: Callable[[Peer], bool], entries_max: int
+    position: RingId,
+    owner: Peer,
+    tables: Iterable[Table],
+    is_met: Callable[[Peer], bool],
+    may_be_tried: Callable[[Peer], bool],
+    entries_max: int,
 ) -> tuple[Peer, ...]:
     """List the owner of a position and the members behind it, nearest first: whoever was met before and is listed, or
-    stands in two lists of those that reach so far, or in the only one.
+    stands in two lists of those that reach so far, or in the only one; and a few more, whom none of our dials has found
+    wanting.
     """
     stretches: list[tuple[int, int]] = []
     gaps: dict[Peer, int] = {}
@@ -30,15 +40,19 @@ def replicas_of(
             gap = gaps[peer] = distance(position, peer.id)
             named[peer] += first <= gap <= last
     gaps[owner] = distance(position, owner.id)
-    replicas = [owner]
+    replicas, tried = [owner], 0
     for peer in sorted(gaps, key=gaps.__getitem__):
         gap = gaps[peer]
+        if gap <= gaps[owner] or not named[peer]:
+            continue
         reaching = sum(first <= gap <= last for first, last in stretches)
-        is_listed = named[peer] >= min(NAMED_BY, reaching) or is_met(peer)
-        if gap > gaps[owner] and named[peer] and is_listed:
-            replicas.append(peer)
-            if len(replicas) >= entries_max:
-                break
+        if named[peer] < min(NAMED_BY, reaching) and not is_met(peer):
+            if tried >= TRIED_MAX or not may_be_tried(peer):
+                continue
+            tried += 1
+        replicas.append(peer)
+        if len(replicas) >= entries_max:
+            break
     return tuple(replicas[:entries_max])
 
 

@@ -212,9 +212,13 @@ class Searches:
             return None
         at_hand = [self._tables.fresh(peer, TABLE_COUNTS_S) for peer in route.replicas]
         lists = [*lookup.tables, *(table for table in at_hand if table is not None)]
-        replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, entries_max)
+        replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, self._may_be_tried, entries_max)
         alike = sum(takewhile(bool, (a == b for a, b in zip(replicas, route.replicas, strict=False))))
         return replace(route, replicas=replicas, agreed=min(route.agreed, alike - 1))
+
+    def _may_be_tried(self, peer: Peer) -> bool:
+        """Whether a peer that one list names may be a member: our own dial has not failed lately."""
+        return self._dial_limits.is_known(peer) or self._dial_limits.why_not_dial(peer) is None
 
     def _is_met(self, peer: Peer) -> bool:
         """Whether our own dial has reached a peer as a member."""
