@@ -84,11 +84,11 @@ def under_attack(run: Run) -> None:
         world, options.byzantine, ATTACKS[options.attack], to_all=options.how == "all", grown=options.grown
     )
     figures = run.figures = Figures()
+    run.evictions.is_liar = coalition.__contains__
     world.grow(options.nodes)
     if not options.grown:
         world.settle(120.0)
     coalition.close()
-    run.evictions.is_liar = coalition.__contains__
     run.evictions.began_s = world.now_s
     coalition.begin()
     churn = None if options.session_median_s is None else Churn(world, options.session_median_s)

@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from types import FrameType
@@ -22,9 +23,9 @@ from twisted.logger import globalLogBeginner
 
 from chordtwist.core.printable import printable, printable_lines
 from chordtwist.node.ring.ring_trace import Step, line_of
-from chordtwist.simulation import report
+from chordtwist.simulation import report, share_plot
 from chordtwist.simulation.adversaries import ATTACKS
-from chordtwist.simulation.byzantine import under_attack
+from chordtwist.simulation.byzantine import Figures, under_attack
 from chordtwist.simulation.run import Interrupted, Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS, SENTENCES
 from chordtwist.simulation.scenarios.catalogue import Scenario
@@ -143,7 +144,11 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
     "--stabilize-interval", default=1.0, show_default=True, type=POSITIVE, metavar="S", help="Fastest pace of upkeep."
 )
 @click.option(
-    "--byzantine", default=0.0, type=click.FloatRange(0, 0.9), metavar="F", help="Share of the nodes that lie."
+    "--byzantine",
+    multiple=True,
+    type=click.FloatRange(0, 0.9),
+    metavar="F",
+    help="Share of the nodes that lie. May be given several times: one run after another, one plot of all.",
 )
 @click.option("--attack", default="budgeted", show_default=True, type=click.Choice(list(ATTACKS)), metavar="NAME")
 @click.option("--attacks", is_flag=True, expose_value=False, is_eager=True, callback=_attacks, help="List them.")
@@ -163,7 +168,7 @@ def _list(context: click.Context, sentences: Mapping[str, str]) -> None:
 @click.option(
     "--kept", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A sweep goes on from it."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each run.")
 def command(
     nodes: int,
     seed: int,
@@ -176,7 +181,7 @@ def command(
     successors: int,
     replication: int,
     stabilize_interval: float,
-    byzantine: float,
+    byzantine: tuple[float, ...],
     attack: str,
     how: str,
     grown: bool,
@@ -203,16 +208,18 @@ def command(
         replication=min(replication, successors),
         stabilize_interval_s=stabilize_interval,
         records=records,
-        byzantine=byzantine,
         attack=attack,
         how=how,
         grown=grown,
         evict=evict,
         without=without,
     )
-    if byzantine and scenario != "steady":
+    if any(byzantine) and scenario != "steady":
         raise click.UsageError("--byzantine has a scenario of its own: leave --scenario out")
     if seeds is not None:
+        if len(byzantine) > 1:
+            raise click.UsageError("a sweep has one share of liars: give --byzantine once")
+        options = replace(options, byzantine=byzantine[0] if byzantine else 0.0)
         executor = cluster(on) if on is not None else processes(workers or len(os.sched_getaffinity(0)))
         try:
             sys.exit(0 if sweep(options, seeds, executor, kept) else 1)
@@ -228,15 +235,31 @@ def command(
             steps = None if trace is None else stack.enter_context(trace.open("w"))
         except OSError as error:
             raise click.FileError(str(trace), error.strerror) from None
-        run = simulate(options, sys.stderr.isatty(), None if steps is None else line_of(steps))
-    click.echo(json.dumps(report.as_json(run)) if as_json else printable_lines(report.as_lines(run)))
+        each = [replace(options, byzantine=share) for share in byzantine or (0.0,)]
+        sys.exit(_run_each(each, None if steps is None else line_of(steps), plot, as_json))
+
+
+def _run_each(
+    each: Sequence[Options], traced: Callable[[Step], object] | None, plot: Path | None, as_json: bool
+) -> int:
+    """Run all of these one after another, tell of each, and draw them; answers with the exit status."""
+    measured: list[tuple[Options, Figures]] = []
+    status = 0
+    for options in each:
+        run = simulate(options, sys.stderr.isatty(), traced)
+        click.echo(json.dumps(report.as_json(run)) if as_json else printable_lines(report.as_lines(run)))
+        if run.figures is not None:
+            measured.append((options, run.figures))
+        if run.interrupted:
+            status = INTERRUPTED
+            break
+        if run.problems():
+            click.echo(printable_lines(report.failure_page(run)), err=True)
+            status = 1
+        run.world.close()
     if plot is not None:
         try:
-            plot.write_text(report.plot(run))
+            plot.write_text(share_plot.plot(measured) if measured else report.plot(run))
         except OSError as error:
             raise click.FileError(str(plot), error.strerror) from None
-    if run.interrupted:
-        sys.exit(INTERRUPTED)
-    if run.problems():
-        click.echo(printable_lines(report.failure_page(run)), err=True)
-        sys.exit(1)
+    return status

@@ -171,7 +171,7 @@ def plot(run: Run) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="sans-serif" font-size="12" fill="#222">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="24" font-size="15">{_escaped(run.options.command())}</text>',
+        f'<text x="{LEFT}" y="24" font-size="15">{escaped(run.options.command())}</text>',
     ]
     end_s = max(1.0, samples[-1].at_s)
     for number, (title, colour, values) in enumerate(strips):
@@ -200,5 +200,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Write text as it stands in XML."""
     return text.replace("&", "&amp;").replace("<", "&lt;")

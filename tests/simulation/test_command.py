@@ -117,6 +117,20 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.simulate("--plot", str(path), *SMALL).returncode, 0)
         self.assertIn("<svg", path.read_text())
 
+    def test_plot_of_shares(self) -> None:
+        """With several shares of liars each is a run, and the plot has a point of each, ours and plain Chord's."""
+        path = Path(self.mktemp())
+        shares = ("--byzantine", "0.2", "--byzantine", "0.4", "--attack", "refuse")
+        done = self.simulate("--plot", str(path), "--json", *SMALL, *shares, "--records", "2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        told = [json.loads(line)["byzantine"] for line in done.stdout.splitlines()]
+        self.assertEqual([0.2, 0.4], [figures["share_lying"] for figures in told])
+        self.assertTrue(all(figures["plain_chord"]["of"] == 20 for figures in told))
+        drawn = parseString(path.read_text())
+        self.assertEqual(4, len(drawn.getElementsByTagName("polyline")))
+        self.assertEqual(8, len(drawn.getElementsByTagName("circle")))
+        self.assertIn("Halo", path.read_text())
+
     def test_bad_numbers(self) -> None:
         """What is no time is refused before anything runs."""
         for words in (
