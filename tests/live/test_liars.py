@@ -30,7 +30,7 @@ SUCCESSORS = 8
 """Fewer than half of the others: members know one another by their lists, not all of the ring."""
 
 KEYS = 60
-QUICK = ("colluders", "budgeted", "hide", "invent-anew", "larger-ring", "refuse", "not-mine")
+QUICK = ("colluders", "budgeted", "hide", "invent-anew", "larger-ring", "refuse")
 QUICK_S, SOAK_S = 2.0, 600.0
 """Seconds of each attack, and of all of them in a soak."""
 
