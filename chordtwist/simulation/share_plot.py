@@ -134,7 +134,7 @@ def _questions(figures: Figures) -> float:
 
 
 def _title(options: Options) -> str:
-    return f"{options.nodes} nodes, attack {options.attack}, told to {options.how}; intervals of 95 %"
+    return f"{options.nodes} nodes, {options.attack}, {options.how}; intervals of 95 %"
 
 
 def _legend() -> list[str]:
