@@ -1,0 +1,209 @@
+"""Mutants: change one thing in the rules, and see whether a test refuses it.
+
+``python -m tools.mutants --count 100 --seed 1`` draws that many places of ``core/`` and ``node/ring/`` where a
+comparison, a condition, a number or a call stands, changes one at a time in a copy of the tree, and runs the tests that
+matter: those of its module first, then those of the node, then rings in the simulator. One line a mutant; those that no
+test refuses come last. The exit status is 1 when fewer than ``--at-least`` percent are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).parents[1]
+
+FOLDERS = ("chordtwist/core", "chordtwist/node/ring")
+
+WITHIN_S = 240
+"""A run of tests that takes longer has refused the mutant: it loops, or waits for ever."""
+
+OF_THE_NODE = ("tests.test_node_answers", "tests.test_joining", "tests.test_merging", "tests.test_probing")
+
+RINGS = (
+    "tests.simulation.test_node",
+    "tests.simulation.test_six_scenarios",
+    "tests.simulation.test_repair",
+    "tests.simulation.test_faults",
+)
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+OPERATIONS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Add,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the module as a path, the line, what stood there and what stands there now, and the new text."""
+
+    path: str
+    line: int
+    was: str
+    now: str
+    source: str
+
+    @property
+    def module(self) -> str:
+        return Path(self.path).stem
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.was} -> {self.now}"
+
+
+def changed(node: ast.AST) -> ast.AST | None:
+    """The node with one thing changed, None where it has nothing to change."""
+    new = copy.deepcopy(node)
+    if isinstance(new, ast.Compare) and len(new.ops) == 1 and type(new.ops[0]) in COMPARISONS:
+        new.ops = [COMPARISONS[type(new.ops[0])]()]
+    elif isinstance(new, ast.BoolOp):
+        new.op = ast.Or() if isinstance(new.op, ast.And) else ast.And()
+    elif isinstance(new, ast.UnaryOp) and isinstance(new.op, ast.Not):
+        return new.operand
+    elif isinstance(new, ast.BinOp) and type(new.op) in OPERATIONS and not _is_text(new):
+        new.op = OPERATIONS[type(new.op)]()
+    elif isinstance(new, ast.Constant) and isinstance(new.value, bool):
+        new.value = not new.value
+    elif isinstance(new, ast.Constant) and type(new.value) is int:
+        new.value += 1
+    elif isinstance(new, ast.Expr) and isinstance(new.value, ast.Call | ast.Await) and not _is_said(new):
+        return ast.Pass()
+    else:
+        return None
+    return new
+
+
+def _is_text(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.JoinedStr) or isinstance(getattr(part, "value", 0), str) for part in ast.walk(node))
+
+
+def _is_said(node: ast.AST) -> bool:
+    """Whether a statement only tells people something."""
+    return re.match(r"(self\.)?_?(log|note|raises)\b|self\._note|self\._log", ast.unparse(node)) is not None
+
+
+@cache
+def places(path: Path) -> list[int]:
+    """The places of a module that can be changed, within functions: numbers of nodes in the order of `ast.walk`."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(node) for function in functions for statement in function.body for node in ast.walk(statement)}
+    texts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    fit = inside - texts
+    return [at for at, node in enumerate(ast.walk(tree)) if id(node) in fit and changed(node) is not None]
+
+
+class _Change(ast.NodeTransformer):
+    def __init__(self, target: ast.AST, new: ast.AST) -> None:
+        self._target, self._new = target, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if node is self._target:
+            return self._new
+        return super().generic_visit(node)
+
+
+def mutant(path: Path, number: int, root: Path = ROOT) -> Mutant:
+    """Make the mutant of that place."""
+    tree = ast.parse(path.read_text())
+    target = list(ast.walk(tree))[number]
+    new = changed(target)
+    assert new is not None
+    was, now = ast.unparse(target), ast.unparse(new)
+    made = ast.fix_missing_locations(_Change(target, new).visit(tree))
+    return Mutant(str(path.relative_to(root)), getattr(target, "lineno", 0), was, now, ast.unparse(made))
+
+
+def drawn(count: int, seed: int) -> list[Mutant]:
+    """Draw so many, no two of one place."""
+    everywhere = [
+        (path, number) for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.py")) for number in places(path)
+    ]
+    rng = Random(seed)
+    chosen = sorted(everywhere, key=lambda place: rng.random())[:count]
+    return [mutant(path, number) for path, number in chosen]
+
+
+def tests_of(made: Mutant) -> Iterator[tuple[str, list[str]]]:
+    """The tests that matter, cheapest first, and their name."""
+    dotted = made.path.removesuffix(".py").replace("/", ".")
+    own = [f"test_{made.module}"] if (ROOT / f"tests/test_{made.module}.py").exists() else []
+    others = [path.stem for path in sorted((ROOT / "tests").glob("test_*.py")) if dotted in path.read_text()]
+    units = dict.fromkeys(f"tests.{name}" for name in (*own, *others))
+    yield "its tests", list(units)
+    yield "the node's", [name for name in OF_THE_NODE if name not in units]
+    yield "rings", list(RINGS)
+
+
+def refused_by(made: Mutant) -> str | None:
+    """What refused a mutant: None when nothing did."""
+    with tempfile.TemporaryDirectory() as name:
+        copied = Path(name)
+        for folder in ("chordtwist", "tests", "tools", "twisted", "docs", "etc"):
+            shutil.copytree(ROOT / folder, copied / folder, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+        (copied / made.path).write_text(made.source)
+        for stage, names in tests_of(made):
+            if names and not _passes(names, copied):
+                return stage
+    return None
+
+
+def _passes(names: list[str], folder: Path) -> bool:
+    command = [sys.executable, "-m", "twisted.trial", "-x", *names]
+    environ = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, timeout=WITHIN_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Make them, and tell of each."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--at-least", type=int, default=85, metavar="PERCENT", help="of them have to be refused")
+    options = parser.parse_args()
+    made = drawn(options.count, options.seed)
+    survivors = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for one, stage in zip(made, pool.map(refused_by, made), strict=True):
+            print(f"{'refused by ' + stage if stage else 'SURVIVED':<24} {one}", flush=True)
+            survivors += [] if stage else [one]
+    refused = len(made) - len(survivors)
+    print(f"mutants: {refused} of {len(made)} refused; survivors:", *map(str, survivors), sep="\n  ")
+    return 0 if made and 100 * refused >= options.at_least * len(made) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
