@@ -268,7 +268,15 @@ class NodePageTests(SynchronousTestCase):
 
     def test_pages(self) -> None:
         """Every page about the node is there, also under its address."""
-        for path in ("status.json", "config.json", "peers.json", "ring.json", "inspect.json?key=a", "trace.json?key=a"):
+        for path in (
+            "status.json",
+            "config.json",
+            "peers.json",
+            "ring.json",
+            "ring.svg",
+            "inspect.json?key=a",
+            "trace.json?key=a",
+        ):
             for whole in f"/{path}", f"/nodes/127.0.0.1:6401/{path}":
                 channel, transport = open_connection(self.site)
                 channel.dataReceived(request_bytes(whole))

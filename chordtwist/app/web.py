@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from chordtwist import __version__
+from chordtwist.app import ring_picture
 from chordtwist.app.config import WebSection
 from chordtwist.app.web_view import NodeView, Tell
 from chordtwist.core.address import Address
@@ -22,7 +23,7 @@ from chordtwist.core.histogram import Histogram
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.guard import Guard
 from chordtwist.net.web.keys import Described, Keys
-from chordtwist.net.web.pages import Alive, Asked, Front, Orders, Ready, State
+from chordtwist.net.web.pages import Alive, Asked, Drawn, Front, Orders, Ready, State
 from chordtwist.net.web.site import WebSite
 from chordtwist.net.web.streams import Streams
 
@@ -56,6 +57,7 @@ def pages_of(view: NodeView, measured: Measured) -> Page:
     pages.putChild(b"config.json", State(lambda: view.config))
     pages.putChild(b"peers.json", Asked(lambda key: view.peers(), needs_key=False))
     pages.putChild(b"ring.json", Asked(lambda key: view.ring(), needs_key=False))
+    pages.putChild(b"ring.svg", Drawn(lambda: view.ring().addCallback(ring_picture.picture)))
     pages.putChild(b"inspect.json", Asked(view.inspect))
     pages.putChild(b"trace.json", Asked(view.trace))
     return pages

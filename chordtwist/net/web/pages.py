@@ -80,6 +80,24 @@ class Asked(Page):
         return answering.addCallback(lambda shown: show(request, json_text(shown)))
 
 
+class Drawn(Page):
+    """``/ring.svg``: the whole ring as a picture of this moment, made by a walk round it."""
+
+    def __init__(self, draw: Callable[[], Deferred[str]]) -> None:
+        super().__init__()
+        self._draw = draw
+
+    def render_GET(self, request: Request) -> Deferred[None]:
+        """Draw it."""
+
+        def drawn(picture: str) -> None:
+            # Its style stands in it; nothing else of it may do anything.
+            request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
+            show(request, picture.encode(), b"image/svg+xml")
+
+        return self._draw().addCallback(drawn)
+
+
 class Orders(Page):
     """Takes orders, which change something: ``{"do": VERB}``, as JSON, from our own page or a program."""
 
