@@ -98,6 +98,15 @@ class CommandsTests(SynchronousTestCase):
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)
 
+    def test_garbage_is_collected(self) -> None:
+        """While what a command needs is imported nothing is collected; from then on it is, as a node needs it."""
+        program = (
+            "import atexit, gc, sys; from chordtwist.app.cli import main; sys.argv = ['chordtwist', 'get', '--help']\n"
+            "atexit.register(lambda: print(gc.isenabled()))\nmain()"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        self.assertTrue(ran.stdout.endswith("True\n"), ran.stdout)
+
     def test_without_docstrings(self) -> None:
         """Under python -OO, which throws docstrings away, every help says what it says otherwise."""
         expected, shown = helps_under(), helps_under("-OO")

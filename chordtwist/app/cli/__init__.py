@@ -6,6 +6,7 @@ copies, 130 ended by Ctrl-C.
 
 from __future__ import annotations
 
+import gc
 import signal
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # what is imported stays: to look for garbage in it took a fifteenth of a short command
     from chordtwist.app.cli.commands import main as commands
 
     commands()

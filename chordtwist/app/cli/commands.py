@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from errno import EPIPE
 from importlib import import_module
 from keyword import iskeyword
@@ -73,6 +74,7 @@ class Commands(click.Group):
             return None
         module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         command = import_module(f"{PACKAGE}.{module}").command
+        gc.enable()  # which `main` has disabled, for what is imported before a command begins
         if not isinstance(command, click.Command):
             raise TypeError(f"{PACKAGE}.{cmd_name}.command is no click command")
         command.short_help = COMMANDS[cmd_name]
