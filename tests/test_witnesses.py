@@ -162,6 +162,25 @@ class WitnessesTests(SynchronousTestCase):
         self.assertGreaterEqual(len({witness.peer for witness in lookup.witnesses}), 5)
         self.assertEqual(self.owner(lookup), 102)
 
+    def test_remembered_tables_that_lead_nowhere(self) -> None:
+        """When remembered tables lead to nobody whom another way has not come to, the other starts are asked, and when
+        there are none the search is a plain one.
+        """
+        met = (20, 18, 16, 14)
+        for following, starts in ((60, met), (60, (*met, 100)), (0, met), (0, (*met, 100))):
+            shown = {peer(place): table(place, (following,) if following else (), place - 2) for place in met}
+            lookup = WitnessedLookup(at(101), None, peers(*starts), self.met.__contains__, (), shown.get)
+            lookup.hear(peers(96))
+            self.drive(lookup)
+            self.assertEqual(self.owner(lookup), 102, (following, starts))
+
+    def test_a_remembered_owner_is_asked(self) -> None:
+        """In a small ring the owner is among the starts: what it showed some minutes ago is not its word of now."""
+        self.tables = whole_ring(10, 50, 102)
+        shown = {peer(102): table(102, (10,), 50)}
+        lookup = WitnessedLookup(at(101), None, peers(50, 10, 102), self.met.__contains__, (), shown.get)
+        self.assertIn(102, [place for round in self.drive(lookup) for place in round])
+
     def test_a_start_on_anothers_way(self) -> None:
         """A peer that one way has come to begins no other: it would count for two."""
         lookup = self.begin(66, 64, 62, 60, 58, 98, 96, 94, 92, 90)

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from chordtwist.core.lookup import BY_GAP, Candidate, Lookup, Route, State
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import Arc, RingId, between
+from chordtwist.core.ring import RING_SIZE, Arc, RingId, between
 from chordtwist.core.table import Table
 
 WITNESSES = (5, 8, 16)
@@ -202,14 +202,13 @@ class WitnessedLookup(Lookup):
 
         Another lineage begins while there are too few witnesses; then it is a plain search.
         """
-        if self.is_witnessed:
-            return super().next_peer()
-        for lineage in self._begin_lineages(1):
-            if lineage.candidate is not None:
-                lineage.candidate.state = State.ASKED
-                self.questions += 1
-                return lineage.candidate.peer
-        return None
+        if not self.is_witnessed:
+            for lineage in self._begin_lineages(1):
+                if lineage.candidate is not None:
+                    lineage.candidate.state = State.ASKED
+                    self.questions += 1
+                    return lineage.candidate.peer
+        return super().next_peer() if self.is_witnessed else None
 
     @staticmethod
     def _is_alive(lineage: Lineage) -> bool:
@@ -224,16 +223,19 @@ class WitnessedLookup(Lookup):
         return {lineage.candidate for lineage in self._lineages}
 
     def _begin_lineages(self, count: int) -> list[Lineage]:
-        started = []
-        for candidate in self._unused_starts()[: max(0, count)]:
-            if candidate in self._on_the_way():
-                continue
-            started.append(Lineage(candidate))
-            self._lineages.append(started[-1])
-            table = self._remembered(candidate.peer)
+        """Begin so many, as far as there are starts; one that a remembered table leads nowhere is lost at once."""
+        begun: list[Lineage] = []
+        while len(begun) < count and (unused := self._unused_starts()):
+            start = unused[0]
+            lineage = Lineage(start)
+            self._lineages.append(lineage)
+            # Who stands behind the position may own it: that takes a word of now.
+            table = self._remembered(start.peer) if start.gap > RING_SIZE // 2 else None
             if table is not None and not spans(table, self.position):
-                self._take(candidate, table, 0)
-        return started
+                self._take(start, table, 0)
+            if self._is_alive(lineage):
+                begun.append(lineage)
+        return begun
 
     def _rivals(self) -> list[Candidate]:
         """Those who may own the position, nearest first, up to one that is no invention of a few."""
