@@ -13,7 +13,7 @@ MODEL ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test quick soak coverage lint types explore docs news fuzz wheel pins model clean
+.PHONY: help node test quick release soak coverage lint types explore docs news fuzz wheel pins model clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +52,9 @@ docs: $(VENV)/.docs  ## build the documents into docs/_build/html
 
 news: $(VENV)/.dev  ## show what the fragments say; make news RELEASE=yes moves them into NEWS.rst
 	@$(BIN)/towncrier build $(if $(RELEASE),--yes,--draft)
+
+release: $(VENV)/.dev  ## build sdist and wheel into dist, and try the wheel in an environment of its own
+	@PYTHON=$(BIN)/python .ci/release
 
 fuzz: $(VENV)/.fuzz  ## search for bytes that break a parser; FUZZ_SECONDS=3600 for longer
 	@$(BIN)/python -m tools.fuzz --seconds $(FUZZ_SECONDS)

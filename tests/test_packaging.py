@@ -113,7 +113,7 @@ class CheckoutTests(SynchronousTestCase):
                 shutil.copytree(
                     CHECKOUT / name, Path(copy) / name, ignore=shutil.ignore_patterns("__pycache__", "*.cache")
                 )
-            for name in "pyproject.toml", "hatch_build.py", "README.rst", "LICENSE":
+            for name in "pyproject.toml", "hatch_build.py", "README.rst", "LICENSE", ".gitignore":
                 shutil.copy(CHECKOUT / name, copy)
             write(Path(copy) / "share")
             ran = subprocess.run(
