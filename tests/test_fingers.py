@@ -67,13 +67,50 @@ class FingersTests(SynchronousTestCase):
         self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
         self.assertEqual(self.routing.fingers[NEAR], peer(1100))
 
-    def test_wrong(self) -> None:
-        """Where a member between where a finger begins and itself does not answer, the finger is looked up, and set."""
+    def test_nearer(self) -> None:
+        """Where a member between where a finger begins and itself does not answer, the finger is looked up; whoever is
+        nearer takes its place.
+        """
+        self.scene.show(table(1100, predecessor=1050, seq=2))
+        self.scene.silence(1050)
+        self.owner = peer(1070)
+        self.all_looked_at()
+        self.assertIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.routing.fingers[NEAR], peer(1070))
+
+    def test_stubborn(self) -> None:
+        """A live finger does not give way to one that stands farther away, whoever says so."""
         self.scene.show(table(1100, predecessor=1050, seq=2))
         self.scene.silence(1050)
         self.all_looked_at()
         self.assertIn(finger_start(at(10), NEAR), self.looked_up)
-        self.assertEqual(self.routing.fingers[NEAR], peer(1500))
+        self.assertEqual(self.routing.fingers[NEAR], peer(1100))
+
+    def test_met_before(self) -> None:
+        """A nearer one that the address book knows takes its place when it answers."""
+        self.scene.show(table(1050, predecessor=900))
+        self.tables.fetch(peer(1050))
+        self.scene.advance(1)
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1050))
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
+
+    def test_a_neighbour_names_a_nearer_one(self) -> None:
+        """So does one that the table of a neighbour names, whatever others and the finger itself leave out; a name that
+        does not answer has the finger looked up.
+        """
+        self.scene.show(table(20, predecessor=10, fingers=(1050,)), table(1050, predecessor=900))
+        self.tables.fetch(peer(20))
+        self.scene.advance(1)
+        self.all_looked_at()
+        self.assertEqual(self.routing.fingers[NEAR], peer(1050))
+        self.scene.show(table(20, predecessor=10, fingers=(1040,), seq=2))
+        self.scene.silence(1040)
+        self.tables.fetch(peer(20))
+        self.scene.advance(1)
+        self.all_looked_at()
+        self.assertIn(finger_start(at(10), NEAR), self.looked_up)
+        self.assertEqual(self.routing.fingers[NEAR], peer(1050))
 
     def test_gone(self) -> None:
         """A finger that does not answer is taken out, and another one looked up; perhaps nobody can be asked."""

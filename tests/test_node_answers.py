@@ -172,7 +172,21 @@ class AnswersTests(OneNodeTestCase):
         said = self.asked_by(60, AskLease())
         assert isinstance(said, Leased)
         self.assertEqual(unpack_lease(IDENTITY, said.body)[1], peer(60))
-        self.assertEqual(self.asked_by(55, AskLease()), Noted())
+        self.assertEqual(self.asked_by(90, AskLease()), Noted())
+
+    def test_left_out(self) -> None:
+        """Who asks for a lease, and stands inside its list without being in it, comes in when the node's own dial meets
+        a member of its ring there.
+        """
+        for place, shown in ((45, table(45, (50, 60, 70), 40)), (55, table(55, (100, 110, 120), 53))):
+            self.scene.show(shown)
+            self.asked_by(place, AskLease())
+            self.scene.advance(6)
+        self.assertEqual(self.state(), (40, [60, 70, 80]))
+        self.scene.show(table(55, (60, 70, 80), 45, seq=2))
+        self.asked_by(55, AskLease())
+        self.scene.advance(2)
+        self.assertEqual(self.state(), (40, [55, 60, 70]))
 
     def test_ping_for(self) -> None:
         """It pings for others, and says whether there was an answer."""

@@ -332,6 +332,13 @@ class Routing:
         """Whether the peer that shows `table` is the successor of where finger `k` begins."""
         return table.predecessor is not None and finger_start(self.me.id, k) in Arc(table.predecessor.id, table.peer.id)
 
+    def nearer_finger(self, k: int, peer: Peer) -> bool:
+        """Point finger `k` to a peer that was just reached, where it stands nearer than the one that we have."""
+        start, present = finger_start(self.me.id, k), self.fingers.get(k)
+        if present is not None and distance(start, present.id) <= distance(start, peer.id):
+            return False
+        return self.set_finger(k, peer)
+
     def set_finger(self, k: int, peer: Peer | None) -> bool:
         """Point finger `k` to a peer that was just reached, or nowhere.
 

@@ -48,6 +48,7 @@ from chordtwist.node.ring.probing import Probing
 from chordtwist.node.ring.rectifying import Rectifying
 from chordtwist.node.ring.searches import Searches
 from chordtwist.node.ring.self_check import SelfCheck
+from chordtwist.node.ring.self_lookup import SelfLookup
 from chordtwist.node.ring.stabilizing import Stabilizing
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import FIRST_QUESTION, NoMember, Tables
@@ -195,7 +196,9 @@ class Node:
         member_checks = self.member_checks = MemberChecks(
             membership, routing, tables, admission, probing, dial_limits.is_known, merging.look_at, ending
         )
-        uniting = Uniting(membership, routing, tables, probing, admission, member_checks, dial_limits.is_known, ending)
+        uniting = self.uniting = Uniting(
+            membership, routing, tables, probing, admission, member_checks, dial_limits.is_known, ending
+        )
         self.stabilizing = Stabilizing(
             membership,
             routing,
@@ -222,6 +225,7 @@ class Node:
             rng,
             options.stabilize_interval_s,
         )
+        self.self_lookup = SelfLookup(membership, routing, searches.find_place, uniting, ending, rng)
         self.walker = Walker(membership, routing, tables, asking, ending, rng, options.walk_bytes_per_s)
         judgement = self.judgement = Judgement(
             identity,
@@ -274,6 +278,7 @@ class Node:
             self.fingers.chore,
             merging.chore,
             self.walker.chore,
+            self.self_lookup.chore,
             judgement.chore,
             *watch.chores,
         ]
@@ -438,7 +443,10 @@ class Node:
     def _give_lease(self, peer: Peer, question: AskLease) -> Answer:
         if not self.is_member:
             return self.statements.not_member(self.membership.status)
-        return self.statements.leased(peer) or Noted()
+        lease = self.statements.leased(peer)
+        if lease is None:
+            self.uniting.hear_of(peer)
+        return lease or Noted()
 
     def _relay(self, peer: Peer, question: Relay) -> Answer | Deferred[Answer]:
         target = self._named(question.target)

@@ -6,6 +6,7 @@ Nothing is expected of such a run but that no honest node breaks: it measures.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import ID_BITS, RING_SIZE, RingId, distance
@@ -23,7 +24,7 @@ LOOKUPS = 1000
 VALUES = 200
 """Keys of each kind of record."""
 
-JOINERS = 20
+JOINERS = 100
 
 JOINER_S = 120.0
 """So long after its start a newcomer is looked at."""
@@ -33,6 +34,24 @@ APART_S = 0.02
 
 ANSWERED_S = 30.0
 """Whatever was asked has ended by then."""
+
+
+@dataclass
+class Joiners:
+    """What became of newcomers whose every contact but one is a colluder."""
+
+    members: Share = field(default_factory=Share)
+    """Those that were members in time."""
+    at_place: Share = field(default_factory=Share)
+    """Those that the member before their place had as its head by then."""
+    list_colluders: Share = field(default_factory=Share)
+    """Entries of their lists that are colluders."""
+    finger_colluders: Share = field(default_factory=Share)
+    members_colluders: Share = field(default_factory=Share)
+    """Members of the ring that are colluders, when the last one has joined."""
+
+    def as_json(self) -> dict[str, object]:
+        return {"asked": self.members.of, **{name: share.as_json() for name, share in vars(self).items()}}
 
 
 @dataclass
@@ -51,10 +70,7 @@ class Figures:
     plain_chord_questions: int = 0
     values: dict[str, Kept] = field(default_factory=dict)
     """By kind of record."""
-    joiners: Share = field(default_factory=Share)
-    """Newcomers that were members in time, at their true place."""
-    joiners_colluders: Share = field(default_factory=Share)
-    """Entries of the newcomers' lists and fingers that are colluders."""
+    joiners: Joiners = field(default_factory=Joiners)
     list_colluders: Share = field(default_factory=Share)
     """Entries of honest lists that are colluders; of 1,000 nodes a quarter of which lie it should be a quarter."""
     finger_colluders: Share = field(default_factory=Share)
@@ -66,7 +82,7 @@ class Figures:
 
     def as_json(self) -> dict[str, object]:
         shares: dict[str, object] = {
-            name: value.as_json() for name, value in vars(self).items() if isinstance(value, Share)
+            name: value.as_json() for name, value in vars(self).items() if isinstance(value, Share | Joiners)
         }
         return {
             **shares,
@@ -164,22 +180,33 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
 
 
 def _join(run: Run, coalition: Coalition, figures: Figures) -> None:
-    """Newcomers join one by one, told of colluders and of one honest member."""
-    world = run.world
-    joiners: list[Peer] = []
+    """Newcomers join one by one, told of three colluders and of one honest member, in any order; each is looked at two
+    minutes after its start.
+    """
+    world, joiners = run.world, figures.joiners
     liars = [node.me for node in coalition.live()]
+    before = coalition.honest()
+    if not before:
+        return
+
+    def look(peer: Peer) -> None:
+        host, pointers = world.live.get(peer), world.check.members.get(peer)
+        if host is None:
+            return
+        joiners.members.count(host.is_member)
+        joiners.at_place.count(pointers is not None and pointers.linked)
+        for other in host.node.routing.successors:
+            joiners.list_colluders.count(other in coalition)
+        for other in host.node.routing.fingers.values():
+            joiners.finger_colluders.count(other in coalition)
+
     for _ in range(min(JOINERS, max(1, run.options.nodes // 4))):
-        honest = coalition.honest()
-        if not honest:
-            break
-        told = [pick(world.rng, liars) for _ in range(3 if liars else 0)] + [pick(world.rng, honest)]
-        world.seed_peers = [told[(below(world.rng, 4) + n) % len(told)] for n in range(len(told))]
-        joiners.append(world.start().peer)
+        told = [pick(world.rng, liars) for _ in range(3 if liars else 0)] + [pick(world.rng, before)]
+        turn = below(world.rng, len(told))
+        world.seed_peers = [*told[turn:], *told[:turn]]
+        peer = world.start().peer
+        world.after(JOINER_S, partial(look, peer))
         world.run(1.0)
     world.run(JOINER_S)
-    for peer in joiners:
-        host = world.live[peer]
-        pointers = world.check.members.get(peer)
-        figures.joiners.count(host.is_member and pointers is not None and pointers.linked)
-        for other in (*host.node.routing.successors, *host.node.routing.fingers.values()):
-            figures.joiners_colluders.count(other in coalition)
+    for peer in world.check.members:
+        joiners.members_colluders.count(peer in coalition)

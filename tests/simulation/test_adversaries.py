@@ -140,7 +140,7 @@ class Harm(SynchronousTestCase):
             figures, run = measured(name, "all", byzantine=1 / NODES)
             self.assertEqual(run.problems(), [], name)
             honest = NODES if name == "burst" else NODES - 1
-            counted = (figures.honest_members, figures.lists_right, figures.lookups, figures.joiners)
+            counted = (figures.honest_members, figures.lists_right, figures.lookups, figures.joiners.at_place)
             self.assertEqual([(honest,) * 2, (honest,) * 2, (40, 40), (6, 6)], [*map(right_of, counted)], name)
             self.assertEqual(NODES, figures.principals, name)
             for kind, kept in figures.values.items():

@@ -1,4 +1,8 @@
-"""Keeping the fingers right, one at a time (Chord paper, section 4.4)."""
+"""Keeping the fingers right, one at a time (Chord paper, section 4.4).
+
+Each is the nearest member at or behind where it begins that our own dial has reached: a live one gives way to a nearer
+one only, whatever anybody says (the slot of BASALT, Middleware 2023).
+"""
 
 from __future__ import annotations
 
@@ -63,27 +67,33 @@ class Fingers:
         if k is None:
             k = wanted[self._next % len(wanted)]
             self._next += 1
-        peer = routing.fingers.get(k) or self._head_knows(k)
-        if peer is None:
+        nearest = self._nearest(k)
+        if nearest is None:
             return self._look_up(k)
-        return self._tables.fetch(peer).addCallbacks(
-            self._shown, self._silent, callbackArgs=(k, STEPS_BACK), errbackArgs=(k,)
+        return self._tables.fetch(nearest).addCallbacks(
+            self._shown, self._silent, callbackArgs=(k, STEPS_BACK), errbackArgs=(nearest, k)
         )
 
-    def _head_knows(self, k: int) -> Peer | None:
-        """Whom our head's table, which is nearly ours, names for this finger (Chord paper, section 4.4)."""
-        routing = self._routing
-        table = None if routing.head is None else self._tables.at_hand(routing.head)
-        if table is None:
-            return None
+    def _nearest(self, k: int) -> Peer | None:
+        """Choose the nearest at or behind where finger `k` begins of the one that we have, whom we met before, and whom
+        our neighbours' tables name: their fingers are nearly ours (Chord paper, section 4.4).
+        """
+        routing, book = self._routing, self._tables.book
         start = finger_start(routing.me.id, k)
-        nearest = min((*table.successors, *table.fingers), key=lambda peer: distance(start, peer.id), default=None)
-        return None if nearest is None or distance(start, nearest.id) >= 1 << k else nearest
+        near = (*routing.successors, *book.before(routing.me.id, routing.entries_max))
+        tables = [table for peer in near if (table := self._tables.at_hand(peer)) is not None]
+        known = [*book.behind(start, 1), *(_at_or_behind(start, table) for table in tables)]
+        present = routing.fingers.get(k)
+        if present is not None:
+            known.append(present)
+        candidates = [peer for peer in known if not self._is_silent(peer) and distance(start, peer.id) < 1 << k]
+        return min(candidates, key=lambda peer: distance(start, peer.id), default=present)
 
     def _shown(self, table: Table, k: int, steps: int) -> Deferred[bool] | bool:
         routing = self._routing
+        changed = routing.nearer_finger(k, table.peer)
         if routing.finger_is_right(k, table):
-            return routing.set_finger(k, table.peer)
+            return changed
         before = table.predecessor
         if before is None or before == routing.me or not steps:
             return self._look_up(k)
@@ -91,8 +101,9 @@ class Fingers:
             self._shown, lambda failure: self._look_up_after(failure, k), callbackArgs=(k, steps - 1)
         )
 
-    def _silent(self, failure: Failure, k: int) -> Deferred[bool]:
-        self._routing.set_finger(k, None)
+    def _silent(self, failure: Failure, peer: Peer, k: int) -> Deferred[bool]:
+        if self._routing.fingers.get(k) == peer:
+            self._routing.set_finger(k, None)
         return self._look_up_after(failure, k)
 
     def _look_up_after(self, failure: Failure, k: int) -> Deferred[bool]:
@@ -102,5 +113,10 @@ class Fingers:
     def _look_up(self, k: int) -> Deferred[bool]:
         routing = self._routing
         return self._find(finger_start(routing.me.id, k)).addCallbacks(
-            lambda route: routing.set_finger(k, route.owner), lambda failure: failure.trap(Unreachable) is None
+            lambda route: routing.nearer_finger(k, route.owner), lambda failure: failure.trap(Unreachable) is None
         )
+
+
+def _at_or_behind(start: RingId, table: Table) -> Peer:
+    """Name the nearest at or behind a position of those that a table names."""
+    return min(table.everybody(), key=lambda peer: distance(start, peer.id))

@@ -122,6 +122,16 @@ class Uniting:
         if len(routing.successors) < routing.entries_max and entries[-1] != self._turn:
             self._look_at_entry(entries[-1])
 
+    def is_missing(self, peer: Peer) -> bool:
+        """Whether a peer, if it is a member, belongs inside our ordinary list, and is not there."""
+        routing = self._routing
+        return not routing.whole and peer not in routing.successors and self._is_inside(peer)
+
+    def hear_of(self, peer: Peer) -> None:
+        """Dial somebody whom others name, or who says himself that he stands there, where our list lacks him."""
+        if self._membership.is_member and self.is_missing(peer):
+            self._dial(peer)
+
     def _dead(self, peers: Iterable[Peer]) -> frozenset[Peer]:
         now, liveness = self._clock.seconds(), self._probing.liveness
         return frozenset(peer for peer in peers if liveness.is_dead(peer, now))
@@ -156,6 +166,8 @@ class Uniting:
         if self._member_checks.is_elsewhere(table):
             self._membership.drop(peer, "is in another ring")
             return
+        if peer not in routing.successors and not routing.is_named(table):
+            return  # who knows none of us is no member of our ring, as far as we can see
         self._admission.gone_live(peer)
         if peer in routing.successors or self._is_inside(peer):
             self.merge(table, before)
