@@ -368,7 +368,7 @@ class SmallRingTests(JoiningTestCase):
         everybody = Announced([member.packed for member in self.members])
         self.answer(80, Announce, everybody, JoinFailure("another newcomer has the slot", busy=True), everybody)
         joining = self.join(80)
-        self.scene.advance(0.4)
+        self.scene.advance(0.3)
         self.assertNoResult(joining)
         self.assertEqual(self.steps(10), [PROBE, ANNOUNCE, WITHDRAW])
         self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW])
@@ -459,7 +459,7 @@ class SmallRingTests(JoiningTestCase):
         everybody = Announced([member.packed for member in self.members])
         self.answer(10, Announce, everybody, everybody, JoinFailure("another newcomer has the slot", busy=True))
         joining = self.join(80)
-        self.scene.advance(0.4)
+        self.scene.advance(0.3)
         self.assertNoResult(joining)
         self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, WITHDRAW])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.own_place import CONTACTS_MAX, OwnPlace
+from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from tests.builders import peer, peers, places, table
 
@@ -47,9 +47,14 @@ class OwnPlaceTests(SynchronousTestCase):
     def search(self, *contacts: int, starts: Iterable[int] = ()) -> OwnPlace:
         """Look the place up until it is done."""
         met = {peer(member * STEP) for member in (*contacts, *starts)}
-        lookup = OwnPlace(
-            ME, peers(*(start * STEP for start in starts)), met.__contains__, [self.shown[n] for n in contacts]
-        )
+        known = peers(*(start * STEP for start in starts))
+        lookup = OwnPlace(ME, known, met.__contains__, peers(*(contact * STEP for contact in contacts)))
+        for contact in contacts:
+            lookup.begin_with(self.shown[contact])
+        return self.drive(lookup)
+
+    def drive(self, lookup: OwnPlace) -> OwnPlace:
+        """Answer until it is done."""
         while asked := lookup.at_once() or [chosen for chosen in [lookup.next_peer()] if chosen is not None]:
             for chosen in asked:
                 if number(chosen) in self.silent:
@@ -102,9 +107,12 @@ class OwnPlaceTests(SynchronousTestCase):
         lookup = self.search(25)
         self.assertEqual((self.neighbours(lookup), lookup.is_whole), ((25, 25), True))
 
-    def test_many_contacts(self) -> None:
-        """Only so many of the contacts are ways of their own."""
-        self.assertLessEqual(len(self.search(*range(0, COUNT, 5)).witnesses), CONTACTS_MAX)
+    def test_contacts_are_asked(self) -> None:
+        """Contacts that have not just shown their tables are asked for them, and lead on as well."""
+        self.lie(*range(2, COUNT, 4))
+        met = {peer(member * STEP) for member in (2, 30, 25)}
+        lookup = OwnPlace(ME, (), met.__contains__, peers(2 * STEP, 30 * STEP, 25 * STEP))
+        self.assertEqual(self.neighbours(self.drive(lookup)), (BEFORE, OWNER))
 
     def test_silent_between(self) -> None:
         """Whom the member before the place names behind it, and who shows no table, is told: he may live."""

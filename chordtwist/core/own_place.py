@@ -7,17 +7,14 @@ them lie together, an honest one has its share of the ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, zip_longest
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 
-from chordtwist.core.lookup import Candidate, State
+from chordtwist.core.lookup import BY_GAP, Candidate, State
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, between, distance
 from chordtwist.core.table import Table
 from chordtwist.core.witnesses import Lineage, WitnessedLookup
-
-CONTACTS_MAX = 5
-"""Contacts whose tables each begin a lineage; further ones are starts as other members are."""
 
 WITNESSES_OF_NEWCOMERS = (3, 8, 32)
 """How many a newcomer hears: when all is well, when one leaves the owner out, and when somebody seems to lie."""
@@ -42,38 +39,45 @@ class OwnPlace(WitnessedLookup):
     """A search that ends when the owner of our place and the member before it have both shown their tables."""
 
     def __init__(
-        self, me: Peer, starts: Iterable[Peer], is_met: Callable[[Peer], bool], contacts: Iterable[Table] = ()
+        self, me: Peer, starts: Iterable[Peer], is_met: Callable[[Peer], bool], contacts: Iterable[Peer] = ()
     ) -> None:
         """@param starts: as of `WitnessedLookup`.
-        @param contacts: what those have just shown through whom we are to join; none, where we are a member.
+        @param contacts: those through whom we are to join; none, where we are a member.
         """
-        contacts = list(contacts)
-        shown = [_nearest_before(me, table) for table in contacts]
-        named = (peer for turn in zip_longest(*shown) for peer in turn if peer is not None and peer != me)
-        begun = [*dict.fromkeys(chain((table.peer for table in contacts), starts, named))]
-        super().__init__(me.id, me, begun, is_met)
-        self._is_newcomer = bool(contacts)
-        for table in contacts[:CONTACTS_MAX]:
-            self.begin_with(table)
+        self._contacts = dict.fromkeys(contacts)
+        self._named: list[list[Candidate]] = []
+        """Whom each contact that has shown its table names, the nearest before our place first."""
+        super().__init__(me.id, me, dict.fromkeys((*self._contacts, *starts)), is_met)
+
+    def _take(self, candidate: Candidate, table: Table, depth: int) -> None:
+        if candidate.peer in self._contacts:
+            self.hear(table.everybody(), depth)
+            named = [self._candidates[peer.packed] for peer in table.everybody()]
+            self._named.append(sorted(named, key=BY_GAP, reverse=True))
+        super()._take(candidate, table, depth)
 
     @property
     def wanted(self) -> int:
         """How many witnesses to hear. All ways of a newcomer are long; so it is other signs of lies that widen them."""
-        if not self._is_newcomer:
+        if not self._contacts:
             return super().wanted
         sizes = [table.members_estimate() for table in self.tables if len(table.successors) >= JUDGED_MIN]
         doubts = self._skipping + 2 * (bool(sizes) and max(sizes) > UNLIKE * min(sizes))
         return WITNESSES_OF_NEWCOMERS[min(doubts, len(WITNESSES_OF_NEWCOMERS) - 1)]
 
     def _unused_starts(self) -> list[Candidate]:
-        if self._is_newcomer and len(self._lineages) >= BEGUN_MAX:
+        if self._contacts and len(self._lineages) >= BEGUN_MAX:
             return []
-        return super()._unused_starts()
+        unused, taken = super()._unused_starts(), self._on_the_way()
+        if not unused:
+            turns = dict.fromkeys(candidate for turn in zip_longest(*self._named) for candidate in turn)
+            unused = [c for c in turns if c is not None and c.state is State.HEARD and c not in taken]
+        return unused
 
     def _advance(self, lineage: Lineage, table: Table) -> None:
         super()._advance(lineage, table)
         following = lineage.candidate
-        if self._is_newcomer and following is not None:
+        if self._contacts and following is not None:
             # Counted behind the position, as `gap` is, the rest of the way is what is lacking to the whole circle.
             rest, left = RING_SIZE - following.gap, distance(table.peer.id, self.position)
             if rest > NEARER * left:
@@ -102,8 +106,3 @@ class OwnPlace(WitnessedLookup):
         """List whom the member before our place names between itself and the owner, and who has shown no table."""
         named = [peer for peer in before.successors if between(before.peer.id, peer.id, owner.id)]
         return [peer for peer in named if self._candidates[peer.packed].state is State.UNREACHABLE]
-
-
-def _nearest_before(me: Peer, table: Table) -> Iterator[Peer]:
-    """Name all whom a table names, the nearest before our place first."""
-    return iter(sorted(table.everybody(), key=lambda peer: (me.id - peer.id) % RING_SIZE or RING_SIZE))

@@ -40,6 +40,9 @@ TABLE = "table"
 AT_HAND = "table at hand"
 """The outcome where no question was needed: the peer has shown its table within the last minute."""
 
+JUST_SHOWN_S = 1.0
+"""The table of a contact that came so lately is the one that showed it to be a member."""
+
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
 
@@ -97,18 +100,17 @@ class Searches:
     def find_place(self, contacts: Iterable[Peer] = (), alone: bool = False) -> Deferred[OwnPlace]:
         """Look our own place up, as if we did not stand there. Never fails: it has no owner when nobody can be asked.
 
-        @param contacts: members to begin at; those whose tables have just come are not asked again.
+        @param contacts: members to begin at, since we are none; those whose tables have just come are not asked again.
         @param alone: whether to begin nowhere else: whom we met before may be of another ring.
         """
-        me, tables = self._routing.me, self._tables
-        contacts = list(contacts)
-        shown = [table for peer in contacts if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
+        me, tables, contacts = self._routing.me, self._tables, list(contacts)
         near, fresh, farther = ([], [], []) if alone else self._met_before(me.id)
-        lookup = OwnPlace(me, (*contacts, *near, *farther), tables.book.is_met, shown)
-        for table in fresh:
-            # Who stands in our very place is asked: it may have died.
-            if table.peer not in contacts and table.peer.id != me.id:
-                lookup.begin_with(table)
+        lookup = OwnPlace(me, (*near, *farther), tables.book.is_met, contacts)
+        if contacts:
+            # Nothing older counts: who asks again has found that the ring has changed.
+            fresh = [table for peer in contacts if (table := tables.fresh(peer, JUST_SHOWN_S)) is not None]
+        for table in fresh[: WITNESSES[0]]:
+            lookup.begin_with(table)
         if self._is_member():
             lookup.hear(self._routing.neighbours())
         return search(lookup, partial(self._fetch, lookup), self._clock).addCallback(lambda _: lookup)

@@ -21,7 +21,7 @@ from chordtwist.node.chores import Chore
 from chordtwist.node.ring.membership import Membership
 from chordtwist.node.ring.uniting import Uniting
 
-LOOK_FIRST_S, LOOK_SLOWEST_S = 10.0, 45.0
+OWN_PLACE_FIRST_S, OWN_PLACE_SLOWEST_S = 10.0, 45.0
 """How often a member looks its place up: soon after joining, later every 30 to 60 s, jittered."""
 
 MET_AT_ONCE = 16
@@ -46,7 +46,7 @@ class SelfLookup:
         self._find_place = find_place
         self._uniting = uniting
         self._rng = rng
-        self.chore = Chore("self-lookup", self.look, clock, rng, LOOK_FIRST_S, LOOK_SLOWEST_S)
+        self.chore = Chore("self-lookup", self.look, clock, rng, OWN_PLACE_FIRST_S, OWN_PLACE_SLOWEST_S)
 
     def look(self) -> Deferred[bool] | bool:
         """Look our place up; answers whether our list came to lack somebody."""
