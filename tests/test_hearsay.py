@@ -14,7 +14,7 @@ from tests.ring_case import EIGHT, KEY, OUTSIDER, RingCase
 
 LIAR = 0x4000
 REPLICA = 0x5000
-LATER = Version(WALL_MS + 20_000, peer(OUTSIDER).packed)
+LATER = Version(WALL_MS + 40_000, peer(OUTSIDER).packed)
 
 
 class DoubtsTests(RingCase):

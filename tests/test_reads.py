@@ -205,7 +205,7 @@ class GetTests(RingCase):
 
     def test_a_newer_one_that_one_replica_has(self) -> None:
         """Its publisher confirms it; of one that it has not put nothing is read, and nothing spread."""
-        forged = Version(WALL_MS + 30_000, peer(0x1000).packed)
+        forged = Version(WALL_MS + 40_000, peer(0x1000).packed)
         self.keep(0x5000, replace(self.record(value=b"forged"), version=forged))
         self.assertEqual(self.value_at(OUTSIDER), b"value")
         self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x4000, 0x6000)], [b"value"] * 3)

@@ -154,7 +154,7 @@ class RoundTests(RepairCase):
         """A newer version at one replica, which its publisher denies, stays there for one round."""
         self.spread([self.record()])
         self.ring.pass_time(1)
-        forged = Version(WALL_MS + 20_000, peer(OUTSIDER).packed)
+        forged = Version(WALL_MS + 40_000, peer(OUTSIDER).packed)
         self.keep(0x4000, replace(self.record(value=b"forged"), version=forged))
         self.ring.pass_time(2 * A_ROUND_S)
         self.assertEqual([self.ring.value(place, KEY) for place in (0x3000, 0x5000, 0x6000)], [b"value"] * 3)

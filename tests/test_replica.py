@@ -16,7 +16,7 @@ from chordtwist.core.records import (
     Version,
 )
 from chordtwist.core.ring import Arc
-from chordtwist.core.versions import AHEAD_MS_MAX
+from chordtwist.core.versions import AHEAD_MS_MAX, FOLLOWED_MS_MAX
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Fetch, NotFound, Pulling, Store, Stored
@@ -79,7 +79,7 @@ class AnswerTests(RingCase):
 
     def test_what_it_has_put(self) -> None:
         """Asked as a publisher it tells its puts, wherever they are; of another key, since when it knows all."""
-        started_ms = WALL_MS
+        started_ms = WALL_MS + FOLLOWED_MS_MAX
         self.put_and_wait(OUTSIDER)
         writer = self.ring.node(OUTSIDER)
         told = writer.tell(peer(0x1000), wire.Fetch(KEY, AS_PUBLISHER, True))

@@ -20,7 +20,7 @@ from chordtwist.core.backoff import backoff_s, jittered
 from chordtwist.core.claims import Claim
 from chordtwist.core.lookup import Route
 from chordtwist.core.records import PutResult, Record, Versioned, position_of, precedence
-from chordtwist.core.versions import VersionClock
+from chordtwist.core.versions import FOLLOWED_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
@@ -98,9 +98,9 @@ class Publisher:
         self._puts = Puts(ring, local_records, locating, versions, clock, self)
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
-        self.forgotten_ms = ring.neighbours_time_ms()
-        """Of puts with a newer version than this none is forgotten: another run's are, and those that had to make room.
-        """
+        self._started_s = clock.seconds()
+        self._made_room_ms = 0
+        """The newest version of those that had to make room."""
         self._bytes = 0
         self._due: list[tuple[float, int, bytes]] = []
         """When to look at which key; of each publication only its last place counts. Keys, not publications: a key
@@ -126,6 +126,13 @@ class Publisher:
         self._schedule(PUT_WITHIN_S, publication)
         self._puts.begin(publication, self._locating.known(position_of(versioned.key), versioned.copies))
         return result
+
+    def forgotten_ms(self) -> int:
+        """Say up to which version puts may be forgotten: those of another run are, whose clock may have been ahead of
+        ours, and those that had to make room.
+        """
+        run_ms = int((self._clock.seconds() - self._started_s) * 1000)
+        return max(0, self._made_room_ms, self._ring.neighbours_time_ms() - run_ms + FOLLOWED_MS_MAX)
 
     def published(self, key: bytes) -> Versioned | None:
         """Name what was put here under `key`, while it lives."""
@@ -302,7 +309,7 @@ class Publisher:
         ) and not self._replaces(versioned):
             oldest = next(iter(publications.values()))
             if oldest.confirmed:
-                self.forgotten_ms = max(self.forgotten_ms, oldest.versioned.version.ms)
+                self._made_room_ms = max(self._made_room_ms, oldest.versioned.version.ms)
                 self._forget(oldest)
             elif passed_over == PASSED_OVER_MAX:
                 return False

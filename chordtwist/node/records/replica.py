@@ -122,7 +122,7 @@ class Replica:
 
     def _tell_put(self, question: Fetch) -> Answer:
         put = self._publisher.published(question.key)
-        return Refused(FORGOTTEN, self._publisher.forgotten_ms) if put is None else self._tell(put, question.value)
+        return Refused(FORGOTTEN, self._publisher.forgotten_ms()) if put is None else self._tell(put, question.value)
 
     def _tell(self, versioned: Versioned, value: bool) -> Answer:
         now_ms = self._local_records.now_ms()
