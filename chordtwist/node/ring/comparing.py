@@ -53,6 +53,8 @@ class Comparing:
             for point in waiting:
                 lookup = Lookup(point, excluded)
                 lookup.hear(first.everybody())
+                if excluded is None:
+                    lookup.know(first)  # our own: nobody asks himself
                 lookup.know(min(seen, key=lambda table: distance(table.peer.id, point)))
                 await search(lookup, self._tables.fetch, self._clock)
                 route = owners[point] = lookup.route(2 * self._routing.entries_max + 1)
