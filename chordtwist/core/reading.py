@@ -101,6 +101,14 @@ class Reading:
         return self._best is not None and self._claim is None
 
     @property
+    def has_publishers_word(self) -> bool:
+        """Whether the publisher of a plain record says so itself, wherever it was found."""
+        claim = self._claim
+        return claim is not None and any(
+            isinstance(word, Said) and claim.fits(word) for word in self._own_words.values()
+        )
+
+    @property
     def believed_claim(self) -> Claim | None:
         """What is believed of a plain record, if anything is."""
         return self._claim if self.believed else None

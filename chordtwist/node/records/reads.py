@@ -284,7 +284,8 @@ class _Read:
     def _at_last(self) -> Record | None:
         """Choose the best that is known when time is up: what a replica has sent, or what lies here."""
         reading = self._reading
-        if reading is not None and (reading.proves_itself or not self._is_guess):
+        is_sure = reading is not None and (reading.proves_itself or reading.has_publishers_word)
+        if reading is not None and (is_sure or not self._is_guess):
             reading.give_up()
             if reading.record is not None or reading.ended:
                 return reading.record
