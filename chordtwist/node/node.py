@@ -299,7 +299,7 @@ class Node:
             AskLease: self._give_lease,
             Relay: self._relay,
             AskConvicted: lambda peer, question: judgement.told(question),
-            AskProof: lambda peer, question: judgement.proof(question),
+            AskProof: lambda peer, question: judgement.proof(self._named(question.culprit)),
             Accuse: lambda peer, question: judgement.hear(question),
         }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +16,6 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.evidence import (
-    CONVICTIONS_MAX,
     WORDS,
     Charge,
     Convictions,
@@ -46,6 +46,8 @@ from chordtwist.wire.peer_messages import (
     Silent,
     TableIs,
 )
+
+S = TypeVar("S", Proof, Accuse)
 
 COMPARE_EVERY_S, COMPARE_SLOWEST_S = 5.0, 20.0
 """Another member is asked whom it convicts so often: while there is news each round doubles those who know of it."""
@@ -98,8 +100,8 @@ class Judgement:
         self._clock = clock
         self._rng = rng
         self._to_evict: list[tuple[Peer, str]] = []
-        self.convicts_us = ""
-        """What others convict this very node of, where it has seen the proof."""
+        self._is_operator_told = False
+        """That others convict this very node."""
         self.chore = Chore(
             "convictions",
             lambda: Deferred.fromCoroutine(self._compare()),
@@ -112,7 +114,7 @@ class Judgement:
     # What is proved
 
     def accuse(self, evidence: Evidence) -> None:
-        """Convict by a proof that we found ourselves, and show it to those who live near the culprit."""
+        """Convict by what we found ourselves, if it is a proof, and show it to those who live near the culprit."""
         Deferred.fromCoroutine(self._convict(evidence, tells=True)).addErrback(self._failed)
 
     def hear(self, question: Accuse) -> Answer:
@@ -143,7 +145,7 @@ class Judgement:
             near = self._tables.book
             count = self._routing.entries_max
             told = (*near.before(culprit.id, count), *near.behind(culprit.id, count), *self._routing.neighbours())
-            self._asking.tell([peer for peer in told if peer != culprit], _accusation(evidence))
+            self._asking.tell([peer for peer in told if peer != culprit], _said(Accuse, evidence))
         if self._evicts:
             self._liveness.condemn(culprit)
             self._tables.book.forget(culprit)
@@ -178,10 +180,11 @@ class Judgement:
         return key is not None and self._verify(key, statement[1], statement[0])
 
     def _tell_operator(self, verdict: Verdict) -> None:
-        if verdict.key != self._public or self.convicts_us:
+        if verdict.key != self._public or self._is_operator_told:
             return
-        self.convicts_us = WORDS[verdict.charge]
-        self._log.error("others convict this node: {why}; does a second one run with its key?", why=self.convicts_us)
+        self._is_operator_told = True
+        why = WORDS[verdict.charge]
+        self._log.error("others convict this node: {why}; does a second one run with its key?", why=why)
 
     # What follows
 
@@ -206,21 +209,18 @@ class Judgement:
         """Say whom we convict, to whoever convicts others."""
         if question.digest == self.convictions.digest():
             return Same()
-        return Convicted([conviction.verdict.culprit.packed for conviction in self.convictions][:CONVICTIONS_MAX])
+        return Convicted([conviction.verdict.culprit.packed for conviction in self.convictions])
 
-    def proof(self, question: AskProof) -> Answer:
+    def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
-        try:
-            conviction = self.convictions.of(self._identity.unpack(question.culprit))
-        except ValueError as error:
-            raise Malformed(f"a question names an impossible peer: {error}") from None
-        return Silent() if conviction is None else _proof(conviction.evidence)
+        conviction = self.convictions.of(culprit)
+        return Silent() if conviction is None else _said(Proof, conviction.evidence)
 
     async def _compare(self) -> bool:
         """Ask another member whom it convicts, and for the proofs that we have not."""
         self.convictions.expire(self._clock.seconds())
         other = self._tables.book.any_met(self._rng)
-        if other is None or other == self._routing.me:
+        if other is None:
             return False
         try:
             answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
@@ -258,9 +258,5 @@ def _evidence(said: Proof | Accuse) -> Evidence:
     return Evidence(charge, said.first, said.first_signature, said.second, said.second_signature)
 
 
-def _proof(evidence: Evidence) -> Proof:
-    return Proof(evidence.charge, evidence.first, evidence.first_signature, evidence.second, evidence.second_signature)
-
-
-def _accusation(evidence: Evidence) -> Accuse:
-    return Accuse(evidence.charge, evidence.first, evidence.first_signature, evidence.second, evidence.second_signature)
+def _said(kind: type[S], evidence: Evidence) -> S:
+    return kind(evidence.charge, evidence.first, evidence.first_signature, evidence.second, evidence.second_signature)
