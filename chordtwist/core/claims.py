@@ -170,6 +170,16 @@ class Claims:
         return word is not None and is_denied_by(word, claim)
 
 
+def own_word(said: Said, publisher: Peer) -> Said | None:
+    """Give what a publisher says, if it speaks of itself or of nothing."""
+    return said if said.precedence is None or is_by(said, publisher) else None
+
+
+def is_by(said: Said, publisher: Peer) -> bool:
+    """Whether it is something plain that `publisher` has put, as it says."""
+    return said.is_plain and version_of(said).publisher == publisher.packed
+
+
 def is_denied_by(word: Said | Forgotten, plain: Claim | Said) -> bool:
     """Whether what a publisher says of a key excludes that it has put this. What has ended it forgets."""
     if isinstance(word, Forgotten):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, version_of
+from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, is_by, own_word
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record
@@ -145,15 +145,14 @@ class Reading:
 
     def said(self, ask: Ask, said: Said) -> list[Ask]:
         """Count what a replica answered, or a publisher."""
-        is_own = said.is_plain and version_of(said).publisher == ask.peer.packed
         if ask.rank == AS_PUBLISHER:
             self._publishers.pop(ask.peer, None)
-            self._own_words[ask.peer] = said if is_own or said.precedence is None else None
+            self._own_words[ask.peer] = own_word(said, ask.peer)
             return self._next()
         self._waiting.pop((ask.peer, ask.value), None)
         self._said[ask.peer] = said
         self._out.pop(ask.peer, None)
-        if is_own:
+        if is_by(said, ask.peer):
             self._own_words[ask.peer] = said
         return self._next()
 

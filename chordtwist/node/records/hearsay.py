@@ -15,11 +15,11 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.reading import AS_PUBLISHER
 from chordtwist.core.records import Record, RecordKind, Tombstone, Versioned, precedence
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import DOUBTED, Incoming, Taken, forgotten_by
+from chordtwist.node.records.incoming import DOUBTED, Incoming, Taken
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.reads import Reader
-from chordtwist.wire.peer_messages import Fetch, Found, NotFound, RecordBody
+from chordtwist.wire.peer_messages import Fetch, RecordBody
 
 AT_ONCE = 8
 """Records that are asked about at one time."""
@@ -69,9 +69,7 @@ class Doubts:
             answer = await self._ring.ask(publisher, Fetch(versioned.key, AS_PUBLISHER, False))
         except (ChordtwistError, CancelledError):
             return None
-        if isinstance(answer, (Found, NotFound)):
-            return self._incoming.said(versioned.key, answer, value=False)
-        return forgotten_by(answer)
+        return self._incoming.word(versioned.key, answer)
 
     async def keep_all(
         self, bodies: Sequence[RecordBody], peer: Peer, pauses: Pauses, was_asked_for: bool = True

@@ -214,6 +214,12 @@ class Incoming:
         digest = body.value if is_plain else b""
         return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest), digest=digest)
 
+    def word(self, key: bytes, answer: Answer) -> Said | Forgotten | None:
+        """Weigh what a publisher answered that was asked for a version; None when it says nothing of `key`."""
+        if isinstance(answer, (Found, NotFound)):
+            return self.said(key, answer, value=False)
+        return forgotten_by(answer)
+
     def publisher_of(self, packed: bytes) -> Peer | None:
         """Read the address in a version; None when it is none."""
         try:

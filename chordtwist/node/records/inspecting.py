@@ -9,14 +9,14 @@ from hashlib import sha256
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from chordtwist.core.claims import Claims, Forgotten, Said
+from chordtwist.core.claims import Claims, Forgotten, Said, own_word
 from chordtwist.core.errors import ChordtwistError, Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.reading import AS_PUBLISHER
 from chordtwist.core.records import Record, position_of
 from chordtwist.node.interfaces import IRing
-from chordtwist.node.records.incoming import Incoming, forgotten_by
+from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.locating import Locating
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Pulling, RecordBody
 
@@ -115,10 +115,8 @@ class Inspecting:
                 answer = await self._ring.ask(publisher, Fetch(key, AS_PUBLISHER, False))
             except ChordtwistError:
                 continue
-            if isinstance(answer, (Found, NotFound)):
-                words[publisher] = self._incoming.said(key, answer, value=False)
-            else:
-                words[publisher] = forgotten_by(answer)
+            word = self._incoming.word(key, answer)
+            words[publisher] = own_word(word, publisher) if isinstance(word, Said) else word
         claim = claims.choose(lambda publisher: False)
         return [replica for replica in replicas if claim and replica.said is not None and claim.fits(replica.said)]
 
