@@ -15,7 +15,7 @@ from chordtwist.app.service import NodeService, build
 from chordtwist.core.errors import NodeGone
 from chordtwist.core.events import Event
 from chordtwist.core.health import Alarm
-from chordtwist.core.records import PutResult, Seal, key_of
+from chordtwist.core.records import PutResult, Seal, raw_key
 
 LOOKS_EVERY_S = 0.05
 
@@ -63,16 +63,21 @@ class Node:
 
         Fails with `Refused` when another record stands there by right, and with `Unreachable` when too few nodes
         confirmed it; it may be stored here and there even so.
+
+        @raise ValueError: that is no key.
         """
-        return self.service.dht.put(_raw(key), value, ttl_s, copies, seal)
+        return self.service.dht.put(raw_key(key), value, ttl_s, copies, seal)
 
     def get(self, key: bytes | str) -> Deferred[bytes | None]:
-        """Get the value under `key`, or None."""
-        return self.service.dht.get(_raw(key)).addCallback(lambda record: None if record is None else record.value)
+        """Get the value under `key`, or None.
+
+        @raise ValueError: that is no key.
+        """
+        return self.service.dht.get(raw_key(key)).addCallback(lambda record: None if record is None else record.value)
 
     def delete(self, key: bytes | str, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put`."""
-        return self.service.dht.delete(_raw(key), seal)
+        return self.service.dht.delete(raw_key(key), seal)
 
     def status(self) -> Mapping[str, object]:
         """Tell the node's state; the fields of ``chordtwist status --json``."""
@@ -92,7 +97,3 @@ class Node:
             if not self.service.running:
                 raise NodeGone(None, "the node was stopped before it had joined its ring")
             await deferLater(self._reactor, LOOKS_EVERY_S)
-
-
-def _raw(key: bytes | str) -> bytes:
-    return key_of(key) if isinstance(key, str) else key

@@ -189,6 +189,18 @@ def key_of(name: str) -> bytes:
     return sha256(name.encode(errors="surrogateescape")).digest()
 
 
+def raw_key(key: bytes | str) -> bytes:
+    """Give the 32 bytes of a key, or of the name that people know it by.
+
+    @raise ValueError: it has not 32 bytes, or the name is empty.
+    """
+    if isinstance(key, str):
+        return key_of(key)
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes; it has {KEY_BYTES}")
+    return key
+
+
 def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
     """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
     there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).

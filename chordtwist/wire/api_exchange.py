@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
-from chordtwist.core.records import KEY_BYTES, VALUE_BYTES_MAX, PutResult, Seal, key_of
+from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, raw_key
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -64,7 +64,7 @@ class Exchange:
 
         @raise ValueError: no PUT can say that.
         """
-        key = _key(key)
+        key = raw_key(key)
         _check(value)
         if not 0 <= ttl_s <= TTL_S_MAX:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX}, or put_confirmed")
@@ -77,7 +77,7 @@ class Exchange:
 
         @raise ValueError: no PUT CONFIRMED can say that.
         """
-        key = _key(key)
+        key = raw_key(key)
         _check(value)
         if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
@@ -90,7 +90,7 @@ class Exchange:
 
         @raise ValueError: that is no key.
         """
-        key = _key(key)
+        key = raw_key(key)
         self._getting[key].append(settle)
         return Get(key).pack()
 
@@ -99,7 +99,7 @@ class Exchange:
 
         @raise ValueError: that is no key.
         """
-        key = _key(key)
+        key = raw_key(key)
         return Delete(self._await(self._changing, settle), key, seal).pack()
 
     def status(self, settle: Settle[dict[str, Any]]) -> bytes:
@@ -195,14 +195,6 @@ class Exchange:
         if piece.is_last:
             del self._operating[piece.request_id]
             settle(None)
-
-
-def _key(key: bytes | str) -> bytes:
-    if isinstance(key, str):
-        return key_of(key)
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"a key of {len(key)} bytes; it has {KEY_BYTES}")
-    return key
 
 
 def _check(value: bytes) -> None:
