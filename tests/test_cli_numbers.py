@@ -65,6 +65,12 @@ class TopTests(ToolsTestCase):
         self.assertEqual(looks[0]["counters"]["repair rounds"], 7)
         self.assertNotIn("links oldest_s", looks[0]["counters"])
 
+    def test_goes_on(self) -> None:
+        """Each look has its whole time: it goes on for longer than one may take."""
+        shown = self.command(top.command, "--count", "20", "--every", "2", "--timeout", "30")
+        self.assertEqual((shown.exit_code, len(shown.stdout.splitlines())), (0, 20))
+        self.assertEqual(self.clock.seconds(), 38.0)
+
     def test_plain(self) -> None:
         """A line for people says how it is, what it keeps, and how many are silent."""
         shown = self.command(top.command, "--count", "1")

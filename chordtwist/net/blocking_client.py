@@ -49,7 +49,7 @@ class Deadline:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew: for each part of an answer that goes on and on."""
+        """Begin anew: for each part of an answer that goes on and on, and for each of many looks."""
         self._ends_at_s = self._clock() + self._within_s
         self._tells_at_s = self._clock() + SLOW_AFTER_S
 
@@ -157,6 +157,10 @@ class BlockingClient:
             raise ends[0]
         if rest:
             yield unpack_state(rest)
+
+    def begin_anew(self) -> None:
+        """Give what is asked from now on its whole time, for who asks again and again."""
+        self._deadline.restart()
 
     def shutdown(self) -> None:
         """Ask the node to leave its ring, and wait until it has ended the connection.

@@ -51,6 +51,7 @@ def command(caller: Caller, every_s: float, count: int | None) -> None:
         left, before, before_s = count, None, 0.0
         with _live(caller.as_json) as live:
             while True:
+                client.begin_anew()
                 status, now_s = client.status(), caller.door.clock()
                 seen = _seen(status, before, now_s - before_s)
                 if caller.as_json:

@@ -78,8 +78,10 @@ class Watch:
         """Look again and again over one connection."""
         client = connect(member=True)
         while not self.is_over:
+            client.begin_anew()
             request = {"do": "read", "key": self._key.raw.hex(), "known": self._version or ""}
-            for found in asking.lines(self._caller, client, request):
+            # The whole answer first: what runs at a change may take its time.
+            for found in list(asking.lines(self._caller, client, request)):
                 self._seen(found)
             if not self.is_over:
                 self._caller.door.sleep(self._every_s)
