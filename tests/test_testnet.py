@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
-from twisted.internet.task import Clock, LoopingCall
+from twisted.internet.task import Clock, LoopingCall, deferLater
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from chordtwist.app.node_reactor import NodeReactor
-from chordtwist.app.testnet import Standing, Testnet
+from chordtwist.app.testnet import Place, Standing, Testnet
 from chordtwist.app.testnet_load import GIVEN_UP_S, Load
 from chordtwist.app.testnet_story import Story
 from chordtwist.app.testnet_words import Mistyped, Words
@@ -240,6 +240,42 @@ class LoadTests(SynchronousTestCase):
         self.load = Load(list, self.clock, Random(1))
         self.run_for(1)
         self.assertEqual((self.load.puts, self.load.gets), (0, 0))
+
+
+class EndingTests(SynchronousTestCase):
+    """Nodes that are told to end, and need time of their own for that."""
+
+    def setUp(self) -> None:
+        """Three nodes, and the second is frozen."""
+        self.reactor = MemoryReactorClock()
+        self.testnet = Testnet(self.reactor, lambda host: None, 3)  # type: ignore[arg-type, return-value]
+        self.gone: list[int] = []
+        for number in 1, 2, 3:
+            reactor = NodeReactor(self.reactor)
+            node: Any = SimpleNamespace(
+                crash=lambda: None,
+                stopService=lambda reactor=reactor: deferLater(reactor, 1, lambda: None),
+                disownServiceParent=lambda number=number: self.gone.append(number),
+            )
+            self.testnet.places[number] = Place(number, f"n{number}", node, reactor)
+            self.testnet.nodes[f"n{number}"] = node
+        self.testnet.pause("n2")
+
+    def test_frozen(self) -> None:
+        """One that is frozen goes on for its end, whether it leaves or is killed."""
+        for end, standing in (Testnet.let_leave, Standing.LEFT), (Testnet.kill, Standing.KILLED):
+            end(self.testnet, "n2")
+            self.assertEqual(self.testnet.places[2].standing, standing)
+            self.reactor.advance(1)
+            self.assertEqual(self.gone, [2])
+            self.setUp()
+
+    def test_last(self) -> None:
+        """The last one stays as it is."""
+        self.testnet.kill("n1")
+        self.testnet.kill("n3")
+        self.assertRaises(Refused, self.testnet.let_leave, "n2")
+        self.assertEqual(self.testnet.places[2].standing, Standing.PAUSED)
 
 
 def place(number: int, member: bool = True, standing: Standing = Standing.RUNS, **status: object) -> Any:

@@ -168,9 +168,7 @@ class Testnet(MultiService):
 
     def kill(self, address: str) -> str:
         """`ITestnet.kill`: as SIGKILL does."""
-        place = self._but_the_last(address)
-        if place.standing is Standing.PAUSED:
-            place.reactor.thaw()
+        place = self._to_end(address)
         place.service.crash()
         self._trace_ended(address)
         self._end(place, Standing.KILLED)
@@ -178,7 +176,7 @@ class Testnet(MultiService):
 
     def let_leave(self, address: str) -> str:
         """`ITestnet.let_leave`."""
-        self._end(self._but_the_last(address), Standing.LEFT)
+        self._end(self._to_end(address), Standing.LEFT)
         return f"{address} leaves"
 
     def pause(self, address: str) -> str:
@@ -220,10 +218,14 @@ class Testnet(MultiService):
                 return place
         raise Refused(f"there is no node at {address}")
 
-    def _but_the_last(self, address: str) -> Place:
+    def _to_end(self, address: str) -> Place:
+        # Any but the last. A frozen node would never be done with its end: it goes on for that.
         if address not in self.nodes or len(self.nodes) < 2:
             raise Refused("the last node stays: with it the process would end")
-        return self._at(address)
+        place = self._at(address)
+        if place.standing is Standing.PAUSED:
+            place.reactor.thaw()
+        return place
 
     # How they are
 
