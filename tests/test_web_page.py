@@ -17,7 +17,7 @@ from chordtwist.app.config_file import read_text
 from chordtwist.app.service import NodeService, build
 from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.web import web_of_testnet
-from chordtwist.app.web_view import BINS
+from chordtwist.app.web_view import BINS, PINGED_AGAIN_S
 from chordtwist.core.address import Address
 from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.records import key_of
@@ -285,6 +285,29 @@ class NodePageTests(SynchronousTestCase):
         self.assertEqual(404, ask(self.site, "/nodes/127.0.0.2:6401/status.json").status)
         # A node alone takes no orders.
         self.assertEqual(404, ask(self.site, "/nodes/127.0.0.1:6401/", "POST", b"{}").status)
+
+    def test_peers_of_a_moment_ago(self) -> None:
+        """Round trips are told for some seconds, and measured anew then; when that fails nothing is told, at once."""
+        view = self.node.shown[0]
+        pings: list[Deferred[list[dict[str, object]]]] = []
+
+        def ping(peers: object, times: int) -> Deferred[list[dict[str, object]]]:
+            pings.append(Deferred())
+            return pings[-1]
+
+        self.patch(view._node.inspection, "ping", ping)
+        waiting = view.peers()
+        self.assertNoResult(waiting)
+        pings[0].callback([{"median_ms": 1.0}])
+        self.assertEqual([{"median_ms": 1.0}], self.successResultOf(waiting))
+        self.reactor.advance(PINGED_AGAIN_S - 0.1)
+        self.assertEqual([{"median_ms": 1.0}], self.successResultOf(view.peers()))
+        self.reactor.advance(600)
+        waiting = view.peers()
+        self.assertNoResult(waiting)
+        pings[1].errback(RuntimeError("no sockets"))
+        self.assertEqual([], self.successResultOf(waiting))
+        self.assertEqual(2, len(pings))
 
     def test_no_secrets(self) -> None:
         """The configuration in force is shown without its secrets."""

@@ -163,8 +163,8 @@ class NodeView:
     def peers(self) -> Deferred[list[dict[str, object]]]:
         """Ask neighbours and fingers for a sign of life, as `Inspection.ping`, or tell what they gave a moment ago."""
         if self._clock.seconds() - self._pinged_s >= PINGED_AGAIN_S:
-            self._pinged_s = self._clock.seconds()
-            self._node.inspection.ping(None, 1).addCallbacks(self._have_pinged, lambda failure: None)
+            self._pinged_s, self._peers = self._clock.seconds(), None
+            self._node.inspection.ping(None, 1).addCallbacks(self._have_pinged, lambda failure: self._have_pinged([]))
         if self._peers is not None:
             return succeed(self._peers)
         self._waiting.append(Deferred())
