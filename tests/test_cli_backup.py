@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -25,6 +26,9 @@ from chordtwist.net.operating import Tell
 from tests.test_cli_tools import PINGED, RING, ToolsTestCase
 
 HEAD = {"backup": 1, "network": "test", "node": "10.0.0.1:6401", "at_ms": 1, "own": False}
+
+
+NOTHING = "answered with nothing: its log has the reason"
 
 
 def record(number: int, value: str = "dmFsdWU=") -> dict[str, Any]:
@@ -102,6 +106,14 @@ class ImportTests(ToolsTestCase):
         self.assertEqual((shown.exit_code, len(self.requests)), (1, 1))
         self.assertIn("cut short", shown.stderr)
 
+    def test_first_part_cut_short(self) -> None:
+        """Of backups behind one another each needs its last line."""
+        path = self.file(HEAD, record(1), HEAD, record(2), {"records": 1})
+        shown = self.command(import_.command, path, "--json")
+        self.assertEqual((shown.exit_code, json.loads(shown.stdout)["complete"]), (1, False))
+        self.assertEqual(self.requests[0]["records"], [record(1), record(2)])
+        self.assertIn("cut short", self.command(import_.command, path).stderr)
+
     def test_no_backup(self) -> None:
         """What is no backup is refused with its line, before anything of it is sent."""
         for lines, said in (
@@ -171,6 +183,21 @@ class WatchTests(ToolsTestCase):
         self.assertEqual(out.read_text(), "is 1-aa\n$(touch hacked); one\ngone \n")
         self.assertFalse(Path("hacked").exists())
         self.assertEqual(shown.stderr.count("the command ended with status 3"), 2)
+
+    def test_goes_on(self) -> None:
+        """Each look has its whole time, however far apart they are, and however long a command runs."""
+        self.versions = [self.found("1-aa", b"one"), self.found("2-aa", b"two"), {"found": False}]
+
+        def run(*words: object, **given: object) -> SimpleNamespace:
+            self.clock.advance(40)
+            return SimpleNamespace(returncode=0)
+
+        self.patch(subprocess, "run", run)
+        shown = self.command(watch.command, "greeting", "--count", "3", "--every", "20", "--timeout", "10")
+        self.assertEqual((shown.exit_code, shown.stderr, len(self.lines(shown))), (0, "", 3))
+        self.versions = [self.found("1-aa", b"one"), {"found": False}]
+        shown = self.command(watch.command, "greeting", "--count", "2", "--exec", "true")
+        self.assertEqual((shown.exit_code, shown.stderr, len(self.lines(shown))), (0, "", 2))
 
     def test_node_gone_meanwhile(self) -> None:
         """A node that goes away is tried again, and said so; one that was never there ends it with status 3."""
@@ -277,6 +304,14 @@ class DoctorTests(ToolsTestCase):
         found = self.findings("-c", str(path))
         self.assertEqual((found["node"][0], found["configuration"][0]), ("look", "bad"))
         self.assertIn("did you mean replication?", found["configuration"][1])
+
+    def test_answered_with_nothing(self) -> None:
+        """A node that answers with nothing has an error: that is a finding, and its log is where to look."""
+        self.answers["ring"] = []
+        self.assertEqual(self.findings()["node"], ("bad", f"the node at 127.0.0.1:7401 {NOTHING}"))
+        shown = self.command(doctor.command)
+        self.assertEqual(shown.exit_code, 1)
+        self.assertNotIn("start it", shown.stdout)
 
     def test_bundle(self) -> None:
         """All that was found goes to a file that only its owner may read."""

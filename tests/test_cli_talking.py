@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from errno import ENOSPC, EPIPE
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 from click.testing import CliRunner
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -236,6 +239,26 @@ class GetTests(CommandTestCase):
             result.stderr, "Error: greeting (18f6b020...): not found: this node is in no ring yet: 1.2.3.4:5: busy\n"
         )
 
+    def test_answered_with_nothing(self) -> None:
+        """A node that answers with nothing has an error, which is another thing than no value."""
+        self.door = MemoryDoor(self.dht, self.clock, operate=lambda text, is_operators, tell: succeed(None))
+        result = self.command(get.command, "greeting", "--json")
+        self.assertEqual(result.exit_code, 3)
+        self.assertIn("answered with nothing: its log has the reason", result.stderr)
+
+    def test_output_fails(self) -> None:
+        """Whoever has read enough of the value is told nothing; a full disk ends it with one line."""
+        self.dht.put(bytes.fromhex(GREETING), b"good morning")
+        for number, said in (EPIPE, ""), (ENOSPC, "Error: standard output: No space left on device\n"):
+
+            def write(*given: object, number: int = number) -> None:
+                raise OSError(number, os.strerror(number))
+
+            buffer = SimpleNamespace(write=write, flush=write)
+            self.patch(get, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: False, buffer=buffer)))
+            result = self.command(get.command, "greeting")
+            self.assertEqual((result.exit_code, result.stderr), (1, said))
+
 
 class DeleteTests(CommandTestCase):
     def test_plain(self) -> None:
@@ -420,6 +443,8 @@ class ShutdownTests(CommandTestCase):
         result = self.command(shutdown.command)
         self.assertEqual((result.exit_code, self.dht.left), (1, 0))
         self.assertIn("takes no SHUTDOWN from here", result.output)
+        shown = self.shown(shutdown.command)
+        self.assertEqual((shown["shut_down"], shown["error"]["kind"]), (False, "failed"))
 
 
 class ReachingTests(CommandTestCase):

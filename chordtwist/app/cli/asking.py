@@ -24,9 +24,18 @@ def one(caller: Caller, request: Mapping[str, object]) -> dict[str, Any]:
 
     @raise NotReachable: the node has an error, and answers with none.
     """
-    for line in every(caller, request):
-        return line
-    raise NotReachable(f"the node at {caller.api} answered with nothing: its log has the reason")
+    return caller.talk(lambda connect: first(caller, connect(), request))
+
+
+def first(caller: Caller, client: BlockingClient, request: Mapping[str, object]) -> dict[str, Any]:
+    """Ask what is answered with one line, over a connection that stands.
+
+    @raise NotReachable: as `one`.
+    """
+    answer = list(lines(caller, client, request))
+    if not answer:
+        raise NotReachable(f"the node at {caller.api} answered with nothing: its log has the reason")
+    return answer[0]
 
 
 def every(caller: Caller, request: Mapping[str, object]) -> list[dict[str, Any]]:

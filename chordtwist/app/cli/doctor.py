@@ -90,14 +90,15 @@ def _node(caller: Caller, report: dict[str, Any], must_run: bool) -> Iterator[Fi
         client = connect()
         report["status"] = client.status()
         if report["status"].get("member"):
-            report["ring"] = next(asking.lines(caller, client, {"do": "ring"}))
+            report["ring"] = asking.first(caller, client, {"do": "ring"})
             report["neighbours"] = list(asking.lines(caller, client, {"do": "ping", "times": 3}))
 
     try:
         caller.talk(conversation)
     except NotReachable as error:
         state = BAD if must_run else LOOK
-        yield Finding("node", state, error.format_message(), "start it: chordtwist run; --api names another")
+        todo = "look into its log" if "status" in report else "start it: chordtwist run; --api names another"
+        yield Finding("node", state, error.format_message(), todo)
         return
     status = report["status"]
     for alarm in status.get("alarms", ()):

@@ -47,7 +47,7 @@ def command(caller: Caller, key: str, keyfile: BinaryIO | None, owner: bytes | N
     def conversation(connect: Connect) -> dict[str, Any]:
         client = connect(member=True)
         if caller.as_json or owner is not None:
-            found = next(asking.lines(caller, client, {"do": "read", "key": place.raw.hex()}), {})
+            found = asking.first(caller, client, {"do": "read", "key": place.raw.hex()})
         else:
             value = client.get(place.raw)
             found = {"found": value is not None, "value": value}
@@ -109,11 +109,8 @@ def _write(value: bytes, found: dict[str, Any], owner: bytes | None, force: bool
     if is_terminal and not force and not _is_text(value):
         raise talking.No(f"no text but {len(value)} bytes that would steer this terminal: > FILE, or --force")
     end = b"\n" if is_terminal and not force and not value.endswith(b"\n") else b""
-    try:
-        sys.stdout.buffer.write(value + end)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise click.ClickException(f"standard output: {error.strerror}") from None
+    sys.stdout.buffer.write(value + end)
+    sys.stdout.buffer.flush()
     if is_terminal and owner is not None:
         talking.show(f"signed by {owner.hex()[:8]}..., seq {found['seq']}", err=True)
 

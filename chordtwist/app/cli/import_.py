@@ -28,7 +28,7 @@ class Outcome:
     ended: int = 0
     refused: list[dict[str, str]] = field(default_factory=list)
     complete: bool = False
-    """Whether the backup has its last line."""
+    """Whether each backup that opens has its last line."""
 
     def add(self, told: dict[str, Any]) -> None:
         """Count what a node told of a batch."""
@@ -83,26 +83,24 @@ def _batches(file: TextIO, outcome: Outcome) -> Iterator[list[dict[str, Any]]]:
     """
     batch: list[dict[str, Any]] = []
     length = 0
-    is_open = False
+    is_open = ended = cut = False
     for number, line in enumerate(file, 1):
         record = _read(file.name, number, line)
         if "backup" in record:
             if record["backup"] != BACKUP_FORMAT_READ:
                 raise BadValue(f"{file.name}, line {number}: a backup of format {record['backup']}: of a newer build")
-            is_open = True
+            cut, is_open = cut or is_open, True
         elif not is_open:
             raise BadValue(f"{file.name}, line {number}: no backup opens here")
         elif "key" not in record:
-            is_open = False
-            outcome.complete = True
+            is_open, ended = False, True
         else:
-            outcome.complete = False
             if batch and (len(batch) >= BATCH_RECORDS or length + len(line) > BATCH_BYTES):
                 yield batch
                 batch, length = [], 0
             batch.append(record)
             length += len(line)
-    outcome.complete = outcome.complete and not is_open
+    outcome.complete = ended and not (is_open or cut)
     if batch:
         yield batch
 

@@ -36,9 +36,12 @@ def command(caller: Caller) -> None:
         return False
 
     is_gone = caller.talk(conversation)
-    if caller.as_json:
-        talking.show_json({"api": str(caller.api), "shut_down": is_gone})
-    elif is_gone:
-        talking.show(f"the node at {caller.api} has left")
+    fields: dict[str, object] = {"api": str(caller.api), "shut_down": is_gone}
     if not is_gone:
-        raise talking.No(f"the node at {caller.api} goes on: it takes no SHUTDOWN from here, or that is not its API")
+        raise talking.No(
+            f"the node at {caller.api} goes on: it takes no SHUTDOWN from here, or that is not its API", fields
+        )
+    if caller.as_json:
+        talking.show_json(fields)
+    else:
+        talking.show(f"the node at {caller.api} has left")
