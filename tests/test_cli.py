@@ -98,6 +98,12 @@ class CommandsTests(SynchronousTestCase):
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         self.assertEqual("False\n", ran.stdout)
 
+    def test_configuration_loads_no_twisted(self) -> None:
+        """To read a configuration takes nothing of Twisted, which takes most of a short command's time."""
+        program = "import sys, chordtwist.app.config_file; print('twisted' in sys.modules)"
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        self.assertEqual("False\n", ran.stdout)
+
     def test_garbage_is_collected(self) -> None:
         """While what a command needs is imported nothing is collected; from then on it is, as a node needs it."""
         program = (

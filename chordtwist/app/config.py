@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chordtwist.app import values
-from chordtwist.core.address import Address, ApiAddress
+from chordtwist.core.address import SOCKET_MODE, Address, ApiAddress
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
 from chordtwist.core.puzzles import BITS_MAX
-from chordtwist.net.api_address import SOCKET_MODE
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from chordtwist.app.systemd import API, WEB, handed_over
 from chordtwist.app.tls import tls_of
 from chordtwist.app.web import Measured, WebSide, web_of_node
 from chordtwist.app.web_view import NodeView
-from chordtwist.core.address import Address, ApiAddress
+from chordtwist.core.address import SOCKET_MODE, Address, ApiAddress
 from chordtwist.core.costs import Costs, Shares
 from chordtwist.core.errors import ChordtwistError, StateUnusable, Unreachable
 from chordtwist.core.events import Event
@@ -42,7 +42,7 @@ from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
 from chordtwist.net.api import ApiFactory
-from chordtwist.net.api_address import SOCKET_MODE, listening_endpoint
+from chordtwist.net.api_address import listening_endpoint
 from chordtwist.net.bounds import Limits as LinkLimits
 from chordtwist.net.bounds import links_bound
 from chordtwist.net.client_puzzles import PuzzleChallenger, PuzzleSolver

@@ -13,6 +13,9 @@ NAME_LENGTH_MAX = 253
 PATH_BYTES_MAX = 107
 """Linux keeps the path of a Unix socket in 108 bytes, one of them for its end (unix(7))."""
 
+SOCKET_MODE = 0o660
+"""Rights of a Unix socket where nothing else is asked for: the node's user and group."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -26,13 +26,10 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from chordtwist.core.address import ApiAddress, UnixAddress
+from chordtwist.core.address import SOCKET_MODE, ApiAddress, UnixAddress
 
 BACKLOG = 511
 """Connections that wait to be accepted: programs, or fifty nodes, that are started in one second all call at once."""
-
-SOCKET_MODE = 0o660
-"""Rights of a Unix socket where nothing else is asked for: the node's user and group."""
 
 DIAL_WITHIN_S = 10.0
 """The API is on this machine or near it; a dial that takes longer has failed."""
