@@ -60,6 +60,15 @@ class ExportTests(ToolsTestCase):
         self.assertIn("the backup is not whole", shown.stderr)
         self.assertEqual((path.read_text(), list(path.parent.glob(f"{path.name}*"))), ("yesterday", [path]))
 
+    def test_remains(self) -> None:
+        """What a crash left behind is not written to, wherever it leads."""
+        self.answers["export"] = [HEAD, {"records": 0}]
+        path, other = Path(self.mktemp()), Path(self.mktemp())
+        other.write_text("of somebody else")
+        path.with_name(f"{path.name}.new").symlink_to(other.absolute())
+        self.assertEqual(self.command(export.command, str(path)).exit_code, 0)
+        self.assertEqual((other.read_text(), path.is_symlink()), ("of somebody else", False))
+
 
 class ImportTests(ToolsTestCase):
     def setUp(self) -> None:
@@ -322,6 +331,22 @@ class DoctorTests(ToolsTestCase):
             set(json.loads(path.read_text())), {"findings", "status", "ring", "neighbours", "versions", "configuration"}
         )
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_bundle_over_something(self) -> None:
+        """A file that others could read is its owner's alone from then on; a pipe stays what it is."""
+        path = Path(self.mktemp())
+        path.write_text("x" * 100_000)
+        path.chmod(0o644)
+        self.assertEqual(self.command(doctor.command, "--bundle", str(path)).exit_code, 0)
+        self.assertIn("findings", json.loads(path.read_text()))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        pipe = Path(self.mktemp())
+        os.mkfifo(pipe)
+        pipe.chmod(0o644)
+        with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+            self.assertEqual(self.command(doctor.command, "--bundle", str(pipe)).exit_code, 0)
+            self.assertIn("findings", json.loads(reader.read()))
+        self.assertEqual(pipe.stat().st_mode & 0o777, 0o644)
 
 
 class CheckupTests(SynchronousTestCase):

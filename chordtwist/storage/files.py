@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP, ENXIO
 from pathlib import Path
+from typing import BinaryIO
 
 
 def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
@@ -36,22 +39,35 @@ def read_own(path: Path, bytes_max: int) -> bytes:
 
 
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file anew; it is on disk when this returns. Who reads it meanwhile has the old one or the new one.
+    """Write a file anew; it is on disk when this returns. As `replacing`."""
+    with replacing(path, mode) as file:
+        file.write(content)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Give a file to write, which takes the place of `path` when all of it is on disk. Who reads that meanwhile has the
+    old one or the new one; where writing fails, the old one stands, and nothing else.
 
     Two processes that write the same file have to take turns.
 
     @param mode: its rights, less those that the process gives no file.
-    @raise OSError: the system refuses; the old file stands.
+    @raise OSError: the system refuses.
     """
     # One name for all times: what a crash left behind goes first, with whatever rights it has.
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    sync_directory(path.parent)
+    try:
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
 
 
 def sync_directory(path: Path) -> None:

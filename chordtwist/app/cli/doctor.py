@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -153,6 +154,8 @@ def _for_helpers(caller: Caller, is_running: bool) -> dict[str, Any]:
 
 def _write(path: Path, report: Mapping[str, Any]) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+        if S_ISREG(os.fstat(file.fileno()).st_mode):  # no terminal, no pipe
+            path.chmod(0o600)  # also where it was there already
         json.dump(report, file, indent=1)
         file.write("\n")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +14,7 @@ import click
 
 from chordtwist.app.cli import asking, talking
 from chordtwist.app.cli.talking import Caller, Connect, NotReachable
+from chordtwist.storage.files import replacing
 
 
 @click.command(
@@ -62,12 +63,8 @@ def _written(file: str | None) -> Iterator[TextIO]:
     if file is None:
         yield sys.stdout
         return
-    path = Path(file)
-    new = path.with_name(f"{path.name}.new")
-    try:
-        # What others have stored may be nobody else's business.
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as out:
-            yield out
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    # For its owner alone: what others have stored may be nobody else's business.
+    with replacing(Path(file)) as raw:
+        out = TextIOWrapper(raw, encoding="ascii")
+        yield out
+        out.detach()
