@@ -5,7 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from chordtwist.core.costs import unmetered
 from chordtwist.core.records import Record, Tombstone, Version
+from chordtwist.node.records.hearsay import Doubts
+from chordtwist.node.records.incoming import Taken
+from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Question, Refused, Store, StoreAll, Stored, StoredAll
 from tests.builders import peer
@@ -79,6 +83,21 @@ class DoubtsTests(RingCase):
             assert newer is not None and newer.version > self.true.version
             self.assertEqual(self.brings(newer), Stored())
             self.assertEqual(type(self.here()), type(newer))
+
+    def test_what_came_meanwhile_changes_nothing(self) -> None:
+        """Whoever brings it twice has it asked about twice: what is there by then is taken, and written once."""
+        self.ring.silent.add(peer(REPLICA))
+        self.put(OUTSIDER, value=b"newer")
+        self.ring.pass_time(1)
+        self.ring.silent.clear()
+        newer = self.ring.node(LIAR).records.local_records.get(KEY)
+        assert newer is not None
+        node = self.ring.node(REPLICA)
+        here, reader = node.records.local_records, node.records.reader
+        doubts, pauses = Doubts(node, here, reader.incoming, reader), Pauses(self.ring.clock, unmetered())
+        taking = Deferred.fromCoroutine(doubts.keep_all([body_of(newer, here.now_ms())] * 2, peer(LIAR), pauses))
+        self.ring.pass_time(8)
+        self.assertEqual(self.successResultOf(taking), Taken({}, [0]))
 
     def test_what_most_replicas_have(self) -> None:
         """Its publisher is gone."""

@@ -77,24 +77,22 @@ class Doubts:
         """Keep what another replica sent as `Incoming.keep_all` does, and what is doubtful once that is settled."""
         taken = await self._incoming.keep_all(bodies, peer, pauses, was_asked_for)
         doubted = [index for index, why in taken.refused.items() if why == DOUBTED][:BATCH_MAX]
-        kept = await DeferredList([Deferred.fromCoroutine(self._keep(bodies[index], peer)) for index in doubted])
-        for index, (_, is_kept) in zip(doubted, kept, strict=True):
-            if is_kept is True:
-                del taken.refused[index]
-                taken.changed.append(index)
+        await DeferredList([Deferred.fromCoroutine(self._keep(bodies[index], peer, index, taken)) for index in doubted])
         return taken
 
-    async def _keep(self, body: RecordBody, peer: Peer) -> bool:
+    async def _keep(self, body: RecordBody, peer: Peer, index: int, taken: Taken) -> None:
         versioned, _ = self._incoming.judge(body, peer)
         if not await self.settle(versioned):
-            return False
+            return
         try:
             written = self._incoming.keep(body, peer, is_settled=True)
             if written is not None:
                 await written
         except (Refused, Malformed):
-            return False
-        return True
+            return
+        del taken.refused[index]
+        if written is not None:
+            taken.changed.append(index)
 
     def refused(self, keys: Sequence[bytes]) -> None:
         """Look at our own copies of what a peer does not take: what was put by nobody goes."""
