@@ -139,15 +139,18 @@ class Replica:
         versioned, fault = self._incoming.judge(question.record, peer)
         if fault is not None:
             return succeed(Refused(fault, max(0, self._ring.neighbours_time_ms()) if fault == "clock" else 0))
-        if self._incoming.doubts(versioned, self._local_records.get(versioned.key), peer):
-            settled = self._doubts.settle(versioned)
-            return settled.addCallback(
-                lambda is_right: self._keep(peer, question, versioned) if is_right else Refused(DOUBTED)
-            )
-        return self._keep(peer, question, versioned)
-
-    def _keep(self, peer: Peer, question: Store, versioned: Versioned) -> Deferred[Answer]:
         here = self._local_records.get(versioned.key)
+        if not self._incoming.doubts(versioned, here, peer):
+            return self._keep(peer, question, versioned, here)
+
+        def settled(is_right: bool) -> Answer | Deferred[Answer]:
+            if not is_right:
+                return Refused(DOUBTED)
+            return self._keep(peer, question, versioned, self._local_records.get(versioned.key))
+
+        return self._doubts.settle(versioned).addCallback(settled)
+
+    def _keep(self, peer: Peer, question: Store, versioned: Versioned, here: Versioned | None) -> Deferred[Answer]:
         reason = refusal(versioned, here, question.expected_seq)
         if reason == "seq":
             return succeed(Refused(reason))
