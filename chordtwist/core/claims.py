@@ -7,16 +7,16 @@ value. One that fewer keep is the publisher's own put on its way, or a lie: the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import cast
+
+from msgspec import Struct
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True, gc=False):
     """What somebody said to keep: its precedence, None of nothing; the record where it was sent.
 
     `ended`: it is a tombstone. `digest`: the SHA-256 of a plain value.
@@ -36,8 +36,7 @@ class Said:
 NOTHING_KEPT = Said(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(Struct, frozen=True, gc=False):
     """What a publisher said that does not know the version asked for: puts that are newer than `ms` it remembers."""
 
     ms: int
@@ -56,8 +55,7 @@ class Belief(Enum):
     """Too few could be asked, and nothing speaks against it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, gc=False):
     """One version of a plain record with one value, that somebody says to keep."""
 
     precedence: Precedence

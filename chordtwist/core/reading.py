@@ -9,7 +9,8 @@ prove themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, is_by, own_word
 from chordtwist.core.lookup import Route
@@ -29,8 +30,7 @@ AS_PUBLISHER = 255
 """In the place of a rank: the receiver is asked for what it has put. No record has so many copies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """One question to put: to the replica at `rank`, for the value or for the version only."""
 
     peer: Peer
@@ -319,16 +319,17 @@ class Reading:
 
     def _settle(self) -> None:
         """Decide whether the answers are enough; content proves itself."""
-        has_best = self._ended or self._in_hand is not None
-        is_open = self._in_doubt
-        if self._claim is None:
+        if self._best is None:
+            return
+        claim = self._claim
+        if claim is None:
             has_best = self._ended or self._in_hand_precedence == self._best
         else:
-            is_open = self._claim.belief is Belief.OPEN
+            has_best = self._ended or self._in_hand is not None
         if self._best == PROVED_BY_KEY and has_best:
             self._done = True
-        elif self._best is not None and len(self._said) >= self._quorum and self._has_met_the_last_write():
-            self._done = has_best and not is_open
+        elif len(self._said) >= self._quorum and self._has_met_the_last_write():
+            self._done = has_best and not (self._in_doubt if claim is None else claim.belief is Belief.OPEN)
 
     # Whom to ask
 
