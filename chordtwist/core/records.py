@@ -167,9 +167,11 @@ def position_of(key: bytes) -> RingId:
 
 def kind_of(key: bytes, value: bytes, seal: Seal | None) -> RecordKind:
     """Say what a value put under `key` is: under its own SHA-256 it is a content record, unasked."""
-    if seal is not None:
-        return RecordKind.SIGNED
-    return RecordKind.CONTENT if sha256(value).digest() == key else RecordKind.PLAIN
+    return RecordKind.SIGNED if seal is not None else _kind_unsealed(key, sha256(value).digest())
+
+
+def _kind_unsealed(key: bytes, digest: bytes) -> RecordKind:
+    return RecordKind.CONTENT if digest == key else RecordKind.PLAIN
 
 
 def signed_key(public_key: bytes, salt: bytes) -> bytes:
@@ -217,11 +219,20 @@ def is_right(versioned: Versioned, verify: Verify) -> bool:
     A plain record whose key is the SHA-256 of its value is wrong: it must call itself a content record, or it could be
     replaced by anything.
     """
+    return right_digest(versioned, verify) is not None
+
+
+def right_digest(versioned: Versioned, verify: Verify) -> bytes | None:
+    """Give the SHA-256 of its value, of a tombstone what it has of that, if it `is_right`; else None."""
+    key, seal = versioned.key, versioned.seal
     if isinstance(versioned, Tombstone):
-        return versioned.seal is None or is_sealed(versioned.key, versioned.seal, versioned.digest, verify)
-    if kind_of(versioned.key, versioned.value, versioned.seal) is not versioned.kind:
-        return False
-    return versioned.seal is None or is_sealed(versioned.key, versioned.seal, sha256(versioned.value).digest(), verify)
+        digest = versioned.digest
+    else:
+        digest = sha256(versioned.value).digest()
+        kind = RecordKind.SIGNED if seal is not None else _kind_unsealed(key, digest)
+        if kind is not versioned.kind:
+            return None
+    return digest if seal is None or is_sealed(key, seal, digest, verify) else None
 
 
 def is_sealed(key: bytes, seal: Seal, digest: bytes, verify: Verify) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -15,7 +14,7 @@ from chordtwist.core.hearsay import Hearsay, weigh, without_end
 from chordtwist.core.peer import Peer
 from chordtwist.core.prefixes import owner_of
 from chordtwist.core.quotas import STRANGERS_SHARE
-from chordtwist.core.records import Record, RecordKind, Versioned, is_right, precedence, precedence_of
+from chordtwist.core.records import Record, RecordKind, Versioned, is_right, precedence, precedence_of, right_digest
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
@@ -199,20 +198,19 @@ class Incoming:
             kind = RecordKind(body.record_kind)
         except (Malformed, ValueError):
             return None
-        if not is_right(versioned, verify_ed25519):
+        digest = right_digest(versioned, verify_ed25519)
+        if digest is None:
             return None
         # What storers took is read, also by a node whose time is far behind; its clock follows within limits only.
         self._versions.see(versioned.version, time_ms, key)
-        is_plain = kind is RecordKind.PLAIN
-        if isinstance(versioned, Record):
-            digest = sha256(versioned.value).digest() if is_plain else b""
-            return Said(precedence(versioned), versioned, digest=digest)
         if not is_live:
             return Said(precedence(versioned), ended=True)
-        if is_plain and len(body.value) != DIGEST_BYTES:
-            return None
-        digest = body.value if is_plain else b""
-        return Said(precedence_of(kind, versioned.version, versioned.seal, versioned.digest), digest=digest)
+        rank = precedence_of(kind, versioned.version, versioned.seal, digest)
+        record = versioned if isinstance(versioned, Record) else None
+        if kind is not RecordKind.PLAIN:
+            return Said(rank, record)
+        plain_digest = body.value if record is None else digest
+        return Said(rank, record, digest=plain_digest) if len(plain_digest) == DIGEST_BYTES else None
 
     def word(self, key: bytes, answer: Answer) -> Said | Forgotten | None:
         """Weigh what a publisher answered that was asked for a version; None when it says nothing of `key`."""
