@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core import errors
 from chordtwist.core.lookup import Route
-from chordtwist.core.peer import Peer
+from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.records import Version, position_of
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Send, Writing
@@ -108,6 +108,24 @@ class Puts:
             return publisher.hex() or "somebody"
 
 
+def told(writing: Writing, peer: Peer, answer: Answer, identity: Identity) -> list[Send]:
+    """Count what a replica answered to a `Store`; gives whom else to send it to."""
+    if isinstance(answer, Stored):
+        writing.stored(peer)
+    elif isinstance(answer, NotMine):
+        try:
+            return writing.not_mine(peer, identity.unpack(answer.predecessor))
+        except ValueError:
+            return writing.out(peer)
+    elif not isinstance(answer, Refused) or answer.reason in ("leaving", "stale"):
+        return writing.out(peer)
+    elif answer.reason == "full":
+        return writing.full(peer)
+    else:
+        writing.refused(peer, answer.reason)
+    return []
+
+
 class _Put:
     """One attempt to bring a publication to its replicas."""
 
@@ -167,33 +185,22 @@ class _Put:
     def _answered(self, answer: Answer, writing: Writing, peer: Peer, version: Version) -> None:
         if writing is not self._writing:
             return  # it was stamped again, or is over
-        sends: list[Send] = []
-        if isinstance(answer, Stored):
-            writing.stored(peer)
-        elif isinstance(answer, NotMine):
-            sends = self._redirected(writing, peer, answer)
-        elif not isinstance(answer, Refused) or answer.reason in ("leaving", "stale"):
-            sends = writing.out(peer)
-        elif answer.reason == "full":
-            sends = writing.full(peer)
-        elif answer.reason == "newer" and self._was_overtaken(Version(answer.version_ms, answer.publisher), version):
-            self._overtaken_at[peer] = None
-            # One replica may say so of anything: then this put would not be looked after.
-            self._publication.overtaken = len(self._overtaken_at) >= writing.quorum
-            writing.stored(peer)
-        else:
-            writing.refused(peer, answer.reason)
-            if answer.reason == "newer":
-                self._stamp_again(writing, Version(answer.version_ms, answer.publisher))
-            elif answer.reason == "clock":
-                self._puts.report_behind(peer, answer.version_ms)
+        there = None
+        if isinstance(answer, Refused) and answer.reason == "newer":
+            there = Version(answer.version_ms, answer.publisher)
+            if self._was_overtaken(there, version):
+                self._overtaken_at[peer] = None
+                # One replica may say so of anything: then this put would not be looked after.
+                self._publication.overtaken = len(self._overtaken_at) >= writing.quorum
+                writing.stored(peer)
+                self._go_on(writing, [])
+                return
+        sends = told(writing, peer, answer, self._puts.ring.identity)
+        if there is not None:
+            self._stamp_again(writing, there)
+        elif isinstance(answer, Refused) and answer.reason == "clock":
+            self._puts.report_behind(peer, answer.version_ms)
         self._go_on(writing, sends)
-
-    def _redirected(self, writing: Writing, peer: Peer, answer: NotMine) -> list[Send]:
-        try:
-            return writing.not_mine(peer, self._puts.ring.identity.unpack(answer.predecessor))
-        except ValueError:
-            return writing.out(peer)
 
     def _go_on(self, writing: Writing, sends: list[Send]) -> None:
         publication, outcomes = self._publication, self._puts.outcomes

@@ -6,13 +6,13 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
-from chordtwist.core.peer import Peer
 from chordtwist.core.records import position_of
 from chordtwist.core.writing import Send, Writing
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.locating import Locating
-from chordtwist.wire.peer_messages import Answer, NotMine, RecordBody, Refused, Store, Stored
+from chordtwist.node.records.puts import told
+from chordtwist.wire.peer_messages import Answer, RecordBody, Store
 
 RESTORED = "restored"
 """A majority of the replicas keeps it."""
@@ -63,22 +63,6 @@ class Restoring:
             further.extend(writing.out(peer))
 
         def answered(answer: Answer) -> None:
-            further.extend(self._answered(writing, peer, answer))
+            further.extend(told(writing, peer, answer, self._ring.identity))
 
         return self._ring.ask(peer, Store(body, rank)).addCallbacks(answered, unanswered)
-
-    def _answered(self, writing: Writing, peer: Peer, answer: Answer) -> list[Send]:
-        if isinstance(answer, Stored):
-            writing.stored(peer)
-        elif isinstance(answer, NotMine):
-            try:
-                return writing.not_mine(peer, self._ring.identity.unpack(answer.predecessor))
-            except ValueError:
-                return writing.out(peer)
-        elif not isinstance(answer, Refused) or answer.reason in ("leaving", "stale"):
-            return writing.out(peer)
-        elif answer.reason == "full":
-            return writing.full(peer)
-        else:
-            writing.refused(peer, answer.reason)
-        return []
