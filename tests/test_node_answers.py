@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from chordtwist.core.errors import Unreachable
+from chordtwist.core.evidence import Charge
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import Status, unpack_lease, unpack_status, unpack_table
@@ -26,6 +27,7 @@ from chordtwist.node.ring.uniting import Before
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import (
+    Accuse,
     Announce,
     Announced,
     Answer,
@@ -208,6 +210,25 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual(self.scene.asked(45), [])
         self.assertEqual(self.asked_by(10, PingFor(peer(70).packed)), Pong())
         self.assertEqual(self.asked_by(20, PingFor(peer(45).packed)), Pong())
+
+    def test_proofs_name_strangers(self) -> None:
+        """Nor does it dial whoever is accused: anybody can make up a key, and sign with it in anybody's name."""
+        for place in range(100, 101 + PER_TELLER_PER_MIN):
+            self.scene.links[10].ask(self.scene.me, self.made_up(place))
+        self.scene.advance(3)
+        self.scene.links[10].ask(self.scene.me, self.made_up(200))
+        self.assertEqual(self.asked_by(10, self.made_up(45), 2), Noted())
+        self.assertEqual(self.scene.asked(45), [])
+        self.assertEqual(self.asked_by(20, self.made_up(45), 2), Noted())
+        self.assertNotEqual(self.scene.asked(45), [])
+
+    def made_up(self, place: int) -> Accuse:
+        """Two tables of one number, in the name of a peer that has signed neither."""
+        forger = signer(peer(1))
+        first, second = (
+            signed(replace(table(place, successors), key=forger.public), forger) for successors in ((50,), (60,))
+        )
+        return Accuse(Charge.EQUIVOCATION, first.body, first.signature, second.body, second.signature)
 
     def test_elsewhere_names_strangers(self) -> None:
         """Nor does it look for other rings wherever it is told."""

@@ -234,7 +234,7 @@ class Node:
             tables,
             asking,
             liveness,
-            link.key_of,
+            dial_limits.may_look,
             environment.verify,
             environment.signer.public,
             options.evicts,
@@ -247,7 +247,6 @@ class Node:
             routing,
             tables,
             asking,
-            link.key_of,
             environment.verify,
             judgement.accuse,
             options.watch_bytes_per_s,
@@ -300,7 +299,7 @@ class Node:
             Relay: self._relay,
             AskConvicted: lambda peer, question: judgement.told(question),
             AskProof: lambda peer, question: judgement.proof(self._named(question.culprit)),
-            Accuse: lambda peer, question: judgement.hear(question),
+            Accuse: lambda peer, question: judgement.hear(peer, question),
         }
 
     # What it is

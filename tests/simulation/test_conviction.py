@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.evidence import Charge
+from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.signed import unpack_table
 from chordtwist.node.node import Node
+from chordtwist.node.ring.judgement import EVICTED_APART_S
 from chordtwist.simulation.adversaries.attack import Attack
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
@@ -71,6 +73,23 @@ class BrokenLeaseTests(ConvictionTestCase):
             assert isinstance(why, list)
             self.assertEqual({one["address"] for one in why}, {str(peer) for peer in self.liars()})
         self.assertEqual([], self.world.errors)
+
+    def test_one_after_another(self) -> None:
+        """However many of those that it lists are convicted at one time, a member drops one a second."""
+        self.grow(Attack, share=0.0)
+        node = self.honest()[0]
+        listed = node.routing.successors[1:4]
+        for peer in listed:
+            verdict = Verdict(peer, b"", 1, Charge.EQUIVOCATION)
+            evidence = Evidence(Charge.EQUIVOCATION, peer.packed, b"", b"", b"")
+            node.judgement.convictions.add(verdict, evidence, self.world.now_s)
+        for peer in listed:
+            node.judgement._evict(peer, "is convicted")
+            self.world.run(0.1)
+        self.world.run(5)
+        dropped = [event.at_ms for event in node.events if event.text.endswith("is convicted")]
+        self.assertEqual(3, len(dropped))
+        self.assertGreaterEqual(min(b - a for a, b in pairwise(dropped)), EVICTED_APART_S * 1000)
 
     def test_far(self) -> None:
         """Those who tell their neighbours the truth are seen by whoever looks in a neighbour's place."""

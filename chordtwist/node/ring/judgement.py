@@ -78,14 +78,16 @@ class Judgement:
         tables: Tables,
         asking: Asking,
         liveness: Liveness,
-        key_of: Callable[[Peer], bytes | None],
+        may_look: Callable[[Peer, Peer], bool],
         verify: Verify,
         public: bytes,
         evicts: bool,
         clock: IReactorTime,
         rng: Random,
     ) -> None:
-        """@param public: our own key. @param evicts: whether a conviction has consequences here, or is only shown."""
+        """@param may_look: `DialLimits.may_look`. @param public: our own key.
+        @param evicts: whether a conviction has consequences here, or is only shown.
+        """
         self.convictions = Convictions(liveness.acquit)
         self._identity = identity
         self._membership = membership
@@ -93,13 +95,14 @@ class Judgement:
         self._tables = tables
         self._asking = asking
         self._liveness = liveness
-        self._key_of = key_of
+        self._may_look = may_look
         self._verify = verify
         self._public = public
         self._evicts = evicts
         self._clock = clock
         self._rng = rng
-        self._to_evict: list[tuple[Peer, str]] = []
+        self._evicts_at_s = 0.0
+        """When the next one of those that we list may be evicted."""
         self._is_operator_told = False
         """That others convict this very node."""
         self.chore = Chore(
@@ -115,33 +118,37 @@ class Judgement:
 
     def accuse(self, evidence: Evidence) -> None:
         """Convict by what we found ourselves, if it is a proof, and show it to those who live near the culprit."""
-        Deferred.fromCoroutine(self._convict(evidence, tells=True)).addErrback(self._failed)
+        Deferred.fromCoroutine(self._convict(evidence)).addErrback(self._failed)
 
-    def hear(self, question: Accuse) -> Answer:
+    def hear(self, teller: Peer, question: Accuse) -> Answer:
         """Take a proof that somebody shows us."""
-        Deferred.fromCoroutine(self._convict(_evidence(question), tells=False)).addErrback(self._failed)
+        Deferred.fromCoroutine(self._convict(_evidence(question), teller)).addErrback(self._failed)
         return Noted()
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError, Malformed):
             self._log.failure("judging failed", failure)
 
-    async def _convict(self, evidence: Evidence, tells: bool) -> bool:
-        """Convict whom a proof convicts; answers whether it does so here. @raise Malformed: it proves nothing."""
+    async def _convict(self, evidence: Evidence, teller: Peer | None = None) -> bool:
+        """Convict whom a proof convicts; answers whether it does so here.
+
+        @param teller: who showed it; None where we found it.
+        @raise Malformed: it proves nothing.
+        """
         verdict = judge(self._identity, evidence, self._verify)
         culprit, now = verdict.culprit, self._clock.seconds()
         if culprit == self._routing.me:
             self._tell_operator(verdict)
             return False
-        if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key):
+        if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key, teller):
             return False
-        attested = await self._attested(verdict) if tells or culprit in self._routing.everybody() else ()
+        attested = await self._attested(verdict) if teller is None or culprit in self._routing.everybody() else ()
         if not self.convictions.add(verdict, evidence, now, attested):
             return False
         victim = "" if verdict.victim is None else f" ({verdict.victim})"
         why = WORDS[verdict.charge]
         self._log.warn("{peer} is convicted: {why}{victim}", peer=str(culprit), why=why, victim=victim)
-        if tells:
+        if teller is None:
             near = self._tables.book
             count = self._routing.entries_max
             told = (*near.before(culprit.id, count), *near.behind(culprit.id, count), *self._routing.neighbours())
@@ -153,16 +160,20 @@ class Judgement:
         self.chore.hurry()
         return True
 
-    async def _is_key_of(self, peer: Peer, key: bytes) -> bool:
-        """Whether a key is that of a peer: by our own dial, or by what its neighbours show."""
-        if self._key_of(peer) is None:
+    async def _is_key_of(self, peer: Peer, key: bytes, teller: Peer | None) -> bool:
+        """Whether a key is that of a peer: by our own dial, or by what its neighbours show. Anybody can make up a key
+        and what it signs in the name of any address: so that dial is on the account of who showed it.
+        """
+        if self._tables.key_of(peer) is None:
             if len(self._tables.attesting(peer, fingerprint(key))) >= ATTESTED_BY:
                 return True
+            if teller is not None and not self._may_look(teller, peer):
+                return False
             try:
                 await self._asking.ask(peer, Ping())
             except Unreachable:
                 return False
-        return self._key_of(peer) == key
+        return self._tables.key_of(peer) == key
 
     async def _attested(self, verdict: Verdict) -> tuple[Statement, ...]:
         """Gather signed tables that name its key, while they still do: for people who were not there."""
@@ -176,7 +187,7 @@ class Judgement:
             teller = attesting(self._identity, statement, verdict, self._verify)
         except Malformed:
             return False
-        key = self._key_of(teller)
+        key = self._tables.key_of(teller)
         return key is not None and self._verify(key, statement[1], statement[0])
 
     def _tell_operator(self, verdict: Verdict) -> None:
@@ -192,16 +203,14 @@ class Judgement:
         if peer not in self._routing.everybody():
             self._membership.drop(peer, why)
             return
-        self._to_evict.append((peer, why))
-        if len(self._to_evict) == 1:
-            self._clock.callLater(0, self._evict_next)
+        now = self._clock.seconds()
+        at_s = max(now, self._evicts_at_s)
+        self._evicts_at_s = at_s + EVICTED_APART_S
+        self._clock.callLater(at_s - now, self._evict_now, peer, why)
 
-    def _evict_next(self) -> None:
-        peer, why = self._to_evict.pop(0)
+    def _evict_now(self, peer: Peer, why: str) -> None:
         if peer in self.convictions:
             self._membership.drop(peer, why)
-        if self._to_evict:
-            self._clock.callLater(EVICTED_APART_S, self._evict_next)
 
     # What others know
 
@@ -244,7 +253,7 @@ class Judgement:
             if not isinstance(said, Proof):
                 continue
             try:
-                news |= await self._convict(_evidence(said), tells=False)
+                news |= await self._convict(_evidence(said), other)
             except Malformed:
                 break  # whoever shows what proves nothing has nothing else to say
         return news

@@ -90,7 +90,7 @@ class Tables:
         """Told of every table that was verified, and of how it was signed."""
         self._identity = identity
         self._ask = ask
-        self._key_of = key_of
+        self.key_of = key_of
         self._verify = verify
         self._seconds = seconds
         self._listed_max = 2 * entries_max + 1
@@ -235,7 +235,7 @@ class Tables:
         return stamp, status
 
     def _verified(self, peer: Peer, signature: bytes, body: bytes) -> None:
-        key = self._key_of(peer)
+        key = self.key_of(peer)
         if key is None or not self._verify(key, signature, body):
             raise Untruthful(f"{peer} shows a statement that its key did not sign")
 

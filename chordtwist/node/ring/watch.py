@@ -69,7 +69,6 @@ class Watch:
         routing: Routing,
         tables: Tables,
         asking: Asking,
-        key_of: Callable[[Peer], bytes | None],
         verify: Verify,
         accuse: Callable[[Evidence], None],
         bytes_per_s: float,
@@ -84,7 +83,6 @@ class Watch:
         self._routing = routing
         self._tables = tables
         self._asking = asking
-        self._key_of = key_of
         self._verify = verify
         self._accuse = accuse
         self._clock = clock
@@ -150,7 +148,7 @@ class Watch:
             answer = await self._asking.ask(peer, AskLease())
         except Unreachable:
             return
-        key, lessor = self._key_of(peer), self._lessors.get(peer)
+        key, lessor = self._tables.key_of(peer), self._lessors.get(peer)
         if not isinstance(answer, Leased) or key is None or lessor is None:
             return
         try:
@@ -192,7 +190,7 @@ class Watch:
             said = await self._asking.ask(relay, Relay(target.packed))
         except Unreachable:
             return
-        key = self._key_of(target)
+        key = self._tables.key_of(target)
         if not isinstance(said, TableIs) or key is None or not self._verify(key, said.signature, said.body):
             return
         try:
