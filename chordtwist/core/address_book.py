@@ -90,15 +90,17 @@ class AddressBook:
     def heard(self, peers: Iterable[Peer], teller: Peer, now_s: float) -> None:
         """Note that `teller` named these; of whom is here already, that it was seen."""
         number = _number(teller.id) | 2
-        room = self._entries_max // HEARD_SHARE - self._heard
-        if room > 0:
-            room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
+        room: int | None = None  # mostly all are known, and to count is the dear part
         for peer in peers:
             index = self._find(peer)
             if index is not None:
                 self._seen_s[index] = now_s
-            elif room > 0 and peer != teller:
-                room -= self._note(peer, now_s, number)
+            elif peer != teller:
+                if room is None:
+                    room = self._entries_max // HEARD_SHARE - self._heard
+                    room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
+                if room > 0:
+                    room -= self._note(peer, now_s, number)
 
     def remember(self, peers: Iterable[Peer]) -> None:
         """Take in whom an earlier run has met: as heard of, long ago, until our own dial reaches them again."""

@@ -6,7 +6,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.table import Table
 
 LEASE_MS = 120_000
-"""How long a promise binds: a neighbour renews it once a minute, and a liar cannot wait for its end unseen."""
+"""How long a promise binds: it is renewed after a minute and a half, and a liar cannot wait for its end unseen."""
 
 GIVEN_MAX = 128
 """Promises that bind at one time; a list has 32 entries at most, and few of them change within two minutes."""

@@ -8,10 +8,11 @@ nearest reachable peer at or behind the position, of all that anybody named, who
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from operator import attrgetter
+from itertools import takewhile
+from operator import attrgetter, eq
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId
@@ -155,10 +156,6 @@ class Lookup:
         self._around.remove(candidate)
         self._silent += 1
 
-    def shown_by(self) -> list[Peer]:
-        """List those whose tables it has."""
-        return [candidate.peer for candidate in self._candidates.values() if candidate.table is not None]
-
     @property
     def tables(self) -> list[Table]:
         """All tables that were shown, or at hand."""
@@ -285,3 +282,8 @@ class QuickLookup(Lookup):
         owner.state = State.ASKED
         self.questions += 1
         return owner.peer
+
+
+def alike(one: Sequence[Peer], other: Sequence[Peer]) -> int:
+    """Count how many are the same in two lists, from the first on."""
+    return sum(takewhile(bool, map(eq, one, other)))

@@ -50,11 +50,10 @@ class OwnPlace(WitnessedLookup):
         super().__init__(me.id, me, dict.fromkeys((*self._contacts, *starts)), is_met)
 
     def _take(self, candidate: Candidate, table: Table, depth: int) -> None:
+        super()._take(candidate, table, depth)
         if candidate.peer in self._contacts:
-            self.hear(table.everybody(), depth)
             named = [self._candidates[peer.packed] for peer in table.everybody()]
             self._named.append(sorted(named, key=BY_GAP, reverse=True))
-        super()._take(candidate, table, depth)
 
     @property
     def wanted(self) -> int:

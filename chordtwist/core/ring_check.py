@@ -50,7 +50,7 @@ class RingCheck:
 
     def __init__(self, tables: Iterable[Table], silent: Collection[Peer]) -> None:
         """@param silent: those whom a member names and who showed no table."""
-        self._ordered = [table for table, _ in shares(tables)]
+        self._ordered = sorted(tables, key=lambda table: table.peer.id)
         self._peers = [table.peer for table in self._ordered]
         self._silent = silent
         self._named: Counter[Peer] = Counter()
@@ -63,8 +63,7 @@ class RingCheck:
         for index in range(begin, min(end, count)):
             table = self._ordered[index]
             if silent:
-                named = {*table.successors, *(() if table.predecessor is None else (table.predecessor,))}
-                self._named.update(peer for peer in named if peer in silent)
+                self._named.update(peer for peer in {*table.neighbours} if peer in silent)
             upto = index + 1 + min(len(table.successors), count - 1)
             following = peers[index + 1 : upto] + peers[: max(0, upto - count)]
             self._found += _of_list(table, following, silent, count)

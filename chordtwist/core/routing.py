@@ -70,14 +70,18 @@ class Routing:
         """All peers this node knows by its routing state, each once, nearest successor first."""
         return list(dict.fromkeys((*self.neighbours(), *self.fingers.values())))
 
+    @property
+    def span(self) -> int:
+        """How much of the circle the list of successors spans."""
+        return distance(self.me.id, self.successors[-1].id) if self.successors else 0
+
     def is_near(self, peer: Peer) -> bool:
         """Whether a peer stands no farther from us, either way, than our last successor: those who have records for us
         that are not their own clients' do. In a small ring that is everybody.
         """
         if self.whole or not self.successors:
             return True
-        span = distance(self.me.id, self.successors[-1].id)
-        return min(distance(self.me.id, peer.id), distance(peer.id, self.me.id)) <= span
+        return min(distance(self.me.id, peer.id), distance(peer.id, self.me.id)) <= self.span
 
     def replicas(self, position: RingId) -> Successors:
         """List the owner of a position and the members behind it, where our own list already tells: empty when it does
@@ -326,7 +330,7 @@ class Routing:
         """
         if self.whole or not self.successors:
             return range(0)
-        return range(distance(self.me.id, self.successors[-1].id).bit_length(), ID_BITS)
+        return range(self.span.bit_length(), ID_BITS)
 
     def finger_is_right(self, k: int, table: Table) -> bool:
         """Whether the peer that shows `table` is the successor of where finger `k` begins."""

@@ -120,9 +120,8 @@ def table_content(table: Table) -> bytes:
     (u8 count), gone (u8 count). A neighbour is u8 length, packed address, fingerprint; the others have no fingerprint.
     """
     flags = (1 if table.whole else 0) | (2 if table.predecessor is not None else 0)
-    ring = ((table.predecessor,) if table.predecessor is not None else ()) + table.successors
     parts = [table.key, bytes((flags, len(table.successors)))]
-    for peer, known in zip(ring, table.fingerprints, strict=True):
+    for peer, known in zip(table.neighbours, table.fingerprints, strict=True):
         parts += (_sized(peer.packed), known)
     parts.append(bytes((len(table.fingers),)))
     parts += [_sized(peer.packed) for peer in table.fingers]

@@ -56,14 +56,18 @@ class Table:
         before = () if self.predecessor is None else (self.predecessor,)
         return (self.peer, *self.successors, *before, *self.fingers)
 
+    @property
+    def neighbours(self) -> tuple[Peer, ...]:
+        """The predecessor, where one is known, and then the successors: in the order of `fingerprints`."""
+        return self.successors if self.predecessor is None else (self.predecessor, *self.successors)
+
     def lists(self, peer: Peer) -> bool:
         """Whether `peer` stands in it as a neighbour on the ring."""
         return peer == self.predecessor or peer in self.successors
 
     def names_key(self, peer: Peer, known: bytes) -> bool:
         """Whether it names `peer` as a neighbour that was proved with the key of that fingerprint."""
-        neighbours = self.successors if self.predecessor is None else (self.predecessor, *self.successors)
-        return (peer, known) in zip(neighbours, self.fingerprints, strict=True)
+        return (peer, known) in zip(self.neighbours, self.fingerprints, strict=True)
 
     def leaves_out(self, peer: Peer) -> bool:
         """Whether it reaches over the place of `peer`, on either side of its owner, and says nothing of it."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from chordtwist.core.lookup import BY_GAP, Candidate, Lookup, Route, State
+from chordtwist.core.lookup import BY_GAP, Candidate, Lookup, Route, State, alike
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId, between
 from chordtwist.core.table import Table
@@ -101,11 +101,7 @@ class WitnessedLookup(Lookup):
             if replicas[0] not in shown:
                 return 0
             behind = shown[shown.index(replicas[0]) + 1 :]
-            same = 0
-            for theirs, its in zip(behind, replicas[1:], strict=False):
-                if theirs != its:
-                    break
-                same += 1
+            same = alike(behind, replicas[1:])
             if same < len(behind):
                 most = min(most, same)
             lengths.append(same)
@@ -130,7 +126,7 @@ class WitnessedLookup(Lookup):
         """Whether enough witnesses have spoken, or there are no more."""
         if len(self.witnesses) >= self.wanted:
             return True
-        return not self._unused_starts() and not any(lineage.candidate is not None for lineage in self._lineages)
+        return not any(lineage.candidate is not None for lineage in self._lineages) and not self._unused_starts()
 
     @property
     def done(self) -> bool:

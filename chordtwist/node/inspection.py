@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from statistics import median
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.errors import Unreachable
@@ -124,9 +124,7 @@ class Inspection:
             if peers is None or peer in places:
                 places.setdefault(peer, []).append(place)
         pinged = [Deferred.fromCoroutine(self._ping(peer, as_, times)) for peer, as_ in places.items()]
-        return DeferredList(pinged, fireOnOneErrback=True, consumeErrors=True).addCallback(
-            lambda results: [row for _, row in results]
-        )
+        return gatherResults(pinged, consumeErrors=True)
 
     async def _ping(self, peer: Peer, places: list[str], times: int) -> dict[str, object]:
         took_ms: list[float] = []

@@ -83,7 +83,7 @@ class MemberChecks:
                 table = await self._tables.fetch(member)
             except Unreachable:
                 continue
-            if peer == table.predecessor or peer in table.successors:
+            if table.lists(peer):
                 return True
         return False
 

@@ -208,7 +208,7 @@ class Merging:
     def _is_outside(self, shown: Table) -> bool:
         """Whether a member is none of our whole ring, in which each names all others."""
         me, ours = self._routing.me, self._statements.table.successors
-        return shown.peer not in ours and me != shown.predecessor and me not in shown.successors
+        return shown.peer not in ours and not shown.lists(me)
 
     def _may_compare(self, member: Peer) -> bool:
         now = self._clock.seconds()

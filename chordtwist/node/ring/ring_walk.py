@@ -40,8 +40,7 @@ class RingWalk:
         self._seen: set[Peer] = {start.peer}
         self._waiting: deque[Peer] = deque()
         self._under_way: set[Peer] = set()
-        self._ended: Deferred[None] = Deferred(lambda _: self._give_up())
-        self._is_over = False
+        self._ended: Deferred[None] = Deferred()
 
     def begin(self) -> Deferred[None]:
         """Walk; fires when everybody has answered or has been given up. Cancelling it ends the walk."""
@@ -61,19 +60,18 @@ class RingWalk:
                 self._waiting.append(peer)
 
     def _proceed(self) -> None:
-        while self._waiting and len(self._under_way) < WALK_WIDTH and not self._is_over:
+        while self._waiting and len(self._under_way) < WALK_WIDTH and not self._ended.called:
             peer = self._waiting.popleft()
             began_s = self._clock.seconds()
             self._under_way.add(peer)
             self._fetch(peer).addCallbacks(
                 self._shown, self._not_shown, callbackArgs=(peer, began_s), errbackArgs=(peer,)
             ).addErrback(self._failed)
-        if not self._under_way and not self._waiting and not self._is_over:
-            self._is_over = True
+        if not self._under_way and not self._waiting and not self._ended.called:
             self._ended.callback(None)
 
     def _shown(self, table: Table, peer: Peer, began_s: float) -> None:
-        if self._is_over:
+        if self._ended.called:
             return
         self._under_way.remove(peer)
         self.found[peer] = table, (self._clock.seconds() - began_s) * 1000
@@ -83,19 +81,15 @@ class RingWalk:
     def _not_shown(self, failure: Failure, peer: Peer) -> None:
         error = failure.value
         failure.trap(Unreachable, CancelledError)
-        if self._is_over:
+        if self._ended.called:
             return
         self._under_way.remove(peer)
         self.silent[peer] = error.reason if isinstance(error, Unreachable) else "it was not waited for"
         self._proceed()
 
     def _failed(self, failure: Failure) -> None:
-        if not self._is_over:
-            self._is_over = True
+        if not self._ended.called:
             self._ended.errback(failure)
-
-    def _give_up(self) -> None:
-        self._is_over = True
 
 
 async def shown(walk: RingWalk, start: Table, now_ms: int, clock: IReactorTime) -> dict[str, object]:

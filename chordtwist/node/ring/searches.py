@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -14,7 +13,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
-from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route
+from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route, alike
 from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from chordtwist.core.replicas import replicas_of
@@ -46,12 +45,12 @@ JUST_SHOWN_S = 1.0
 TABLE_COUNTS_S = 60.0
 """The table of a witness that came so lately counts as asked for now."""
 
-TABLE_LEADS_S = 600.0
-"""A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
-
 OWNER_COUNTS_S = 1.0
 """The same for whom we take for the owner, and a quick search has just asked. Not longer: whoever searches once more
 since it is dead, or the owner no more, must not hear the same again."""
+
+TABLE_LEADS_S = 600.0
+"""A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
 
 
 @dataclass(slots=True)
@@ -163,22 +162,17 @@ class Searches:
 
     def _reach(self) -> int:
         """How far before a position those stand whose lists may reach over it."""
-        return self._span() * 3 // 4
+        return self._routing.span * 3 // 4
 
     def _may_span(self, peer: Peer, position: RingId) -> bool:
         """Whether the list of a peer reaches over a position, by what it showed last, or else probably."""
         table = self._tables.at_hand(peer)
-        return distance(peer.id, position) <= self._span() // 2 if table is None else spans(table, position)
-
-    def _span(self) -> int:
-        """How much of the circle our own list spans."""
-        successors = self._routing.successors
-        return distance(self._routing.me.id, successors[-1].id) if successors else 0
+        return distance(peer.id, position) <= self._routing.span // 2 if table is None else spans(table, position)
 
     def _quick(self, position: RingId) -> Lookup:
         """Begin a search at whom the book takes for the owner."""
         book = self._tables.book
-        lookup = QuickLookup(position, LIKELY_GAPS * self._span() // self._routing.entries_max)
+        lookup = QuickLookup(position, LIKELY_GAPS * self._routing.span // self._routing.entries_max)
         lookup.hear((*book.behind(position, 1), *book.before(position, AROUND)))
         return lookup
 
@@ -215,8 +209,7 @@ class Searches:
         at_hand = [self._tables.fresh(peer, TABLE_COUNTS_S) for peer in route.replicas]
         lists = [*lookup.tables, *(table for table in at_hand if table is not None)]
         replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, self._may_be_tried, entries_max)
-        alike = sum(takewhile(bool, (a == b for a, b in zip(replicas, route.replicas, strict=False))))
-        return replace(route, replicas=replicas, agreed=min(route.agreed, alike - 1))
+        return replace(route, replicas=replicas, agreed=min(route.agreed, alike(replicas, route.replicas) - 1))
 
     def _may_be_tried(self, peer: Peer) -> bool:
         """Whether a peer that one list names may be a member: our own dial has not failed lately."""
@@ -232,8 +225,8 @@ class Searches:
 
     async def _trace(self, position: RingId) -> tuple[Route | None, list[Step]]:
         lookup = self._begin(position, Quality.VERIFIED)
-        at_hand = (peer for peer in lookup.shown_by() if peer != self._routing.me)
-        steps = [Step(peer, 0, 0.0, 0.0, AT_HAND) for peer in at_hand]
+        me = self._routing.me
+        steps = [Step(table.peer, 0, 0.0, 0.0, AT_HAND) for table in lookup.tables if table.peer != me]
         await search(lookup, self._noting(lookup, steps), self._clock)
         return self._route(lookup), steps
 

@@ -95,9 +95,4 @@ class Walker:
             return
         last = peer if table.whole else (peer, *table.successors)[-1]
         # A list that reaches farther than ours leaves somebody out, perhaps.
-        self._at, self._end = peer.id, (peer.id + min(distance(peer.id, last.id), self._span())) % RING_SIZE
-
-    def _span(self) -> int:
-        """How much of the circle our own list spans."""
-        successors = self._routing.successors
-        return distance(self._routing.me.id, successors[-1].id) if successors else 0
+        self._at, self._end = peer.id, (peer.id + min(distance(peer.id, last.id), self._routing.span)) % RING_SIZE
