@@ -118,7 +118,8 @@ def _chosen(option: str | None) -> Iterator[dict[str, Any]]:
 @command.command(
     help="""Show every option with its value, and where that comes from: the line of FILE, or the default.
 
-    Secrets are not shown.
+    What stands over the file when a node runs, variables of the environment and --set, is left out. Secrets are not
+    shown.
     """
 )
 @click.option("-c", "--config", "path", metavar="FILE", type=click.Path(dir_okay=False), help="Without it: defaults.")

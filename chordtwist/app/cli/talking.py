@@ -325,7 +325,7 @@ api_option = click.option(
     callback=_address,
     help="Where the node's API is; [HOST]:PORT with IPv6, unix:PATH for a Unix socket.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Show the outcome as one JSON object.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Show the outcome as JSON.")
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
