@@ -54,7 +54,6 @@ from chordtwist.net.peer_pool import PeerPool
 from chordtwist.net.refusals import Because
 from chordtwist.node.chores import Chore
 from chordtwist.node.environment import Environment, NodeOptions
-from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IDht
 from chordtwist.node.node import Node
 from chordtwist.storage.state import PEERS_REMEMBERED_MAX
@@ -222,7 +221,7 @@ def build(
         pool.abort()
 
     shown = (view, measured)
-    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up, node.inspection, operations, shown, crash)
+    whole = NodeService(reactor, dht, watch.alarms, node.events, take_up, operations, shown, crash)
     for part in (
         Part("store", stop=persistence.close),
         Part("names", stop=resolver.stop),
@@ -425,7 +424,6 @@ class NodeService(OrderedService):
     @ivar dht: what a program in the same process puts to it and gets from it.
     @ivar health: call it for what is wrong with the node now, a list of `Alarm`; empty while it is well.
     @ivar events: what happened to it lately, oldest first.
-    @ivar inspection: what it can show of the ring, of a record's replicas, of a search.
     @ivar operations: what its API answers to people's tools.
     @ivar shown: what a page shows of it.
     @ivar crash: call it to have it end as a killed process does, without a word to anybody; then stop the service.
@@ -439,7 +437,6 @@ class NodeService(OrderedService):
         health: Callable[[], list[Alarm]],
         events: Iterable[Event],
         take_up: Callable[[NodeConfig], object],
-        inspection: Inspection,
         operations: Operations,
         shown: tuple[NodeView, Measured],
         crash: Callable[[], None],
@@ -447,7 +444,6 @@ class NodeService(OrderedService):
         super().__init__(clock, shown[0].address)
         self.shown = shown
         self.crash = crash
-        self.inspection = inspection
         self.operations = operations
         self.dht = dht
         self.health = health

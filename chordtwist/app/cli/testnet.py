@@ -284,11 +284,10 @@ class Show:
         """Do what comes next in the script, when what it waits for has come."""
         now_s = self._reactor.seconds()
         if self._step_until_s is not None:
-            if self._waits_for_ring and not self._story.is_one_ring and now_s < self._step_until_s:
+            is_whole = self._waits_for_ring and self._story.is_one_ring
+            if now_s < self._step_until_s and not is_whole:
                 return
-            if not self._waits_for_ring and now_s < self._step_until_s:
-                return
-            if self._waits_for_ring and not self._story.is_one_ring:
+            if self._waits_for_ring and not is_whole:
                 self._give_up(f"no ring within {STEP_WITHIN_S:g} s: {self._story.in_words()}")
                 return
             self._step_until_s = None
