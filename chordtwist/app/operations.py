@@ -13,7 +13,7 @@ import ssl
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -28,7 +28,7 @@ from chordtwist.core.errors import ChordtwistError, ConfigurationError, Malforme
 from chordtwist.core.events import Event
 from chordtwist.core.peer import Peer
 from chordtwist.core.printable import printable
-from chordtwist.core.records import KEY_BYTES, Record
+from chordtwist.core.records import KEY_BYTES, Record, version_text
 from chordtwist.core.ring import Arc
 from chordtwist.net.operating import Tell
 from chordtwist.node.inspection import PINGS_MAX
@@ -37,8 +37,6 @@ from chordtwist.node.records.backup import BACKUP_FORMAT, body_from, line_of
 from chordtwist.node.records.restoring import NEWER, RESTORED
 from chordtwist.wire.peer_messages import RecordBody
 from twisted import __version__ as twisted_version
-
-T = TypeVar("T")
 
 EXPORTED_PER_TURN = 16
 """Records of a backup read and written before others get the reactor: 3 ms where all are of the longest value."""
@@ -223,7 +221,7 @@ class Operations:
     def _shown(self, request: Read, record: Record | None) -> dict[str, object]:
         if record is None:
             return {"key": request.key, "found": False}
-        version = f"{record.version.ms}-{record.version.publisher.hex()}"
+        version = version_text(record.version)
         shown: dict[str, object] = {
             "key": request.key,
             "found": True,

@@ -7,6 +7,8 @@ from html import escape
 from math import cos, pi, sin
 from typing import Any
 
+from chordtwist.core.counted import counted
+
 SIDE = 640
 RADIUS = 220
 NAMED_MAX = 64
@@ -23,7 +25,7 @@ def picture(ring: Mapping[str, Any]) -> str:
     """Draw a walk of the ring, the fields of `Inspection.ring`; what peers say stands in it escaped."""
     members: Sequence[Mapping[str, Any]] = ring["members"]
     count, silent = len(members), len(ring["silent"])
-    words = f"{count} {'member' if count == 1 else 'members'}" + (f", {silent} silent" if silent else "")
+    words = counted(count, "member") + (f", {silent} silent" if silent else "")
     shapes = [f'<text class="title" x="{SIDE / 2}" y="{SIDE / 2}" text-anchor="middle">{words}</text>']
     state = "one ring" if ring["closes"] and not ring["faults"] else "not one ring at the moment"
     shapes.append(f'<text x="{SIDE / 2}" y="{SIDE / 2 + 20}" text-anchor="middle">{state}</text>')

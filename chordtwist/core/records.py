@@ -47,6 +47,11 @@ class Version(Struct, frozen=True, order=True, gc=False):
     publisher: bytes
 
 
+def version_text(version: Version) -> str:
+    """Write a version: its milliseconds and its publisher."""
+    return f"{version.ms}-{version.publisher.hex()}"
+
+
 class Seal(Struct, frozen=True, gc=False):
     """What a signed record carries besides its value; `signature` is over `core.signed.pack_record`.
 

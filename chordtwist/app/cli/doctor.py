@@ -14,6 +14,7 @@ import click
 
 from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller, Connect, No, NotReachable
+from chordtwist.core.counted import counted
 from chordtwist.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _of_ring(ring: Mapping[str, Any]) -> Finding:
 
     count = len(ring["members"])
     if ring["closes"] and not ring["faults"]:
-        return Finding("ring", GOOD, f"{count} {'member' if count == 1 else 'members'}, and all agree")
+        return Finding("ring", GOOD, f"{counted(count, 'member')}, and all agree")
     faults = ring["faults"] or ["the walk does not close"]
     more = f", and {len(faults) - FAULTS_NAMED} more such" if len(faults) > FAULTS_NAMED else ""
     todo = "so it is for some seconds when members come or go; look again: chordtwist ring"

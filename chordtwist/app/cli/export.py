@@ -14,6 +14,7 @@ import click
 
 from chordtwist.app.cli import asking, talking
 from chordtwist.app.cli.talking import Caller, Connect, NotReachable
+from chordtwist.core.counted import counted
 from chordtwist.storage.files import replacing
 
 
@@ -54,7 +55,7 @@ def command(caller: Caller, file: str | None, own: bool) -> None:
     if caller.as_json:
         talking.show_json({"file": file, "records": count})
     else:
-        talking.show(f"{file}: {count} {'record' if count == 1 else 'records'}")
+        talking.show(f"{file}: {counted(count, 'record')}")
 
 
 @contextmanager

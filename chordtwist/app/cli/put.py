@@ -11,6 +11,7 @@ import click
 
 from chordtwist.app.cli import asking, signing, talking
 from chordtwist.app.cli.talking import Caller, Key
+from chordtwist.core.counted import counted
 from chordtwist.core.durations import duration_in_words
 from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version, seal, signed_key
 from chordtwist.net.blocking_client import BlockingClient
@@ -137,8 +138,9 @@ def command(
     # Some of its life is over by now, besides what the node has cut off.
     is_cut = life_s < ttl_s - (caller.door.clock() - asked_at_s) - 1
     if copies_needed is not None and copies < copies_needed:
-        few = "" if will_have >= copies_needed else f"; {_nodes(will_have)} will have it, --replication asks for more"
-        raise talking.TooFewCopies(f"{place.whole}: only {_nodes(copies)} of {copies_needed} have it{few}", fields)
+        more = f"; {counted(will_have, 'node')} will have it, --replication asks for more"
+        few = f"only {counted(copies, 'node')} of {copies_needed} have it{more if will_have < copies_needed else ''}"
+        raise talking.TooFewCopies(f"{place.whole}: {few}", fields)
     if caller.as_json:
         talking.show_json(fields)
         return
@@ -146,11 +148,7 @@ def command(
     number = "" if sealed is None else f", seq {sealed.seq}"
     life = duration_in_words(round(life_s))
     has = "has" if will_have == 1 else "have"
-    talking.show(f"{place.whole}: {copies} of {_nodes(will_have)} {has} it, for {life}{cut}{number}")
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+    talking.show(f"{place.whole}: {copies} of {counted(will_have, 'node')} {has} it, for {life}{cut}{number}")
 
 
 def _will_have(result: PutResult, state: Mapping[str, Any]) -> int:

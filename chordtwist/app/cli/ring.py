@@ -10,6 +10,7 @@ import click
 
 from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller
+from chordtwist.core.counted import counted
 
 SHOWN_FAULTS_MAX = 20
 """Sentences about who disagrees; the rest is counted."""
@@ -61,7 +62,7 @@ def _show_estimate(caller: Caller, told: Mapping[str, Any]) -> None:
         return
     about = "" if told["exact"] else "about "
     count = round(told["members"])
-    talking.show(f"{about}{count} {'member' if count == 1 else 'members'}")
+    talking.show(f"{about}{counted(count, 'member')}")
 
 
 def _show(ring: Mapping[str, Any]) -> None:
@@ -85,7 +86,7 @@ def _show(ring: Mapping[str, Any]) -> None:
     if len(faults) > SHOWN_FAULTS_MAX:
         showing.show(showing.text(f"and {len(faults) - SHOWN_FAULTS_MAX} more such", "yellow"))
     count = len(ring["members"])
-    words = f"{count} {'member' if count == 1 else 'members'}"
+    words = counted(count, "member")
     if not ring["complete"]:
         verdict = showing.text(f"{words} were asked, and there are more: a larger ring is only estimated", "yellow")
     elif ring["closes"] and not faults:

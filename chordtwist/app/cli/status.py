@@ -10,6 +10,7 @@ import click
 
 from chordtwist.app.cli import showing, talking
 from chordtwist.app.cli.talking import Caller, Connect
+from chordtwist.core.counted import counted
 from chordtwist.core.durations import duration_in_words
 from chordtwist.core.health import WELL
 
@@ -130,7 +131,7 @@ def _place(state: Mapping[str, Any], is_long: bool) -> Iterator[tuple[str, str]]
 def _keeps(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "records" in state:
         records, size = _number(state, "records"), showing.size(int(_number(state, "bytes")))
-        yield "keeps", f"{_count(records, 'record')}, {size}; {_count(_number(state, 'tombstones'), 'tombstone')}"
+        yield "keeps", f"{counted(records, 'record')}, {size}; {counted(_number(state, 'tombstones'), 'tombstone')}"
         if _number(state, "published"):
             yield "", f"{_number(state, 'published'):.0f} put here, and again where copies are lost"
     if state.get("pulling"):
@@ -138,7 +139,7 @@ def _keeps(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     repair = state.get("repair")
     if isinstance(repair, Mapping):
         told = (f"{_number(repair, name):.0f} {name}" for name in ("sent", "fetched", "dropped"))
-        yield "repair", f"{_count(_number(repair, 'rounds'), 'round')}; {', '.join(told)}"
+        yield "repair", f"{counted(_number(repair, 'rounds'), 'round')}; {', '.join(told)}"
 
 
 def _does(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -162,10 +163,6 @@ def _does(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         rate = f"; {asked / up_s:.2g} per second" if asked and up_s else ""
         means = " and ".join(each)
         yield "lookups", f"{asked:.0f}{f', {means} each' if means else ''}{rate}"
-
-
-def _count(count: float, noun: str) -> str:
-    return f"{count:.0f} {noun}{'' if count == 1 else 's'}"
 
 
 def _number(told: Mapping[str, Any], name: str) -> float:

@@ -8,6 +8,7 @@ import click
 
 from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller
+from chordtwist.core.counted import counted
 from chordtwist.core.records import key_of
 
 SHOWN = ("table", "table at hand")
@@ -61,11 +62,8 @@ def _show(key: str, trace: dict[str, Any]) -> None:
         shown.append(showing.text("nobody could be asked", "red"))
     else:
         silent = sum(step["outcome"] not in (*SHOWN, "not waited for") for step in trace["steps"])
-        count = trace["questions"]
-        words = f"{count} {'question' if count == 1 else 'questions'}" + (
-            f", {silent} of them in vain" if silent else ""
-        )
-        words += f", {trace['hops']} {'hop' if trace['hops'] == 1 else 'hops'}"
+        words = counted(trace["questions"], "question") + (f", {silent} of them in vain" if silent else "")
+        words += f", {counted(trace['hops'], 'hop')}"
         shown.append(
             showing.text(f"owner {trace['owner']} after {showing.milliseconds(trace['took_ms'])}, {words}", "green")
         )

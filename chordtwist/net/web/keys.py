@@ -15,7 +15,17 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from chordtwist.core.errors import Refused, StoreFull
-from chordtwist.core.records import SALT_BYTES_MAX, VALUE_BYTES_MAX, PutResult, Record, Seal, Version, is_sealed, key_of
+from chordtwist.core.records import (
+    SALT_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    PutResult,
+    Record,
+    Seal,
+    Version,
+    is_sealed,
+    key_of,
+    version_text,
+)
 from chordtwist.core.signed import KEY_LENGTH, SIGNATURE_LENGTH, verify_ed25519
 from chordtwist.net.web.answers import Page, failed, json_text, show, show_problem
 from chordtwist.net.web.pages import KEY_TEXT_MAX
@@ -168,11 +178,6 @@ class KeyPage(Page):
 
 
 # Headers
-
-
-def version_text(version: Version) -> str:
-    """Write a version: its milliseconds and its publisher."""
-    return f"{version.ms}-{version.publisher.hex()}"
 
 
 def tag_of(version: Version, seal: Seal | None) -> bytes:
