@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
+Kind = Literal["plain", "content", "signed"]
+"""Of a record."""
+
 
 class Member(TypedDict):
     """A member of `Ring`."""
@@ -48,7 +51,20 @@ class Estimate(TypedDict):
     listed: int
 
 
-class Replica(TypedDict):
+class Kept(TypedDict, total=False):
+    """What is kept of a record, in `Inspect`; there where something is kept."""
+
+    version_ms: int
+    publisher: str
+    ttl_ms: int
+    copies: int
+    seq: int | None
+    kind: Kind
+    bytes: int
+    sha256: str
+
+
+class Replica(Kept):
     """One replica of `Inspect`; what it keeps only where it keeps something."""
 
     rank: int
@@ -56,29 +72,13 @@ class Replica(TypedDict):
     state: str
     behind: bool
     round_trip_ms: float
-    version_ms: NotRequired[int]
-    publisher: NotRequired[str]
-    ttl_ms: NotRequired[int]
-    copies: NotRequired[int]
-    seq: NotRequired[int | None]
-    kind: NotRequired[Literal["plain", "content", "signed"]]
-    bytes: NotRequired[int]
-    sha256: NotRequired[str]
 
 
-class Reader(TypedDict):
+class Reader(Kept):
     """What a reader of `Inspect` would get."""
 
     found: bool
     why: str
-    version_ms: NotRequired[int]
-    publisher: NotRequired[str]
-    ttl_ms: NotRequired[int]
-    copies: NotRequired[int]
-    seq: NotRequired[int | None]
-    kind: NotRequired[Literal["plain", "content", "signed"]]
-    bytes: NotRequired[int]
-    sha256: NotRequired[str]
 
 
 class Inspect(TypedDict):
@@ -217,7 +217,7 @@ class Watched(TypedDict):
     found: bool
     version: NotRequired[str]
     ttl_ms: NotRequired[int]
-    kind: NotRequired[Literal["plain", "content", "signed"]]
+    kind: NotRequired[Kind]
     copies: NotRequired[int]
     bytes: NotRequired[int]
     seq: NotRequired[int]
