@@ -29,7 +29,7 @@ from chordtwist.core.records import (
 from chordtwist.core.signed import KEY_LENGTH, SIGNATURE_LENGTH, verify_ed25519
 from chordtwist.net.web.answers import Page, failed, json_text, show, show_problem
 from chordtwist.net.web.pages import KEY_TEXT_MAX
-from chordtwist.net.web.streams import SAY_NOTHING_AFTER_S, STREAMS_MAX, UNREAD_S, Stream
+from chordtwist.net.web.streams import STREAMS_MAX, Stream
 from chordtwist.node.interfaces import IDht
 
 WATCHED_AGAIN_S = 1.0
@@ -297,13 +297,7 @@ class Watches:
         for key, watched in list(self._watched.items()):
             self._read(key, watched)
             for stream in list(watched.streams):
-                if stream.paused_at is not None and now_s - stream.paused_at >= UNREAD_S:
-                    stream.abort()
-                elif stream.behind and stream.paused_at is None:
-                    stream.behind = False
-                    stream.write(watched.shown or b"", now_s)
-                elif now_s - stream.written_at >= SAY_NOTHING_AFTER_S:
-                    stream.write(b":\n\n", now_s)
+                stream.tend(watched.shown or b"", now_s)
 
     def _read(self, key: bytes, watched: _Watched) -> None:
         if watched.reading is None:

@@ -50,9 +50,17 @@ class Stream:
         else:
             self.behind = True
 
-    def abort(self) -> None:
-        """Let it go: it does not read."""
-        self.request.channel.transport.abortConnection()
+    def tend(self, shown: bytes, now_s: float, has_changed: bool = False) -> None:
+        """Look after it now and then: write what is shown now where that has changed, or was left out before; say
+        nothing after a long silence; let go whoever has not read for too long.
+        """
+        if self.paused_at is not None and now_s - self.paused_at >= UNREAD_S:
+            self.request.channel.transport.abortConnection()
+        elif has_changed or self.behind:
+            self.behind = False
+            self.write(shown, now_s)
+        elif now_s - self.written_at >= SAY_NOTHING_AFTER_S:
+            self.write(b":\n\n", now_s)
 
     def pauseProducing(self) -> None:
         """Hear that what was written waits to be read."""
@@ -131,13 +139,7 @@ class Streams(Page):
             return
         has_changed, self._shown = present != self._shown, present
         for stream in list(self._streams):
-            if stream.paused_at is not None and now_s - stream.paused_at >= UNREAD_S:
-                stream.abort()
-            elif has_changed or stream.behind:
-                stream.behind = stream.paused_at is not None
-                stream.write(present, now_s)
-            elif now_s - stream.written_at >= SAY_NOTHING_AFTER_S:
-                stream.write(b":\n\n", now_s)
+            stream.tend(present, now_s, has_changed)
 
     def _moment(self, moment: dict[str, object]) -> None:
         self._moments += 1
