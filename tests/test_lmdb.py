@@ -23,7 +23,7 @@ from twisted.test.proto_helpers import EventLoggingObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import StateUnusable, StoreFull
-from chordtwist.core.records import Record, Tombstone, Version, present
+from chordtwist.core.records import GRACE_MS, Record, Tombstone, Version, present
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import TTL_MS_MAX
@@ -305,26 +305,27 @@ class ClockTests(DiskTests):
         )
 
     def test_expired_while_down(self) -> None:
-        """What expired while no process ran is gone at the start; its tombstone stays where it is due, until its
-        time.
+        """What expired while no process ran is gone at the start; its tombstone stays where it is due, until a grace
+        after its time.
         """
         run = self.run_store()
         gone, left = make_record(b"gone", expiry_ms=10), make_record(b"left", expiry_ms=10, tombstone_until_ms=50)
         for versioned in (
             gone,
             left,
-            make_tombstone(b"old tombstone", 20),
-            make_tombstone(b"tombstone", 21),
+            make_tombstone(b"old tombstone", 20 - GRACE_MS),
+            make_tombstone(b"tombstone", 21 - GRACE_MS),
             make_record(b"alive", 21),
         ):
             run.store.put(versioned)
         run.wait(5)
         self.end(run)
         run = self.run_store(now_ms=0, wall_ms=run.wall_ms + 15)
-        self.assertEqual(run.store.expired(0), [])
+        tombstone = make_tombstone(b"tombstone", 1 - GRACE_MS)
+        self.assertEqual(run.store.expired(0), [tombstone])
         self.assertIsNone(run.store.get(gone.key))
         self.assertEqual(run.store.get(left.key), Tombstone(left.key, left.version, 30, left.copies))
-        self.assertEqual(run.store.get(make_tombstone(b"tombstone").key), make_tombstone(b"tombstone", 1))
+        self.assertEqual(run.store.get(tombstone.key), tombstone)
         self.assertEqual(len(list(run.store.scan(Arc(0, 0)))), 3)
         self.end(run)
         self.assertEqual(len(list(self.run_store(wall_ms=run.wall_ms).store.scan(Arc(0, 0)))), 3)

@@ -15,7 +15,7 @@ from chordtwist.core.costs import Costs, Shares, unmetered
 from chordtwist.core.digests import NOTHING, Summary, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import RECORD_OVERHEAD_BYTES, Quota
-from chordtwist.core.records import Record, RecordKind, Tombstone, Version, Versioned, position_of
+from chordtwist.core.records import GRACE_MS, Record, RecordKind, Tombstone, Version, Versioned, position_of
 from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.records.local_records import ENTRIES_PER_TURN, TTL_SLACK_MS, LocalRecords
 from chordtwist.node.records.pauses import Pauses
@@ -111,6 +111,18 @@ class TakeTests(LocalRecordsCase):
         self.assertEqual(self.local_records.sweep(), 1)
         self.assertEqual(self.local_records.sweep(), 0)
         self.assertEqual(self.store.records(), 0)
+
+    def test_a_tombstone_in_its_grace(self) -> None:
+        """Is found, and no sweep counts it, until late copies of what it ended are gone as well."""
+        self.take(record(ms=1, ttl_ms=1_000))
+        self.take(record(ms=2, ttl_ms=500))
+        self.clock.advance(0.999 + GRACE_MS / 1_000)
+        self.local_records.sweep()
+        self.assertEqual(self.local_records.get(KEY), Tombstone(KEY, Version(2, b""), 1_000, 4))
+        self.assertEqual(self.local_records.sweep(), 0)
+        self.clock.advance(0.001)
+        self.assertIsNone(self.local_records.get(KEY))
+        self.assertEqual(self.local_records.sweep(), 1)
 
     def test_what_is_not_there_can_be_removed(self) -> None:
         """Nothing happens."""

@@ -8,7 +8,7 @@ from hashlib import sha256
 from msgspec.structs import replace
 
 from chordtwist.core.lookup import Quality
-from chordtwist.core.records import RecordKind, Version
+from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, Question, Store
@@ -220,6 +220,25 @@ class GetTests(RingCase):
         assert true is not None
         self.ring.node(0x3000).store.put(replace(true, value=b"forged"))
         self.assertEqual(self.value_at(OUTSIDER), b"value")
+
+    def test_the_last_copy_of_what_was_replaced(self) -> None:
+        """A replica that was away keeps it a little beyond its end; those that know better remember for longer."""
+        away = self.ring.node(0x6000)
+        for older_s, newer_s in ((30, 10), (30, 29)):
+            key = key_in(OWNED, older_s + newer_s)
+            self.put_and_wait(0x1000, key, b"older", ttl_s=older_s)
+            older = away.records.local_records.get(key)
+            assert older is not None
+            away.store.put(replace(older, expiry_ms=older.expiry_ms + 1_500))
+            self.ring.lose = lambda asker, asked, question: peer(0x6000) in (asker, asked)
+            self.put_and_wait(0x1000, key, b"newer", ttl_s=newer_s)
+            left_s = (older.expiry_ms - away.records.local_records.now_ms()) / 1_000
+            self.ring.pass_time(left_s + 0.5)
+            self.ring.lose = lambda asker, asked, question: False
+            kept = away.records.local_records.get(key)
+            assert isinstance(kept, Record)
+            self.assertEqual(kept.value, b"older")
+            self.assertIsNone(self.value_at(OUTSIDER, key, within_s=0.5))
 
     def test_one_who_lacks_it_always_is_not_sent_it_by_every_read(self) -> None:
         """A hot key does not flood a replica that does not take it."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.records import (
+    GRACE_MS,
     Record,
     RecordKind,
     Seal,
@@ -137,15 +138,18 @@ class PresentTests(SynchronousTestCase):
         self.assertIsNone(present(None, 0))
 
     def test_leaves_a_tombstone_as_long_as_something_older_may_live(self) -> None:
-        """A record that replaced one with a longer life is remembered until that life ends."""
+        """A record that replaced one with a longer life is remembered until that life ends, and as much longer as a
+        copy of it may live by delays.
+        """
         record = plain(ms=7, expiry_ms=1_000, tombstone_until_ms=5_000)
         self.assertEqual(present(record, 1_000), tombstone(ms=7, expiry_ms=5_000))
-        self.assertIsNone(present(record, 5_000))
+        self.assertEqual(present(record, 4_999 + GRACE_MS), tombstone(ms=7, expiry_ms=5_000))
+        self.assertIsNone(present(record, 5_000 + GRACE_MS))
 
     def test_a_tombstone_ends_too(self) -> None:
-        """At its own expiry nothing is left."""
-        self.assertIsNotNone(present(tombstone(expiry_ms=5), 4))
-        self.assertIsNone(present(tombstone(expiry_ms=5), 5))
+        """A grace after its own expiry nothing is left."""
+        self.assertIsNotNone(present(tombstone(expiry_ms=5), 4 + GRACE_MS))
+        self.assertIsNone(present(tombstone(expiry_ms=5), 5 + GRACE_MS))
 
     def test_a_signed_record_leaves_the_proof_of_its_seq(self) -> None:
         """Its tombstone keeps the seal and the digest of the value."""
@@ -219,7 +223,13 @@ class MergeTests(SynchronousTestCase):
             merge(plain(ms=2, expiry_ms=500), plain(ms=1, expiry_ms=9_000)),
             plain(ms=2, expiry_ms=500, tombstone_until_ms=9_000),
         )
-        self.assertEqual(merge(plain(ms=2, expiry_ms=500), plain(ms=1, expiry_ms=300)), plain(ms=2, expiry_ms=500))
+
+    def test_forgets_what_cannot_outlive_it(self) -> None:
+        """A copy lives longer than it should by less than a grace."""
+        newer = plain(ms=2, expiry_ms=9_000)
+        late = plain(ms=1, expiry_ms=9_001 - GRACE_MS)
+        self.assertEqual(merge(newer, late), replace(newer, tombstone_until_ms=late.expiry_ms))
+        self.assertEqual(merge(newer, plain(ms=1, expiry_ms=9_000 - GRACE_MS)), newer)
 
     def test_a_tombstone_lives_as_long_as_what_it_ended(self) -> None:
         """A delete is remembered until the last thing it ended would have expired."""
@@ -252,7 +262,7 @@ class MergeTests(SynchronousTestCase):
 
 
 versions = st.builds(Version, st.integers(1, 3), st.sampled_from([A, B]))
-expiries = st.integers(1, 5).map(lambda tenth: tenth * 100)
+expiries = st.integers(1, 5).map(lambda step: step * GRACE_MS * 3 // 4)
 some_copies = st.integers(1, 2)
 
 
@@ -301,7 +311,7 @@ signed_tombstones = st.builds(
     expiries,
     some_copies,
 )
-records = st.builds(remembering, plains | contents | signeds, st.sampled_from([0, 50, 150]))
+records = st.builds(remembering, plains | contents | signeds, st.sampled_from([0, 50, 2_000, GRACE_MS]))
 versioned_things = records | tombstones | signed_tombstones
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from chordtwist.core.signed import Signer, Verify
 
 KEY_BYTES = 32
+
+GRACE_MS = 5_000
+"""By so much a copy may outlive the end that its publisher gave it: its life only ever seems longer, by the delays of
+its way and by a standstill of the process that read it. So much longer everything that ended is remembered by whoever
+knows better, or the last copy would be believed."""
+
 SALT_BYTES_MAX = 64
 VALUE_BYTES_MAX = 65_495
 """The longest value that the course API can carry, in a PUT; every path carries it."""
@@ -69,8 +75,8 @@ class Seal(Struct, frozen=True, gc=False):
 class Record(Struct, frozen=True, gc=False):
     """A value under a key. `expiry_ms` is on this node's own steady clock: from that moment on it is gone.
 
-    `tombstone_until_ms`: until when something that it replaced may be alive somewhere, on the same clock; 0 when
-    nothing outlives it. So long its version is remembered after its end.
+    `tombstone_until_ms`: when the last of what it replaced ends, on the same clock; 0 when nothing may outlive it. For
+    `GRACE_MS` more its version is remembered after its end.
     """
 
     key: bytes
@@ -89,8 +95,8 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Tombstone(Struct, frozen=True, gc=False):
-    """What stays of a record that expired or was deleted: its version, until `expiry_ms`, the latest expiry of anything
-    it replaced, so that an older value with a longer life cannot come back.
+    """What stays of a record that expired or was deleted: its version, until `GRACE_MS` after `expiry_ms`, the latest
+    expiry of anything it replaced, so that an older value with a longer life cannot come back.
 
     Of a signed record the seal stays too, and in `digest` the SHA-256 of its value: they prove that this seq was
     reached. Otherwise anybody could end a signed record by claiming a higher one.
@@ -310,35 +316,42 @@ def merge(one: Versioned, other: Versioned) -> Versioned:
     would be there when the one is lost.
     """
     winner, loser = (other, one) if wins(other, one) else (one, other)
-    remembered_ms = max(winner.expiry_ms, loser.expiry_ms, _tombstone_until_ms(winner), _tombstone_until_ms(loser))
+    until_ms = max(_tombstone_until_ms(winner), _tombstone_until_ms(loser))
     version, copies = winner.version, max(winner.copies, loser.copies)
-    if precedence(winner) == precedence(loser):
+    is_copy = precedence(winner) == precedence(loser)
+    if is_copy:
         version = max(version, loser.version)
+    if loser.expiry_ms + (0 if is_copy else GRACE_MS) > winner.expiry_ms:
+        until_ms = max(until_ms, loser.expiry_ms)
     is_same = version == winner.version and copies == winner.copies
     if isinstance(winner, Tombstone):
-        if is_same and remembered_ms == winner.expiry_ms:
+        expiry_ms = max(winner.expiry_ms, until_ms)
+        if is_same and expiry_ms == winner.expiry_ms:
             return winner
-        return replace(winner, version=version, copies=copies, expiry_ms=remembered_ms)
-    until_ms = remembered_ms if remembered_ms > winner.expiry_ms else 0
+        return replace(winner, version=version, copies=copies, expiry_ms=expiry_ms)
+    if until_ms + GRACE_MS <= winner.expiry_ms:
+        until_ms = 0
     if is_same and until_ms == winner.tombstone_until_ms:
         return winner
     return replace(winner, version=version, copies=copies, tombstone_until_ms=until_ms)
 
 
 def present(versioned: Versioned | None, now_ms: int) -> Versioned | None:
-    """Give what is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing.
+    """Give what is left of it at `now_ms`: itself, the tombstone of a record that expired, or nothing. A tombstone
+    stays for `GRACE_MS` after its expiry.
 
     A content record leaves a plain tombstone: nobody can prove which content once stood there, and what it beat by its
     kind alone is not older than its version says.
     """
     if versioned is None or versioned.expiry_ms > now_ms:
         return versioned
-    if isinstance(versioned, Tombstone) or versioned.tombstone_until_ms <= now_ms:
+    if isinstance(versioned, Tombstone):
+        return versioned if versioned.expiry_ms + GRACE_MS > now_ms else None
+    until_ms = versioned.tombstone_until_ms
+    if not until_ms or until_ms + GRACE_MS <= now_ms:
         return None
     digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
-    return Tombstone(
-        versioned.key, versioned.version, versioned.tombstone_until_ms, versioned.copies, versioned.seal, digest
-    )
+    return Tombstone(versioned.key, versioned.version, until_ms, versioned.copies, versioned.seal, digest)
 
 
 def _tombstone_until_ms(versioned: Versioned) -> int:

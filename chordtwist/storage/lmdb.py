@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import Entry, Tombstone, Versioned, entry_of, position_of, present, shorten
+from chordtwist.core.records import GRACE_MS, Entry, Tombstone, Versioned, entry_of, position_of, present, shorten
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX, Expiries, Places, Room
@@ -240,7 +240,7 @@ class LmdbRecordStore:
     def _ended(self, key: bytes) -> Tombstone:
         """Stand in for what cannot be read, and has expired anyway: nothing is left of it."""
         entry = self._entries[key]
-        return Tombstone(key, entry.version, entry.expiry_ms, entry.copies)
+        return Tombstone(key, entry.version, entry.expiry_ms - GRACE_MS, entry.copies)
 
     def records(self) -> int:
         """Count the records that are kept."""
@@ -307,9 +307,14 @@ class LmdbRecordStore:
     def _drop_expired(self) -> None:
         """Leave of what expired while no process ran its tombstone, or nothing, before anybody can read it."""
         now_ms = self._now_ms()
-        while due := self.expired(now_ms):
-            for versioned in due:
+        dealt_with = True
+        while dealt_with:
+            dealt_with = False
+            for versioned in self.expired(now_ms):
                 left = present(versioned, now_ms)
+                if left is versioned:
+                    continue  # a tombstone in its grace
+                dealt_with = True
                 if left is None:
                     self.remove(versioned.key)
                 else:

@@ -146,16 +146,19 @@ class LocalRecords:
     def sweep(self) -> int:
         """Turn a batch of what has expired into tombstones, or into nothing. Answers how many there were."""
         now_ms = self.now_ms()
-        gone = self.store.expired(now_ms)
-        for versioned in gone:
+        gone = 0
+        for versioned in self.store.expired(now_ms):
             left = present(versioned, now_ms)
+            if left is versioned:
+                continue  # a tombstone in its grace
+            gone += 1
             if left is None:
                 self.remove(versioned.key)
             else:
                 # Who delivered the record pays for its tombstone: else one address fills a node with tombstones.
                 payer, first = self._ledger.payer(versioned.key), self._carried.payer(versioned.key)
                 self._put(left, payer, first).addErrback(lambda failure: failure.trap(StoreFull))
-        return len(gone)
+        return gone
 
     def _sweep_later(self, wait_s: float) -> None:
         if self._sweeping is None and self._running:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from chordtwist.core.errors import ChordtwistError
-from chordtwist.core.records import PutResult, Record, RecordKind, Versioned
+from chordtwist.core.records import GRACE_MS, PutResult, Record, RecordKind, Versioned
 
 PUT_WITHIN_S = 10.0
 """A put that is not confirmed by then is reported as not confirmed; it is tried on until its life ends."""
@@ -14,10 +14,6 @@ PUT_WITHIN_S = 10.0
 STAMPED_AGAIN_WITHIN_S = 5.0
 """So long after its arrival a put may be stamped again behind a version from our future: it came later. One that is
 only looked after, or tried once more after minutes, may well be older than that version."""
-
-GRACE_MS = 5_000
-"""For so long after its end a publication is remembered: a replica's copy lives longer by the delay of its way, and
-this node, which knows the exact end, must not serve it then."""
 
 OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
 EXPIRED = "it expired before enough replicas answered"

@@ -19,13 +19,13 @@ from chordtwist.core import errors
 from chordtwist.core.backoff import backoff_s, jittered
 from chordtwist.core.claims import Claim
 from chordtwist.core.lookup import Route
-from chordtwist.core.records import PutResult, Record, Versioned, position_of, precedence
+from chordtwist.core.records import GRACE_MS, PutResult, Record, Versioned, position_of, precedence
 from chordtwist.core.versions import FOLLOWED_MS_MAX, VersionClock
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.publication import EXPIRED, GRACE_MS, OVERWRITTEN, PUT_WITHIN_S, STOPPED, Publication
+from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, PUT_WITHIN_S, STOPPED, Publication
 from chordtwist.node.records.puts import Puts
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from chordtwist.core.digests import Summary, mark_bytes
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import Record, RecordKind, Seal, Tombstone, Version, Versioned
+from chordtwist.core.records import GRACE_MS, Record, RecordKind, Seal, Tombstone, Version, Versioned
 from chordtwist.wire import peer_messages as wire
 
 TOO_MANY = "too many"
@@ -65,7 +65,7 @@ def _tombstone_body(tombstone: Tombstone, now_ms: int) -> wire.RecordBody:
         0,
         tombstone.copies,
         None if tombstone.seal is None else _sealed(tombstone.seal),
-        tombstone.expiry_ms - now_ms,
+        max(0, tombstone.expiry_ms - now_ms),
     )
 
 
@@ -93,7 +93,7 @@ def versioned_from(body: wire.RecordBody, now_ms: int, ttl_ms_max: int, remember
     except ValueError:
         raise Malformed(f"a record of the unknown kind {body.record_kind}") from None
     expiry_ms = now_ms + min(body.ttl_ms, ttl_ms_max)
-    if tombstone_until_ms <= expiry_ms:
+    if not body.tombstone_ttl_ms or tombstone_until_ms + GRACE_MS <= expiry_ms:
         tombstone_until_ms = 0
     return Record(body.key, body.value, kind, version, expiry_ms, copies, seal, tombstone_until_ms)
 

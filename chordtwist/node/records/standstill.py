@@ -14,7 +14,7 @@ LOOKED_EVERY_S = 2.0
 
 STANDSTILL_MS = 4_000
 """Twice as long: a busy machine holds a process up for a second. A life may seem longer by so much; that is less than
-`publication.GRACE_MS`."""
+`records.GRACE_MS`."""
 
 STALE_MS = 3_000
 """For so long after a standstill nothing that arrives is trusted: by then what had waited has been read. It is as long
