@@ -314,30 +314,28 @@ class AskProof(Question, frozen=True):
 PROOF_BYTES_MAX = 40_000
 
 
-class Proof(Answer, frozen=True):
+class Contradiction(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Two statements that contradict one another (`core.evidence.Evidence`)."""
+
+    charge: U8
+    first: Body
+    first_signature: Signature
+    second: Body
+    second_signature: Signature
+
+
+class Proof(Contradiction, Answer, frozen=True):
+    """Shows a proof to whoever has asked for it."""
 
     kind: ClassVar[int] = 73
     body_bytes_max: ClassVar[int] = PROOF_BYTES_MAX
 
-    charge: U8
-    first: Body
-    first_signature: Signature
-    second: Body
-    second_signature: Signature
 
-
-class Accuse(Question, frozen=True):
+class Accuse(Contradiction, Question, frozen=True):
     """Shows a proof to whoever lives near the one whom it convicts; `Noted`."""
 
     kind: ClassVar[int] = 74
     body_bytes_max: ClassVar[int] = PROOF_BYTES_MAX
-
-    charge: U8
-    first: Body
-    first_signature: Signature
-    second: Body
-    second_signature: Signature
 
 
 # Records

@@ -38,6 +38,7 @@ from chordtwist.wire.peer_messages import (
     Answer,
     AskConvicted,
     AskProof,
+    Contradiction,
     Convicted,
     Noted,
     Ping,
@@ -259,7 +260,7 @@ class Judgement:
         return news
 
 
-def _evidence(said: Proof | Accuse) -> Evidence:
+def _evidence(said: Contradiction) -> Evidence:
     try:
         charge = Charge(said.charge)
     except ValueError:
