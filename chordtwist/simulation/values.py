@@ -10,8 +10,8 @@ from itertools import islice
 from twisted.python.failure import Failure
 
 from chordtwist.core.peer import Peer
-from chordtwist.core.records import PutResult, Record, RecordKind, Seal, position_of, signed_key
-from chordtwist.core.signed import Ed25519Signer, pack_record
+from chordtwist.core.records import PutResult, Record, RecordKind, position_of, seal, signed_key
+from chordtwist.core.signed import Ed25519Signer
 from chordtwist.simulation.shares import Share
 from chordtwist.simulation.world import World
 
@@ -119,17 +119,14 @@ class Values:
             return
         if kind is not RecordKind.CONTENT:
             key.put.append(self._random())
-        number, value, seal = len(key.put) - 1, key.put[-1], None
-        if key.signer is not None:
-            seq = number + 1
-            signature = key.signer.sign(pack_record(b"", seq, sha256(value).digest()))
-            seal = Seal(key.signer.public, b"", seq, signature)
+        number, value = len(key.put) - 1, key.put[-1]
+        sealed = None if key.signer is None else seal(key.signer, value, number + 1)
 
         def confirmed(result: PutResult) -> None:
             self.kinds[kind].puts.count(True)
             key.confirmed = number
 
-        put = self._world.node(putter).put(key.key, value, LIVES_S, seal=seal)
+        put = self._world.node(putter).put(key.key, value, LIVES_S, seal=sealed)
         put.addCallbacks(confirmed, lambda failure: self.kinds[kind].puts.count(False))
 
     def _get(self, kind: RecordKind, key: _Key) -> None:
