@@ -93,7 +93,7 @@ class Node:
         return self.service.events
 
     async def _until_member(self) -> None:
-        while not self.status()["ready"]:
+        while self.service.unready():
             if not self.service.running:
                 raise NodeGone(None, "the node was stopped before it had joined its ring")
             await deferLater(self._reactor, LOOKS_EVERY_S)

@@ -423,6 +423,7 @@ class NodeService(OrderedService):
 
     @ivar dht: what a program in the same process puts to it and gets from it.
     @ivar health: call it for what is wrong with the node now, a list of `Alarm`; empty while it is well.
+    @ivar unready: call it for why nobody should be sent to it now, a line each; empty when it is ready.
     @ivar events: what happened to it lately, oldest first.
     @ivar operations: what its API answers to people's tools.
     @ivar shown: what a page shows of it.
@@ -443,6 +444,7 @@ class NodeService(OrderedService):
     ) -> None:
         super().__init__(clock, shown[0].address)
         self.shown = shown
+        self.unready = shown[1].unready
         self.crash = crash
         self.operations = operations
         self.dht = dht
