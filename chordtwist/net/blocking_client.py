@@ -153,8 +153,6 @@ class BlockingClient:
                 yield unpack_state(line)
             if len(rest) > STATUS_BYTES_MAX:
                 raise Malformed(f"the node sent a line of more than {STATUS_BYTES_MAX} bytes")
-        if isinstance(ends[0], ChordtwistError):
-            raise ends[0]
         if rest:
             yield unpack_state(rest)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from chordtwist.wire.api_messages import PIECE_BYTES_MAX, Piece
+from chordtwist.wire.api_messages import Piece, parts
 
 Tell = Callable[[bytes], Deferred[None]]
 """Tells one line of an answer; fires when the next one may be told: at once unless the client reads too slowly."""
@@ -34,9 +34,8 @@ class Telling:
 
     def tell(self, line: bytes) -> Deferred[None]:
         """Send a line, one JSON object without its end, at once: what follows may be long in coming."""
-        text = line + b"\n"
-        for start in range(0, len(text), PIECE_BYTES_MAX):
-            self._write(Piece(self._request_id, False, text[start : start + PIECE_BYTES_MAX]).pack())
+        for part, _ in parts(line + b"\n"):
+            self._write(Piece(self._request_id, False, part).pack())
         if not self._is_blocked():
             return succeed(None)
         self._until_read = Deferred()

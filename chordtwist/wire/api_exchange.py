@@ -53,8 +53,7 @@ class Exchange:
         self._reader = AnswerReader()
         self._getting: defaultdict[bytes, deque[Settle[bytes | None]]] = defaultdict(deque)
         self._changing: dict[int, Settle[PutResult]] = {}
-        self._describing: dict[int, Settle[dict[str, Any]]] = {}
-        self._described: dict[int, bytearray] = {}
+        self._describing: dict[int, tuple[Settle[dict[str, Any]], bytearray]] = {}
         self._operating: dict[int, tuple[Settle[None], Callable[[bytes], None]]] = {}
         self._asked = 0
         self._is_over = False
@@ -104,7 +103,7 @@ class Exchange:
 
     def status(self, settle: Settle[dict[str, Any]]) -> bytes:
         """Pack a question for the node's state."""
-        return GetStatus(self._await(self._describing, settle)).pack()
+        return GetStatus(self._await(self._describing, (settle, bytearray()))).pack()
 
     def operate(self, settle: Settle[None], take: Callable[[bytes], None], text: bytes) -> bytes:
         """Pack a question of people's tools, a JSON object; `take` gets the pieces of its answer as they come, and
@@ -132,8 +131,8 @@ class Exchange:
         """Settle all that is under way with `error`; nothing is awaited any more."""
         self._is_over = True
         under_way: list[Settle[Any]] = [settle for waiting in self._getting.values() for settle in waiting]
-        under_way += [*self._changing.values(), *self._describing.values()]
-        under_way += [settle for settle, _ in self._operating.values()]
+        under_way += self._changing.values()
+        under_way += [settle for settle, _ in (*self._describing.values(), *self._operating.values())]
         for waiting in self._getting, self._changing, self._describing, self._operating:
             waiting.clear()
         for settle in under_way:
@@ -166,9 +165,8 @@ class Exchange:
         settle(value)
 
     def _changed(self, outcome: Outcome) -> None:
-        settle = self._changing.pop(outcome.request_id, None)
-        if settle is None:
-            raise Malformed(f"an answer under the number {outcome.request_id}, which nobody asked")
+        settle = _who_asked(self._changing, outcome.request_id)
+        del self._changing[outcome.request_id]
         if outcome.code is ResultCode.DONE:
             settle(outcome.result)
         elif outcome.code is ResultCode.REFUSED:
@@ -177,24 +175,27 @@ class Exchange:
             settle(Unreachable(None, outcome.reason))
 
     def _told(self, piece: StatusPiece) -> None:
-        if piece.request_id not in self._describing:
-            raise Malformed(f"an answer under the number {piece.request_id}, which nobody asked")
-        text = self._described.setdefault(piece.request_id, bytearray())
+        settle, text = _who_asked(self._describing, piece.request_id)
         text += piece.text
         if len(text) > STATUS_BYTES_MAX:
             raise Malformed(f"a status of more than {STATUS_BYTES_MAX} bytes")
         if piece.is_last:
-            state = unpack_state(self._described.pop(piece.request_id))
-            self._describing.pop(piece.request_id)(state)
+            state = unpack_state(text)
+            del self._describing[piece.request_id]
+            settle(state)
 
     def _shown(self, piece: Piece) -> None:
-        if piece.request_id not in self._operating:
-            raise Malformed(f"an answer under the number {piece.request_id}, which nobody asked")
-        settle, take = self._operating[piece.request_id]
+        settle, take = _who_asked(self._operating, piece.request_id)
         take(piece.text)
         if piece.is_last:
             del self._operating[piece.request_id]
             settle(None)
+
+
+def _who_asked(waiting: dict[int, T], number: int) -> T:
+    if number not in waiting:
+        raise Malformed(f"an answer under the number {number}, which nobody asked")
+    return waiting[number]
 
 
 def _check(value: bytes) -> None:

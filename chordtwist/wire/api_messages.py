@@ -160,7 +160,7 @@ class Operate(msgspec.Struct, frozen=True, gc=False):
     def pack(self) -> bytes:
         return b"".join(
             _PIECE.pack(_PIECE.size + len(part), OPERATE, self.request_id, is_last) + part
-            for part, is_last in _parts(self.text)
+            for part, is_last in parts(self.text)
         )
 
 
@@ -255,11 +255,11 @@ def pack_found(key: bytes, value: bytes | None) -> bytes:
 def pack_state(request_id: int, state: Mapping[str, object]) -> bytes:
     """Pack the answer to a STATUS: as many pieces as the JSON text of `state` needs."""
     text = msgspec.json.encode(state)
-    return b"".join(StatusPiece(request_id, is_last, part).pack() for part, is_last in _parts(text))
+    return b"".join(StatusPiece(request_id, is_last, part).pack() for part, is_last in parts(text))
 
 
-def _parts(text: bytes) -> Iterator[tuple[bytes, bool]]:
-    # A text cut into what one message can carry, and which part is the last; an empty one is one part.
+def parts(text: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Cut a text into what one message can carry, and say which part is the last; an empty one is one part."""
     for start in range(0, max(1, len(text)), PIECE_BYTES_MAX):
         yield text[start : start + PIECE_BYTES_MAX], start + PIECE_BYTES_MAX >= len(text)
 
