@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent
 
+from chordtwist.core.conduct import Conduct
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import ID_BITS, RingId
@@ -201,7 +202,7 @@ def newcomer(scene: Neighbourhood, routing: Routing, statements: Statements, tab
     liveness = Liveness(3.0)
     asking = Asking(link, liveness, limits, lambda peer, said: None, clock.seconds)
     probing = Probing(asking.ask, liveness, routing.everybody, lambda peer: None, clock, rng)
-    searches = Searches(lambda: False, routing, statements, tables, limits, clock, rng)
+    searches = Searches(lambda: False, routing, statements, tables, Conduct(clock.seconds), limits, clock, rng)
     return Joining(
         IDENTITY,
         routing,

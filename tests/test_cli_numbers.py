@@ -38,7 +38,7 @@ class TopTests(ToolsTestCase):
             "health": "well",
             "address": "10.0.0.1:6401",
             "successors": ["10.0.0.2:6401"],
-            "suspected": [],
+            "silent": [],
             "records": 3,
             "bytes": 2048,
             "lookups": {"asked": 10, "hops": 20, "questions": 30},

@@ -301,7 +301,8 @@ STATE: dict[str, object] = {
     "successors": [f"127.0.0.{number}:6401" for number in range(2, 9)],
     "whole": True,
     "fingers": {"255": "127.0.0.5:6401"},
-    "suspected": ["127.0.0.3:6401"],
+    "silent": ["127.0.0.3:6401"],
+    "suspected": [],
     "convicted": [],
     "lookups": {"asked": 150, "hops": 300, "questions": 450},
     "links": {"open": 3, "bytes_written": 7_680_000},
@@ -330,7 +331,7 @@ ring       member of 8, all of them known
 before it  127.0.0.9:6401
 behind it  127.0.0.2:6401, 127.0.0.3:6401, 127.0.0.4:6401, 127.0.0.5:6401 and 3 more
 fingers    1
-suspected  127.0.0.3:6401
+silent     127.0.0.3:6401
 keeps      12 records, 3.4 KiB; 1 tombstone
            3 put here, and again where copies are lost
 repair     1 round; 2 sent, 3 fetched, 4 dropped

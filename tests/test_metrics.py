@@ -113,7 +113,9 @@ class ScrapeTests(MetricsCase):
 
         before = lines()
         peers = [f"10.0.{number // 256}.{number % 256}:6401" for number in range(2000)]
-        state.update(successors=peers, suspected=peers, convicted=peers, fingers=dict.fromkeys(peers), known=2000)
+        state.update(
+            successors=peers, silent=peers, suspected=peers, convicted=peers, fingers=dict.fromkeys(peers), known=2000
+        )
         state["events"] = [{"at_ms": 1, "text": peer} for peer in peers]
         self.assertEqual(before, lines())
 

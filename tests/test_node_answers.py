@@ -270,7 +270,7 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual((status["member"], status["whole"], status["network"]), (True, False, "test"))
         self.assertEqual(status["joining"], {})
         self.assertEqual(status["successors"], [f"10.0.0.{place}:6401" for place in (60, 70, 80)])
-        self.assertEqual((status["predecessor"], status["suspected"]), ("10.0.0.40:6401", []))
+        self.assertEqual((status["predecessor"], status["silent"]), ("10.0.0.40:6401", []))
         self.assertEqual((status["live_successor"], status["ordered"], status["skipped_by"]), (True, True, []))
 
     def test_what_it_sees_of_the_invariant(self) -> None:

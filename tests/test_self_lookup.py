@@ -5,14 +5,16 @@ from __future__ import annotations
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.core.conduct import Conduct
 from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.signed import Status
 from chordtwist.core.table import Table
 from chordtwist.node.ring.self_lookup import MET_AT_ONCE, SelfLookup
 from chordtwist.node.ring.uniting import Uniting
-from tests.builders import Neighbourhood, ScriptedMembership, peer, places, routing, table
+from tests.builders import ScriptedMembership, peer, places, routing, table
 
 
 class ScriptedUniting(Uniting):
@@ -40,14 +42,15 @@ class SelfLookupTests(SynchronousTestCase):
         self.uniting = ScriptedUniting([20, 40])
         self.shown: list[Table] = []
         self.looked = 0
-        clock = Neighbourhood(10).link.clock
-        self.duty = SelfLookup(self.membership, self.routing, self.find_place, self.uniting, clock, Random(1))
+        clock = self.clock = Clock()
+        conduct = self.conduct = Conduct(clock.seconds)
+        self.duty = SelfLookup(self.membership, self.routing, self.find_place, self.uniting, conduct, clock, Random(1))
 
     def find_place(self) -> Deferred[OwnPlace]:
         self.looked += 1
         place = OwnPlace(peer(10), [shown.peer for shown in self.shown], lambda peer: True)
         for shown in self.shown:
-            place.answered(shown)
+            place.begin_with(shown)
         return succeed(place)
 
     def look(self) -> bool:
@@ -71,6 +74,23 @@ class SelfLookupTests(SynchronousTestCase):
         self.shown = [table(3, (13, *range(21, 40))), table(4, (13, *range(41, 59)))]
         self.assertTrue(self.look())
         self.assertEqual((len(self.uniting.heard), self.uniting.heard[0]), (MET_AT_ONCE, 13))
+
+    def test_left_out(self) -> None:
+        """Whose lists leave us out again and again is suspected; not while we may be new to them, as after joining."""
+        self.shown = [table(3, (5, 20, 40)), table(4, (10, 20, 50)), table(25, (40, 60), 20)]
+        for looks, suspected in ((4, []), (1, [peer(3)])):
+            for _ in range(looks):
+                self.look()
+                self.clock.advance(30)
+            self.assertEqual(self.conduct.suspected(), suspected)
+        self.membership.status = Status.JOINING
+        self.look()
+        self.membership.status = Status.MEMBER
+        self.conduct = self.duty._conduct = Conduct(self.clock.seconds)
+        for _ in range(4):
+            self.look()
+            self.clock.advance(30)
+        self.assertEqual(self.conduct.suspected(), [])
 
     def test_nothing_to_look_for(self) -> None:
         """Who is no member, or knows everybody, looks nothing up."""

@@ -204,7 +204,7 @@ class BuildTests(TestCase):
         expected = (
             "health alarms ready events"
             " id address key epoch network member predecessor successors whole fingers links records bytes tombstones"
-            " suspected convicted lookups reactor"
+            " silent suspected convicted lookups reactor"
         )
         state = json.loads(json.dumps(node.dht.status()))
         self.assertEqual([], [name for name in expected.split() if name not in state])

@@ -121,6 +121,10 @@ class WitnessedLookup(Lookup):
             self._doubts = 0 if owner is None else sum(_skips(table, owner) for table in self.witnesses)
         return self._doubts
 
+    def left_out_by(self, member: Peer) -> list[Peer]:
+        """List the witnesses whose tables reach over `member` and leave it out."""
+        return [table.peer for table in self.witnesses if _skips(table, member)]
+
     @property
     def is_witnessed(self) -> bool:
         """Whether enough witnesses have spoken, or there are no more."""

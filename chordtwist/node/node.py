@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
+from chordtwist.core.conduct import FAULT, Conduct
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
 from chordtwist.core.evidence import WORDS
@@ -166,8 +167,9 @@ class Node:
         probing = self.probing = Probing(asking.ask, liveness, routing.everybody, self._died, ending, rng)
 
         # How it comes to a ring, and others to its own.
+        conduct = self.conduct = Conduct(clock.seconds)
         searches = self.searches = Searches(
-            lambda: self.is_member, routing, statements, tables, dial_limits, ending, rng
+            lambda: self.is_member, routing, statements, tables, conduct, dial_limits, ending, rng
         )
         joining = Joining(
             identity,
@@ -225,7 +227,7 @@ class Node:
             rng,
             options.stabilize_interval_s,
         )
-        self.self_lookup = SelfLookup(membership, routing, searches.find_place, uniting, ending, rng)
+        self.self_lookup = SelfLookup(membership, routing, searches.find_place, uniting, conduct, ending, rng)
         self.walker = Walker(membership, routing, tables, asking, ending, rng, options.walk_bytes_per_s)
         judgement = self.judgement = Judgement(
             identity,
@@ -637,7 +639,8 @@ class Node:
             "ordered": self.self_check.is_ordered,
             "skipped_by": [str(peer) for peer in self.self_check.skipped_by()],
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
-            "suspected": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
+            "silent": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
+            "suspected": [{"address": str(peer), "why": FAULT} for peer in self.conduct.suspected()],
             "convicted": [
                 {"address": str(conviction.verdict.culprit), "why": WORDS[conviction.verdict.charge]}
                 for conviction in self.judgement.convictions

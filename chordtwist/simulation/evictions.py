@@ -1,4 +1,4 @@
-"""Who is convicted in a simulated ring, by how many, and how fast: what judgement comes to, against what is true."""
+"""Who is convicted or suspected in a simulated ring, by how many, and how fast, against what is true."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class Evictions:
         """Liars that every honest member convicts now."""
         self.convicted_share = 0.0
         """Of all pairs of an honest member and a liar, those in which it convicts it now."""
+        self.suspected_share = 0.0
+        """The same of suspicion."""
+        self.honest_suspected: set[tuple[Peer, Peer]] = set()
+        """Pairs of honest nodes of which one suspected the other, at any time."""
         self.liars = self.honest = 0
         self._world = world
         self._seconds = 0
@@ -45,7 +49,11 @@ class Evictions:
         self.liars, self.honest = len(liars), len(world.live) - len(liars)
         self.honest_evicted |= convicted_by.keys() - liars
         self.evicted = {peer for peer in liars if judges and convicted_by[peer] == len(judges)}
-        self.convicted_share = sum(convicted_by[peer] for peer in liars) / max(1, len(liars) * len(judges))
+        pairs = max(1, len(liars) * len(judges))
+        self.convicted_share = sum(convicted_by[peer] for peer in liars) / pairs
+        suspicions = [(node.me, suspect) for node in judges for suspect in node.conduct.suspected()]
+        self.suspected_share = sum(suspect in liars for _, suspect in suspicions) / pairs
+        self.honest_suspected.update(pair for pair in suspicions if pair[1] not in liars)
         by_half = {peer for peer, count in convicted_by.items() if 2 * count >= len(judges)}
         if world.evicts:
             for peer in by_half & world.live.keys():
@@ -62,4 +70,6 @@ class Evictions:
             "honest": self.honest,
             "honest_evicted": len(self.honest_evicted),
             "half_evicted_s": self.half_s,
+            "suspected_share": round(self.suspected_share, 5),
+            "honest_suspected": len(self.honest_suspected),
         }

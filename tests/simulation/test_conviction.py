@@ -58,6 +58,25 @@ class ConvictionTestCase(SynchronousTestCase):
         self.fail("not within the time")
 
 
+class ConductTests(ConvictionTestCase):
+    """A quarter of the members leave others out, and have promised nothing: nothing can be proved of them."""
+
+    def test_others_are_asked(self) -> None:
+        """Those who meet them suspect them, nobody suspects anybody else, and the suspected are asked last."""
+        self.grow(ColludersOnly)
+        for node in self.honest():
+            self.addCleanup(setattr, node.judgement, "accuse", node.judgement.accuse)
+            node.watch._accuse = lambda evidence: None
+        self.wait(lambda: all(node.conduct.suspected() for node in self.honest()[:3]))
+        for node in self.honest():
+            suspected = set(node.conduct.suspected())
+            self.assertLessEqual(suspected, self.liars())
+            for liar in suspected:
+                near, _, farther = node.searches._met_before(liar.id + 1)
+                self.assertNotIn(liar, near)
+                self.assertIn(liar, farther[-len(suspected) :])
+
+
 class BrokenLeaseTests(ConvictionTestCase):
     """A quarter of the members promise to list their neighbours, and then show nobody but one another."""
 

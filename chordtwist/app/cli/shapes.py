@@ -295,7 +295,7 @@ class Top(TypedDict):
     health: str
     member: bool
     successors: int
-    suspected: list[str]
+    silent: list[str]
     records: int
     bytes: int
     counters: dict[str, int]

@@ -123,7 +123,7 @@ def _place(state: Mapping[str, Any], is_long: bool) -> Iterator[tuple[str, str]]
     fingers = state.get("fingers")
     if isinstance(fingers, Mapping) and fingers:
         yield "fingers", str(len(fingers))
-    for name in "suspected", "convicted":
+    for name in "silent", "suspected", "convicted":
         if state.get(name):
             yield name, _word(state[name])
 

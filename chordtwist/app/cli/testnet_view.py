@@ -143,7 +143,7 @@ class LiveView:
             numbers.get(str(status["predecessor"]), ""),
             numbers.get(successors[0], "") if successors else "",
             status["records"],
-            ", ".join(numbers.get(peer, peer) for peer in status["suspected"][:4]),
+            ", ".join(numbers.get(peer, peer) for peer in status["silent"][:4]),
         ]
 
 

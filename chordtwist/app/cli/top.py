@@ -100,7 +100,7 @@ def _seen(status: Mapping[str, Any], before: Mapping[str, Any] | None, passed_s:
         "health": status.get("health", WELL),
         "member": status.get("member", False),
         "successors": len(status.get("successors", ())),
-        "suspected": list(status.get("suspected", ())),
+        "silent": list(status.get("silent", ())),
         "records": status.get("records", 0),
         "bytes": status.get("bytes", 0),
         "counters": now,
@@ -112,7 +112,7 @@ def _line(seen: Mapping[str, Any]) -> str:
     rates = seen["per_second"]
     return (
         f"{seen['health']}; {seen['records']} records, {showing.size(seen['bytes'])};"
-        f" {rates.get('lookups asked', 0):g} lookups/s; {len(seen['suspected'])} silent"
+        f" {rates.get('lookups asked', 0):g} lookups/s; {len(seen['silent'])} silent"
     )
 
 
@@ -124,8 +124,8 @@ def _picture(seen: Mapping[str, Any], status: Mapping[str, Any]) -> RenderableTy
         showing.text(f"{status.get('address', '')}  {seen['health']}", style),
         showing.text(f"{seen['records']} records, {showing.size(seen['bytes'])}; {seen['successors']} successors"),
     ]
-    if seen["suspected"]:
-        parts.append(showing.text(f"silent: {', '.join(seen['suspected'][:6])}", "yellow"))
+    if seen["silent"]:
+        parts.append(showing.text(f"silent: {', '.join(seen['silent'][:6])}", "yellow"))
     rows = [[name, f"{value:,}", f"{seen['per_second'].get(name, 0):g}"] for name, value in seen["counters"].items()]
     parts += [showing.text(""), showing.table(("SINCE THE START", "", "A SECOND"), rows, right=("", "A SECOND"))]
     events = status.get("events", [])[-EVENTS_SHOWN:]

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from chordtwist.core.conduct import LISTED_AFTER_S, Conduct
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route, alike
@@ -52,6 +54,8 @@ since it is dead, or the owner no more, must not hear the same again."""
 TABLE_LEADS_S = 600.0
 """A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
 
+Witnessed = TypeVar("Witnessed", bound=WitnessedLookup)
+
 
 @dataclass(slots=True)
 class Step:
@@ -75,6 +79,7 @@ class Searches:
         routing: Routing,
         statements: Statements,
         tables: Tables,
+        conduct: Conduct,
         dial_limits: DialLimits,
         clock: IReactorTime,
         rng: Random,
@@ -83,6 +88,7 @@ class Searches:
         self._routing = routing
         self._statements = statements
         self._tables = tables
+        self._conduct = conduct
         self._dial_limits = dial_limits
         self._clock = clock
         self._rng = rng
@@ -112,7 +118,7 @@ class Searches:
             lookup.begin_with(table)
         if self._is_member():
             lookup.hear(self._routing.neighbours())
-        return search(lookup, partial(self._fetch, lookup), self._clock).addCallback(lambda _: lookup)
+        return search(lookup, partial(self._fetch, lookup), self._clock).addCallback(lambda _: self._judged(lookup))
 
     def counted(self) -> dict[str, int]:
         """All that have found somebody, their hops and their questions; and those that found nobody."""
@@ -157,6 +163,7 @@ class Searches:
         book, tables = self._tables.book, self._tables
         near = book.draw(position, WITNESSES[-1], self._reach(), self._rng, lambda peer: self._may_span(peer, position))
         farther = [peer for peer in book.before(position, 2 * WITNESSES[-1]) if peer not in near]
+        farther.sort(key=self._conduct.is_suspected)
         fresh = [table for peer in near[: WITNESSES[0]] if (table := tables.fresh(peer, TABLE_COUNTS_S)) is not None]
         return near, fresh, farther
 
@@ -165,7 +172,11 @@ class Searches:
         return self._routing.span * 3 // 4
 
     def _may_span(self, peer: Peer, position: RingId) -> bool:
-        """Whether the list of a peer reaches over a position, by what it showed last, or else probably."""
+        """Whether the list of a peer reaches over a position, by what it showed last, or else probably, and nothing is
+        held against it.
+        """
+        if self._conduct.is_suspected(peer):
+            return False
         table = self._tables.at_hand(peer)
         return distance(peer.id, position) <= self._routing.span // 2 if table is None else spans(table, position)
 
@@ -190,6 +201,8 @@ class Searches:
         fetch = partial(self._fetch, lookup) if watch is None else self._noting(lookup, steps)
         await search(lookup, fetch, self._clock)
         route = self._route(lookup)
+        if isinstance(lookup, WitnessedLookup):
+            self._judged(lookup)
         if watch is not None:
             watch(position, route, steps)
         if route is None:
@@ -199,6 +212,14 @@ class Searches:
         self._questions.observe(route.questions)
         self._seconds.observe(self._clock.seconds() - began_s)
         return route
+
+    def _judged(self, lookup: Witnessed) -> Witnessed:
+        """Hold it against witnesses that they left out the owner, if that was a member long enough to be listed."""
+        owner = lookup.owner
+        if owner is not None and self._tables.known_for_s(owner) >= LISTED_AFTER_S:
+            for peer in lookup.left_out_by(owner):
+                self._conduct.blame(peer)
+        return lookup
 
     def _route(self, lookup: Lookup) -> Route | None:
         """Say what a search has found, with the replicas of all lists that are at hand, not of the owner's alone."""

@@ -14,6 +14,7 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from chordtwist.core.conduct import LISTED_AFTER_S, Conduct
 from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -37,6 +38,7 @@ class SelfLookup:
         routing: Routing,
         find_place: Callable[[], Deferred[OwnPlace]],
         uniting: Uniting,
+        conduct: Conduct,
         clock: IReactorTime,
         rng: Random,
     ) -> None:
@@ -45,16 +47,28 @@ class SelfLookup:
         self._routing = routing
         self._find_place = find_place
         self._uniting = uniting
+        self._conduct = conduct
+        self._clock = clock
+        self._member_since_s: float | None = None
         self._rng = rng
         self.chore = Chore("self-lookup", self.look, clock, rng, OWN_PLACE_FIRST_S, OWN_PLACE_SLOWEST_S)
 
     def look(self) -> Deferred[bool] | bool:
         """Look our place up; answers whether our list came to lack somebody."""
-        if not self._membership.is_member or self._routing.whole or self._routing.head is None:
+        if not self._membership.is_member:
+            self._member_since_s = None
+            return False
+        if self._member_since_s is None:
+            self._member_since_s = self._clock.seconds()
+        if self._routing.whole or self._routing.head is None:
             return False
         return self._find_place().addCallback(self._found)
 
     def _found(self, place: OwnPlace) -> bool:
+        since_s = self._member_since_s
+        if since_s is not None and self._clock.seconds() - since_s >= LISTED_AFTER_S:
+            for peer in place.left_out_by(self._routing.me):
+                self._conduct.blame(peer)
         named: Counter[Peer] = Counter()
         for table in place.shown():
             named.update({*table.everybody()})

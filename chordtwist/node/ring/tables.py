@@ -49,7 +49,8 @@ class Known(NamedTuple):
     """A table at hand, verified, and the question that tells which we hold.
 
     `ahead_ms`: by how much its owner's wall clock is ahead of our steady one, or up to `TABLE_FRESH_MS` more; None when
-    it shows a time that no clock has. `shown_s`: when the peer said last that this is its table.
+    it shows a time that no clock has. `shown_s`: when the peer said last that this is its table. `since_s`: when this
+    run of it showed one first.
     """
 
     table: Table
@@ -57,6 +58,7 @@ class Known(NamedTuple):
     ahead_ms: int | None
     taken_s: float
     shown_s: float
+    since_s: float
 
 
 Ask = Callable[[Peer, Question], Deferred[Answer]]
@@ -135,6 +137,11 @@ class Tables:
         table = self.at_hand(peer)
         return None if table is None else table.epoch
 
+    def known_for_s(self, peer: Peer) -> float:
+        """Say since how many seconds this run of `peer` is known as a member; 0 where it is not."""
+        known = self._known.get(peer)
+        return 0.0 if known is None else self._seconds() - known.since_s
+
     def attesting(self, peer: Peer, known: bytes) -> list[Peer]:
         """List those whose tables at hand name `peer` with the key of that fingerprint."""
         return [teller for teller, shown in self._known.items() if shown.table.names_key(peer, known)]
@@ -203,7 +210,8 @@ class Tables:
         else:
             ahead_ms = table.time_ms - int(self._seconds() * 1000) if table.time_ms <= TIME_MS_MAX else None
         now = self._seconds()
-        self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, now, now)
+        since_s = now if known is None or known.table.epoch != table.epoch else known.since_s
+        self._known[peer] = Known(table, GetTable(table.epoch, table.seq), ahead_ms, now, now, since_s)
         if not is_caller:
             self.book.met(peer, now)
             self.book.heard(table.everybody(), peer, now)
