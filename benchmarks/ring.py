@@ -19,6 +19,8 @@ import os
 import resource
 import time
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -97,23 +99,37 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def wrong(members: list[Member], entries_max: int) -> dict[str, int]:
-    """How many successor lists, predecessors and fingers are not what the sorted ids say."""
-    order = sorted(members, key=lambda member: member.peer.id)
-    ids = [member.peer.id for member in order]
-    count = len(order)
-    found = {"not_members": 0, "successors": 0, "predecessors": 0, "fingers": 0}
-    for index, member in enumerate(order):
-        routing = member.node.routing
-        others = [order[(index + step) % count].peer for step in range(1, count)]
-        listed = others if count - 1 <= 2 * entries_max and routing.whole else others[:entries_max]
-        found["not_members"] += not member.node.is_member
-        found["successors"] += list(routing.successors) != listed
-        found["predecessors"] += routing.predecessor != (others[-1] if others else None)
+class Right:
+    """What is right in a ring of which all members are known."""
+
+    def __init__(self, everybody: Iterable[Peer]) -> None:
+        self._order = sorted(everybody, key=lambda peer: peer.id)
+        self._ids = [peer.id for peer in self._order]
+
+    def wrong(self, node: Node) -> dict[str, int]:
+        """Count what is not right at one node: whether it is no member, its successors, predecessor and fingers."""
+        order, count, routing = self._order, len(self._order), node.routing
+        index = bisect_left(self._ids, node.me.id)
+        others = [order[(index + step) % count] for step in range(1, count)]
+        listed = others if count - 1 <= 2 * routing.entries_max and routing.whole else others[: routing.entries_max]
+        found = {
+            "not_members": int(not node.is_member),
+            "successors": int(list(routing.successors) != listed),
+            "predecessors": int(routing.predecessor != (others[-1] if others else None)),
+            "fingers": 0,
+        }
         for k in routing.fingers_wanted():
-            right: Peer | None = order[bisect_left(ids, finger_start(member.peer.id, k)) % count].peer
-            found["fingers"] += routing.fingers.get(k) != (None if right == member.peer else right)
-    return found
+            right = order[bisect_left(self._ids, finger_start(node.me.id, k)) % count]
+            found["fingers"] += routing.fingers.get(k) != (None if right == node.me else right)
+        return found
+
+
+def wrong(members: list[Member]) -> dict[str, int]:
+    """Count what is not what the sorted ids say, of all members."""
+    right, found = Right(member.peer for member in members), Counter[str]()
+    for member in members:
+        found.update(right.wrong(member.node))
+    return dict(found)
 
 
 def rss_mib() -> float:
@@ -130,7 +146,7 @@ async def measured(given: argparse.Namespace, reactor: Any) -> dict[str, object]
     for member in members:
         member.node.start()
     began_cpu_s = time.process_time()
-    while any(left := wrong(members, given.successors).values()) and time.monotonic() - began < given.seconds:
+    while any(left := wrong(members).values()) and time.monotonic() - began < given.seconds:
         await deferLater(reactor, LOOK_EVERY_S)
     formed_s = time.monotonic() - began
     cpu_s = time.process_time() - began_cpu_s
@@ -139,7 +155,7 @@ async def measured(given: argparse.Namespace, reactor: Any) -> dict[str, object]
         "tls": given.tls,
         "formed_s": round(formed_s, 2),
         "correct": not any(left),
-        "wrong": wrong(members, given.successors) if any(left) else {},
+        "wrong": wrong(members) if any(left) else {},
         "cpu_s": round(cpu_s, 2),
         "rss_mib": round(rss_mib(), 1),
         "mib_per_node": round((rss_mib() - before_mib) / given.nodes, 2),

@@ -18,21 +18,21 @@ SMALLEST = {
     "api": "--nodes 2 --clients 2 --seconds 0.3",
     "limits": "--seconds 0.1 --rounds 2",
     "links": "--seconds 0.2 --rounds 2",
-    "others": "chordtwist --nodes 2 --keys 20 --settle-s 0",
     "ratios": "disk --nodes 1 --clients 2 --seconds 0.2 --rounds 2 --warm-s 0.2",
     "repair": "--nodes 8 --replication 2 --records 20",
     "ring": "--nodes 3 --idle 0.2 --rounds 2",
     "store": "--seconds 0.1 --value-bytes 64 --in-flight 8 --folder /tmp",
+    "versus": "--systems chordtwist --nodes 2 --passes 1 --seconds 0.2 --idle 0.2",
 }
 """What each benchmark is told to do."""
 
 RIGHT = {
     "api": "right",
     "links": "questions_per_s",
-    "others": "get_right",
     "ratios": "right",
     "repair": "ratio",
     "ring": "correct",
+    "versus": "warm_get_32_right",
 }
 """The figure of each that is neither 0 nor missing where something was measured, and right; else ``per_s``."""
 
