@@ -18,7 +18,7 @@ from chordtwist.core.evidence import (
     Verdict,
     judge,
 )
-from chordtwist.core.peer import Peer
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.signed import Stamp, pack_lease
 from chordtwist.core.table import Table
 from chordtwist.simulation.signer import verify_simulated
@@ -45,6 +45,16 @@ def broken(first: bytes, table: Table, by: int = 10, also_by: int = 10) -> Evide
     return proof(Charge.BROKEN_LEASE, first, pack_table(IDENTITY, table), by, also_by)
 
 
+class Counting(Identity):
+    """Counts the addresses that it is asked to read for the first time."""
+
+    unpacked = 0
+
+    def _unpack(self, packed: bytes) -> Peer:
+        self.unpacked += 1
+        return super()._unpack(packed)
+
+
 class JudgeTests(SynchronousTestCase):
     """Proofs against the member at 10."""
 
@@ -64,6 +74,13 @@ class JudgeTests(SynchronousTestCase):
         one, other = pack_table(IDENTITY, shown()), pack_table(IDENTITY, shown((30,)))
         verdict = judge(IDENTITY, proof(Charge.EQUIVOCATION, one, other), verify_simulated)
         self.assertEqual((verdict.culprit, verdict.victim), (peer(10), None))
+
+    def test_long_tables(self) -> None:
+        """Two tables of one number need not be read any further than to the key: who shows long ones costs no more."""
+        identity = Counting("test", Policy.IP)
+        one, other = (pack_table(IDENTITY, shown(tuple(range(at, at + 200)))) for at in (20, 300))
+        judge(identity, proof(Charge.EQUIVOCATION, one, other), verify_simulated)
+        self.assertEqual(identity.unpacked, 1)
 
     def test_no_proof(self) -> None:
         """Everything that an honest member may have signed, in any order, and all that another did, proves nothing."""

@@ -222,6 +222,12 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual(self.asked_by(20, self.made_up(45), 2), Noted())
         self.assertNotEqual(self.scene.asked(45), [])
 
+    def test_false_proof(self) -> None:
+        """Whoever shows what proves nothing breaks the protocol: the honest check a proof before they show it."""
+        proof = self.made_up(45)
+        wrong = Accuse(proof.charge, proof.first, proof.first_signature, proof.second, bytes(64))
+        self.assert_breach(10, wrong, "a proof against 10.0.0.45:6401 that the key in it did not sign")
+
     def made_up(self, place: int) -> Accuse:
         """Two tables of one number, in the name of a peer that has signed neither."""
         forger = signer(peer(1))

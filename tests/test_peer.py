@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,17 @@ class PackedTests(SynchronousTestCase):
             "8.8.8.8",
         ):
             self.assertIsNone(why_no_host(canonical_ip(host)), host)
+
+    @given(st.integers(0, 255), st.binary(min_size=15, max_size=15), st.binary(min_size=15, max_size=15))
+    def test_every_opening(self, first: int, rest: bytes, holes: bytes) -> None:
+        """Whatever an address begins with, it is a peer's where a host can have it, written as everybody does."""
+        sparse = bytes(byte & hole for byte, hole in zip(rest, holes, strict=True))
+        for raw in (bytes((first, *rest[:3])), bytes((first, *rest)), bytes((first, *sparse)), bytes((0, *sparse))):
+            address = ip_address(raw)
+            if why_no_host(address) is None and getattr(address, "ipv4_mapped", None) is None:
+                self.assertEqual(BY_IP.unpack(raw + b"\0\1").host, str(address))
+            else:
+                self.assertRaises(ValueError, BY_IP.unpack, raw + b"\0\1")
 
     def test_bounded_memory(self) -> None:
         """However many addresses come by, a bounded number is remembered; forgotten ones are the same again."""

@@ -14,8 +14,7 @@ from hashlib import sha256
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Verify, fingerprint, unpack_lease, unpack_table
-from chordtwist.core.table import Table
+from chordtwist.core.signed import Verify, fingerprint, unpack_lease, unpack_table, unpack_table_opening
 
 MARK_LENGTH = DIGEST_LENGTH = 8
 
@@ -84,20 +83,17 @@ def judge(identity: Identity, evidence: Evidence, verify: Verify) -> Verdict:
 
     @raise Malformed: it proves nothing, and why.
     """
-    second = unpack_table(identity, evidence.second)
-    if evidence.charge is Charge.BROKEN_LEASE:
-        verdict = _broken_lease(identity, evidence, second)
-    else:
-        verdict = _equivocation(identity, evidence, second)
+    verdict = (_broken_lease if evidence.charge is Charge.BROKEN_LEASE else _equivocation)(identity, evidence)
     statements = (evidence.first, evidence.first_signature), (evidence.second, evidence.second_signature)
     for body, signature in statements:
-        if not verify(second.key, signature, body):
-            raise Malformed(f"a proof against {second.peer} that the key in it did not sign")
+        if not verify(verdict.key, signature, body):
+            raise Malformed(f"a proof against {verdict.culprit} that the key in it did not sign")
     return verdict
 
 
-def _broken_lease(identity: Identity, evidence: Evidence, table: Table) -> Verdict:
+def _broken_lease(identity: Identity, evidence: Evidence) -> Verdict:
     stamp, neighbour, until_ms = unpack_lease(identity, evidence.first)
+    table = unpack_table(identity, evidence.second)
     if stamp.peer != table.peer or stamp.epoch != table.epoch:
         raise Malformed(f"a lease of another run than that of the table of {table.peer}")
     if stamp.seq >= table.seq or table.clock_ms > until_ms:
@@ -107,13 +103,14 @@ def _broken_lease(identity: Identity, evidence: Evidence, table: Table) -> Verdi
     return Verdict(table.peer, table.key, table.epoch, Charge.BROKEN_LEASE, neighbour)
 
 
-def _equivocation(identity: Identity, evidence: Evidence, second: Table) -> Verdict:
-    first = unpack_table(identity, evidence.first)
-    if (first.peer, first.epoch, first.seq, first.key) != (second.peer, second.epoch, second.seq, second.key):
+def _equivocation(identity: Identity, evidence: Evidence) -> Verdict:
+    first, first_key = unpack_table_opening(identity, evidence.first)
+    second, key = unpack_table_opening(identity, evidence.second)
+    if (first.peer, first.epoch, first.seq, first_key) != (second.peer, second.epoch, second.seq, key):
         raise Malformed(f"two tables of {second.peer} that are two statements")
     if evidence.first == evidence.second:
         raise Malformed(f"one table of {second.peer} twice")
-    return Verdict(second.peer, second.key, second.epoch, Charge.EQUIVOCATION)
+    return Verdict(second.peer, key, second.epoch, Charge.EQUIVOCATION)
 
 
 def attesting(identity: Identity, statement: Statement, verdict: Verdict, verify: Verify) -> Peer:

@@ -141,6 +141,16 @@ def unpack_table(identity: Identity, body: bytes) -> Table:
     return Table(stamp.peer, stamp.epoch, stamp.seq, stamp.time_ms, *content, clock_ms)
 
 
+def unpack_table_opening(identity: Identity, body: bytes) -> tuple[Stamp, bytes]:
+    """Read whose table `body` states, of when, and its key; what it says is left alone, which is what takes time.
+
+    @raise Malformed: it is no table of this network, or ends before its key does.
+    """
+    reader, stamp = _open(identity, Layout.TABLE, body)
+    reader.number()
+    return stamp, reader.take(KEY_LENGTH)
+
+
 @lru_cache(CONTENTS_UNPACKED_MAX)
 def _unpack_content(
     identity: Identity, content: bytes

@@ -332,7 +332,7 @@ class Proof(Contradiction, Answer, frozen=True):
 
 
 class Accuse(Contradiction, Question, frozen=True):
-    """Shows a proof to whoever lives near the one whom it convicts; `Noted`."""
+    """Shows a proof to whoever lives near the one whom it convicts; `Noted`. One that proves nothing is a breach."""
 
     kind: ClassVar[int] = 74
     body_bytes_max: ClassVar[int] = PROOF_BYTES_MAX

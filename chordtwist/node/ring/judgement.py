@@ -6,6 +6,7 @@ Nothing but a proof convicts (`core.evidence`): suspicion harms the honest, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import TypeVar
 
@@ -119,24 +120,31 @@ class Judgement:
 
     def accuse(self, evidence: Evidence) -> None:
         """Convict by what we found ourselves, if it is a proof, and show it to those who live near the culprit."""
-        Deferred.fromCoroutine(self._convict(evidence)).addErrback(self._failed)
+        with suppress(Malformed):
+            self._judge(evidence, None).addErrback(self._failed)
 
     def hear(self, teller: Peer, question: Accuse) -> Answer:
-        """Take a proof that somebody shows us."""
-        Deferred.fromCoroutine(self._convict(_evidence(question), teller)).addErrback(self._failed)
+        """Take a proof that somebody shows us.
+
+        @raise Malformed: it proves nothing; whoever is honest has checked it.
+        """
+        self._judge(_evidence(question), teller).addErrback(self._failed)
         return Noted()
 
     def _failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError, Malformed):
+        if not failure.check(CancelledError):
             self._log.failure("judging failed", failure)
 
-    async def _convict(self, evidence: Evidence, teller: Peer | None = None) -> bool:
+    def _judge(self, evidence: Evidence, teller: Peer | None) -> Deferred[bool]:
         """Convict whom a proof convicts; answers whether it does so here.
 
         @param teller: who showed it; None where we found it.
         @raise Malformed: it proves nothing.
         """
         verdict = judge(self._identity, evidence, self._verify)
+        return Deferred.fromCoroutine(self._convict(verdict, evidence, teller))
+
+    async def _convict(self, verdict: Verdict, evidence: Evidence, teller: Peer | None) -> bool:
         culprit, now = verdict.culprit, self._clock.seconds()
         if culprit == self._routing.me:
             self._tell_operator(verdict)
@@ -254,7 +262,7 @@ class Judgement:
             if not isinstance(said, Proof):
                 continue
             try:
-                news |= await self._convict(_evidence(said), other)
+                news |= await self._judge(_evidence(said), other)
             except Malformed:
                 break  # whoever shows what proves nothing has nothing else to say
         return news
