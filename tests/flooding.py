@@ -9,22 +9,43 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 from threading import Thread
 
 from OpenSSL import SSL
 
+from chordtwist.core.evidence import Charge
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.records import signed_key
-from chordtwist.core.signed import Ed25519Signer, pack_record
+from chordtwist.core.signed import (
+    Ed25519Signer,
+    Stamp,
+    Status,
+    pack_lease,
+    pack_record,
+    pack_status,
+    table_content,
+    table_opening,
+    unpack_table,
+)
+from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, Table
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
     MARKS_MAX,
+    MESSAGES,
+    PEERS_TOLD_MAX,
+    Accuse,
     Announce,
+    AskConvicted,
+    AskLease,
+    AskProof,
     Changed,
     Digest,
     Fetch,
@@ -39,20 +60,27 @@ from chordtwist.wire.peer_messages import (
     PingFor,
     Question,
     RecordBody,
+    Relay,
     Release,
     Seal,
     Solution,
     Store,
     StoreAll,
     Summary,
+    TableIs,
 )
 from tests.fleet import API_PORT, Client, Fleet, value_of
 from tests.hostile import P2P_PORT, Ended, HostilePeer, Papers, claimed_length, stranger
 
 KEYS = 200
 LARGE_VALUES = 100
-BREACHES = ("leaves", "false batches")
+QUESTIONS = tuple(message for message in MESSAGES if issubclass(message, Question))
+
+BREACHES = ("StoreAll of lies", "Accuse of two tables, in vain", "Accuse of a broken lease, in vain")
 """Questions that close the door to whoever asks them; they come when the others have had their time."""
+
+PROOFS = 70
+"""So many different proofs are shown in turn: their tables are more than a node remembers (`CONTENTS_UNPACKED_MAX`)."""
 
 ONE_LINK_S = 2.0
 """Then the link is another attack's: an address has fewer links than there are questions."""
@@ -111,9 +139,8 @@ class Flood:
         )
 
         if is_dearest:
-            dearest = [
-                (name, 1, partial(self._ask_dearly, name, question)) for name, question in dearest_questions().items()
-            ]
+            asked = self._dearest_questions()
+            dearest: list[Attack] = [(name, 1, partial(self._ask_dearly, name, make)) for name, make in asked.items()]
             self._on_links = tuple(attack for attack in dearest if attack[0] not in BREACHES)
             self._on_connections = tuple(attack for attack in dearest if attack[0] in BREACHES)
             self._second_after = 0.7
@@ -155,6 +182,19 @@ class Flood:
         peer = HostilePeer(self.node, self.comes_from, port=port, context=context, signer_seed=seed)
         peer.introduce()
         return peer
+
+    def _dearest_questions(self) -> dict[str, Callable[[], Question]]:
+        parameters = Parameters()
+        identity = Identity(parameters.network, parameters.policy)
+        peer = self._peer()
+        try:
+            shown = peer.ask(GetTable(0, 0))
+        finally:
+            peer.close()
+        assert isinstance(shown, TableIs), shown
+        members = unpack_table(identity, shown.body).neighbours
+        seed = self._key or bytes(32)
+        return dearest_questions(identity, identity.peer(self.comes_from, P2P_PORT), seed, members)
 
     def _connect(self) -> None:
         for _ in range(10):
@@ -236,11 +276,18 @@ class Flood:
             peer.close()
 
 
-def dearest_questions() -> dict[str, Callable[[], Question]]:
-    """All questions there are, by name, each with what makes it dearest."""
+def dearest_questions(
+    identity: Identity, me: Peer, seed: bytes, members: Sequence[Peer]
+) -> dict[str, Callable[[], Question]]:
+    """All questions there are, by name, each with what makes it dearest.
+
+    @param me: who asks; `seed` is that of its key. @param members: whom the node that is asked knows.
+    """
     rng = random.Random()
     whole = bytes(32)
     batch, lies = signed_batch(True), signed_batch(False)
+    signer = Ed25519Signer(seed)
+    proofs = Proofs(identity, me, signer)
 
     def digest() -> Question:
         return Digest(rng.randbytes(32), rng.randbytes(32), 0, Summary(1 << 20, rng.randbytes(16)))
@@ -248,28 +295,92 @@ def dearest_questions() -> dict[str, Callable[[], Question]]:
     def somebody() -> bytes:
         return bytes((127, 66, rng.randrange(256), rng.randrange(256), 25, 1))
 
-    return {
-        "pings": Ping,
-        "pings for": lambda: PingFor(somebody()),
-        "joins": lambda: JoinRequest(rng.getrandbits(32)),
-        "announcements": lambda: Announce(rng.getrandbits(32), rng.randrange(4)),
-        "leaves": lambda: Leave(rng.randbytes(200), rng.randbytes(64)),
-        "other rings": lambda: OtherRing(somebody()),
-        "tables": lambda: GetTable(0, 0),
-        "notifications": lambda: Notify(rng.getrandbits(32)),
-        "changes": Changed,
-        "puts": lambda: _put(rng),
-        "values": lambda: Fetch(filled_key(rng.randrange(LARGE_VALUES)), 1, True),
-        "digests": digest,
-        "lists": lambda: HaveList(whole, whole, 0, rng.randbytes(8 * MARKS_MAX), True),
-        "hand-overs": lambda: HandOver(rng.randbytes(32), whole, 0),
-        "hand-overs of none": lambda: HandOver(whole, whole, 255),
-        "hand-overs by key": lambda: HandOver(whole, whole, 0, [filled_key(n) for n in range(BATCH_RECORDS_MAX)]),
-        "batches": lambda: StoreAll(batch),
-        "false batches": lambda: StoreAll(lies),
-        "releases": lambda: Release(rng.randbytes(32), rng.randbytes(32)),
-        "solutions": lambda: Solution(rng.randbytes(20), 1),
+    def member() -> bytes:
+        return rng.choice(members).packed
+
+    def leave() -> Question:
+        # In its own name, of a later run than any, and signed by nobody.
+        stamp = Stamp(me, time.time_ns(), rng.getrandbits(32), time.time_ns() // 1_000_000)
+        return Leave(pack_status(identity, stamp, Status.LEAVING), rng.randbytes(64))
+
+    made: dict[type[Question], dict[str, Callable[[], Question]]] = {
+        Ping: {"": Ping},
+        PingFor: {"": lambda: PingFor(somebody()), " a member": lambda: PingFor(member())},
+        JoinRequest: {"": lambda: JoinRequest(rng.getrandbits(32))},
+        Announce: {"": lambda: Announce(rng.getrandbits(32), rng.randrange(4))},
+        Leave: {"": leave},
+        OtherRing: {"": lambda: OtherRing(somebody()), " of a member": lambda: OtherRing(member())},
+        GetTable: {"": lambda: GetTable(0, 0)},
+        Notify: {"": lambda: Notify(rng.getrandbits(32))},
+        Changed: {"": Changed},
+        AskLease: {"": AskLease},
+        Relay: {"": lambda: Relay(somebody()), " to a member": lambda: Relay(member())},
+        AskConvicted: {"": lambda: AskConvicted(rng.randbytes(8))},
+        AskProof: {"": lambda: AskProof(me.packed)},
+        Accuse: {
+            "": proofs.of_two_tables(True),
+            " of two tables, in vain": proofs.of_two_tables(False),
+            " of a broken lease": proofs.of_a_broken_lease(True),
+            " of a broken lease, in vain": proofs.of_a_broken_lease(False),
+        },
+        Store: {"": lambda: _put(rng), " of a signed record": lambda: Store(rng.choice(batch), 1)},
+        Fetch: {"": lambda: Fetch(filled_key(rng.randrange(LARGE_VALUES)), 1, True)},
+        Digest: {"": digest},
+        HaveList: {"": lambda: HaveList(whole, whole, 0, rng.randbytes(8 * MARKS_MAX), True)},
+        HandOver: {
+            "": lambda: HandOver(rng.randbytes(32), whole, 0),
+            " of none": lambda: HandOver(whole, whole, 255),
+            " by key": lambda: HandOver(whole, whole, 0, [filled_key(n) for n in range(BATCH_RECORDS_MAX)]),
+        },
+        StoreAll: {"": lambda: StoreAll(batch), " of lies": lambda: StoreAll(lies)},
+        Release: {"": lambda: Release(rng.randbytes(32), rng.randbytes(32))},
+        Solution: {"": lambda: Solution(rng.randbytes(20), 1)},
     }
+    return {f"{kind.__name__}{how}": make for kind in QUESTIONS for how, make in made[kind].items()}
+
+
+class Proofs:
+    """Proofs against a peer by its own key, as long as can be: all addresses in their tables are news to whoever reads
+    them.
+    """
+
+    def __init__(self, identity: Identity, culprit: Peer, signer: Ed25519Signer) -> None:
+        self._identity = identity
+        self._culprit = culprit
+        self._signer = signer
+        self._rng = random.Random()
+        self._epoch = time.time_ns()
+
+    def of_two_tables(self, is_signed: bool) -> Callable[[], Question]:
+        """Show that it signed two tables as one; otherwise the last signature is wrong."""
+        return self._turns(Charge.EQUIVOCATION, self._table, is_signed)
+
+    def of_a_broken_lease(self, is_signed: bool) -> Callable[[], Question]:
+        """Show that it broke a promise; otherwise the last signature is wrong."""
+        return self._turns(Charge.BROKEN_LEASE, self._lease, is_signed)
+
+    def _turns(self, charge: Charge, first: Callable[[], bytes], is_signed: bool) -> Callable[[], Question]:
+        return partial(next, cycle(self._proof(charge, first(), is_signed) for _ in range(PROOFS)))
+
+    def _proof(self, charge: Charge, first: bytes, is_signed: bool) -> Question:
+        second, sign = self._table(), self._signer.sign
+        return Accuse(charge, first, sign(first), second, sign(second) if is_signed else self._rng.randbytes(64))
+
+    def _lease(self) -> bytes:
+        return pack_lease(self._identity, Stamp(self._culprit, self._epoch, 1, 1), self._stranger(), 1000)
+
+    def _table(self) -> bytes:
+        neighbours, fingers, gone = (
+            tuple([self._stranger() for _ in range(count)]) for count in (PEERS_TOLD_MAX, FINGERS_MAX, PEERS_TOLD_MAX)
+        )
+        known = tuple([self._rng.randbytes(FINGERPRINT_LENGTH) for _ in neighbours])
+        said = (self._signer.public, True, None, neighbours, fingers, known, gone, 1000)
+        table = Table(self._culprit, self._epoch, 2, 1, *said)
+        return table_opening(self._identity, table) + table_content(table)
+
+    def _stranger(self) -> Peer:
+        # Of IPv6: the longest addresses there are.
+        return self._identity.unpack(b"\x20" + self._rng.randbytes(15) + P2P_PORT.to_bytes(2, "big"))
 
 
 def signed_batch(is_right: bool) -> list[RecordBody]:
