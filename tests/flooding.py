@@ -76,7 +76,7 @@ KEYS = 200
 LARGE_VALUES = 100
 QUESTIONS = tuple(message for message in MESSAGES if issubclass(message, Question))
 
-BREACHES = ("StoreAll of lies", "Accuse of two tables, in vain", "Accuse of a broken lease, in vain")
+BREACHES = ("Leave", "StoreAll of lies", "Accuse of two tables, in vain", "Accuse of a broken lease, in vain")
 """Questions that close the door to whoever asks them; they come when the others have had their time."""
 
 PROOFS = 70
@@ -192,8 +192,9 @@ class Flood:
         finally:
             peer.close()
         assert isinstance(shown, TableIs), shown
-        members = unpack_table(identity, shown.body).neighbours
+        table = unpack_table(identity, shown.body)
         seed = self._key or bytes(32)
+        members = [peer for peer in table.neighbours if peer.host != self.comes_from]
         return dearest_questions(identity, identity.peer(self.comes_from, P2P_PORT), seed, members)
 
     def _connect(self) -> None:

@@ -10,6 +10,8 @@ from chordtwist.node.ring.dial_limits import (
     AGAIN_FIRST_S,
     AGAIN_SLOWEST_S,
     IN_ALL_PER_MIN,
+    KNOWN_PER_TELLER_AT_ONCE,
+    KNOWN_PER_TELLER_PER_S,
     PER_TELLER_PER_MIN,
     UNANSWERED_AT_ONCE,
     UNANSWERED_PER_S,
@@ -51,10 +53,14 @@ class DialLimitsTests(SynchronousTestCase):
         self.assertEqual(IN_ALL_PER_MIN + 1, looked)
 
     def test_known(self) -> None:
-        """Whom we have met may be asked at any time, and counts for nothing."""
-        self.assertTrue(all(self.dial_limits.may_look(peer(10), peer(1)) for _ in range(1000)))
+        """Whom we have met is asked more often, but not without end, and apart from strangers."""
+        asked = sum(self.dial_limits.may_look(peer(10), peer(1)) for _ in range(1000))
+        self.assertEqual(KNOWN_PER_TELLER_AT_ONCE + 1, asked)
         self.assertEqual(PER_TELLER_PER_MIN + 1, self.looked(peer(10)))
-        self.assertTrue(self.dial_limits.may_look(peer(10), peer(1)))
+        self.assertTrue(self.dial_limits.may_look(peer(11), peer(1)))
+        self.clock.advance(2)
+        asked = sum(self.dial_limits.may_look(peer(10), peer(1)) for _ in range(1000))
+        self.assertAlmostEqual(2 * KNOWN_PER_TELLER_PER_S, asked, delta=1)
 
 
 class UnansweredTests(SynchronousTestCase):

@@ -204,7 +204,7 @@ class AnswersTests(OneNodeTestCase):
         self.scene.links[10].ask(self.scene.me, make(peer(200).packed)).addErrback(lambda failure: None)
 
     def test_ping_for_strangers(self) -> None:
-        """Nobody makes it dial addresses that it knows nothing of without end; whom it knows it asks each time."""
+        """Nobody makes it dial addresses that it knows nothing of without end; whom it knows it still asks."""
         self.use_up(PingFor)
         self.assertEqual(self.asked_by(10, PingFor(peer(45).packed)), Silent())
         self.assertEqual(self.scene.asked(45), [])

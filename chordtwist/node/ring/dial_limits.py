@@ -15,6 +15,10 @@ from chordtwist.core.prefixes import owner_of
 PER_TELLER_PER_MIN = 20
 """Addresses on the word of one peer: while many nodes die in a large ring, one asks each other a handful of times."""
 
+KNOWN_PER_TELLER_PER_S, KNOWN_PER_TELLER_AT_ONCE = 5.0, 100.0
+"""Questions to nodes that we have met, on the word of one peer: each costs two messages more than it is charged with,
+and is charged to us where it is answered. An honest one names a few in a minute, and at once all its neighbours."""
+
 IN_ALL_PER_MIN = 200
 """The same on the word of all together: whoever has many addresses makes no scanner of this node either."""
 
@@ -44,10 +48,11 @@ class DialLimits:
     """
 
     def __init__(self, is_known: Callable[[Peer], bool], clock: IReactorTime) -> None:
-        """@param is_known: whether a node was met at an address by our own dial: to ask it again harms nobody."""
+        """@param is_known: whether a node was met at an address by our own dial."""
         self.is_known = is_known
         self._clock = clock
         self._of_teller = Allowance(PER_TELLER_PER_MIN / 60, PER_TELLER_PER_MIN)
+        self._known_of_teller = Allowance(KNOWN_PER_TELLER_PER_S, KNOWN_PER_TELLER_AT_ONCE)
         self._of_all = Allowance(IN_ALL_PER_MIN / 60, IN_ALL_PER_MIN)
         self._unanswered = Allowance(UNANSWERED_PER_S, UNANSWERED_AT_ONCE)
         self._tried: Bounded[Peer, tuple[int, float, str]] = Bounded(UNANSWERED_MAX)
@@ -56,10 +61,13 @@ class DialLimits:
         self._under_way: dict[Peer, int] = {}
 
     def may_look(self, teller: Peer, named: Peer) -> bool:
-        """Whether to dial a peer that `teller` named; counts it when it may."""
-        if self.is_known(named):
-            return True
+        """Whether to ask a peer that `teller` named, or to dial it; counts it when it may."""
         now = self._clock.seconds()
+        if self.is_known(named):
+            if self._known_of_teller.wait_s(teller.id, now) > 0:
+                return False
+            self._known_of_teller.spend(teller.id, 1, now)
+            return True
         if self._of_teller.wait_s(teller.id, now) > 0 or self._of_all.wait_s("", now) > 0:
             return False
         self._of_teller.spend(teller.id, 1, now)
