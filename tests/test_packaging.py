@@ -19,8 +19,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 import chordtwist
-
-CHECKOUT = Path(chordtwist.__file__).parent.parent
+from tests import CHECKOUT
 
 
 class PluginTests(SynchronousTestCase):
@@ -44,14 +43,15 @@ class PluginTests(SynchronousTestCase):
 class CheckoutTests(SynchronousTestCase):
     """The source tree."""
 
-    def setUp(self) -> None:
-        """Only a checkout has it."""
-        if not (CHECKOUT / "pyproject.toml").exists():
-            raise SkipTest("the installed wheel is under test")
-
     def test_twisted_stays_a_namespace(self) -> None:
         """No __init__.py in our `twisted`: it would hide the real Twisted, or our plugin."""
         self.assertEqual([], list((CHECKOUT / "twisted").rglob("__init__.py")))
+
+    def test_documents_are_found(self) -> None:
+        """No test looks for documents or tools beside the package, which is elsewhere while a wheel is tried."""
+        beside = re.compile(r"chordtwist\.__file__\)\.(parent\.parent|parents)")
+        found = [path.name for path in (CHECKOUT / "tests").rglob("*.py") if beside.search(path.read_text())]
+        self.assertEqual([], found)
 
     def test_version(self) -> None:
         """The version is one of those that CONTRIBUTING.rst describes."""
@@ -107,6 +107,8 @@ class CheckoutTests(SynchronousTestCase):
         """
         if find_spec("hatchling") is None:
             raise SkipTest("hatchling is not installed")
+        if not (CHECKOUT / "chordtwist").exists():
+            raise SkipTest("the installed wheel is under test")
         from tools.share import write
 
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as copy:

@@ -10,10 +10,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import chordtwist
+from tests import CHECKOUT
 from tests.test_health import ILL
 
 ROOT = Path(chordtwist.__file__).parent
-PAGE = ROOT.parent / "docs" / "operate.rst"
+PAGE = CHECKOUT / "docs" / "operate.rst"
 
 LEVELS = frozenset(("warn", "error", "critical"))
 ALARM = "{alarm}"
