@@ -33,10 +33,27 @@ class ReadTests(SynchronousTestCase):
         """What is not given has its default: a node of its own on loopback, with the course's ports and with TLS."""
         config = read("[dht]")
         self.assertEqual(NodeConfig(), config)
-        self.assertEqual(Address("127.0.0.1", 7401), config.dht.api_address)
+        self.assertEqual(Address("127.0.0.1", 7401), config.api_address)
         self.assertEqual(Address("127.0.0.1", 6401), config.dht.p2p_address)
         self.assertEqual((), config.dht.bootstrap_node)
         self.assertIs(TlsMode.OPEN, config.tls.mode)
+
+    def test_api_beside_peers(self) -> None:
+        """Without api_address, a node on loopback has its API beside its port for peers; any other where all do."""
+        for written, expected in (
+            ("127.0.0.1:6402", "127.0.0.1:7402"),
+            ("127.0.0.3:6401", "127.0.0.3:7401"),
+            ("[::1]:6402", "[::1]:7402"),
+            ("localhost:6402", "localhost:7402"),
+            ("127.0.0.1:64535", "127.0.0.1:65535"),
+            ("127.0.0.1:64536", "127.0.0.1:7401"),
+            ("192.0.2.2:6402", "127.0.0.1:7401"),
+            ("node.example.org:6402", "127.0.0.1:7401"),
+            ("0.0.0.0:6402\npublic_address = 192.0.2.2:6402", "127.0.0.1:7401"),
+        ):
+            self.assertEqual(expected, str(read(f"[dht]\np2p_address = {written}").api_address), written)
+        given = read("[dht]\np2p_address = 127.0.0.1:6402\napi_address = unix:api.sock")
+        self.assertEqual(UnixAddress(FOLDER / "api.sock"), given.api_address)
 
     def test_course_file(self) -> None:
         """A file as the course writes it is read: hostkey before any section, other modules' sections, comments."""
@@ -229,7 +246,7 @@ class RefusalTests(SynchronousTestCase):
             (f"[dht]\n{wildcard}", 2, "p2p_address 0.0.0.0:6401 public_address"),
             ("[dht]\nlisten_address = [::]:6401", 2, "listen_address public_address"),
             ("[dht]\npublic_address = node.example.org:6401", 2, "public_address IP"),
-            ("[dht]\np2p_address = 127.0.0.1:7401", None, "api_address p2p_address 127.0.0.1:7401"),
+            ("[dht]\np2p_address = 127.0.0.1:7\napi_address = 127.0.0.1:7", 3, "api_address p2p_address 127.0.0.1:7"),
             # The API is opened beyond loopback by two words, never by one.
             *(
                 (f"[dht]\napi_address = {host}:7401", 2, "loopback api_beyond_loopback")

@@ -69,7 +69,7 @@ def configured(config: NodeConfig, is_running: bool) -> Iterator[Finding]:
 
 
 def _ports(config: NodeConfig, is_running: bool) -> Iterator[Finding]:
-    named = [("p2p_address", config.dht.p2p_address), ("api_address", config.dht.api_address)]
+    named = [("p2p_address", config.dht.p2p_address), ("api_address", config.api_address)]
     if config.web.address is not None:
         named.append(("[web] address", config.web.address))
     for name, address in named:
@@ -205,10 +205,10 @@ def _bootstrap(config: NodeConfig) -> Iterator[Finding]:
 
 
 def _doors(config: NodeConfig) -> Iterator[Finding]:
-    dht = config.dht
-    if isinstance(dht.api_address, Address) and not dht.api_address.is_loopback:
+    api = config.api_address
+    if isinstance(api, Address) and not api.is_loopback:
         todo = "whoever reaches it may read and write: a firewall, or loopback"
-        yield Finding("security", LOOK, f"the API is open beyond this machine: {dht.api_address}", todo)
+        yield Finding("security", LOOK, f"the API is open beyond this machine: {api}", todo)
     if config.tls.mode is TlsMode.OPEN and not config.tls.secret and not config.announced_address.is_loopback:
         todo = "for a ring of your own: [tls] secret, or mode = closed"
         yield Finding("security", LOOK, "everybody who proves an address may join this network", todo)

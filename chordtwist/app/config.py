@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chordtwist.app import values
-from chordtwist.core.address import SOCKET_MODE, Address, ApiAddress
+from chordtwist.core.address import PORT_MAX, SOCKET_MODE, Address, ApiAddress
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Policy
 from chordtwist.core.puzzles import BITS_MAX
@@ -26,7 +26,10 @@ SUCCESSORS_MIN = 8
 STORE_DURATION_MOST_S = 31_536_000
 """A year: the longest life that a file may grant to values."""
 
-_API_ADDRESS: ApiAddress = Address("127.0.0.1", 7401)
+API_PORT_ABOVE = 1000
+"""The habitual ports are 6401 for nodes and 7401 for the API."""
+
+_API_ADDRESS = Address("127.0.0.1", 7401)
 
 
 class TlsMode(Enum):
@@ -72,11 +75,12 @@ def _option(default: T, read: Callable[[str, Path], T], sentence: str, *aliases:
 class DhtSection:
     """`[dht]`: the node itself."""
 
-    api_address: ApiAddress = _option(
-        _API_ADDRESS,
+    api_address: ApiAddress | None = _option(
+        None,
         values.api_address,
         "Where local programs reach the DHT: host:port or unix:PATH. Default 127.0.0.1:7401, the course's habitual"
-        " port, on loopback since whoever reaches the API may read, write and shut the node down.",
+        " port, on loopback since whoever reaches the API may read, write and shut the node down; where p2p_address is"
+        " loopback, its host, and the port 1000 above its own, so that each of several nodes on one machine has one.",
     )
     api_socket_mode: int = _option(
         SOCKET_MODE,
@@ -359,6 +363,16 @@ class NodeConfig:
         """The address that other nodes dial, from which this node's place follows."""
         return self.dht.public_address or self.dht.p2p_address
 
+    @property
+    def api_address(self) -> ApiAddress:
+        """Where local programs reach this node."""
+        own = self.dht.p2p_address
+        if self.dht.api_address is not None:
+            return self.dht.api_address
+        if own.is_loopback and own.port + API_PORT_ABOVE <= PORT_MAX:
+            return Address(own.host, own.port + API_PORT_ABOVE)
+        return _API_ADDRESS
+
 
 SECTIONS: dict[str, type] = {
     "dht": DhtSection,
@@ -378,14 +392,15 @@ def options(section: str) -> dict[str, Reading]:
 
 def contradictions(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
     """Find what no single value shows: section, option, and what is wrong with it."""
-    yield from _of_addresses(config.dht)
+    yield from _of_addresses(config)
     yield from _of_records(config.dht)
     yield from _of_tls(config)
     yield from _of_web(config)
 
 
-def _of_addresses(dht: DhtSection) -> Iterator[tuple[str, str, str]]:
-    api, own, public = dht.api_address, dht.p2p_address, dht.public_address
+def _of_addresses(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
+    dht = config.dht
+    api, own, public = config.api_address, dht.p2p_address, dht.public_address
     if isinstance(api, Address) and not api.is_loopback and not dht.api_beyond_loopback:
         yield "dht", "api_address", f"{api} is not loopback; that needs api_beyond_loopback = yes"
     if api == own:
@@ -432,7 +447,7 @@ def _of_web(config: NodeConfig) -> Iterator[tuple[str, str, str]]:
         yield "web", "certificate", "and key are needed both, or neither"
     if web.address is None:
         return
-    if web.address in (config.dht.api_address, config.dht.p2p_address):
+    if web.address in (config.api_address, config.dht.p2p_address):
         yield "web", "address", f"{web.address} is an address of [dht] as well; it needs a port of its own"
     if web.address.is_loopback:
         return

@@ -235,11 +235,11 @@ def build(
         Listener(endpoint, pool.factory, "p2p_address", p2p),
         Part("connections of the API", stop=api.close),
         Listener(
-            handed_over(reactor, API, config.dht.api_address)
-            or own_endpoint(reactor, config.dht.api_address, config.dht.api_socket_mode),
+            handed_over(reactor, API, config.api_address)
+            or own_endpoint(reactor, config.api_address, config.dht.api_socket_mode),
             api,
             "api_address",
-            config.dht.api_address,
+            config.api_address,
         ),
         *_web_parts(config, web, reactor),
     ):
@@ -268,7 +268,7 @@ def _announce(me: Peer, config: NodeConfig) -> None:
         id=f"{me.id:064x}"[:8],
         network=config.dht.network,
         address=str(me),
-        api=str(config.dht.api_address),
+        api=str(config.api_address),
     )
     if (year := datetime.now(UTC).year) < YEAR_MIN:
         _log.warn("this machine's clock says {year}: set it; until then versions go by the neighbours'", year=year)

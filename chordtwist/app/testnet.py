@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 
-from chordtwist.app.config import NodeConfig
+from chordtwist.app.config import API_PORT_ABOVE, NodeConfig
 from chordtwist.app.node_reactor import NodeReactor
 from chordtwist.app.process import stop
 from chordtwist.app.service import Listener, NodeService, Part, StartError, build, life_ms, own_endpoint
@@ -22,9 +22,6 @@ from chordtwist.core.errors import Refused
 from chordtwist.core.peer import Policy
 from chordtwist.node.node import Node
 from chordtwist.node.ring.ring_trace import RingTrace, line_of
-
-API_PORT_ABOVE = 1000
-"""The habitual ports are 6401 for nodes and 7401 for the API."""
 
 
 def loopback_addresses(first: str, count: int) -> list[str]:

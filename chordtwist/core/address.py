@@ -13,6 +13,8 @@ NAME_LENGTH_MAX = 253
 PATH_BYTES_MAX = 107
 """Linux keeps the path of a Unix socket in 108 bytes, one of them for its end (unix(7))."""
 
+PORT_MAX = 65_535
+
 SOCKET_MODE = 0o660
 """Rights of a Unix socket where nothing else is asked for: the node's user and group."""
 
@@ -50,8 +52,8 @@ class Address:
             raise ValueError(f"{text!r} is ambiguous; an IPv6 address stands in brackets, as in [::1]:6401")
         elif _ip(host) is None and not _is_name(host):
             raise ValueError(f"{host!r} is neither an IP address nor a host name")
-        if not (port.isascii() and port.isdigit() and len(port) < 10 and 0 < int(port) < 65536):
-            raise ValueError(f"port {port!r} is not a whole number from 1 to 65535")
+        if not (port.isascii() and port.isdigit() and len(port) < 10 and 0 < int(port) <= PORT_MAX):
+            raise ValueError(f"port {port!r} is not a whole number from 1 to {PORT_MAX}")
         return cls(host, int(port))
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chordtwist.app.config import API_PORT_ABOVE
 from tests.fleet import BIN, Client, free_port
 
 WITHIN_S = 90.0
@@ -21,12 +22,12 @@ class Node:
     """A node in a process of its own, with a file of as few lines as it takes."""
 
     def __init__(self, case: SynchronousTestCase, folder: Path, host: str, *lines: str, port: int = 0) -> None:
-        self.p2p = f"{host}:{port or free_port()}"
-        self.api_host, self.api_port = host.strip("[]"), free_port()
+        port = port or free_port()
+        self.p2p = f"{host}:{port}"
+        self.api_host, self.api_port = host.strip("[]"), port + API_PORT_ABOVE
         self._log = folder / f"{self.api_port}.log"
         self._config = folder / f"{self.api_port}.ini"
-        text = ("[dht]\n", f"api_address = {host}:{self.api_port}\n", f"p2p_address = {self.p2p}\n")
-        self._config.write_text("".join(text) + "".join(f"{line}\n" for line in lines))
+        self._config.write_text("\n".join(("[dht]", f"p2p_address = {self.p2p}", *lines)))
         self.start()
         case.addCleanup(self.end)
 
@@ -76,9 +77,10 @@ class OneAddressTests(SynchronousTestCase):
         return Node(self, self.folder, host, *lines, port=port)
 
     def ring(self, hosts: Sequence[str]) -> list[Node]:
-        """Start nodes of which all but the first list the first, and wait until they are one ring."""
-        first = self.node(hosts[0])
-        nodes = [first, *(self.node(host, f"bootstrap_node = {first.p2p}") for host in hosts[1:])]
+        """Start nodes that all list the first, and wait until they are one ring."""
+        port = free_port()
+        joins = f"bootstrap_node = {hosts[0]}:{port}"
+        nodes = [self.node(hosts[0], joins, port=port), *(self.node(host, joins) for host in hosts[1:])]
         self.wait(lambda: all(node.neighbours() == len(nodes) - 1 for node in nodes), nodes)
         return nodes
 
@@ -101,8 +103,8 @@ class OneAddressTests(SynchronousTestCase):
             client.close()
 
     def test_five_nodes(self) -> None:
-        """Five nodes of one address, which only say where they listen and whom to join, are a hash table; it survives
-        that one of them leaves and one dies.
+        """Five nodes of one address, with two lines each, where it listens and whom it joins, are a hash table; it
+        survives that one of them leaves and one dies.
         """
         nodes = self.ring(["127.0.0.1"] * 5)
         self.assert_shares_values(nodes)

@@ -61,7 +61,7 @@ def command(file: str | None, path: str | None, written: tuple[str, ...]) -> Non
     hangups = make_ready(reactor)
     if path is None:
         log.info("no file: every option has its default; chordtwist config init shows them all")
-        log.info("in another terminal: chordtwist put greeting hello --api {api}", api=str(config.dht.api_address))
+        log.info("in another terminal: chordtwist put greeting hello --api {api}", api=str(config.api_address))
     try:
         node = build(config, reactor, partial(stop, reactor))
         notices = notices_of(node.dht.status, reactor)

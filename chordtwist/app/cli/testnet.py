@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 from chordtwist.app import config_file
 from chordtwist.app.cli import talking
 from chordtwist.app.cli.testnet_view import Keys, LiveView, PlainView, first_words, is_in_front
-from chordtwist.app.config import Level, NodeConfig
+from chordtwist.app.config import API_PORT_ABOVE, Level, NodeConfig
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines, Stream
 from chordtwist.app.process import make_ready, stop
 from chordtwist.app.service import StartError
-from chordtwist.app.testnet import API_PORT_ABOVE, Testnet, loopback_addresses, node_config
+from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.testnet_load import Load
 from chordtwist.app.testnet_story import Story
 from chordtwist.app.testnet_words import Mistyped, Words
