@@ -89,6 +89,11 @@ class CheckoutTests(SynchronousTestCase):
         for name, purpose in (shown | tools.purposes(benchmarks)).items():
             self.assertRegex(purpose, r"^[A-Z].*\.$", name)
 
+    def test_names(self) -> None:
+        """Every name that programs lean on is on docs/api.rst."""
+        page = (CHECKOUT / "docs" / "api.rst").read_text()
+        self.assertEqual([], [name for name in chordtwist.__all__ if f":: chordtwist.{name}" not in page])
+
     def test_manual(self) -> None:
         """Every command has a page with all of its options; what troff reads as an order is nobody's words."""
         from tools.share import files
