@@ -17,6 +17,7 @@ from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import EVICTED_APART_S
 from chordtwist.simulation.adversaries.attack import Attack
 from chordtwist.simulation.adversaries.coalition import Coalition
+from chordtwist.simulation.adversaries.judged import EvidenceFlood, LeaseBreaker, Restarter, Slander
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Leased, TableIs
@@ -119,6 +120,12 @@ class BrokenLeaseTests(ConvictionTestCase):
         for convicted in self.convicted():
             self.assertTrue(convicted <= self.liars())
 
+    def test_one_left_out(self) -> None:
+        """So are those who leave out one neighbour and lie in nothing else, and whoever begins run after run."""
+        for attack in (LeaseBreaker, Restarter):
+            self.grow(attack, share=0.1)
+            self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+
     def test_two_tables_of_one_number(self) -> None:
         """So are those who sign two tables as one."""
         self.grow(Equivocate, share=0.1)
@@ -159,6 +166,15 @@ class HonestTests(ConvictionTestCase):
         self.assertTrue(any(slanderer.me in table.gone for table in shown))
         self.world.run(60)
         self.assertEqual([set()] * len(self.honest()), self.convicted())
+
+    def test_accusers(self) -> None:
+        """Who brings ten made-up proofs a second convicts nobody, and puts nobody out."""
+        for attack in (Slander, EvidenceFlood):
+            self.grow(attack, share=0.1)
+            self.world.run(60)
+            self.assertEqual([set()] * len(self.honest()), self.convicted())
+            self.assertEqual([], self.world.errors)
+            self.assertTrue(all(node.is_member for node in self.honest()))
 
     def test_comings_and_goings(self) -> None:
         """Deaths, pauses, restarts and departures within the time of a lease convict nobody."""

@@ -21,6 +21,13 @@ from chordtwist.simulation.adversaries.answers import (
     Swap,
 )
 from chordtwist.simulation.adversaries.attack import Attack
+from chordtwist.simulation.adversaries.judged import (
+    EvidenceFlood,
+    LeaseBreaker,
+    PromiseNothing,
+    Restarter,
+    Slander,
+)
 from chordtwist.simulation.adversaries.tables import (
     Budgeted,
     ColludersOnly,
@@ -45,6 +52,11 @@ ATTACKS: dict[str, type[Attack]] = {
         StayFresh,
         Burst,
         Equivocate,
+        LeaseBreaker,
+        PromiseNothing,
+        Restarter,
+        Slander,
+        EvidenceFlood,
         InventDense,
         InventSpread,
         InventAnew,
