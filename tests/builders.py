@@ -202,7 +202,7 @@ def newcomer(scene: Neighbourhood, routing: Routing, statements: Statements, tab
     liveness = Liveness(3.0)
     asking = Asking(link, liveness, limits, lambda peer, said: None, clock.seconds)
     probing = Probing(asking.ask, liveness, routing.everybody, lambda peer: None, clock, rng)
-    searches = Searches(lambda: False, routing, statements, tables, Conduct(clock.seconds), limits, clock, rng)
+    searches = Searches(lambda: False, routing, statements, tables, Conduct(clock.seconds), limits, clock, rng, 4)
     return Joining(
         IDENTITY,
         routing,

@@ -22,10 +22,14 @@ class ReplicasTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.tables = large_ring(8, *MEMBERS)
 
-    def replicas(self, *tellers: int, met: Iterable[int] = (), tried: Iterable[int] = ()) -> list[int]:
+    def found(self, *tellers: int, met: Iterable[int] = (), failed: Iterable[int] = ()) -> tuple[list[int], list[int]]:
         tables: list[Table] = [self.tables[teller] for teller in tellers]
-        is_met, may_be = set(peers(*met)).__contains__, set(peers(*tried)).__contains__
-        return places(replicas_of(at(101), peer(102), tables, is_met, may_be, 6))
+        is_met, has_failed = set(peers(*met)).__contains__, set(peers(*failed)).__contains__
+        replicas, doubted = replicas_of(at(101), peer(102), tables, is_met, has_failed, 4, 6)
+        return places(replicas), places(doubted)
+
+    def replicas(self, *tellers: int, met: Iterable[int] = (), failed: Iterable[int] = ()) -> list[int]:
+        return self.found(*tellers, met=met, failed=failed)[0]
 
     def test_all_is_well(self) -> None:
         """They follow the owner, as far as any list goes."""
@@ -47,12 +51,18 @@ class ReplicasTests(SynchronousTestCase):
         self.tables[102] = table(102, [103, 104, 105, 106, 107, 108, 109, 110])
         self.assertEqual(self.replicas(102, 100, 98, 96), TRUE)
 
-    def test_who_is_known_to_the_owner_only(self) -> None:
-        """Two such are tried: a member may be new; what did not answer is not tried again."""
-        self.tables[102] = table(102, [103, 104, 105, 106, 107, 108, 109, 110])
-        tried = self.replicas(102, 100, 98, 96, tried=[103, 105, 107, 109])
-        self.assertEqual(tried, [102, 103, 104, 105, 106, 108])
-        self.assertEqual(self.replicas(102, 100, 98, 96, tried=[107]), [102, 104, 106, 107, 108, 110])
+    def test_who_is_known_to_few(self) -> None:
+        """He may be a member that is new: our own dial decides, of those that would be among the first four."""
+        inventive = [103, 104, 105, 106, 107, 108, 109, 110]
+        self.tables[102], self.tables[100] = table(102, inventive), table(100, [102, *inventive[:-1]])
+        self.assertEqual(self.found(102, 100, 98, 96), (TRUE, [103, 105, 107]))
+        self.assertEqual(self.found(102, 100, 98, 96, met=[105]), ([102, 104, 105, 106, 108, 110], [103]))
+        self.assertEqual(self.found(102, 100, 98, 96, failed=[103, 107]), (TRUE, [105]))
+
+    def test_who_did_not_answer(self) -> None:
+        """Whom most name, and our own dial has not reached, is none; whom it has reached before stays."""
+        self.assertEqual(self.replicas(102, 100, 98, 96, failed=[104]), [102, 106, 108, 110, 112, 114])
+        self.assertEqual(self.replicas(102, 100, 98, 96, failed=[104], met=[104]), TRUE)
 
     def test_behind_all_other_lists(self) -> None:
         """The only list that reaches so far is believed."""

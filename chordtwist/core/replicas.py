@@ -10,25 +10,22 @@ from chordtwist.core.ring import RING_SIZE, RingId, distance
 from chordtwist.core.table import Table
 from chordtwist.core.witnesses import spans
 
-NAMED_BY = 2
-"""So many lists name whom one of them cannot have invented alone."""
-
-
-TRIED_MAX = 2
-"""Of those that one list names and others leave out so many are tried: members whom few know yet, or inventions."""
-
 
 def replicas_of(
     position: RingId,
     owner: Peer,
     tables: Iterable[Table],
     is_met: Callable[[Peer], bool],
-    may_be_tried: Callable[[Peer], bool],
+    has_failed: Callable[[Peer], bool],
+    copies: int,
     entries_max: int,
-) -> tuple[Peer, ...]:
+) -> tuple[tuple[Peer, ...], tuple[Peer, ...]]:
     """List the owner of a position and the members behind it, nearest first: whoever was met before and is listed, or
-    stands in two lists of those that reach so far, or in the only one; and a few more, whom none of our dials has found
-    wanting.
+    stands in most lists that reach so far. Whom fewer name may be a member that few know yet, or an invention of some:
+    of these list those that would be among the first `copies`.
+
+    @param has_failed: whether our own dial of somebody who was never met has failed lately: then he is neither.
+    @param entries_max: how many of the former at most; those behind the first `copies` stand in for silent ones.
     """
     stretches: list[tuple[int, int]] = []
     gaps: dict[Peer, int] = {}
@@ -40,20 +37,21 @@ def replicas_of(
             gap = gaps[peer] = distance(position, peer.id)
             named[peer] += first <= gap <= last
     gaps[owner] = distance(position, owner.id)
-    replicas, tried = [owner], 0
+    replicas, doubted = [owner], []
     for peer in sorted(gaps, key=gaps.__getitem__):
         gap = gaps[peer]
         if gap <= gaps[owner] or not named[peer]:
             continue
-        reaching = sum(first <= gap <= last for first, last in stretches)
-        if named[peer] < min(NAMED_BY, reaching) and not is_met(peer):
-            if tried >= TRIED_MAX or not may_be_tried(peer):
+        if not is_met(peer):
+            if has_failed(peer):
                 continue
-            tried += 1
+            if 2 * named[peer] <= sum(first <= gap <= last for first, last in stretches):
+                doubted += [peer] if len(replicas) < copies else []
+                continue
         replicas.append(peer)
         if len(replicas) >= entries_max:
             break
-    return tuple(replicas[:entries_max])
+    return tuple(replicas[:entries_max]), tuple(doubted)
 
 
 def _stretch(table: Table, position: RingId) -> tuple[int, int]:

@@ -169,7 +169,15 @@ class Node:
         # How it comes to a ring, and others to its own.
         conduct = self.conduct = Conduct(clock.seconds)
         searches = self.searches = Searches(
-            lambda: self.is_member, routing, statements, tables, conduct, dial_limits, ending, rng
+            lambda: self.is_member,
+            routing,
+            statements,
+            tables,
+            conduct,
+            dial_limits,
+            ending,
+            rng,
+            parameters.replication,
         )
         joining = Joining(
             identity,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,10 +19,11 @@ from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.aimed import Burst
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.adversaries.liar import Liar
+from chordtwist.simulation.adversaries.tables import InventAnew, InventDense, InventSpread
 from chordtwist.simulation.byzantine import Figures, under_attack
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.shares import Share, interval
-from chordtwist.simulation.world import World
+from chordtwist.simulation.world import LookupResult, World
 from chordtwist.wire.peer_messages import GetTable, Notify, Same, TableIs
 
 NODES = 24
@@ -273,6 +275,39 @@ class DialsUsedUp(SynchronousTestCase):
         world.run(10)
         self.assertGreater(len(verdicts), 100)
         self.assertGreaterEqual(verdicts.count("right"), 0.99 * len(verdicts))
+
+
+class ReplicasUnderLies(SynchronousTestCase):
+    """Whom members take for the replicas of a key, while a quarter names inventions to all."""
+
+    def test_no_invention_is_one(self) -> None:
+        """They are the true ones, wherever the key stands: beyond all lists of the asker, in the midst of its own, and
+        where its own names the owner alone, who may lie.
+        """
+        world = World(2, Parameters(network="simulation", successors=8, replication=4))
+        self.addCleanup(world.close)
+        coalition = Coalition(world, 0.25, InventDense, to_all=True, grown=False)
+        world.grow(20)
+        world.settle(60)
+        coalition.close()
+        for attack in (InventDense, InventSpread, InventAnew):
+            coalition.attack = attack(coalition)
+            coalition.begin()
+            world.run(20)
+            wrong: list[str] = []
+            askers = coalition.honest()
+
+            def told(result: LookupResult, owner: Peer, wrong: list[str] = wrong) -> None:
+                true = tuple(islice(world.check.followers(owner.id), 4))
+                if result.route is None or result.route.replicas[:4] != true:
+                    wrong.append(f"of {owner}: {result.route}")
+
+            for number, asker in enumerate(askers):
+                for owner in world.members()[number % 2 :: 2]:
+                    world.find(asker, owner.id, partial(told, owner=owner))
+                world.run(1)
+            world.run(10)
+            self.assertEqual([], wrong, f"{len(wrong)} wrong under {attack.name}")
 
 
 class QuickBurst(Burst):

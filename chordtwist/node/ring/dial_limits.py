@@ -91,6 +91,10 @@ class DialLimits:
         """Dial a peer when it is next asked, however often that was in vain."""
         self._tried.pop(peer, None)
 
+    def has_failed(self, peer: Peer) -> bool:
+        """Whether an address that has never answered was dialled in vain a while ago, and is not due again."""
+        return self._clock.seconds() < self._tried.get(peer, (0, 0.0, ""))[1]
+
     def why_not_dial(self, peer: Peer) -> str | None:
         """Say what stands against dialling an address that has not answered yet; None when nothing does."""
         if peer in self._under_way:

@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -51,6 +51,12 @@ OWNER_COUNTS_S = 1.0
 """The same for whom we take for the owner, and a quick search has just asked. Not longer: whoever searches once more
 since it is dead, or the owner no more, must not hear the same again."""
 
+DOUBTED_WITHIN_S = 0.5
+"""Whom few name as a replica is waited for so long: a dial and a question on a bad WAN. Inventions cost that much."""
+
+DOUBTED_MAX = 8
+"""So many of them are dialled at one time."""
+
 TABLE_LEADS_S = 600.0
 """A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
 
@@ -83,7 +89,9 @@ class Searches:
         dial_limits: DialLimits,
         clock: IReactorTime,
         rng: Random,
+        copies: int,
     ) -> None:
+        """@param copies: of a record, where its put does not say otherwise."""
         self._is_member = is_member
         self._routing = routing
         self._statements = statements
@@ -92,6 +100,7 @@ class Searches:
         self._dial_limits = dial_limits
         self._clock = clock
         self._rng = rng
+        self._copies = copies
         self.watch: Callable[[RingId, Route | None, list[Step]], None] | None = None
         """Told of each search when it is over, while somebody looks on: its position, what it found, its questions."""
         self._failed = 0
@@ -200,9 +209,9 @@ class Searches:
         watch = self.watch
         fetch = partial(self._fetch, lookup) if watch is None else self._noting(lookup, steps)
         await search(lookup, fetch, self._clock)
-        route = self._route(lookup)
         if isinstance(lookup, WitnessedLookup):
             self._judged(lookup)
+        route = await self._route(lookup, fetch, quality)
         if watch is not None:
             watch(position, route, steps)
         if route is None:
@@ -221,24 +230,48 @@ class Searches:
                 self._conduct.blame(peer)
         return lookup
 
-    def _route(self, lookup: Lookup) -> Route | None:
-        """Say what a search has found, with the replicas of all lists that are at hand, not of the owner's alone."""
-        entries_max = self._routing.entries_max
-        route = lookup.route(entries_max)
+    async def _route(self, lookup: Lookup, fetch: Callable[[Peer], Deferred[Table]], quality: Quality) -> Route | None:
+        """Say what a search has found, with the replicas of all lists that are at hand, not of the owner's alone. Whom
+        too few name is dialled first.
+        """
+        route = lookup.route(self._routing.entries_max)
         if route is None:
             return None
+        replicas, doubted = self._replicas(lookup, route)
+        asked = doubted[:DOUBTED_MAX] if quality is Quality.VERIFIED else ()
+        if asked:
+            lookup.hear(asked)
+            await self._wait_for([fetch(peer) for peer in asked])
+            replicas, _ = self._replicas(lookup, route)
+        for peer in replicas[: self._copies]:
+            if not self._is_met(peer):
+                self._dial_limits.vouched(peer)  # most lists name it: inventions of others must not keep us from it
+        agreed = min(route.agreed, alike(replicas, route.replicas) - 1)
+        return replace(route, replicas=replicas, questions=route.questions + len(asked), agreed=agreed)
+
+    async def _wait_for(self, answers: list[Deferred[Table]]) -> None:
+        """Wait until all have come or failed, or as long as it is worth while; late ones still count later."""
+        waited: Deferred[None] = Deferred(lambda late: late.callback(None))
+
+        def have_come(_: object) -> None:
+            if not waited.called:
+                waited.callback(None)
+
+        DeferredList(answers, consumeErrors=True).addCallback(have_come)
+        await waited.addTimeout(DOUBTED_WITHIN_S, self._clock)
+
+    def _replicas(self, lookup: Lookup, route: Route) -> tuple[tuple[Peer, ...], tuple[Peer, ...]]:
+        """List those that keep a position, and those that may, as `replicas_of`."""
         at_hand = [self._tables.fresh(peer, TABLE_COUNTS_S) for peer in route.replicas]
         lists = [*lookup.tables, *(table for table in at_hand if table is not None)]
-        replicas = replicas_of(lookup.position, route.owner, lists, self._is_met, self._may_be_tried, entries_max)
-        return replace(route, replicas=replicas, agreed=min(route.agreed, alike(replicas, route.replicas) - 1))
-
-    def _may_be_tried(self, peer: Peer) -> bool:
-        """Whether a peer that one list names may be a member: our own dial has not failed lately."""
-        return self._dial_limits.is_known(peer) or self._dial_limits.why_not_dial(peer) is None
+        has_failed = self._dial_limits.has_failed
+        return replicas_of(
+            lookup.position, route.owner, lists, self._is_met, has_failed, self._copies, self._routing.entries_max
+        )
 
     def _is_met(self, peer: Peer) -> bool:
-        """Whether our own dial has reached a peer as a member."""
-        return peer in self._routing.successors or self._tables.book.is_met(peer)
+        """Whether our own dial has reached a peer as a member; we are one ourselves."""
+        return peer == self._routing.me or peer in self._routing.successors or self._tables.book.is_met(peer)
 
     def trace(self, position: RingId) -> Deferred[tuple[Route | None, list[Step]]]:
         """Search for who keeps `position`, and tell of each question; None when nobody can be asked. Never fails."""
@@ -248,8 +281,9 @@ class Searches:
         lookup = self._begin(position, Quality.VERIFIED)
         me = self._routing.me
         steps = [Step(table.peer, 0, 0.0, 0.0, AT_HAND) for table in lookup.tables if table.peer != me]
-        await search(lookup, self._noting(lookup, steps), self._clock)
-        return self._route(lookup), steps
+        fetch = self._noting(lookup, steps)
+        await search(lookup, fetch, self._clock)
+        return await self._route(lookup, fetch, Quality.VERIFIED), steps
 
     def _noting(self, lookup: Lookup, steps: list[Step]) -> Callable[[Peer], Deferred[Table]]:
         """Make what fetches tables for `lookup` and notes each question in `steps`."""
@@ -277,7 +311,8 @@ class Searches:
         routing = self._routing
         is_member = self._is_member()
         excluded = None if is_member else routing.me
-        if is_member and (routing.whole or routing.replicas(position)):
+        known = len(routing.replicas(position)) if is_member else 0
+        if known and (routing.whole or known >= self._copies or quality is Quality.QUICK):
             # Our own list has been reached by our own dials: no witness knows better.
             lookup = Lookup(position, excluded)
         elif is_member and quality is Quality.QUICK:
