@@ -33,14 +33,19 @@ def picture(ring: Mapping[str, Any]) -> str:
         turn = int(member["id"], 16) / (1 << 256)
         shapes.append(_arc(turn - member["share"], turn, "even" if index % 2 else "odd"))
     shapes += [_member(member, count <= NAMED_MAX) for member in members]
+    return framed(f"A Chord ring: {words}", shapes, _STYLE)
+
+
+def framed(title: str, shapes: Sequence[str], style: str) -> str:
+    """Make a whole picture of shapes; a screen reader says its title."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}" role="img">'
-        f"<title>A Chord ring: {words}</title><style>{_STYLE}</style>{''.join(shapes)}</svg>\n"
+        f"<title>{title}</title><style>{style}</style>{''.join(shapes)}</svg>\n"
     )
 
 
-def _at(turn: float, radius: float) -> tuple[float, float]:
-    # Place 0 is at the top; places grow clockwise.
+def at(turn: float, radius: float) -> tuple[float, float]:
+    """Find where a place is drawn: 0 at the top, growing clockwise to 1."""
     angle = 2 * pi * turn - pi / 2
     return SIDE / 2 + radius * cos(angle), SIDE / 2 + radius * sin(angle)
 
@@ -48,14 +53,14 @@ def _at(turn: float, radius: float) -> tuple[float, float]:
 def _arc(begin: float, end: float, kind: str) -> str:
     if end - begin >= 1:
         return f'<circle class="arc {kind}" cx="{SIDE / 2}" cy="{SIDE / 2}" r="{RADIUS}"/>'
-    (x0, y0), (x1, y1) = _at(begin, RADIUS), _at(end, RADIUS)
+    (x0, y0), (x1, y1) = at(begin, RADIUS), at(end, RADIUS)
     large = int(end - begin > 0.5)
     return f'<path class="arc {kind}" d="M{x0:.1f} {y0:.1f}A{RADIUS} {RADIUS} 0 {large} 1 {x1:.1f} {y1:.1f}"/>'
 
 
 def _member(member: Mapping[str, Any], is_named: bool) -> str:
     turn = int(member["id"], 16) / (1 << 256)
-    x, y = _at(turn, RADIUS)
+    x, y = at(turn, RADIUS)
     address = escape(str(member["address"]))
     dot = (
         f'<circle class="member" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{address}: {member["share"]:.1%} of the'
@@ -63,6 +68,6 @@ def _member(member: Mapping[str, Any], is_named: bool) -> str:
     )
     if not is_named:
         return dot
-    x, y = _at(turn, RADIUS + 14)
+    x, y = at(turn, RADIUS + 14)
     anchor = "start" if x >= SIDE / 2 else "end"
     return f'{dot}<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{address}</text>'
