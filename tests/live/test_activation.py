@@ -13,9 +13,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import SOAK
 from tests.fleet import BIN, Client, free_port, value_of
 
-RESTARTS = int(os.environ.get("CHORDTWIST_RESTARTS", "3"))
+RESTARTS = 10 * min(SOAK, 10)
 WITHIN_S = 60.0
 
 HAND_OVER = """
