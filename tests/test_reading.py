@@ -146,6 +146,53 @@ class ReadingTests(SynchronousTestCase):
         last = [ask for ask in self.asks if ask.peer == by][-1]
         self.asks = self.asks + self.reading.said(last, said)
 
+    def test_a_publishers_old_copy(self) -> None:
+        """What a publisher keeps from another time, behind the replicas, is not what it says to have put last."""
+        reading = self.reading = reading_of(OWNER, SECOND, THIRD, FOURTH, PUBLISHER)
+        self.asks = reading.begin()
+        self.tell(OWNER, version(2))
+        self.tell(SECOND, version(2))
+        self.tell(THIRD, version(3))
+        (behind,) = reading.hedge()
+        self.assertEqual(behind, Ask(PUBLISHER, 4, True))
+        reading.said(Ask(PUBLISHER, AS_PUBLISHER, False), version(3))
+        reading.said(behind, value(1))
+        self.assertFalse(reading.done)
+        reading.said(Ask(THIRD, 2, True), value(3))
+        self.assertEqual((True, True, record(3)), (reading.done, reading.believed, reading.record))
+
+    def test_an_older_put_that_is_confirmed(self) -> None:
+        """Where a publisher is silent, what a majority keeps or has replaced goes before what another says to have put
+        before it.
+        """
+        other = peer(81)
+        older = Said(precedence(record(1, publisher=other)), record(1, publisher=other), digest=DIGEST)
+        reading = self.reading = reading_of(*REPLICAS)
+        self.asks = reading.begin()
+        self.tell(OWNER, value(2))
+        self.tell(THIRD, version(2))
+        self.asks += reading.hedge()
+        self.tell(FOURTH, version(3))
+        self.asks += reading.hedge()
+        self.tell(FIFTH, older)
+        reading.said(Ask(other, AS_PUBLISHER, False), older)
+        self.assertFalse(reading.done)
+        reading.hedge()
+        self.assertEqual((True, False, record(2)), (reading.done, reading.believed, reading.record))
+
+    def test_a_publisher_that_is_a_replica(self) -> None:
+        """What it keeps of its own needs nobody else, where nobody says to have something newer by it."""
+        for newer, found in ((False, 1), (True, 2)):
+            reading = self.reading = reading_of(OWNER, SECOND, PUBLISHER, FOURTH)
+            self.asks = reading.begin()
+            self.tell(PUBLISHER, version(1))
+            self.tell(SECOND, version(2) if newer else version(0))
+            self.tell(OWNER, value(found))
+            if newer:
+                self.assertIn(Ask(PUBLISHER, AS_PUBLISHER, False), self.asks)
+                self.tell(PUBLISHER, version(2))
+            self.assertEqual((True, True, record(found)), (reading.done, reading.believed, reading.record))
+
     def test_asks_a_majority_at_once(self) -> None:
         """The value from the owner, the versions from two others; each is told which replica it is taken for."""
         self.assertEqual(self.asks, [Ask(OWNER, 0, True), Ask(SECOND, 1, False), Ask(THIRD, 2, False)])

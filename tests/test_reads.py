@@ -13,7 +13,7 @@ from chordtwist.core.ring import Arc
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, Question, Store
 from tests.builders import at, peer
-from tests.record_ring import WALL_MS, key_in
+from tests.record_ring import DELAY_S, WALL_MS, key_in
 from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, SIGNED_KEY, RingCase, seal
 
 
@@ -86,6 +86,26 @@ class GetTests(RingCase):
         for survivor in (0x3000, 0x4000, 0x5000, 0x6000):
             self.ring.silent = {peer(place) for place in (0x3000, 0x4000, 0x5000, 0x6000) if place != survivor}
             self.assertEqual(self.value_at(OUTSIDER, within_s=1.5), b"value", hex(survivor))
+
+    def test_whoever_stood_still_hears_them_all_again(self) -> None:
+        """What arrives just then may have waited, and is not counted; nor is it the silence of those who said it: a
+        copy from another time behind them, and who has put that, do not stand in for them.
+        """
+        self.put_and_wait(0x2000, value=b"older")
+        self.put_and_wait(0x1000, value=b"newer")
+        oldest = replace(self.record(value=b"oldest"), version=Version(WALL_MS, peer(0x2000).packed))
+        self.keep(0x7000, oldest)
+        link = self.ring.node(OUTSIDER).link
+        link.pause()
+        self.ring.pass_time(6)
+        link.resume()
+        reads = []
+        for _ in range(25):
+            reads.append(self.get(OUTSIDER))
+            self.ring.pass_time(DELAY_S)
+        self.ring.pass_time(5)
+        values = {None if record is None else record.value for record in map(self.successResultOf, reads)}
+        self.assertEqual(values, {b"newer"})
 
     def test_not_found_by_one_is_not_final(self) -> None:
         """A replica that lost its copy is asked, and the value is found at another."""

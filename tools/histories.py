@@ -157,11 +157,13 @@ class Clients:
         def failed(failure: Failure) -> None:
             again()
 
-        node = world.node(peer)
-        if is_put:
-            node.put(self._keys[key], value).addCallbacks(put, failed)
-        else:
-            node.get(self._keys[key]).addCallbacks(got, failed)
+        def ask() -> None:
+            if is_put:
+                host.node.put(self._keys[key], value).addCallbacks(put, failed)
+            else:
+                host.node.get(self._keys[key]).addCallbacks(got, failed)
+
+        host.link.clock.callLater(0, ask)  # when it goes on, if it stands still
         world.after(30, again)  # whoever is dead, or stands still, does not answer
 
 

@@ -88,14 +88,15 @@ class Claims:
         @param own_words: what publishers said of what they have put; None of one that is silent.
         """
         self._said = {peer: one for peer, one in said.items() if one.is_plain}
-        self._counted = [one for peer, one in self._said.items() if peer in replicas]
+        self._counted = {peer: one for peer, one in self._said.items() if peer in replicas}
         self._quorum = quorum
         self._publisher_of = publisher_of
         self._own_words = own_words
 
     def choose(self, may_follow: Callable[[Peer | None], bool]) -> Claim | None:
-        """Choose the newest that is believed or may be yet; the best guess where there is none; None of nothing. What
-        its publisher denies only a majority can make believed.
+        """Choose the newest that is believed, or may be yet, or that a majority keeps or has replaced by something
+        newer; else what most keep, the newest of it; None of nothing. What its publisher denies only a majority can
+        make believed.
 
         @param may_follow: whether the word of a publisher may still come, or of None, that of a replica.
         """
@@ -103,9 +104,15 @@ class Claims:
         for claim in claims:
             if claim.belief is Belief.BELIEVED:
                 return claim
-            if not self._is_denied(claim) and (may_follow(None) or may_follow(self.publisher_of(claim))):
+            if self._is_denied(claim):
+                continue
+            if may_follow(None) or may_follow(self.publisher_of(claim)):
                 return claim
-        return self._guess(claims)
+            # Before an older one that its publisher confirms: that says what it has put, not what has come since.
+            if self._is_kept_or_replaced(claim):
+                return _guessed(claim)
+        left = [claim for claim in claims if not self._is_denied(claim)]
+        return _guessed(max(left, key=self._holders)) if left else None
 
     def doubted(self) -> list[Peer]:
         """List the publishers of what is not believed, newest first, down to what is."""
@@ -123,18 +130,25 @@ class Claims:
 
     def _claims(self) -> list[Claim]:
         """List all, newest first."""
-        own = [one for one in self._own_words.values() if isinstance(one, Said) and one.is_plain]
+        own = self._put_by_publishers()
         everything = [*self._said.values(), *own]
         claims: list[Claim] = []
         for precedence in sorted({cast(Precedence, one.precedence) for one in everything}, reverse=True):
             claims += self._rivals([one for one in everything if one.precedence == precedence], own)
         return claims
 
+    def _put_by_publishers(self) -> list[Said]:
+        """List what publishers have put: as they say, and as one that is a replica keeps it. That copy may be older
+        than what it has put since: it confirms, and denies nothing.
+        """
+        words = [word for word in self._own_words.values() if isinstance(word, Said) and word.is_plain]
+        return words + [one for peer, one in self._counted.items() if is_by(one, peer)]
+
     def _rivals(self, everything: list[Said], own: list[Said]) -> list[Claim]:
         """List the values that one version is said to have, first what most keep."""
         precedence = cast(Precedence, everything[0].precedence)
         digests = {one.digest for one in everything if not one.ended} or {b""}
-        ended = sum(one.ended and one.precedence == precedence for one in self._counted)
+        ended = sum(one.ended and one.precedence == precedence for one in self._counted.values())
         claims: list[Claim] = []
         for digest in digests:
             claim = Claim(precedence, digest, not digest, Belief.OPEN)
@@ -147,25 +161,21 @@ class Claims:
         return sorted(claims, key=lambda claim: (self._holders(claim), claim.digest), reverse=True)
 
     def _holders(self, claim: Claim) -> int:
-        return sum(map(claim.fits, self._counted))
+        return sum(map(claim.fits, self._counted.values()))
 
-    def _guess(self, claims: list[Claim]) -> Claim | None:
-        """Choose what a majority keeps or has replaced; else what most keep, the newest of it."""
-        left = [claim for claim in claims if not self._is_denied(claim)]
-        if not left:
-            return None
-        for claim in left:
-            if sum(cast(Precedence, one.precedence) >= claim.precedence for one in self._counted) >= self._quorum:
-                break
-        else:
-            claim = max(left, key=self._holders)
-        return Claim(claim.precedence, claim.digest, claim.ended, Belief.GUESSED)
+    def _is_kept_or_replaced(self, claim: Claim) -> bool:
+        kept = [cast(Precedence, one.precedence) for one in self._counted.values()]
+        return sum(precedence >= claim.precedence for precedence in kept) >= self._quorum
 
     def _is_denied(self, claim: Claim) -> bool:
         """Whether its publisher remembers what it has put, and this is not."""
         publisher = self.publisher_of(claim)
         word = None if publisher is None else self._own_words.get(publisher)
         return word is not None and is_denied_by(word, claim)
+
+
+def _guessed(claim: Claim) -> Claim:
+    return Claim(claim.precedence, claim.digest, claim.ended, Belief.GUESSED)
 
 
 def own_word(said: Said, publisher: Peer) -> Said | None:

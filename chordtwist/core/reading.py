@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, is_by, own_word
+from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, own_word
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record
@@ -115,7 +115,11 @@ class Reading:
 
     @property
     def certain(self) -> bool:
-        """Whether a majority has spoken; else some of those that keep the record may only have been silent."""
+        """Whether a majority has spoken, or it is content, which its key proves; else some of those that keep it may
+        only have been silent.
+        """
+        if self._best == PROVED_BY_KEY and self._in_hand is not None:
+            return True
         return sum(peer in self._said for peer in self._order[: self._replicas]) >= self._quorum
 
     @property
@@ -152,8 +156,6 @@ class Reading:
         self._waiting.pop((ask.peer, ask.value), None)
         self._said[ask.peer] = said
         self._out.pop(ask.peer, None)
-        if is_by(said, ask.peer):
-            self._own_words[ask.peer] = said
         return self._next()
 
     def forgotten(self, ask: Ask, word: Forgotten) -> list[Ask]:

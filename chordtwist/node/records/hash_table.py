@@ -32,6 +32,7 @@ from chordtwist.core.records import (
     Versioned,
     is_right,
     kind_of,
+    precedence,
 )
 from chordtwist.core.signed import verify_ed25519
 from chordtwist.core.versions import VersionClock
@@ -43,7 +44,7 @@ from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
 from chordtwist.node.records.pauses import Pauses
 from chordtwist.node.records.publishing import Publisher
-from chordtwist.node.records.reads import HEDGE_AFTER_S, Reader
+from chordtwist.node.records.reads import Reader
 from chordtwist.node.records.reconciling import Reconciling
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.replica import Replica
@@ -73,7 +74,6 @@ class HashTable:
         @param is_neighbour: whether a peer may have a whole arc for us; others may leave less here.
         """
         self._ring = ring
-        self._clock = clock
         self._parameters = parameters
         self._default_ttl_s = default_ttl_s
         self._ttl_ms_max = int(max_ttl_s * 1000)
@@ -208,19 +208,18 @@ class HashTable:
         if here is not None and self._ring.is_member and not self._ring.successors:
             return succeed(self._living(here if isinstance(here, Record) else None))
         unconfirmed = self.publisher.unconfirmed(key)
-        if unconfirmed is None:
-            return self.reader.read(key).addCallback(self._living)
-        # What was put here a moment ago, unless the replicas turn out to keep a record that beats it by its kind.
-        read = self.reader.read(key).addTimeout(HEDGE_AFTER_S, self._clock, lambda failure, _: None)
-        return read.addCallback(self._unless_beaten, unconfirmed)
+        read = self.reader.read(key)
+        return read.addCallback(self._living) if unconfirmed is None else read.addCallback(self._newer, unconfirmed)
 
     def _living(self, record: Record | None) -> Record | None:
         if record is None or record.expiry_ms <= self.local_records.now_ms() or self.publisher.ended(record):
             return None
         return self.publisher.exact(record)
 
-    def _unless_beaten(self, found: Record | None, ours: Versioned) -> Record | None:
-        if found is not None and found.kind > ours.kind:
+    def _newer(self, found: Record | None, put: Versioned) -> Record | None:
+        """Give what was put here a moment ago, unless the replicas keep what has beaten it meanwhile."""
+        ours = self.publisher.published(put.key) or put  # it may have been stamped again
+        if found is not None and precedence(found) > precedence(ours):
             return self._living(found)
         return self._living(ours if isinstance(ours, Record) else None)
 

@@ -96,6 +96,10 @@ class Incoming:
             return "clock"
         return None
 
+    def is_stale(self) -> bool:
+        """Whether this process stood still a moment ago: what is read now may have waited for long."""
+        return self._standstill.is_stale()
+
     def has_room(self, versioned: Versioned, peer: Peer | None) -> bool:
         """Whether `peer` may leave this here; we ourselves always."""
         if peer is None or peer == self._ring.me:

@@ -189,6 +189,9 @@ class _Read:
     def _answered(self, answer: Answer, ask: Ask, reading: Reading) -> None:
         if reading is not self._reading or self._stage is not _Stage.ASKING:
             return
+        if self._reader.incoming.is_stale():
+            self._begin_again()
+            return
         if isinstance(answer, (Found, NotFound)):
             said = self._reader.incoming.said(self._key, answer, ask.value)
             asks = reading.out(ask) if said is None else reading.said(ask, said)
@@ -201,6 +204,12 @@ class _Read:
         if self._is_guess and not reading.proves_itself:
             self._verify()
         self._put(reading, asks)
+
+    def _begin_again(self) -> None:
+        """Forget what was said: what arrives now may have waited for long, and those who told it are not silent. The
+        next hedge searches again.
+        """
+        self._reading, self._is_guess, self._stage = None, False, _Stage.SILENT
 
     def _unanswered(self, failure: Failure, ask: Ask, reading: Reading) -> None:
         if reading is self._reading and self._stage is _Stage.ASKING:
@@ -221,16 +230,15 @@ class _Read:
             self._verify()
             return
         record = reading.record
-        if record is not None:
-            if reading.believed:
+        has_answer = record is not None or reading.ended
+        if not has_answer and not self._has_searched:
+            self._search()
+        elif has_answer or reading.certain:
+            if record is not None and reading.believed:
                 self._reader.repair(record, reading.behind)
             self.finish(record)
-        elif reading.ended or (self._has_searched and reading.certain):
-            self.finish(None)
-        elif self._has_searched:
-            self._stage = _Stage.SILENT
         else:
-            self._search()
+            self._stage = _Stage.SILENT
 
     def _verify(self) -> None:
         """Find out, while the replicas of a guess are asked, whether they are the right ones."""
@@ -263,7 +271,7 @@ class _Read:
         if self._stage is _Stage.SEARCHING:
             self._stage = _Stage.SILENT
         elif self._is_guess:  # it cannot be verified now; the next hedge searches again
-            self._is_guess, self._reading, self._stage = False, None, _Stage.SILENT
+            self._begin_again()
         if not failure.check(Unreachable):
             self._log.failure("a search failed", failure)
 
