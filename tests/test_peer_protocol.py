@@ -445,6 +445,37 @@ class AnsweringTests(LinkTestCase):
         self.assertEqual((one[:2], two[:2]), ((Pong.kind, 5), (Pong.kind, 6)))
         self.assertEqual(self.owner.asked, [Ping(), GetTable(1, 1)])
 
+    def test_stranger_pays_for_reading(self) -> None:
+        """A stranger is charged for what it makes us read, until its answers are written, a peer for its answers."""
+
+        def read(received: bytes) -> None:
+            self.owner.processor_s += 1.0
+            self.link.dataReceived(received)
+
+        ping = pack_frame(Ping.kind, 1, encode(Ping()))
+        self.link.is_proved = True
+        self.link.charged(read, ping)
+        self.assertEqual(0, self.owner.costs.wait_s(self.owner.payer(self.link, True)))
+        self.link.is_proved = False
+        stranger = self.owner.payer(self.link, False)
+        self.link.charged(read, ping)
+        self.assertAlmostEqual((1.0 - 0.1) / 0.1, self.owner.costs.wait_s(stranger))
+        self.assertIs(None, self.owner.costs.payer)
+
+    def test_stranger_pays_for_writing(self) -> None:
+        """So it is for an answer that comes later, however short."""
+        later: Deferred[Answer] = Deferred()
+        self.owner.reply = lambda question: later
+        self.say((1, Ping()))
+
+        def write(written: bytes) -> None:
+            self.owner.processor_s += 1.0
+
+        self.transport.write = write  # type: ignore[method-assign]
+        later.callback(Noted())
+        self.clock.advance(0)
+        self.assertGreater(self.owner.costs.wait_s(self.owner.payer(self.link, False)), 8.9)
+
     def test_later(self) -> None:
         """An answer may come later; meanwhile others are answered."""
         later: Deferred[Answer] = Deferred()

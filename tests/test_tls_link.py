@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from OpenSSL import SSL, crypto
@@ -51,6 +52,21 @@ class TlsLinkTests(SynchronousTestCase):
         self.carry(1)
         self.assertEqual(self.other.listener.pieces, [b"good morning"])
         self.assertEqual(self.one.listener.pieces, [b"good evening"])
+
+    def test_charged(self) -> None:
+        """To decrypt is charged to whoever sent it, as far as the link says so."""
+        self.carry()
+        paid: list[int] = []
+
+        def charged(read: Callable[[bytes], None], received: bytes) -> None:
+            self.assertEqual([], self.other.listener.pieces)
+            read(received)
+            paid.append(len(received))
+
+        self.other.link.charged = charged
+        self.one.link.write(b"good morning")
+        self.carry()
+        self.assertEqual(([b"good morning"], 1), (self.other.listener.pieces, len(paid)))
 
     def test_anyhow(self) -> None:
         """Records are cut and glued at any place."""

@@ -76,7 +76,8 @@ HELD_BACK_AT_ONCE = 64
 """Questions held back in one turn of the reactor: else each of a thousand links brings thousands of them at once."""
 
 CHARGED_BYTES_MIN = 8192
-"""Answers of so many bytes are charged for being written too: encrypting them costs more than to measure it."""
+"""Answers of so many bytes are charged to a peer for being written too: encrypting them costs more than to measure it.
+A stranger pays for all that it makes us read and write, which is most of what short questions cost."""
 
 LET_WAIT_S_MIN = 0.1
 """Whoever owes waits so long at least: all its links wake up for what came back meanwhile, not for each question."""
@@ -197,7 +198,8 @@ class PeerFactory(Factory):
         """Make what a transport is given for a link: the link itself, or TLS around it."""
         if self._tls is None:
             return link
-        return self._tls.wrap(link, None if link.dialled is None else (link.dialled.host, link.dialled.port))
+        dialled = None if link.dialled is None else (link.dialled.host, link.dialled.port)
+        return self._tls.wrap(link, dialled, link.charged)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -339,6 +341,13 @@ class PeerProtocol(Protocol):
         self._phase = Phase.GREETING
         if self._check():
             self._introduce()
+
+    def charged(self, read: Callable[[bytes], None], received: bytes) -> None:
+        """Read what arrives; a stranger pays for that, since nothing comes of it but questions."""
+        if self._phase is _LINK_OPEN and not self.is_proved:
+            self._owner.costs.charged(self._owner.payer(self, False), read, received)
+        else:
+            read(received)
 
     def dataReceived(self, received: bytes) -> None:
         """Take what arrives; what that makes us write goes out in one piece."""
@@ -617,7 +626,7 @@ class PeerProtocol(Protocol):
         self._joined_bytes = 0
         self._owner.wrote(len(written))
         payer, self._flush_payer = self._flush_payer, None
-        if payer is not None and len(written) >= CHARGED_BYTES_MIN:
+        if payer is not None and (len(written) >= CHARGED_BYTES_MIN or not self.is_proved):
             self._owner.costs.charged(payer, cast(Any, self.transport).write, written)
         else:
             cast(Any, self.transport).write(written)

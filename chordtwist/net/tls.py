@@ -164,10 +164,19 @@ class Tls:
         self._dialling = self._factory(True)
         self._accepting = self._factory(False)
 
-    def wrap(self, link: Protocol, dialled: tuple[str, int] | None) -> Protocol:
-        """Wrap TLS around a link: as the side that dialled an address, or as the one that was dialled."""
+    def wrap(
+        self,
+        link: Protocol,
+        dialled: tuple[str, int] | None,
+        charged: Callable[[Callable[[bytes], None], bytes], None] | None = None,
+    ) -> Protocol:
+        """Wrap TLS around a link: as the side that dialled an address, or as the one that was dialled.
+
+        @param charged: as of `TlsLink`.
+        """
         wrapped = TlsLink(self._accepting if dialled is None else self._dialling, link)
         wrapped.dialled = dialled
+        wrapped.charged = charged
         return wrapped
 
     def check(self, connection: SSL.Connection, host: str) -> bytes:

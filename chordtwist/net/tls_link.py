@@ -43,10 +43,12 @@ class TlsLink(TLSMemoryBIOProtocol):
     """What a transport is given for a link that is wrapped in TLS.
 
     @ivar dialled: the address that was dialled; None on the side that was dialled.
+    @ivar charged: calls what reads records with what has come, and charges whoever sent it; None: nobody is charged.
     @ivar why: our verdict on the other side's certificate, where it is bad: OpenSSL's own words do not tell.
     """
 
     why = ""
+    charged: Callable[[Callable[[bytes], None], bytes], None] | None = None
     dialled: tuple[str, int] | None = None
     _opening = b""  # held back: of a record, as long as its length is not here
     _lacking = 0  # bytes of a record that has begun
@@ -55,6 +57,12 @@ class TlsLink(TLSMemoryBIOProtocol):
 
     def dataReceived(self, received: bytes) -> None:
         """Give the link what all whole records hold, `RECORDS_AT_ONCE` in one piece."""
+        if self.charged is None:
+            self._take(received)
+        else:
+            self.charged(self._take, received)
+
+    def _take(self, received: bytes) -> None:
         while received and not (self._aborted or self._lostTLSConnection):
             records, portion, received = self._count_records(received)
             if not portion:
