@@ -192,6 +192,7 @@ class ReadingTests(SynchronousTestCase):
                 self.assertIn(Ask(PUBLISHER, AS_PUBLISHER, False), self.asks)
                 self.tell(PUBLISHER, version(2))
             self.assertEqual((True, True, record(found)), (reading.done, reading.believed, reading.record))
+            self.assertTrue(reading.has_publishers_word)
 
     def test_asks_a_majority_at_once(self) -> None:
         """The value from the owner, the versions from two others; each is told which replica it is taken for."""

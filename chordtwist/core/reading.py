@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, own_word
+from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, is_by, own_word
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record
@@ -104,9 +104,8 @@ class Reading:
     def has_publishers_word(self) -> bool:
         """Whether the publisher of a plain record says so itself, wherever it was found."""
         claim = self._claim
-        return claim is not None and any(
-            isinstance(word, Said) and claim.fits(word) for word in self._own_words.values()
-        )
+        words = [*self._own_words.values(), *(said for peer, said in self._said.items() if is_by(said, peer))]
+        return claim is not None and any(isinstance(word, Said) and claim.fits(word) for word in words)
 
     @property
     def believed_claim(self) -> Claim | None:
