@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -107,7 +108,7 @@ class Work:
             answer: object
             try:
                 answer = await asked
-            except Exception:  # whatever went wrong in whichever system
+            except (Exception, CancelledError):  # whatever went wrong in whichever system
                 answer = False
             del self._under_way[asked]
             now_s = time.perf_counter()

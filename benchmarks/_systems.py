@@ -184,6 +184,10 @@ def nodes_of(system: str, copies: int) -> Nodes:
         asyncio.set_event_loop(loop)
         asyncioreactor.install(loop)
         return KademliaNodes()
+    if system != "opendht":
+        from chordtwist.app.process import choose_reactor
+
+        choose_reactor()
     from twisted.internet import reactor
 
     if system == "opendht":

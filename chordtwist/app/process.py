@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ReactorAlreadyInstalledError, ReactorNotRunning
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from zope.interface import implementer
@@ -39,6 +39,16 @@ processor time of a confirmed put. All objects are looked through after 200,000 
 LOOKED_THROUGH_EVERY_S = 3600.0
 """Whatever has survived one look through all objects is left out of the next ones, which would take a turn of 60 ms at
 30,000 records; so often they are looked through after all, since a link may die in a cycle."""
+
+
+def choose_reactor() -> None:
+    """Give this process the reactor that nodes run best on; to be called before anything asks for one."""
+    try:
+        from chordtwist.app.event_loop import install
+    except ImportError:
+        return  # a system without epoll
+    with suppress(ReactorAlreadyInstalledError):
+        install()
 
 
 def make_ready(reactor: Any) -> Hangups:

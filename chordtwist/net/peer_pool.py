@@ -38,8 +38,12 @@ LINK_QUIET_S = 1.0
 """A link that is not needed any more ends when nothing was under way on it for so long: the other side has noticed the
 better one by then."""
 
-LOOK_AT_LINKS_EVERY_S = 1.0
-"""Pause between two looks at all links, for those that idle, dawdle or are to end."""
+LOOK_AT_LINKS_EVERY_S = 5.0
+"""Pause between two looks at all links, for those that idle, dawdle or are to end: each second it was the half of what
+an idle node of a large ring took of its processor."""
+
+STOOD_STILL_S = 1.0
+"""A look that comes so much too late is left out: what the others did meanwhile has not been read yet."""
 
 SPARE_IDLE_S = 5.0
 """Only a link unused for so long makes room for another: newcomers cannot push out what is in use."""
@@ -54,7 +58,7 @@ REFUSERS_MAX = 64
 REFUSED_FOR_S = 120.0
 """Who refused us counts so long: whoever is cut off tries each of its ring again at least so often."""
 
-CHECK_AGAIN_EVERY_LOOKS = 3600
+CHECK_AGAIN_EVERY_LOOKS = 720
 """Certificates end while links stand: every hour they are looked at again, and whenever a revocation list changes."""
 
 IDLE, DUPLICATE, NO_ROOM = "idle", "duplicate", "no room"
@@ -170,6 +174,8 @@ class PeerPool:
         """Look whether the files of our certificates have changed, now instead of within seconds."""
         if self._tls is not None:
             self._tls.look_soon()
+            if self._look is not None and self._look.active():
+                self._look.reset(0)
 
     def status(self) -> dict[str, int]:
         """Show the state of the links, as plain values."""
@@ -482,11 +488,11 @@ class PeerPool:
 
     def _look_after_links(self) -> None:
         now = self._clock.seconds()
-        stood_still = now - self._looked_at > 2 * LOOK_AT_LINKS_EVERY_S
+        stood_still = now - self._looked_at > LOOK_AT_LINKS_EVERY_S + STOOD_STILL_S
         self._looked_at = now
         self._look = self._clock.callLater(LOOK_AT_LINKS_EVERY_S, self._look_after_links)
         if stood_still:
-            return  # what the others did meanwhile has not been read yet
+            return
         for link in list(self._links):
             if link.is_open:
                 self._look_at(link, now - link.used_at)

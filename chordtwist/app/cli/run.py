@@ -12,7 +12,7 @@ from twisted.logger import Logger, globalLogBeginner
 from chordtwist.app import config_file, settings
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines
-from chordtwist.app.process import make_ready, stop
+from chordtwist.app.process import choose_reactor, make_ready, stop
 from chordtwist.app.reloading import Reloading
 from chordtwist.app.service import StartError, build
 from chordtwist.app.systemd import notices_of
@@ -56,6 +56,7 @@ def command(file: str | None, path: str | None, written: tuple[str, ...]) -> Non
     config = config_file.read_file(path, over)
     lines = LogLines(config.log, to_standard_error(), os.environ)
     globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
+    choose_reactor()
     from twisted.internet import reactor
 
     hangups = make_ready(reactor)

@@ -21,7 +21,7 @@ from chordtwist.app.cli.testnet_view import Keys, LiveView, PlainView, first_wor
 from chordtwist.app.config import API_PORT_ABOVE, Level, NodeConfig
 from chordtwist.app.line_writer import to_standard_error
 from chordtwist.app.log_lines import LogLines, Stream
-from chordtwist.app.process import make_ready, stop
+from chordtwist.app.process import choose_reactor, make_ready, stop
 from chordtwist.app.service import StartError
 from chordtwist.app.testnet import Testnet, loopback_addresses, node_config
 from chordtwist.app.testnet_load import Load
@@ -115,6 +115,7 @@ def command(
     logged = Logged(to_standard_error())
     lines = LogLines(common.log, logged, os.environ)
     globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
+    choose_reactor()
     from twisted.internet import reactor
 
     make_ready(reactor)
