@@ -23,7 +23,10 @@ SEEDS_OVERWRITTEN = (4, 9, 3, 43, 1, 5, 6, 8, 10, 11)
 SHORT_SESSION_S = 100.0
 """Whoever took a put brings it to new owners again and again: only where nodes go often is repair missed."""
 
-SEEDS_OF_SHORT_SESSIONS = (11, 19, 4, 21, 23, 5, 8, 13)
+SEEDS_OF_SHORT_SESSIONS = (4, 21, 11, 19, 23, 5, 8, 13)
+
+SEEDS_OF_CROWDS = 1, 4
+"""These runs come first: they show what they are for, and are cheap."""
 
 
 class BrokenRulesTests(SynchronousTestCase):
@@ -48,9 +51,11 @@ class BrokenRulesTests(SynchronousTestCase):
             world.close()
             self.flushLoggedErrors()
 
-    def assert_seen(self, broken: type[Node], scenario: str, unbroken: type[Node] = Node) -> None:
+    def assert_seen(
+        self, broken: type[Node], scenario: str, unbroken: type[Node] = Node, first: tuple[int, ...] = ()
+    ) -> None:
         """The broken node fails within `SEEDS_MAX` runs, the unbroken one in none of these."""
-        for seed in range(SEEDS_MAX):
+        for seed in dict.fromkeys((*first, *range(SEEDS_MAX))):
             self.assertEqual(self.problems(unbroken, scenario, seed), [], f"seed {seed}")
             if self.problems(broken, scenario, seed):
                 return
@@ -62,11 +67,11 @@ class BrokenRulesTests(SynchronousTestCase):
 
     def test_private_eviction(self) -> None:
         """Nodes that throw others out by private opinion tear the ring apart."""
-        self.assert_seen(broken_rules.EvictsPrivately, "crowd")
+        self.assert_seen(broken_rules.EvictsPrivately, "crowd", first=SEEDS_OF_CROWDS)
 
     def test_list_read_once(self) -> None:
         """A newcomer that reads its predecessor's list once, and goes live later, takes over what is no longer true."""
-        self.assert_seen(broken_rules.ReadsOnce, "crowd", unbroken=broken_rules.JoinsLate)
+        self.assert_seen(broken_rules.ReadsOnce, "crowd", broken_rules.JoinsLate, SEEDS_OF_CROWDS[1:])
 
     def test_no_small_ring_mode(self) -> None:
         """A ring that begins with fewer than r + 1 members under the rules of large rings breaks."""
@@ -94,7 +99,7 @@ class BrokenRulesTests(SynchronousTestCase):
     def test_no_repair(self) -> None:
         """They show who leaves records where they are, too."""
         for seed in SEEDS_OF_SHORT_SESSIONS:
-            options = Options(12, seed, 9.0, "overwritten", successors=4, replication=3)
+            options = Options(12, seed, 4.0, "overwritten", successors=4, replication=3)
             options = replace(options, session_median_s=SHORT_SESSION_S)
             self.assertEqual(self.problems_of(Node, options), [], options.command())
             if self.problems_of(broken_rules.RepairsNothing, options):

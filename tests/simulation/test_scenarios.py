@@ -9,8 +9,9 @@ from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
 from tests import SOAK
 
-MIXED_SEEDS = 20 * SOAK
+MIXED_SEEDS = 14 * SOAK
 LARGE_SEEDS = 2 * SOAK
+PLAYED_BELOW = ("mixed", "overwritten", "day", "steady", "half-dies", "partition-and-merge")
 
 
 class ScenariosTests(SynchronousTestCase):
@@ -26,9 +27,9 @@ class ScenariosTests(SynchronousTestCase):
         return run
 
     def test_every_scenario(self) -> None:
-        """None of them leaves anything wrong, and all leave a ring."""
+        """None of them leaves anything wrong, and all leave a ring. Some have tests of their own below."""
         for name in SCENARIOS:
-            if not name.startswith("zave-"):
+            if not name.startswith("zave-") and name not in PLAYED_BELOW:
                 run = self.play(name)
                 self.assertTrue(run.world.check.members, name)
 
@@ -47,13 +48,13 @@ class ScenariosTests(SynchronousTestCase):
             self.play("mixed", nodes=38, seed=seed, successors=16)
 
     def test_overwritten(self) -> None:
-        """Thirty nodes that come and go for twenty minutes, half of their clocks wrong: nobody reads an old value, none
+        """Thirty nodes that come and go for ten minutes, half of their clocks wrong: nobody reads an old value, none
         is lost.
         """
         for seed in range(1, 1 + SOAK):
-            run = self.play("overwritten", nodes=30, seed=seed, minutes=20)
+            run = self.play("overwritten", nodes=30, seed=seed, minutes=10)
             self.assertGreater(run.records.stored, 80)
-            self.assertGreater(run.records.read_right, 2000)
+            self.assertGreater(run.records.read_right, 1000)
 
     def test_day(self) -> None:
         """What nodes keep and remember levels off, and is drawn: here in half an hour, with short-lived records."""
