@@ -141,6 +141,20 @@ class ChoreTests(SynchronousTestCase):
         self.advance(JITTER_MAX)
         self.assertEqual(len(self.rounds), 2)
 
+    def test_told(self) -> None:
+        """It tells its rounds, those that failed, its pace, and when the next one comes unless one is under way."""
+        self.chore.start()
+        self.advance(1.5)
+        told = self.chore.told()
+        self.assertEqual((len(self.rounds), 0), (told["rounds"], told["failed"]))
+        self.assertIsInstance(told["next_s"], float)
+        self.answer = Deferred()
+        self.advance(6)
+        self.assertIsNone(self.chore.told()["next_s"])
+        self.answer.errback(ValueError("no"))
+        self.assertEqual((len(self.rounds), 1), (self.chore.told()["rounds"], self.chore.told()["failed"]))
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
     def test_failing_round(self) -> None:
         """A round that fails is logged with its name, and the next one comes as if nothing had been."""
         self.answer = failing = Deferred[bool]()

@@ -352,6 +352,8 @@ lookups    150, 2.0 hops and 3.0 questions each; 0.02 per second
         self.assertIn(str(STATE["id"]), shown)
         self.assertIn("127.0.0.8:6401", shown)
         self.assertRegex(shown, r"\nnew +deep 1, 2")
+        self.dht.state = STATE | {"chores": {"walk": {"rounds": 2}, "merge": {"rounds": 1}}}
+        self.assertRegex("\n".join(self.lines("--long")), r"\nchores +walk: rounds 2\nchores +merge: rounds 1")
 
     def test_not_well(self) -> None:
         """A node that is not well says why first; one that is no member says what keeps it out."""

@@ -62,6 +62,8 @@ class Chore:
         self._began = -spacing_s
         self._busy = False
         self._again = False
+        self._rounds = 0
+        self._failures = 0
         self._loop: LoopingCall | None = None
         self._round_of: LoopingCall | None = None
         """The loop that began the last round: after a stop and a start another one."""
@@ -70,6 +72,18 @@ class Chore:
     def running(self) -> bool:
         """Whether it was started and not stopped."""
         return self._loop is not None
+
+    def told(self) -> dict[str, object]:
+        """Tell how it goes: how many rounds began and failed, the seconds between them at the present pace, and those
+        until the next; None while one is under way, or none is to come.
+        """
+        waits = self.running and not self._busy
+        return {
+            "rounds": self._rounds,
+            "failed": self._failures,
+            "every_s": round(self._interval_s, 3),
+            "next_s": round(max(0.0, self._due - self._clock.seconds()), 3) if waits else None,
+        }
 
     def start(self) -> None:
         """Do the first round within an interval."""
@@ -123,10 +137,12 @@ class Chore:
         if self._late is not None and lateness > LATE_S:
             self._late(lateness)
         self._busy = True
+        self._rounds += 1
         return maybeDeferred(self._round).addCallbacks(self._ended, self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):  # its node stops
+            self._failures += 1
             self._log.failure("{name} failed; it goes on", failure, name=self.name)
         self._ended(None)
 

@@ -28,6 +28,7 @@ from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import Successors
+from chordtwist.node.chores import Chore
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
@@ -291,6 +292,18 @@ class Node:
             judgement.chore,
             *watch.chores,
         ]
+        repair = self.records.repair
+        self._chores: tuple[Chore, ...] = (
+            self.stabilizing.chore,
+            self.fingers.chore,
+            merging.chore,
+            self.walker.chore,
+            self.self_lookup.chore,
+            judgement.chore,
+            *watch.chores,
+            repair.chore,
+            repair.stray_records.chore,
+        )
         membership.when_live = [self.records.joined]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]
@@ -659,4 +672,5 @@ class Node:
             "met": self.tables.book.met_count,
             "lookups": self.searches.counted(),
             "late_s": round(self.liveness.excused_s, 3),
+            "chores": {chore.name: chore.told() for chore in self._chores},
         }

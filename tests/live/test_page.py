@@ -89,8 +89,8 @@ class TestnetTests(BrowserCase):
         self.wait_for(PAGE_AT, lambda text: text.count(b"<td>member") == 16)
 
     def test_lives(self) -> None:
-        """All nodes are drawn; one that is added appears, one that is killed goes, a lookup is seen. No other host is
-        asked for anything, and the console stays empty.
+        """All nodes are drawn; one that is added appears, one that is killed goes, and is there when the last minute is
+        played back; a lookup is seen, and the chores. No other host is asked for anything, the console stays empty.
         """
         page = self.open(PAGE_AT)
         self.until(page, f"{DRAWN} === 16")
@@ -100,6 +100,9 @@ class TestnetTests(BrowserCase):
         page.evaluate("choose(ring.nodes[ring.nodes.length - 1].address)")
         page.click("#kill")
         self.until(page, f"{DRAWN} === 16")
+        back = f"at => {{ $('back').value = -at; $('back').dispatchEvent(new Event('input')); return {DRAWN} }}"
+        self.assertIn(17, [page.evaluate(back, at) for at in range(60)])
+        self.assertEqual(16, page.evaluate(back, 0))
         page.evaluate("window.seen = 0; new MutationObserver(() => seen++).observe($('ways'), {childList: true})")
         put = [str(BIN / "chordtwist"), "put", "greeting", "hello", "--api", "127.77.0.5:7401"]
         subprocess.run(put, check=True, capture_output=True, timeout=60)
@@ -108,6 +111,8 @@ class TestnetTests(BrowserCase):
         page.click("#look button")
         page.wait_for_selector("#found tbody tr", timeout=WITHIN_MS)
         self.assertIn("5 B", page.inner_text("#found"))
+        page.click("#duties summary")
+        self.assertIn("stabilize", page.inner_text("#chores"))
         self.assertEqual(([], {f"{FIRST}:{BASE_PORT + 2000}"}), (self.said, self.hosts))
 
     def test_fits(self) -> None:

@@ -39,7 +39,7 @@ class EvictsPrivately(Node):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        chore = self.stabilizing._chore
+        chore = self.stabilizing.chore
         look_at_head, rng = chore._round, chore._rng
         banned: dict[Peer, None] = {}
 

@@ -171,7 +171,7 @@ def _number(told: Mapping[str, Any], name: str) -> float:
 
 
 def _lines(value: object) -> Iterator[str]:
-    # A list takes a line for each of its elements; a group of values is one line.
+    # A list, or a group of groups, takes a line for each of its elements; a group of values is one line.
     if isinstance(value, list):
         for element in value:
             yield from _lines(element)
@@ -179,6 +179,8 @@ def _lines(value: object) -> Iterator[str]:
         if value and all(isinstance(part, str) for part in value.values()):
             # Sentences, such as what is in the way at each address.
             yield from (f"{name}: {part}" for name, part in value.items())
+        elif value and all(isinstance(part, Mapping) for part in value.values()):
+            yield from (f"{name}: {line}" for name, part in value.items() for line in _lines(part))
         elif value:
             yield "  ".join(f"{name} {_word(part)}" for name, part in value.items())
     elif value is not None:

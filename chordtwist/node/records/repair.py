@@ -85,7 +85,7 @@ class Repair:
         self._pulls = 0
         self._pull: Deferred[None] | None = None
         self._comparing: dict[Peer, Deferred[bool]] = {}
-        self._chore = Chore(
+        self.chore = Chore(
             "repair",
             lambda: Deferred.fromCoroutine(self.round()),
             clock,
@@ -119,11 +119,11 @@ class Repair:
     def start(self) -> None:
         """Do rounds until `stop`."""
         self.stray_records.start()
-        self._chore.start()
+        self.chore.start()
 
     def stop(self) -> None:
         """End every timer and what is under way."""
-        self._chore.stop()
+        self.chore.stop()
         self.stray_records.stop()
         self._stop_comparing()
         if self._pull is not None:
@@ -153,7 +153,7 @@ class Repair:
 
     def soon(self) -> None:
         """Compare soon, but not again and again while the ring goes on changing."""
-        self._chore.hurry()
+        self.chore.hurry()
 
     def _not_pulled(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -242,7 +242,7 @@ class Repair:
             for _ in range(PULLS_MAX):
                 for peer in dict.fromkeys((old_owner, *self._ring.successors)):
                     arc = self.arc
-                    if arc is None or not self._chore.running or this != self._pulls:
+                    if arc is None or not self.chore.running or this != self._pulls:
                         return
                     if peer != self._ring.me and await self._pulled(peer, arc):
                         return

@@ -57,7 +57,7 @@ class StrayRecords:
         self._served_arcs = served_arcs
         self._own = own
         self._clock = clock
-        self._chore = Chore("tidy", self._tidy, clock, rng, TIDY_S)
+        self.chore = Chore("tidy", self._tidy, clock, rng, TIDY_S)
         self._joined_s = clock.seconds()
         self._was_member = False
         self._tidied: tuple[int, Arc, list[tuple[Arc, int]]] | None = None
@@ -69,11 +69,11 @@ class StrayRecords:
 
     def start(self) -> None:
         """Tidy until `stop`, as soon as there is something."""
-        self._chore.start()
+        self.chore.start()
 
     def stop(self) -> None:
         """Look up no more owners."""
-        self._chore.stop()
+        self.chore.stop()
 
     def joined(self) -> None:
         """Begin as a member."""
@@ -84,7 +84,7 @@ class StrayRecords:
 
     def hurry(self) -> None:
         """Look soon, since our arc is here: what nobody counts on us for may be told from the rest."""
-        self._chore.hurry()
+        self.chore.hurry()
 
     def _tidy(self) -> Deferred[None] | None:
         """Bring records that no owner has compared for a while to their owner, and drop them when all replicas have
@@ -109,7 +109,7 @@ class StrayRecords:
             if copies_max < COPIES_MAX:
                 held -= await self._local_records.summary(arc, copies_max)
             left: Arc | None = arc
-            while held.count and left is not None and self._chore.running:
+            while held.count and left is not None and self.chore.running:
                 if looked_up == TIDIED_AT_ONCE:
                     self._next = left.after
                     return

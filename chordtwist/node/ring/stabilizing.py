@@ -72,7 +72,7 @@ class Stabilizing:
         self._closer: Peer | None = None
         """Somebody before our head, by its own word."""
         self._shown: tuple[Successors, bool] = ((), False)
-        self._chore = Chore(
+        self.chore = Chore(
             "stabilize",
             lambda: Deferred.fromCoroutine(self.round()),
             clock,
@@ -86,16 +86,16 @@ class Stabilizing:
 
     def start(self) -> None:
         """Do rounds until `stop`, the first one at once."""
-        self._chore.start()
-        self._chore.hurry()
+        self.chore.start()
+        self.chore.hurry()
 
     def stop(self) -> None:
         """Do no more rounds; one that is under way ends by itself."""
-        self._chore.stop()
+        self.chore.stop()
 
     def hurry(self) -> None:
         """Something happened: do a round at once."""
-        self._chore.hurry()
+        self.chore.hurry()
 
     def peer_changed(self, peer: Peer) -> None:
         """Hear from a peer that its list is another, and do a round at once where that matters."""
