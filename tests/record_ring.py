@@ -61,6 +61,7 @@ class Member:
     @ivar view: what it takes for the ring, when that is not the truth. @ivar skew_ms: by how much the time that
     it goes by is ahead. @ivar asked: every question it
     has put, with whom. @ivar searched: of what quality. @ivar guess: who a quick search takes for the members.
+    @ivar guess_s: how long one takes.
     """
 
     def __init__(self, ring: RecordRing, me: Peer, store: IRecordStore, quota: Quota | None) -> None:
@@ -74,6 +75,7 @@ class Member:
         self.asked: list[tuple[Peer, Question]] = []
         self.searched: list[Quality] = []
         self.guess: list[Peer] | None = None
+        self.guess_s = 2 * DELAY_S
         self.link = ring.network.link(me, me.packed)
         self.records = HashTable(
             self,
@@ -147,7 +149,8 @@ class Member:
         if not self.is_member:
             return fail(Unreachable(None, "nobody can be asked"))
         found: Deferred[Route] = Deferred()
-        self.link.clock.callLater(2 * DELAY_S, lambda: found.callback(self.ring.route(position, members)))
+        takes_s = 2 * DELAY_S if quality is Quality.VERIFIED else self.guess_s
+        self.link.clock.callLater(takes_s, lambda: found.callback(self.ring.route(position, members)))
         return found
 
     def neighbours_time_ms(self) -> int:

@@ -116,6 +116,18 @@ class DoubtsTests(RingCase):
         self.assertEqual(self.brings(replace(self.true, value=b"newer", version=LATER), by=OUTSIDER), Stored())
         self.assertEqual(len(self.ring.node(REPLICA).asked), asked)
 
+    def test_what_we_have_put_we_know(self) -> None:
+        """Nobody leaves a value in our own name here, also where nothing stands: others would take it from us."""
+        publisher = self.ring.node(OUTSIDER).records
+        self.assertIsNone(publisher.local_records.get(KEY))
+        for by, refused in ((LIAR, [0]), (REPLICA, [])):
+            brought = self.true if by == REPLICA else replace(self.true, value=b"forged", version=LATER)
+            body = body_of(brought, publisher.local_records.now_ms())
+            answer = publisher.replica.answer(peer(by), StoreAll([body]))
+            self.ring.pass_time(8)
+            self.assertEqual(StoredAll(refused), self.successResultOf(answer))
+        self.assertEqual(self.ring.value(OUTSIDER, KEY), b"value")
+
     def test_strangers_bring_nothing_that_was_not_put(self) -> None:
         """Also where nothing stands; what its publisher cannot deny any more may be a backup's, and is kept."""
         self.ring = RecordRing(*EIGHT, is_neighbour=lambda other: other != peer(LIAR))

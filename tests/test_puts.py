@@ -5,18 +5,20 @@ from __future__ import annotations
 import gc
 
 from msgspec.structs import replace
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 
 from chordtwist.core.errors import Refused, StoreFull, Unreachable
 from chordtwist.core.records import (
+    PutResult,
     Record,
     Version,
     Versioned,
     position_of,
 )
 from chordtwist.core.ring import Arc
+from chordtwist.core.versions import FOLLOWED_MS_MAX
 from chordtwist.node.records.publication import Publication
 from chordtwist.node.records.publishing import LOOK_AFTER_S
 from chordtwist.node.records.record_bodies import body_of
@@ -253,6 +255,23 @@ class PutTests(RingCase):
         self.failureResultOf(refused, Refused)
         self.assertIsNone(self.ring.value(0x3000, KEY))
         self.assertEqual(self.value_at(0x3000), b"confirmed")
+
+    def test_what_was_refused_denies_nothing(self) -> None:
+        """A node that forgets a put does not say that it has not put the one before: where another replica says
+        something else it would be believed.
+        """
+        self.ring.pass_time(FOLLOWED_MS_MAX / 1000)
+        self.put_and_wait(OUTSIDER, value=b"confirmed")
+        self.keep(0x4000, self.record(0, b"older"))
+        self.ring.node(OUTSIDER).skew_ms = 90_000
+        self.failureResultOf(self.put_later(OUTSIDER, b"refused"), Refused)
+        self.ring.node(OUTSIDER).skew_ms = 0
+        self.assertEqual(self.value_at(0x1000), b"confirmed")
+
+    def put_later(self, place: int, value: bytes) -> Deferred[PutResult]:
+        result = self.put(place, value=value)
+        self.ring.pass_time(1)
+        return result
 
     def test_a_fast_clock_is_refused(self) -> None:
         """More than a minute ahead: no key is owned from the future, and the put is reported as refused."""

@@ -56,7 +56,9 @@ CASES = (
     # What happens, the version that is read then (with a + its tombstone, with a - nothing), who is behind.
     ("One round trip is enough when a majority agrees.", "a=1 b:1 c:1", "1", ""),
     ("A newer version that its publisher confirms counts; others are behind.", "a=1 b:1 c:2?d?p p:2>c c=2", "2", "ab"),
-    ("So does one that all others turn out to have.", "a=1 b:2>d c:2?p d=2", "2", "a"),
+    ("So does one that all others have, unless its publisher denies it.", "a=1 b:2>d c:2?p d=2 p:2", "2", "a"),
+    ("A publisher that has forgotten does not.", "a=1 b:2>d c:2?p d=2 p.2", "2", "a"),
+    ("One that is silent is waited for no longer than for two beats.", "a=1 b:2>d c:2?p d=2 ~?e ~", "2", "a"),
     ("A replica's own put needs nobody else.", "a=1 b:1 c:2?d?p d:1 p=2", "2", "abd"),
     ("The value of a version that has a majority is fetched.", "a!>d b:2 c:2 d:2>b b=2", "2", ""),
     ("In place of a silent owner the next replica is asked for the value.", "a!>d b:1 c:1 d=1", "1", ""),
@@ -65,9 +67,13 @@ CASES = (
     ("Nor one that it would remember.", "a*2 b:1 c:1?d?p p.1 d:1>b b=1", "1", ""),
     ("Nor one of a publisher that has forgotten, against a majority.", "a*2 b:1 c:1?d?p p.2 d:1>b b=1", "1", ""),
     ("Nor one of a silent publisher.", "a*2 b:1 c:1?d?p p! d:1>b b=1", "1", ""),
-    ("A majority has another value as that version.", "a*1 b:1>d c:1?p d=1", "1", "a"),
+    ("A majority has another value as that version.", "a*1 b:1>d c:1?p d=1 p:1", "1", "a"),
     ("A tombstone is a version as others are.", "a+2>d b:1 c:1?p d=1 p:1", "1", ""),
     ("What nobody put is not read, though nobody else has anything.", "a*2 b-?d c-?p d- p.0", "-", ""),
+    # Most are liars: the publisher is believed, if they leave anybody in doubt.
+    ("No majority speaks in its publisher's name.", "a=1 b*2 c*2?d?p d*2 p:1", "1", ""),
+    ("Nor for one that would remember.", "a=1 b*2 c*2?d?p d*2 p.1", "1", ""),
+    ("Nor ends anything in it.", "a=1 b+2>d c+2?p d+2 p:1", "1", ""),
     # A majority has met every write that a majority confirmed. Those behind the replicas keep what is left from other
     # times, and do not count in the place of slow ones before these have failed.
     ("Those who stand in for slow ones are no majority.", "c- ~>d ~>e?f e+1 f+1?p a=2 p!", "2", ""),
@@ -81,7 +87,7 @@ CASES = (
     ("Nobody is waited for any longer than for two beats.", "a=1 b:1 c-?d?p ~?e ~", "1", ""),
     ("When all others are silent the only copy counts.", "a=1 b!?d c!?e d!?f e! f!?p p!", "1", ""),
     ("A newer tombstone that its publisher confirms hides an older value.", "a+2>d b:1 c:1?p p+2", "+", ""),
-    ("What was put after a delete is there.", "a=3 b+2 c:3?d?p d:3", "3", "b"),
+    ("What was put after a delete is there.", "a=3 b+2 c:3?d?p d:3 p:3", "3", "b"),
     # A replica that is a few milliseconds ahead has the tombstone of the same version already.
     ("At its end a record lives until a majority says so.", "b+1 c+1 a=1", "1", ""),
     ("The value is not asked of a replica that ended it.", "a+1>d b+1 c:1>c c+1", "+", ""),
@@ -194,6 +200,18 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual((True, True, record(found)), (reading.done, reading.believed, reading.record))
             self.assertTrue(reading.has_publishers_word)
 
+    def test_a_publisher_that_keeps_a_forgery(self) -> None:
+        """What it was asked about as the publisher it knows; a copy there may come from anybody."""
+        true, forged = record(1, publisher=FOURTH), record(2, b"altered", FOURTH)
+        as_said = Said(precedence(forged), forged, digest=sha256(b"altered").digest())
+        for ask, said in zip(self.asks, (Said(precedence(true), true, digest=DIGEST), as_said, as_said), strict=True):
+            asked = self.reading.said(ask, said)
+        as_publisher = next(ask for ask in asked if ask.rank == AS_PUBLISHER)
+        as_replica = next(ask for ask in asked if ask.rank == 3)
+        self.reading.said(as_publisher, Said(precedence(true), digest=DIGEST))
+        self.reading.said(as_replica, as_said)
+        self.assertEqual((True, true), (self.reading.done, self.reading.record))
+
     def test_asks_a_majority_at_once(self) -> None:
         """The value from the owner, the versions from two others; each is told which replica it is taken for."""
         self.assertEqual(self.asks, [Ask(OWNER, 0, True), Ask(SECOND, 1, False), Ask(THIRD, 2, False)])
@@ -272,6 +290,19 @@ class OwnerBeforeTests(SynchronousTestCase):
     def test_known_ones_are_no_news(self) -> None:
         """Who names one that stands behind him is out."""
         self.assertEqual(self.reading.not_mine(self.asks[0], SECOND), [Ask(FOURTH, 3, True)])
+
+    def test_asked_twice(self) -> None:
+        """Who was asked for the version and the value says so twice; what it says as the second counts all the same."""
+        newcomer, reading = peer(0), reading_of(*REPLICAS, me=SECOND)
+        as_me, asked_version, *_ = reading.begin()
+        asked_value = next(ask for ask in reading.said(as_me, NOTHING_KEPT) if ask.peer == OWNER)
+        _, again = reading.not_mine(asked_version, newcomer)
+        self.assertEqual(Ask(OWNER, 1, False), again)
+        reading.said(again, version(1))
+        self.assertEqual([], reading.not_mine(asked_value, newcomer))
+        reading.said(Ask(newcomer, 0, True), NOTHING_KEPT)
+        reading.said(Ask(THIRD, 3, False), NOTHING_KEPT)
+        self.assertEqual([Ask(OWNER, 1, True)], reading.said(Ask(PUBLISHER, AS_PUBLISHER, False), version(1)))
 
     def test_redirects_are_bounded(self) -> None:
         """Nobody leads us around for ever."""

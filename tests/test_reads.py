@@ -140,6 +140,12 @@ class GetTests(RingCase):
         self.assertEqual(self.ring.node(OUTSIDER).searched, [Quality.QUICK, Quality.VERIFIED])
         self.assertEqual(self.questions_of(OUTSIDER, Fetch), 3)
 
+    def test_a_slow_guess(self) -> None:
+        """Half a second is enough for a quick search: who is silent on its way holds a read up no longer."""
+        self.ring.knows_routes = False
+        self.ring.node(OUTSIDER).guess_s = 4.0
+        self.assertEqual(self.value_at(OUTSIDER, within_s=0.5 + 4 * ROUND_TRIP_S), b"value")
+
     def test_a_wrong_guess(self) -> None:
         """What a liar's members say of a plain key, or that there is none, counts for nothing."""
         self.ring.knows_routes = False

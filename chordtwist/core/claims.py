@@ -1,7 +1,8 @@
 """Which version of a plain record is believed, of all that those who keep it say.
 
 Nothing proves a plain record but who has it: the newest version that a majority of the replicas keeps, with the same
-value. One that fewer keep is the publisher's own put on its way, or a lie: the publisher knows.
+value. One that fewer keep is the publisher's own put on its way, or a lie: the publisher knows. Where anybody says
+something else it is asked as well whether the majority lies.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from enum import Enum, auto
 from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record, Version
@@ -95,18 +97,20 @@ class Claims:
 
     def choose(self, may_follow: Callable[[Peer | None], bool]) -> Claim | None:
         """Choose the newest that is believed, or may be yet, or that a majority keeps or has replaced by something
-        newer; else what most keep, the newest of it; None of nothing. What its publisher denies only a majority can
-        make believed.
+        newer; else what most keep, the newest of it; None of nothing. What its publisher denies is not believed,
+        whoever keeps it.
 
         @param may_follow: whether the word of a publisher may still come, or of None, that of a replica.
         """
         claims = self._claims()
         for claim in claims:
-            if claim.belief is Belief.BELIEVED:
-                return claim
             if self._is_denied(claim):
                 continue
-            if may_follow(None) or may_follow(self.publisher_of(claim)):
+            publisher = self.publisher_of(claim)
+            if claim.belief is Belief.BELIEVED:
+                may_be_denied = publisher is not None and may_follow(publisher) and self._is_disputed(claim)
+                return replace(claim, belief=Belief.OPEN) if may_be_denied else claim
+            if may_follow(None) or may_follow(publisher):
                 return claim
             # Before an older one that its publisher confirms: that says what it has put, not what has come since.
             if self._is_kept_or_replaced(claim):
@@ -115,13 +119,13 @@ class Claims:
         return _guessed(max(left, key=self._holders)) if left else None
 
     def doubted(self) -> list[Peer]:
-        """List the publishers of what is not believed, newest first, down to what is."""
+        """List the publishers of what is said, newest first, down to that of what a majority keeps."""
         publishers: dict[Peer, None] = {}
         for claim in self._claims():
-            if claim.belief is Belief.BELIEVED:
-                break
             if (publisher := self.publisher_of(claim)) is not None:
                 publishers[publisher] = None
+            if claim.belief is Belief.BELIEVED:
+                break
         return list(publishers)
 
     def publisher_of(self, claim: Claim) -> Peer | None:
@@ -159,6 +163,11 @@ class Claims:
                 claim = Claim(precedence, digest, has_ended, Belief.BELIEVED)
             claims.append(claim)
         return sorted(claims, key=lambda claim: (self._holders(claim), claim.digest), reverse=True)
+
+    def _is_disputed(self, claim: Claim) -> bool:
+        """Whether anybody keeps something else, and its publisher not this."""
+        is_put = any(map(claim.fits, self._put_by_publishers()))
+        return not is_put and not all(map(claim.fits, self._said.values()))
 
     def _holders(self, claim: Claim) -> int:
         return sum(map(claim.fits, self._counted.values()))

@@ -178,6 +178,10 @@ class Reading:
         """Ask the one that the replica we took for the owner names before it, and it itself again behind that one. Who
         names somebody that does not stand nearer to the key is out.
         """
+        if ask.rank < self._order.index(ask.peer):
+            # It was asked twice, for its version and for the value, and has said so before.
+            self._waiting.pop((ask.peer, ask.value), None)
+            return self._next()
         self._redirects += 1
         if self._redirects > REDIRECTS_MAX or not stands_before(predecessor, ask.peer, self._order, self._position):
             return self.out(ask)

@@ -30,10 +30,12 @@ class Kept:
     """What became of the values of one kind."""
 
     puts: Share = field(default_factory=Share)
+    puts_of_honest: Share = field(default_factory=Share)
+    """Those of the puts whose replicas are honest for the most part."""
     gets: Share = field(default_factory=Share)
     """Gets of what was confirmed, and those of them that answered with the last that was."""
     gets_of_honest: Share = field(default_factory=Share)
-    """Those of the gets whose replicas are honest for the most part."""
+    """The same of the gets."""
     altered: int = 0
     """Gets that answered with what nobody put."""
     rolled_back: int = 0
@@ -44,6 +46,7 @@ class Kept:
     def as_json(self) -> dict[str, object]:
         return {
             "puts": self.puts.as_json(),
+            "puts_of_honest": self.puts_of_honest.as_json(),
             "gets": self.gets.as_json(),
             "gets_of_honest": self.gets_of_honest.as_json(),
             "altered": self.altered,
@@ -122,12 +125,17 @@ class Values:
         number, value = len(key.put) - 1, key.put[-1]
         sealed = None if key.signer is None else seal(key.signer, value, number + 1)
 
-        def confirmed(result: PutResult) -> None:
-            self.kinds[kind].puts.count(True)
-            key.confirmed = number
+        kept, is_honest = self.kinds[kind], self._has_honest_replicas(key.key)
 
-        put = self._world.node(putter).put(key.key, value, LIVES_S, seal=sealed)
-        put.addCallbacks(confirmed, lambda failure: self.kinds[kind].puts.count(False))
+        def told(result: PutResult | Failure) -> None:
+            is_confirmed = not isinstance(result, Failure)
+            kept.puts.count(is_confirmed)
+            if is_honest:
+                kept.puts_of_honest.count(is_confirmed)
+            if is_confirmed:
+                key.confirmed = number
+
+        self._world.node(putter).put(key.key, value, LIVES_S, seal=sealed).addBoth(told)
 
     def _get(self, kind: RecordKind, key: _Key) -> None:
         reader = self._honest()

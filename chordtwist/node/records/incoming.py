@@ -119,12 +119,13 @@ class Incoming:
 
     def doubts(self, versioned: Versioned, here: Versioned | None, peer: Peer | None) -> bool:
         """Whether what `peer` brings is to be asked about before it takes the place of what is `here`. What neighbours
-        bring where nothing stands is taken: a whole arc comes so to each new replica.
+        bring where nothing stands is taken: a whole arc comes so to each new replica. But what we have put we know.
         """
         if peer is None or peer == self._ring.me:
             return False
         hearsay = weigh(versioned, here, versioned.version.publisher == peer.packed)
-        return hearsay is Hearsay.DOUBTFUL or (hearsay is Hearsay.NEWS and not self._is_neighbour(peer))
+        is_ours = versioned.version.publisher == self._ring.me.packed
+        return hearsay is Hearsay.DOUBTFUL or (hearsay is Hearsay.NEWS and (is_ours or not self._is_neighbour(peer)))
 
     def keep(self, body: RecordBody, peer: Peer | None, is_settled: bool = False) -> Deferred[None] | None:
         """Keep what another replica sent, as far as it wins; None when nothing changes.

@@ -99,8 +99,8 @@ class Publisher:
         # A plain dictionary takes the longer to find its oldest the more of the older ones are gone.
         self._publications: OrderedDict[bytes, Publication] = OrderedDict()
         self._started_s = clock.seconds()
-        self._made_room_ms = 0
-        """The newest version of those that had to make room."""
+        self._forgotten_ms = 0
+        """The newest version of those that were forgotten before their lives ended."""
         self._bytes = 0
         self._due: list[tuple[float, int, bytes]] = []
         """When to look at which key; of each publication only its last place counts. Keys, not publications: a key
@@ -129,10 +129,10 @@ class Publisher:
 
     def forgotten_ms(self) -> int:
         """Say up to which version puts may be forgotten: those of another run are, whose clock may have been ahead of
-        ours, and those that had to make room.
+        ours, and those that had to make room, or that others have refused or replaced.
         """
         run_ms = int((self._clock.seconds() - self._started_s) * 1000)
-        return max(0, self._made_room_ms, self._ring.neighbours_time_ms() - run_ms + FOLLOWED_MS_MAX)
+        return max(0, self._forgotten_ms, self._ring.neighbours_time_ms() - run_ms + FOLLOWED_MS_MAX)
 
     def published(self, key: bytes) -> Versioned | None:
         """Name what was put here under `key`, while it lives."""
@@ -309,7 +309,6 @@ class Publisher:
         ) and not self._replaces(versioned):
             oldest = next(iter(publications.values()))
             if oldest.confirmed:
-                self._made_room_ms = max(self._made_room_ms, oldest.versioned.version.ms)
                 self._forget(oldest)
             elif passed_over == PASSED_OVER_MAX:
                 return False
@@ -338,6 +337,8 @@ class Publisher:
             publication.is_current = False
             del self._publications[publication.versioned.key]
             self._bytes -= publication.versioned.value_bytes
+            if not publication.is_over(self._local_records.now_ms()):
+                self._forgotten_ms = max(self._forgotten_ms, publication.versioned.version.ms)
 
     def _schedule(self, wait_s: float, publication: Publication) -> None:
         if self._puts.stopped:

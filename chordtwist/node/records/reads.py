@@ -31,6 +31,9 @@ HEDGES_MAX = 20
 """5 s in all: longer than a death takes to be noticed, no longer than a person waits. Clients of the course API have no
 limit of their own."""
 
+GUESS_HEDGES = 2
+"""A quick search that takes longer asks somebody who is silent: one that hears others as well begins beside it."""
+
 SLOW_FOR_S = 5.0
 """Whoever kept a read waiting until it was hedged has the next replica asked along with it for so long: a peer that is
 silent on purpose delays its readers once, not with each read."""
@@ -241,7 +244,7 @@ class _Read:
             self._stage = _Stage.SILENT
 
     def _verify(self) -> None:
-        """Find out, while the replicas of a guess are asked, whether they are the right ones."""
+        """Find out, beside a guess, who the right replicas are."""
         if not self._is_verifying:
             self._is_verifying = self._has_searched = True
             self._reader.locating.find(self._position).addCallbacks(self._verified, self._lost)
@@ -264,7 +267,7 @@ class _Read:
         self._reader.locating.find(self._position).addCallbacks(self._found, self._lost)
 
     def _found(self, route: Route) -> None:
-        if self._stage is _Stage.SEARCHING:
+        if self._stage in (_Stage.SEARCHING, _Stage.SILENT):
             self._follow(route)
 
     def _lost(self, failure: Failure) -> None:
@@ -284,6 +287,8 @@ class _Read:
         reading = self._reading
         if self._stage is _Stage.SILENT:
             self._search()
+        elif self._stage is _Stage.SEARCHING and self._hedges >= GUESS_HEDGES and not self._has_searched:
+            self._verify()
         elif self._stage is _Stage.ASKING and reading is not None:
             for peer in reading.awaited:
                 self._reader.kept_waiting_by(peer)
