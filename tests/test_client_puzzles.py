@@ -63,7 +63,7 @@ def peer(number: int, port: int = 6401) -> Peer:
 
 def spend(costs: Costs, stranger: Peer, seconds: float) -> None:
     """A stranger's questions take so much processor time."""
-    costs._charge(costs.payer_of(owner_of(stranger), is_proved=False, is_upkeep=False), seconds)
+    costs.charge(costs.payer_of(owner_of(stranger), is_proved=False, is_upkeep=False), seconds)
 
 
 def solution_of(puzzle: Puzzle) -> Solution:

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.costs import Costs, Payer, Shares
+from chordtwist.core.costs import TURN_S, Costs, Payer, Shares
 from chordtwist.core.errors import Refused, Unreachable, Untruthful
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
@@ -37,6 +37,7 @@ from chordtwist.wire.frames import FrameReader, pack_frame
 from chordtwist.wire.peer_messages import (
     BODY_BYTES_MAX,
     Answer,
+    AskLease,
     GetTable,
     Goodbye,
     Message,
@@ -445,36 +446,79 @@ class AnsweringTests(LinkTestCase):
         self.assertEqual((one[:2], two[:2]), ((Pong.kind, 5), (Pong.kind, 6)))
         self.assertEqual(self.owner.asked, [Ping(), GetTable(1, 1)])
 
-    def test_stranger_pays_for_reading(self) -> None:
-        """A stranger is charged for what it makes us read, until its answers are written, a peer for its answers."""
+    def test_pays_for_reading(self) -> None:
+        """Whoever asks is charged for what we read for it, until the answers are written, from the right account."""
 
         def read(received: bytes) -> None:
-            self.owner.processor_s += 1.0
+            self.owner.processor_s += 2.0
             self.link.dataReceived(received)
 
-        ping = pack_frame(Ping.kind, 1, encode(Ping()))
+        for is_proved, message, is_upkeep in (
+            (False, Ping(), False),
+            (True, Ping(), True),
+            (True, AskLease(), False),
+        ):
+            self.owner.costs.begin_turn()
+            self.link.is_proved = is_proved
+            payer = self.owner.payer(self.link, is_upkeep)
+            self.assertEqual(0, self.owner.costs.wait_s(payer))
+            self.link.charged(read, pack_frame(message.kind, 1, encode(message)))
+            self.assertGreater(self.owner.costs.wait_s(payer), 1.0)
+            self.assertTrue(self.owner.costs.is_turn_over)
+
+    def test_answers_are_read_for_nothing(self) -> None:
+        """Nobody pays for it that we read what we have asked for; it is a part of the turn all the same."""
+        asked = self.link.ask(GetTable(0, 0))
+        self.said()
+
+        def read(received: bytes) -> None:
+            self.owner.processor_s += 2.0
+            self.link.dataReceived(received)
+
+        self.link.charged(read, pack_frame(Noted.kind, 0, encode(Noted())))
+        self.assertEqual(Noted(), self.successResultOf(asked))
+        self.assertEqual(0, self.owner.costs.wait_s(self.owner.payer(self.link, False)))
+        self.assertTrue(self.owner.costs.is_turn_over)
+
+    def test_read_in_the_next_turn(self) -> None:
+        """What comes when others have had their part of a turn is read in the next one, nothing more until then; to
+        read counts, also where nobody pays for it.
+        """
+
+        def read(received: bytes) -> None:
+            self.owner.processor_s += TURN_S
+            self.link.dataReceived(received)
+
+        first, second = (pack_frame(Ping.kind, number, encode(Ping())) for number in (1, 2))
         self.link.is_proved = True
-        self.link.charged(read, ping)
-        self.assertEqual(0, self.owner.costs.wait_s(self.owner.payer(self.link, True)))
-        self.link.is_proved = False
-        stranger = self.owner.payer(self.link, False)
-        self.link.charged(read, ping)
-        self.assertAlmostEqual((1.0 - 0.1) / 0.1, self.owner.costs.wait_s(stranger))
-        self.assertIs(None, self.owner.costs.payer)
-
-    def test_stranger_pays_for_writing(self) -> None:
-        """So it is for an answer that comes later, however short."""
-        later: Deferred[Answer] = Deferred()
-        self.owner.reply = lambda question: later
-        self.say((1, Ping()))
-
-        def write(written: bytes) -> None:
-            self.owner.processor_s += 1.0
-
-        self.transport.write = write  # type: ignore[method-assign]
-        later.callback(Noted())
+        self.link.charged(read, first)
+        self.link.charged(read, second)
+        self.assertEqual(([Ping()], "paused"), (self.owner.asked, self.transport.producerState))
+        self.assertEqual(len(second), self.link.held_bytes)
         self.clock.advance(0)
-        self.assertGreater(self.owner.costs.wait_s(self.owner.payer(self.link, False)), 8.9)
+        self.assertEqual(([Ping(), Ping()], "producing"), (self.owner.asked, self.transport.producerState))
+        self.assertEqual(0, self.link.held_bytes)
+        self.assertEqual([(1, Pong()), (2, Pong())], self.said())
+
+    def test_greet_in_the_next_turn(self) -> None:
+        """So it is for a link that is no link yet: a handshake costs more than most questions."""
+        factory = PeerFactory(self.owner, introduction_of(OURS, 1), None, self.clock)
+        link = factory.link(None)
+        link.makeConnection(Transport(peerAddress=IPv4Address("TCP", THEIRS.host, 50_001)))
+        self.owner.costs.is_turn_over = True
+        hello = self.them.hello(OURS, b"")
+        link.charged(link.dataReceived, pack_frame(hello.kind, 0, encode(hello)))
+        self.assertFalse(link.is_open)
+        self.clock.advance(0)
+        self.assertTrue(link.is_open)
+
+    def test_ends_with_something_unread(self) -> None:
+        """A link that ends meanwhile forgets it."""
+        self.owner.costs.is_turn_over = True
+        self.link.charged(self.link.dataReceived, pack_frame(Ping.kind, 1, encode(Ping())))
+        self.link.give_up("why not")
+        self.clock.advance(0)
+        self.assertEqual(([], 0), (self.owner.asked, self.link.held_bytes))
 
     def test_later(self) -> None:
         """An answer may come later; meanwhile others are answered."""

@@ -35,7 +35,7 @@ class Slices(Costs):
         super().__init__(time.thread_time, lambda: 0.0)
         self.slices: list[float] = []
 
-    def _charge(self, payer: Payer, spent_s: float) -> None:
+    def charge(self, payer: Payer | None, spent_s: float) -> None:
         self.slices.append(spent_s)
 
 

@@ -95,7 +95,7 @@ class Costs:
         metered_s = self._meter()
         before = self.payer
         if before is not None:
-            self._charge(before, metered_s - self._since_s)
+            self.charge(before, metered_s - self._since_s)
         self._since_s = metered_s
         self.payer = payer
         return before
@@ -108,6 +108,12 @@ class Costs:
         finally:
             self.switch(before)
 
+    def measured(self, work: Callable[..., object], *given: object) -> float:
+        """Do some work of which it shows later who pays for it; say how much was spent that nobody was charged for."""
+        began_s, charged_s = self._meter(), self._turn_s
+        work(*given)
+        return max(0.0, self._meter() - began_s - (self._turn_s - charged_s))
+
     def begin_turn(self) -> None:
         """Let others have their part of a new turn of the reactor."""
         self._turn_s = 0.0
@@ -117,10 +123,13 @@ class Costs:
         """Say whether all strangers together have spent more than one of them may."""
         return self._all_strangers.wait_s("", self._now()) > 0
 
-    def _charge(self, payer: Payer, spent_s: float) -> None:
+    def charge(self, payer: Payer | None, spent_s: float) -> None:
+        """Count what was spent as part of what others have of this turn, and charge `payer`, where there is one."""
         self._turn_s += spent_s
         if self._turn_s >= TURN_S:
             self.is_turn_over = True
+        if payer is None:
+            return
         now = self._now()
         payer.share.spend(payer.address, spent_s, now)
         if payer.share is self.strangers:
