@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Unreachable
@@ -77,6 +77,15 @@ class FingersTests(SynchronousTestCase):
         self.all_looked_at()
         self.assertIn(finger_start(at(10), NEAR), self.looked_up)
         self.assertEqual(self.routing.fingers[NEAR], peer(1070))
+
+    def test_its_node_stops(self) -> None:
+        """Then a question that ends has nobody looked up."""
+        self.patch(self.tables, "fetch", lambda peer: fail(CancelledError()))
+        fixed = [maybeDeferred(self.fingers.fix) for _ in self.routing.fingers_wanted()]
+        for one in fixed:
+            one.addErrback(lambda failure: failure.trap(CancelledError))
+        self.scene.advance(10)
+        self.assertNotIn(finger_start(at(10), NEAR), self.looked_up)
 
     def test_stubborn(self) -> None:
         """A live finger does not give way to one that stands farther away, whoever says so."""

@@ -46,6 +46,8 @@ ILL: tuple[tuple[Facts, Cause, str], ...] = (
     ),
     (replace(WELL, certificate_left_s=-1.0), Cause.CERTIFICATE, "our certificate has ended"),
     (replace(WELL, certificate_left_s=3_600.0), Cause.CERTIFICATE, "our certificate ends today"),
+    (replace(WELL, certificate_left_s=86_400.0), Cause.CERTIFICATE, "our certificate ends in 1 days"),
+    (replace(WELL, certificate_left_s=1.5 * 86_400), Cause.CERTIFICATE, "our certificate ends in 2 days"),
     (
         replace(WELL, certificate_left_s=CERTIFICATE_ENDING_S - 1),
         Cause.CERTIFICATE,

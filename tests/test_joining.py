@@ -179,6 +179,10 @@ class LargeRingTests(JoiningTestCase):
         joining = self.join(70)
         self.scene.advance(0.3)
         self.assertNoResult(joining)
+        self.scene.advance(2)
+        self.assertEqual(
+            len(self.asked(40, JoinRequest)), 1
+        )  # from now on the better one is asked, though no list has it
         self.scene.show(table(30, (37, 40), 20, seq=2))
         self.scene.advance(3)
         self.assertEqual(self.successResultOf(joining), peer(37))

@@ -7,11 +7,11 @@ from hashlib import sha256
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said
+from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said, is_denied_by
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.reading import AS_PUBLISHER, REDIRECTS_MAX, Ask, Reading
-from chordtwist.core.records import Record, RecordKind, Version, precedence
+from chordtwist.core.records import Record, RecordKind, Seal, Version, precedence
 from tests.builders import IDENTITY, at, peer, peers
 
 OWNER, SECOND, THIRD, FOURTH, FIFTH, SIXTH = REPLICAS = peers(1, 2, 3, 4, 5, 6)
@@ -259,6 +259,33 @@ class ReadingTests(SynchronousTestCase):
         self.tell(OWNER, Said(precedence(proof), proof))
         self.assertTrue(self.reading.done)
         self.assertEqual(self.reading.record, proof)
+
+    def test_all_have_spoken(self) -> None:
+        """When all replicas have, nobody is waited for, though one has nothing and is asked twice."""
+        key = sha256(b"k").digest()
+        proof = Record(key, b"x", RecordKind.SIGNED, Version(1, b""), 1_000, 4, Seal(bytes(32), b"", 1, bytes(64)))
+        self.tell(OWNER, NOTHING_KEPT)
+        self.reading.said(Ask(SECOND, 1, True), Said(precedence(proof), proof))
+        self.reading.said(Ask(THIRD, 2, True), Said(precedence(proof), proof))
+        self.assertFalse(self.reading.done)
+        self.reading.said(Ask(FOURTH, 3, True), Said(precedence(proof), proof))
+        self.assertEqual((True, proof), (self.reading.done, self.reading.record))
+
+    def test_denials(self) -> None:
+        """A publisher that remembers another version denies this one; with nothing to say it does not, nor with the
+        same.
+        """
+        for word, denies in (
+            (version(2), False),
+            (ended(2), False),
+            (NOTHING_KEPT, False),
+            (version(1), True),
+            (version(3), True),
+            (altered(2), True),
+            (Forgotten(1), True),
+            (Forgotten(2), False),
+        ):
+            self.assertEqual(is_denied_by(word, version(2)), denies, word)
 
     def test_an_answer_to_the_first_question_counts_while_the_second_is_out(self) -> None:
         """A late version is as good as an early one."""

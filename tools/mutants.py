@@ -37,6 +37,8 @@ RINGS = (
     "tests.simulation.test_six_scenarios",
     "tests.simulation.test_repair",
     "tests.simulation.test_faults",
+    "tests.simulation.test_inspection",
+    "tests.simulation.test_conviction",
 )
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {

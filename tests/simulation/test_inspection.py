@@ -133,8 +133,10 @@ class InspectionTests(SynchronousTestCase):
             self.assertLessEqual(set(outcomes), {"table", "table at hand", "not waited for"})
             times = [step["at_ms"] for step in trace["steps"]]
             self.assertEqual(times, sorted(times))
+            addresses = [step["address"] for step in trace["steps"]]
+            self.assertNotIn(str(self.first), addresses)
             if owner != self.first:
-                self.assertIn(str(owner), [step["address"] for step in trace["steps"]])
+                self.assertIn(str(owner), addresses)
 
     def test_trace_over_the_dead(self) -> None:
         """Who was asked and did not answer is named, with the reason."""
