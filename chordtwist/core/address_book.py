@@ -287,16 +287,17 @@ class AddressBook:
     def _find(self, peer: Peer) -> int | None:
         number, numbers = _number(peer.id), self._numbers
         index = bisect_left(numbers, number)
-        if index < len(numbers) and numbers[index] == number and self._packed(index) == peer.packed:
-            return index
-        return None
+        if index == len(numbers) or numbers[index] != number:
+            return None
+        return index if self._addresses.startswith(_wide(peer.packed), index * IPV6_LENGTH) else None
 
     def _peer(self, index: int) -> Peer:
         return self._identity.unpack(self._packed(index))
 
     def _packed(self, index: int) -> bytes:
-        wide = bytes(self._addresses[index * IPV6_LENGTH : (index + 1) * IPV6_LENGTH])
-        return wide[-IPV4_LENGTH:] if wide.startswith(_MAPPED) else wide
+        at = index * IPV6_LENGTH
+        start = at + len(_MAPPED) if self._addresses.startswith(_MAPPED, at) else at
+        return bytes(self._addresses[start : at + IPV6_LENGTH])
 
     def _is_crowded(self, peer: Peer) -> bool:
         if not self._spreads or prefix_of(peer) is None:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RingId, distance, finger_start
+from chordtwist.core.ring import RING_SIZE, RingId, distance, finger_start
 from chordtwist.core.routing import Routing
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
@@ -119,4 +119,4 @@ class Fingers:
 
 def _at_or_behind(start: RingId, table: Table) -> Peer:
     """Name the nearest at or behind a position of those that a table names."""
-    return min(table.everybody(), key=lambda peer: distance(start, peer.id))
+    return min(table.everybody(), key=lambda peer: (peer.id - start) % RING_SIZE)

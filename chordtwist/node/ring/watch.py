@@ -19,7 +19,7 @@ from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.evidence import Charge, Evidence
 from chordtwist.core.leases import LEASE_MS
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.ring import distance
+from chordtwist.core.ring import RING_SIZE
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Verify, unpack_lease, unpack_table
 from chordtwist.core.table import Table
@@ -140,7 +140,7 @@ class Watch:
         if routing.predecessor is not None:
             near.add(routing.predecessor)
         near.discard(me)
-        before = sorted(near, key=lambda peer: distance(peer.id, me.id))[: routing.entries_max]
+        before = sorted(near, key=lambda peer: (me.id - peer.id) % RING_SIZE)[: routing.entries_max]
         return before if routing.head is None or routing.head in before else [routing.head, *before]
 
     async def _ask_for_lease_of(self, peer: Peer) -> None:
