@@ -90,6 +90,8 @@ class World:
         """By how much the wall clock of a host is ahead, asked for each new host."""
         self.errors: list[str] = []
         """What nodes logged as failures: bugs, each of them."""
+        self.may_break: Callable[[Peer], bool] = lambda asker: False
+        """Whether a peer that breaks the protocol does so on purpose; else it is a bug."""
         self.timers_left = 0
         """Calls that stopped nodes still waited for: there should be none."""
         self.membership: list[tuple[int, Peer]] = []
@@ -315,7 +317,8 @@ class World:
     # What nodes tell
 
     def _misled(self, asker: Peer, asked: Peer, reason: str) -> None:
-        self.errors.append(f"{self.now_s:.6f} {asker} asked {asked} what broke the protocol: {reason}")
+        if not self.may_break(asker):
+            self.errors.append(f"{self.now_s:.6f} {asker} asked {asked} what broke the protocol: {reason}")
 
 
 @implementer(ILogObserver)

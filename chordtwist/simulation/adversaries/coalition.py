@@ -43,6 +43,7 @@ class Coalition:
         self._by_id: dict[RingId, Peer] = {}
         self._rented: list[Peer] = []
         world.build = self.build
+        world.may_break = self.__contains__
         world.each_second.append(self._each_second)
 
     # Who is one of them
