@@ -92,8 +92,12 @@ class WalkerTests(SynchronousTestCase):
         self.assertEqual(self.tables.book.met_count, len(MEMBERS) - ENTRIES)
 
     def test_no_walk(self) -> None:
-        """Who knows everybody by his own list, or is no member, walks nowhere."""
+        """Who knows everybody by his own list, has lost all of it, or is no member, walks nowhere."""
         self.routing.join(peer(400), peers(20, 30), whole=True)
+        self.assertEqual(self.visit(), [])
+        self.routing.join(peer(400), peers(20, 30), whole=False)
+        for entry in peers(20, 30):
+            self.routing.drop(entry)
         self.assertEqual(self.visit(), [])
         self.routing.join(peer(400), peers(20, 30), whole=False)
         self.membership.status = None  # type: ignore[assignment]

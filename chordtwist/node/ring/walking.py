@@ -82,6 +82,8 @@ class Walker:
         if now - self._began_s < WALK_AGAIN_S:
             return None
         self._began_s = now
+        if not self._routing.successors:
+            return None  # all have died, and whom we go on with is looked for elsewhere
         # Our own list is looked after anyway; its last entry goes on from there.
         before, last = (me, *self._routing.successors)[-2:]
         self._at, self._end = before.id, last.id
