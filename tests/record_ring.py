@@ -149,7 +149,7 @@ class Member:
         if not self.is_member:
             return fail(Unreachable(None, "nobody can be asked"))
         found: Deferred[Route] = Deferred()
-        takes_s = 2 * DELAY_S if quality is Quality.VERIFIED else self.guess_s
+        takes_s = self.ring.verifying_s if quality is Quality.VERIFIED else self.guess_s
         self.link.clock.callLater(takes_s, lambda: found.callback(self.ring.route(position, members)))
         return found
 
@@ -195,6 +195,7 @@ class RecordRing(Rule):
         self.slow_s: dict[Peer, float] = {}
         self.lies: dict[Peer, Callable[[Question], Answer | None]] = {}
         self.knows_routes = True
+        self.verifying_s = 2 * DELAY_S
         self.known_replicas_max = successors
         self.lose: Callable[[Peer, Peer, Question], bool] = lambda asker, asked, question: False
         self._store = store

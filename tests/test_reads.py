@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from hashlib import sha256
+from typing import cast
 
 from msgspec.structs import replace
 
 from chordtwist.core.lookup import Quality
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
+from chordtwist.node.records.reads import HEDGE_AFTER_S, HEDGES_MAX, UNVERIFIED_HEDGES_MAX
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, Question, Store
 from tests.builders import at, peer
@@ -145,6 +147,24 @@ class GetTests(RingCase):
         self.ring.knows_routes = False
         self.ring.node(OUTSIDER).guess_s = 4.0
         self.assertEqual(self.value_at(OUTSIDER, within_s=0.5 + 4 * ROUND_TRIP_S), b"value")
+
+    def test_verified_late(self) -> None:
+        """What the replicas have said is no "there is none" while the search for witnesses takes long: peers on its way
+        may be dead, one behind another.
+        """
+        self.ring.knows_routes = False
+        self.ring.verifying_s = 2 * HEDGES_MAX * HEDGE_AFTER_S
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(self.ring.verifying_s - 1)
+        self.assertNoResult(read)
+        self.ring.pass_time(2)
+        self.assertEqual(cast(Record, self.successResultOf(read)).value, b"value")
+
+    def test_never_verified(self) -> None:
+        """A search that does not end in time ends the read all the same."""
+        self.ring.knows_routes = False
+        self.ring.verifying_s = 2 * UNVERIFIED_HEDGES_MAX * HEDGE_AFTER_S
+        self.assertIsNone(self.value_at(OUTSIDER, within_s=UNVERIFIED_HEDGES_MAX * HEDGE_AFTER_S + 1))
 
     def test_a_wrong_guess(self) -> None:
         """What a liar's members say of a plain key, or that there is none, counts for nothing."""

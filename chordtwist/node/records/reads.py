@@ -34,6 +34,10 @@ limit of their own."""
 GUESS_HEDGES = 2
 """A quick search that takes longer asks somebody who is silent: one that hears others as well begins beside it."""
 
+UNVERIFIED_HEDGES_MAX = 80
+"""20 s while nothing is lacking but the verdict on whether the right ones were asked: a search meets peers that died a
+moment ago one behind another, and to say meanwhile that there is nothing would be wrong."""
+
 SLOW_FOR_S = 5.0
 """Whoever kept a read waiting until it was hedged has the next replica asked along with it for so long: a peer that is
 silent on purpose delays its readers once, not with each read."""
@@ -70,7 +74,7 @@ class Reader:
 
     def read(self, key: bytes) -> Deferred[Record | None]:
         """Find the live record under `key` as a majority of its replicas has it; None when there is none, or when none
-        could be had in `HEDGES_MAX` hedges. Never fails.
+        could be had in `HEDGES_MAX` hedges, or `UNVERIFIED_HEDGES_MAX`. Never fails.
         """
         return _Read(self, key).begin()
 
@@ -280,7 +284,7 @@ class _Read:
 
     def _hedge(self) -> None:
         self._hedges += 1
-        if self._hedges >= HEDGES_MAX:
+        if self._hedges >= (UNVERIFIED_HEDGES_MAX if self._lacks_verdict else HEDGES_MAX):
             self.finish(self._at_last())
             return
         self._timer = self._reader.clock.callLater(HEDGE_AFTER_S, self._hedge)
@@ -293,6 +297,11 @@ class _Read:
             for peer in reading.awaited:
                 self._reader.kept_waiting_by(peer)
             self._put(reading, reading.hedge())
+
+    @property
+    def _lacks_verdict(self) -> bool:
+        """Whether a majority has spoken, and a search is under way for whether it is of the right replicas."""
+        return self._is_guess and self._is_verifying and self._reading is not None and self._reading.certain
 
     def _at_last(self) -> Record | None:
         """Choose the best that is known when time is up: what a replica has sent, or what lies here."""
