@@ -14,7 +14,6 @@ from chordtwist.node.ring.admission import (
     HELD_S,
     LIVE,
     PROBE,
-    PROBING_MAX,
     REACHED_MAX,
     WAITED_AT_ONCE_S,
     WAITED_PER_S,
@@ -260,39 +259,6 @@ class AnnounceTests(AdmissionTestCase):
         self.scene.silence(30)
         expected = JoinFailure("10.0.0.30:6401 cannot be reached from 10.0.0.50:6401: no answer in time")
         self.assertEqual(self.announced(peer(30), PROBE, seconds=1.5), (expected, False))
-
-    def crowd(self, count: int) -> list[Deferred[tuple[Answer, bool]]]:
-        """So many newcomers behind 100 that want to probe, at the first member of a ring."""
-        self.admit(routing(50, (80, 90), predecessor=90, whole=True))
-        crowd = [peer(place) for place in range(100, 100 + count)]
-        for newcomer in crowd:
-            self.scene.start(newcomer, self.scene.others[40])
-        asked = [self.announce(newcomer, PROBE) for newcomer in crowd]
-        self.scene.advance(0.2)
-        return asked
-
-    def test_crowd(self) -> None:
-        """At the member with the smallest id only a few may probe at a time, and the others wait in line."""
-        *asked, waiting, last = self.crowd(PROBING_MAX + 2)
-        self.assertEqual({type(self.successResultOf(one)[0]) for one in asked}, {Announced})
-        self.assertNoResult(waiting)
-        self.assertIsInstance(self.announced(peer(100), PROBE)[0], Announced)
-        self.announced(peer(100))
-        self.scene.advance(0.2)
-        self.assertIsInstance(self.successResultOf(waiting)[0], Announced)
-        self.scene.advance(HELD_S)
-        self.assertEqual(self.successResultOf(last)[0], JoinFailure("other newcomers came before", busy=True))
-
-    def test_crowd_that_never_comes(self) -> None:
-        """Those that probe again and again and never take the slot wait themselves, as those that have it in vain."""
-        *_, other = self.crowd(PROBING_MAX + 1)
-        for _ in range(int(WAITED_AT_ONCE_S / FREE_AFTER_S) + 1):
-            self.scene.advance(FREE_AFTER_S)
-            again = [self.announce(peer(100 + number), PROBE) for number in range(PROBING_MAX)]
-            self.scene.advance(HELD_S)
-        self.assertEqual({type(self.successResultOf(one)[0]) for one in again}, {JoinFailure})
-        self.assertIsInstance(self.successResultOf(other)[0], JoinFailure)
-        self.assertIsInstance(self.announced(peer(100 + PROBING_MAX), PROBE)[0], Announced)
 
     def test_after_a_withdrawal(self) -> None:
         """Or has withdrawn."""

@@ -142,7 +142,7 @@ class HostileMemberTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """It has grown, and holds records that everybody else put."""
-        self.world = World(8, Parameters(network="test", successors=16, replication=4))
+        self.world = World(7, Parameters(network="test", successors=16, replication=4))
         self.world.quota = QUOTA
         self.addCleanup(self.close)
         self.world.grow(MEMBERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -43,12 +42,7 @@ WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
 of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
 
 WAITING_MAX = 64
-"""Announcements that wait for the slot to be free, and as many for their turn to probe."""
-
-PROBING_MAX = 4
-"""Newcomers that make sure at one time that they reach all members of a small ring, and these them, before one of them
-takes the slot: enough that it need not wait for them. In a crowd each that waits would else dial everybody, for nothing
-once the ring is a large one."""
+"""Announcements that wait for the slot to be free."""
 
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
@@ -89,10 +83,8 @@ class Admission:
         """In which epoch, and since when."""
         self._reached: Bounded[Peer, float] = Bounded(REACHED_MAX)
         """When newcomers were dialled back."""
-        self._for_slot = _Queue(lambda: self._slot is None, clock)
-        self._for_probing = _Queue(lambda: len(self._probing) < PROBING_MAX, clock)
-        self._probing: dict[Peer, float] = {}
-        """Since when newcomers may probe that have not taken the slot."""
+        self._waiting: dict[Deferred[None], None] = {}
+        """For the slot to be free, in the order they came."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
@@ -119,7 +111,6 @@ class Admission:
         """Forget a newcomer that answers as a member now, or whose place is another's."""
         self._taken_in.pop(peer, None)
         self._routing.gone_live(peer)
-        self._probes_no_more(peer)
         if self._slot is not None and self._slot[0] == peer:
             self._free_slot()
 
@@ -138,7 +129,12 @@ class Admission:
 
     def _free_slot(self) -> None:
         self._slot = None
-        self._clock.callLater(0, self._for_slot.pass_on)
+        self._clock.callLater(0, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Give the turn to whoever waits for longest."""
+        if self._slot is None and self._waiting:
+            next(iter(self._waiting)).callback(None)
 
     async def request(self, peer: Peer, question: JoinRequest) -> Answer:
         """Whether the place of `peer` is its to take. Changes no pointer."""
@@ -166,8 +162,6 @@ class Admission:
         if not routing.whole:
             return self._busy("the ring is changing"), False
         if question.step == PROBE:
-            if self._is_first and not await self._for_probing.has_turn(partial(self._may_probe, peer)):
-                return self._busy("other newcomers came before"), False
             return await self._dial_back(peer) or self._members(), False
         if not await self._has_slot(newcomer):
             return self._busy("another newcomer has the slot"), False
@@ -203,31 +197,22 @@ class Admission:
 
     async def _has_slot(self, newcomer: tuple[Peer, int]) -> bool:
         """Whether the slot is its now, or within a moment."""
-        if not await self._for_slot.has_turn(partial(self._takes, newcomer)):
-            return False
-        self._probes_no_more(newcomer[0])
-        return True
-
-    @property
-    def _is_first(self) -> bool:
-        """Whether ours is the smallest id: a crowd lines up here."""
-        routing = self._routing
-        return all(routing.me.id < peer.id for peer in routing.successors)
-
-    def _may_probe(self, peer: Peer, now: float) -> bool:
-        for late in [one for one, since in self._probing.items() if now - since >= self._slot_free_after_s]:
-            # It kept others waiting for nothing, as one does that has the slot.
-            self._in_vain.spend(late.id, self._slot_free_after_s, now)
-            del self._probing[late]
-        if peer not in self._probing:
-            if len(self._probing) >= PROBING_MAX or self._in_vain.wait_s(peer.id, now) > 0:
+        until_s = self._clock.seconds() + HELD_S
+        while not self._takes(newcomer, now := self._clock.seconds()):
+            if self._slot is None:
+                self._pass_on()  # this one has kept others waiting often enough
                 return False
-            self._probing[peer] = now
+            if len(self._waiting) >= WAITING_MAX:
+                return False
+            freed: Deferred[None] = Deferred()
+            self._waiting[freed] = None
+            try:
+                await freed.addTimeout(max(0.0, until_s - now), self._clock)
+            except TimeoutError:
+                return False
+            finally:
+                del self._waiting[freed]
         return True
-
-    def _probes_no_more(self, peer: Peer) -> None:
-        if self._probing.pop(peer, None) is not None:
-            self._clock.callLater(0, self._for_probing.pass_on)
 
     def _takes(self, newcomer: tuple[Peer, int], now: float) -> bool:
         if self._slot is not None and now - self._since >= self._slot_free_after_s:
@@ -271,43 +256,6 @@ class Admission:
 
     def _is_reached(self, peer: Peer) -> bool:
         return self._clock.seconds() - self._reached.get(peer, -REACHED_S) < REACHED_S
-
-
-class _Queue:
-    """Newcomers that wait for their turn, in the order they came, each no longer than `HELD_S`."""
-
-    def __init__(self, is_free: Callable[[], bool], clock: IReactorTime) -> None:
-        """@param is_free: whether there is a turn to be had."""
-        self._is_free = is_free
-        self._clock = clock
-        self._waiting: dict[Deferred[None], None] = {}
-
-    async def has_turn(self, takes: Callable[[float], bool]) -> bool:
-        """Whether it is a newcomer's turn now, or within a moment.
-
-        @param takes: called with the time: takes the turn where there is one and it may have it, and says whether.
-        """
-        until_s = self._clock.seconds() + HELD_S
-        while not takes(now := self._clock.seconds()):
-            if self._is_free():
-                self.pass_on()  # this one has kept others waiting often enough
-                return False
-            if len(self._waiting) >= WAITING_MAX:
-                return False
-            freed: Deferred[None] = Deferred()
-            self._waiting[freed] = None
-            try:
-                await freed.addTimeout(max(0.0, until_s - now), self._clock)
-            except TimeoutError:
-                return False
-            finally:
-                del self._waiting[freed]
-        return True
-
-    def pass_on(self) -> None:
-        """Give the turn, where there is one, to whoever waits for longest."""
-        if self._waiting and self._is_free():
-            next(iter(self._waiting)).callback(None)
 
 
 def taken_by(holder: Peer) -> str:

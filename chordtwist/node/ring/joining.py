@@ -74,16 +74,6 @@ class StartOver(Exception):
         self.nearer = nearer
 
 
-class Waits(Exception):
-    """A member has no time for us yet: others came before us.
-
-    @param at: that member.
-    """
-
-    def __init__(self, at: Peer) -> None:
-        self.at = at
-
-
 class Joining:
     """Brings one node into the ring that its contacts belong to."""
 
@@ -189,30 +179,23 @@ class Joining:
         return followers[0]
 
     async def _join_large(self, place: OwnPlace, before: Table, owner: Table, is_patient: bool) -> Peer:
-        """Join by the lists of both members at our place: either may be a liar's. That of the member before us is read
-        once more in the end, and nothing comes between (Zave's join); who comes or goes farther away does not matter.
+        """Join by the lists of both members at our place: either may be a liar's. That of the member before us must
+        still say the same in the end (Zave's join), unless it has changed again and again.
         """
         me = self._routing.me
-        if not await self._is_large((before, owner, *place.witnesses)):
-            raise StartOver
-        again = await self._fetch(before.peer)
-        if is_patient and (again.whole or self._is_overtaken(before, again, owner.peer)):
-            raise StartOver(before.peer)
-        listed = in_order(me, (owner.peer, *again.successors, *owner.successors))
+        listed = in_order(me, (owner.peer, *before.successors, *owner.successors))
         # Whom the member before us names between us and the owner is dead, or no member.
         followers = listed[listed.index(owner.peer) :]
         if len(followers) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
             raise StartOver
+        if not await self._is_large((before, owner, *place.witnesses)):
+            raise StartOver
+        again = await self._fetch(before.peer)
+        if is_patient and (again.whole or again.successors != before.successors):
+            raise StartOver(before.peer)
         self._routing.join(before.peer, followers, whole=False)
         return followers[0]
-
-    def _is_overtaken(self, before: Table, again: Table, owner: Peer) -> bool:
-        """Whether the place that the member before us showed first is another's by what it shows now."""
-        if owner in before.successors and owner not in again.successors:
-            return True
-        new = set(again.successors) - {self._routing.me, *before.successors}
-        return any(between(before.peer.id, peer.id, owner.id) for peer in new)
 
     async def _is_large(self, tables: Collection[Table]) -> bool:
         """Whether so many members live that the rules of a large ring hold: one more than a list has entries.
@@ -327,48 +310,33 @@ class Joining:
         """
         reached: dict[Peer, None] = {}
         for _ in range(TURNS_MAX):
-            try:
-                members = await self._probe(members, reached)
-            except Waits as busy:
-                await self._wait_for_turn(busy.at)
-                continue
-            first = _first(members)
+            members = await self._probe(members, reached)
+            first = min(members, key=lambda peer: peer.id)
             answer = (await self._announce([first], ANNOUNCE))[0]
             if isinstance(answer, Announced):
                 members = [first, *self._named(answer)]
-                if _first(members) == first:
+                if min(members, key=lambda peer: peer.id) == first:
                     return members
                 # One came before it while we waited here: others line up there.
             elif isinstance(answer, JoinFailure) and answer.busy:
                 del reached[first]  # it tells us who came meanwhile
-                await self._wait_for_turn(first)
+                await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
                 continue
             await self._announce([first], WITHDRAW)
             if not isinstance(answer, Announced):
                 raise self._not_taken_in(answer)
         raise StartOver
 
-    async def _wait_for_turn(self, first: Peer) -> None:
-        """Wait a moment, since a member has no time for us yet. @raise StartOver: its ring is no longer a small one."""
-        await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
-        if not (await self._fetch(first)).whole:
-            raise StartOver
-
     async def _probe(self, members: Iterable[Peer], reached: dict[Peer, None]) -> list[Peer]:
-        """Make sure that we reach all members that any of them names, and they us; answers with all of them. The first
-        is asked alone: a crowd waits there, and costs the others nothing meanwhile.
+        """Make sure that we reach all members that any of them names, and they us; answers with all of them.
 
-        @param reached: those that were reached before, and afterwards all. @raise Waits: it is not our turn.
+        @param reached: those that were reached before, and afterwards all.
         """
         heard = [*members]
         while batch := [peer for peer in heard if peer not in reached]:
-            if (first := _first(heard)) not in reached:
-                batch = [first]
             for peer, answer in zip(batch, await self._announce(batch, PROBE), strict=True):
                 if isinstance(answer, Announced):
                     heard += [named for named in self._named(answer) if named not in heard]
-                elif isinstance(answer, JoinFailure) and answer.busy:
-                    raise Waits(peer)
                 elif not isinstance(answer, NotMember):
                     raise self._not_taken_in(answer)
                 else:
@@ -402,7 +370,3 @@ class Joining:
             members = [peer for peer, answer in zip(members, answers, strict=True) if answer is None]
             if not members:
                 break
-
-
-def _first(members: Iterable[Peer]) -> Peer:
-    return min(members, key=lambda peer: peer.id)
