@@ -7,6 +7,7 @@ what they answer against what it alone knows: who really is a member.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -321,6 +322,10 @@ class World:
             self.errors.append(f"{self.now_s:.6f} {asker} asked {asked} what broke the protocol: {reason}")
 
 
+FOLDERS = re.compile(r'(?<=File ")[^"]*/(?=(?:chordtwist|site-packages)/)')
+"""In a traceback, where the package or the libraries lie."""
+
+
 @implementer(ILogObserver)
 class Failures:
     """Keeps what nodes log as failures: they go on, as they should, but each is a bug."""
@@ -331,7 +336,9 @@ class Failures:
     def __call__(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
         if failure is not None:
-            self._world.errors.append(f"{self._world.now_s:.6f} {failure.getTraceback()}")
+            # Sweeps compare what they found on other machines, where the same files lie elsewhere.
+            told = FOLDERS.sub("", failure.getTraceback())
+            self._world.errors.append(f"{self._world.now_s:.6f} {told}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.lookup import Route
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Peer
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import RingId
 from chordtwist.simulation.clock import microseconds
 from chordtwist.simulation.records import Records
 from chordtwist.simulation.workload import Churn, Lookups
-from chordtwist.simulation.world import LookupResult, World
+from chordtwist.simulation.world import Failures, LookupResult, World
 
 
 class WorldTests(SynchronousTestCase):
@@ -108,6 +109,13 @@ class WorldTests(SynchronousTestCase):
             Logger().failure("it goes on")
         self.flushLoggedErrors(ValueError)
         self.assertIn("a bug", self.world.errors[0])
+
+    def test_logged_failures_elsewhere(self) -> None:
+        """What is told of them is the same on a machine where the package lies in another folder."""
+        with self.assertRaises(ValueError) as caught:
+            Identity("", Policy.IP)
+        Failures(self.world)({"log_failure": Failure(caught.exception)})
+        self.assertIn('File "chordtwist/core/peer.py"', self.world.errors[0])
 
     def test_churn(self) -> None:
         """Under churn nodes end and others start: their number stays about what it was."""
