@@ -237,7 +237,7 @@ class CostTests(HostileTestCase):
         batch = StoreAll(signed_batch(True)[:200])
 
         def ask_much() -> bool:
-            peer.ask_all([batch, batch])
+            peer.ask_all([batch] * 8)
             return self.lines_about(121) != []
 
         self.wait_until(ask_much)
