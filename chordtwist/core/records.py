@@ -7,6 +7,7 @@ what is left of something at a moment, `merge` what is right of two things.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
@@ -352,6 +353,14 @@ def present(versioned: Versioned | None, now_ms: int) -> Versioned | None:
         return None
     digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
     return Tombstone(versioned.key, versioned.version, until_ms, versioned.copies, versioned.seal, digest)
+
+
+def ended(expired: Iterable[Versioned], now_ms: int) -> list[tuple[bytes, Versioned | None]]:
+    """List the keys of what is past its expiry and not as it is to stay, each with what is left of it: a tombstone in
+    its grace stays.
+    """
+    left = [(versioned, present(versioned, now_ms)) for versioned in expired]
+    return [(versioned.key, one) for versioned, one in left if one is not versioned]
 
 
 def _tombstone_until_ms(versioned: Versioned) -> int:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.errors import StoreFull
-from chordtwist.core.records import GRACE_MS, Entry, Tombstone, Versioned, entry_of, position_of, present, shorten
+from chordtwist.core.records import GRACE_MS, Entry, Tombstone, Versioned, ended, entry_of, position_of, shorten
 from chordtwist.core.ring import Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.storage.index import BYTES_MAX, RECORDS_MAX, TTL_MS_MAX, Expiries, Places, Room
@@ -307,16 +307,10 @@ class LmdbRecordStore:
     def _drop_expired(self) -> None:
         """Leave of what expired while no process ran its tombstone, or nothing, before anybody can read it."""
         now_ms = self._now_ms()
-        dealt_with = True
-        while dealt_with:
-            dealt_with = False
-            for versioned in self.expired(now_ms):
-                left = present(versioned, now_ms)
-                if left is versioned:
-                    continue  # a tombstone in its grace
-                dealt_with = True
+        while due := ended(self.expired(now_ms), now_ms):
+            for key, left in due:
                 if left is None:
-                    self.remove(versioned.key)
+                    self.remove(key)
                 else:
                     self.put(left).addErrback(lambda failure: failure.trap(StoreFull))
 

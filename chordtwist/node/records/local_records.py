@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from chordtwist.core.digests import Summary, SummaryTree, mark
 from chordtwist.core.errors import StoreFull
 from chordtwist.core.quotas import Ledger, Quota
-from chordtwist.core.records import Entry, Record, Tombstone, Versioned, merge, position_of, present
+from chordtwist.core.records import Entry, Record, Tombstone, Versioned, ended, merge, position_of, present
 from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.node.interfaces import IRecordStore
 from chordtwist.node.records.pauses import Pauses
@@ -146,19 +146,15 @@ class LocalRecords:
     def sweep(self) -> int:
         """Turn a batch of what has expired into tombstones, or into nothing. Answers how many there were."""
         now_ms = self.now_ms()
-        gone = 0
-        for versioned in self.store.expired(now_ms):
-            left = present(versioned, now_ms)
-            if left is versioned:
-                continue  # a tombstone in its grace
-            gone += 1
+        gone = ended(self.store.expired(now_ms), now_ms)
+        for key, left in gone:
             if left is None:
-                self.remove(versioned.key)
+                self.remove(key)
             else:
                 # Who delivered the record pays for its tombstone: else one address fills a node with tombstones.
-                payer, first = self._ledger.payer(versioned.key), self._carried.payer(versioned.key)
+                payer, first = self._ledger.payer(key), self._carried.payer(key)
                 self._put(left, payer, first).addErrback(lambda failure: failure.trap(StoreFull))
-        return gone
+        return len(gone)
 
     def _sweep_later(self, wait_s: float) -> None:
         if self._sweeping is None and self._running:
