@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from chordtwist.core.evidence import Charge
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE
-from chordtwist.core.signed import table_content, table_opening
 from chordtwist.core.table import Table
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.liar import Liar
@@ -79,9 +78,8 @@ class Slander(Attack):
             for question in (AskLease(), GetTable(0, 0)):
                 liar.asking.ask(victim, question).addCallbacks(self._collect, lambda failure: None)
             proofs = list(product(Charge, self._said, self._said))
-            for charge, first, second in proofs[self._told :][:ACCUSED_PER_S]:
-                proof = Accuse(charge, first.body, first.signature, second.body, second.signature)
-                liar.asking.tell((victim,), proof)
+            for proof in proofs[self._told :][:ACCUSED_PER_S]:
+                liar.asking.tell((victim,), _accusing(*proof))
             self._told = (self._told + ACCUSED_PER_S) % max(1, len(proofs))
 
     def _collect(self, answer: Answer) -> None:
@@ -108,21 +106,9 @@ class EvidenceFlood(Attack):
 
 def _forged(liar: Liar, culprit: Peer, seq: int) -> Accuse:
     """Sign two tables in the name of `culprit` with our own key: a proof, but for whose key it is."""
-    signed = []
-    for listed in ((), (liar.me,)):
-        table = Table(
-            peer=culprit,
-            epoch=liar.statements.epoch,
-            seq=seq,
-            time_ms=seq,
-            key=liar._signer.public,
-            whole=False,
-            predecessor=None,
-            successors=listed,
-            fingers=(),
-            fingerprints=liar.coalition.fingerprints(listed),
-            clock_ms=seq,
-        )
-        body = table_opening(liar.identity, table) + table_content(table)
-        signed.append((body, liar._signer.sign(body)))
-    return Accuse(Charge.EQUIVOCATION, *signed[0], *signed[1])
+    lies = (Lie(None, listed, (), False) for listed in ((), (liar.me,)))
+    return _accusing(Charge.EQUIVOCATION, *(liar.signed(lie, seq, seq, culprit) for lie in lies))
+
+
+def _accusing(charge: Charge, first: Leased | TableIs, second: Leased | TableIs) -> Accuse:
+    return Accuse(charge, first.body, first.signature, second.body, second.signature)

@@ -83,11 +83,11 @@ class Liar(Node):
             self._shown = self.signed(lie, statements.seq, now_ms)
         return self._shown
 
-    def signed(self, lie: Lie, seq: int, time_ms: int) -> TableIs:
-        """Pack a lie with our signature."""
+    def signed(self, lie: Lie, seq: int, time_ms: int, owner: Peer | None = None) -> TableIs:
+        """Pack a lie with our signature, as our own table or in the name of another `owner`."""
         neighbours = lie.successors if lie.predecessor is None else (lie.predecessor, *lie.successors)
         table = Table(
-            peer=self.me,
+            peer=owner or self.me,
             epoch=self.statements.epoch,
             seq=seq,
             time_ms=time_ms,
