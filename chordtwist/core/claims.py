@@ -102,8 +102,8 @@ class Claims:
 
         @param may_follow: whether the word of a publisher may still come, or of None, that of a replica.
         """
-        claims = self._claims()
-        for claim in claims:
+        left = []
+        for claim in self._claims():
             if self._is_denied(claim):
                 continue
             publisher = self.publisher_of(claim)
@@ -114,9 +114,9 @@ class Claims:
                 return claim
             # Before an older one that its publisher confirms: that says what it has put, not what has come since.
             if self._is_kept_or_replaced(claim):
-                return _guessed(claim)
-        left = [claim for claim in claims if not self._is_denied(claim)]
-        return _guessed(max(left, key=self._holders)) if left else None
+                return replace(claim, belief=Belief.GUESSED)
+            left.append(claim)
+        return replace(max(left, key=self._holders), belief=Belief.GUESSED) if left else None
 
     def doubted(self) -> list[Peer]:
         """List the publishers of what is said, newest first, down to that of what a majority keeps."""
@@ -181,10 +181,6 @@ class Claims:
         publisher = self.publisher_of(claim)
         word = None if publisher is None else self._own_words.get(publisher)
         return word is not None and is_denied_by(word, claim)
-
-
-def _guessed(claim: Claim) -> Claim:
-    return Claim(claim.precedence, claim.digest, claim.ended, Belief.GUESSED)
 
 
 def own_word(said: Said, publisher: Peer) -> Said | None:

@@ -28,7 +28,6 @@ from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import Successors
-from chordtwist.node.chores import Chore
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
@@ -283,27 +282,17 @@ class Node:
         """What people ask to see."""
 
         # Who is told what.
-        membership.duties = [
-            self.stabilizing,
+        chores = (
             self.fingers.chore,
             merging.chore,
             self.walker.chore,
             self.self_lookup.chore,
             judgement.chore,
             *watch.chores,
-        ]
-        repair = self.records.repair
-        self._chores: tuple[Chore, ...] = (
-            self.stabilizing.chore,
-            self.fingers.chore,
-            merging.chore,
-            self.walker.chore,
-            self.self_lookup.chore,
-            judgement.chore,
-            *watch.chores,
-            repair.chore,
-            repair.stray_records.chore,
         )
+        membership.duties = [self.stabilizing, *chores]
+        repair = self.records.repair
+        self._chores = (self.stabilizing.chore, *chores, repair.chore, repair.stray_records.chore)
         membership.when_live = [self.records.joined]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]

@@ -99,11 +99,10 @@ class DialLimits:
         """Say what stands against dialling an address that has not answered yet; None when nothing does."""
         if peer in self._under_way:
             return None
-        now = self._clock.seconds()
-        _, again_at, reason = self._tried.get(peer, (0, 0.0, ""))
-        if now < again_at:
-            return reason
-        if self._unanswered.wait_s(self._charged(peer), now) > 0 or len(self._under_way) >= UNDER_WAY_MAX:
+        if self.has_failed(peer):
+            return self._tried[peer][2]
+        owes_s = self._unanswered.wait_s(self._charged(peer), self._clock.seconds())
+        if owes_s > 0 or len(self._under_way) >= UNDER_WAY_MAX:
             return "too many addresses that never answered"
         return None
 
