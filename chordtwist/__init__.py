@@ -31,9 +31,13 @@ keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectif
 who is dead                          ``core/liveness`` (the rule), ``node/ring/probing`` (the questions)
 finding a place on the ring          ``core/lookup``, ``core/witnesses`` (whom to believe), ``core/address_book`` (whom
                                      we met), ``node/ring/search``, ``node/ring/searches``
+who lies, and what follows           ``core/conduct`` (suspicion), ``core/leases``, ``core/evidence`` (proofs),
+                                     ``node/ring``: ``self_lookup``, ``watch``, ``judgement``
 what a node says of itself           ``core/table``, ``core/signed`` (bytes), ``node/ring/statements``; others' words:
                                      ``node/ring/tables``
 a record                             ``core/records``, ``core/versions``, ``core/reading``, ``core/writing`` (the rules)
+which of several values              ``core/replicas`` (who keeps it), ``core/claims`` and ``core/hearsay`` (what is
+                                     believed)
 put and get                          ``node/records``: ``hash_table`` (what doors ask), ``puts``, ``reads``,
                                      ``publishing``, ``replica`` (what other nodes ask)
 enough copies                        ``node/records``: ``repair``, ``reconciling``, ``stray_records``, ``served_arcs``
@@ -43,7 +47,7 @@ the door for programs                ``net/api``; clients on ``wire/api_exchange
                                      ``net/blocking_client`` (the commands)
 what it costs, and who pays          ``core/costs``, ``core/allowance``, ``core/quotas``, ``net/bounds``,
                                      ``net/client_puzzles``, ``node/ring/dial_limits``
-a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``
+a process                            ``app/config``, ``app/service``, ``app/plugin``, ``app/cli``, ``app/event_loop``
 what people ask to see               ``node/inspection``: ``node/ring/ring_walk``, ``node/records/inspecting``; over the
                                      API ``app/operations``, ``net/operating``
 backup and restoring                 ``node/records/backup``, ``node/records/restoring``
