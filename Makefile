@@ -13,7 +13,7 @@ MODEL ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help node test quick release soak coverage lint types explore docs news fuzz wheel pins model clean
+.PHONY: help node test quick web release soak coverage lint types explore docs news fuzz wheel pins model clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,9 @@ test: $(VENV)/.dev  ## run the tests: units, simulated rings, real sockets and p
 
 quick: $(VENV)/.dev  ## run the unit tests only
 	@PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit
+
+web: $(VENV)/.web  ## get what the tests of the web side need besides: playwright, axe-core, schemathesis, Chromium, promtool
+	@VENV=$(VENV) .ci/web
 
 soak: $(VENV)/.dev  ## run the same tests with more examples and seeds: SOAK=100 for a hundred times as many
 	@CHORDTWIST_SOAK=$(SOAK) PYTHON=$(BIN)/python JOBS=$(JOBS) .ci/tests unit simulation
@@ -77,8 +80,9 @@ clean:  ## remove what was built, the environment included
 $(VENV)/.node: extras =
 $(VENV)/.dev: extras = [test,dev]
 $(VENV)/.docs: extras = [test,dev,docs]
+$(VENV)/.web: extras = [test,dev,web]
 $(VENV)/.fuzz: extras = [fuzz]
-$(VENV)/.node $(VENV)/.dev $(VENV)/.docs $(VENV)/.fuzz: pyproject.toml constraints.txt
+$(VENV)/.node $(VENV)/.dev $(VENV)/.docs $(VENV)/.web $(VENV)/.fuzz: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || \
 		{ echo "chordtwist needs python3; on Debian: apt install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

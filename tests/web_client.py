@@ -14,10 +14,10 @@ from twisted.internet.testing import StringTransport
 from chordtwist.net.web.site import WebSite
 
 
-def need(module: str) -> None:
-    """Skip a test where an environment is older than the dependencies: ``make .venv/.dev`` mends it."""
+def need(module: str, target: str = ".venv/.dev") -> None:
+    """Skip a test where an environment lacks what ``make`` puts there for `target`."""
     if find_spec(module) is None:
-        raise SkipTest(f"{module} is not installed: make .venv/.dev")
+        raise SkipTest(f"{module} is not installed: make {target}")
 
 
 @dataclass(frozen=True)

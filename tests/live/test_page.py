@@ -1,12 +1,16 @@
-"""The page in a real browser: the system's Chromium, driven by playwright; without them the tests are skipped."""
+"""The page in a real browser: the system's Chromium, driven by playwright; ``make web`` gets both, and axe-core, which
+judges whether those can use it who cannot see or point. Without them the tests are skipped.
+"""
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 from unittest import SkipTest
 from urllib.request import urlopen
@@ -19,8 +23,6 @@ from tests.web_client import need
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WITHIN_MS = 60_000
-FIRST, BASE_PORT = "127.77.0.1", 6401
-PAGE_AT = f"http://{FIRST}:{BASE_PORT + 2000}/"
 DRAWN = "document.querySelectorAll('.node:not(.going)').length"
 
 
@@ -29,8 +31,8 @@ class BrowserCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Open it."""
-        need("playwright")
-        need("prometheus_client")
+        need("playwright", "web")
+        need("axe_playwright_python", "web")
         if CHROMIUM is None:
             raise SkipTest("there is no Chromium here")
         from playwright.sync_api import sync_playwright
@@ -60,6 +62,12 @@ class BrowserCase(SynchronousTestCase):
             page.wait_for_timeout(50)
         self.fail(f"never: {condition}")
 
+    def assert_usable(self, page: Any) -> None:
+        """Nothing of all that axe-core knows stands against the page as it is now."""
+        page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
+        against = page.evaluate("axe.run().then(found => found.violations)")
+        self.assertEqual([], [(one["id"], one["impact"], [at["html"] for at in one["nodes"]]) for one in against])
+
     def start(self, *words: str) -> None:
         """A process that ends with the test."""
         process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -80,19 +88,21 @@ class BrowserCase(SynchronousTestCase):
 
 
 class TestnetTests(BrowserCase):
-    """``testnet 16``."""
+    """The page of a testnet."""
 
-    def setUp(self) -> None:
+    def start_testnet(self, nodes: int) -> None:
         """Start it, and wait until its nodes are members."""
-        super().setUp()
-        self.start(str(BIN / "chordtwist"), "testnet", "16", "--first", FIRST)
-        self.wait_for(PAGE_AT, lambda text: text.count(b"<td>member") == 16)
+        self.prefix = f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
+        self.host = f"{self.prefix}1:8401"
+        self.start(str(BIN / "chordtwist"), "testnet", str(nodes), "--first", f"{self.prefix}1")
+        self.wait_for(f"http://{self.host}/", lambda text: text.count(b"<td>member") == nodes)
 
     def test_lives(self) -> None:
         """All nodes are drawn; one that is added appears, one that is killed goes, and is there when the last minute is
         played back; a lookup is seen, and the chores. No other host is asked for anything, the console stays empty.
         """
-        page = self.open(PAGE_AT)
+        self.start_testnet(16)
+        page = self.open(f"http://{self.host}/")
         self.until(page, f"{DRAWN} === 16")
         page.click("#add")
         self.until(page, f"{DRAWN} === 17")
@@ -104,7 +114,7 @@ class TestnetTests(BrowserCase):
         self.assertIn(17, [page.evaluate(back, at) for at in range(60)])
         self.assertEqual(16, page.evaluate(back, 0))
         page.evaluate("window.seen = 0; new MutationObserver(() => seen++).observe($('ways'), {childList: true})")
-        put = [str(BIN / "chordtwist"), "put", "greeting", "hello", "--api", "127.77.0.5:7401"]
+        put = [str(BIN / "chordtwist"), "put", "greeting", "hello", "--api", f"{self.prefix}5:7401"]
         subprocess.run(put, check=True, capture_output=True, timeout=60)
         self.until(page, "seen > 0")
         page.fill("#key", "greeting")
@@ -113,15 +123,29 @@ class TestnetTests(BrowserCase):
         self.assertIn("5 B", page.inner_text("#found"))
         page.click("#duties summary")
         self.assertIn("stabilize", page.inner_text("#chores"))
-        self.assertEqual(([], {f"{FIRST}:{BASE_PORT + 2000}"}), (self.said, self.hosts))
+        self.assertEqual(([], {self.host}), (self.said, self.hosts))
 
     def test_fits(self) -> None:
-        """On a telephone nothing stands beyond its edge; without scripts there are the facts."""
-        page = self.open(PAGE_AT, viewport={"width": 360, "height": 740}, color_scheme="dark")
-        self.assertEqual(360, page.evaluate("document.documentElement.scrollWidth"))
+        """On a telephone nothing stands beyond its edge; everybody can use it, by day and by night, whatever is
+        open; without scripts there are the facts.
+        """
+        self.start_testnet(3)
+        for scheme in "light", "dark":
+            page = self.open(f"http://{self.host}/", viewport={"width": 360, "height": 740}, color_scheme=scheme)
+            page.fill("#key", "greeting")
+            page.click("#look button")
+            page.wait_for_selector("#found table", timeout=WITHIN_MS)
+            page.click("#duties summary")
+            page.click("#more summary")
+            self.until(page, "$('config').textContent.includes('p2p_address')")
+            self.assertEqual(360, page.evaluate("document.documentElement.scrollWidth"))
+            self.assert_usable(page)
+            page.set_viewport_size({"width": 1280, "height": 800})
+            self.assert_usable(page)
+        self.assertEqual([], self.said)
         plain = self.browser.new_context(java_script_enabled=False).new_page()
-        plain.goto(PAGE_AT)
-        self.assertIn("127.77.0.16:6401", plain.inner_text("noscript table"))
+        plain.goto(f"http://{self.host}/")
+        self.assertIn(f"{self.prefix}3:6401", plain.inner_text("noscript table"))
 
 
 class HostileTests(BrowserCase):
@@ -191,6 +215,7 @@ class LargeTests(BrowserCase):
         self.wait_for(f"http://127.0.0.1:{port}/healthz")
         page = self.open(f"http://127.0.0.1:{port}/")
         self.until(page, f"{DRAWN} === 1")
+        self.assert_usable(page)
         page.evaluate("source.close()")  # from here on the test is the node
         seen = page.evaluate(UPDATES, 100 * SOAK)
         self.assertEqual((0, 400, 400), (seen["touched"], seen["drawn"], seen["rows"]))
