@@ -373,3 +373,30 @@ class TestnetPageTests(SynchronousTestCase):
         self.assertEqual(200, self.order("/nodes/127.0.0.1:6401/", "leave")[0])
         status, said = self.order("/nodes/127.0.0.2:6401/", "kill")
         self.assertEqual((409, True), (status, "last node stays" in said["detail"]))
+
+    def test_pause(self) -> None:
+        """A node is paused and goes on; meanwhile it is shown as paused, and counts for no member."""
+        pictures: list[Any] = []
+        self.order("/nodes/127.0.0.2:6401/", "pause")
+        channel, transport = open_connection(self.site)
+        channel.dataReceived(request_bytes("/events"))
+        self.addCleanup(channel.connectionLost)
+        for _ in range(2):
+            self.reactor.advance(1)
+            line = [line for line in transport.value().splitlines() if line.startswith(b"data: ")][-1]
+            pictures.append(json.loads(line.removeprefix(b"data: ")))
+            self.order("/nodes/127.0.0.2:6401/", "resume")
+        paused = [{node["address"]: node["paused"] for node in picture["nodes"]} for picture in pictures]
+        self.assertEqual([{"127.0.0.1:6401": False, "127.0.0.2:6401": now} for now in (True, False)], paused)
+        self.assertEqual(409, self.order("/nodes/127.0.0.2:6401/", "resume")[0])
+
+    def test_ready(self) -> None:
+        """The whole is ready when each node is; else it says which is not, and why."""
+        self.assertEqual(200, ask(self.site, "/healthz").status)
+        self.order("/nodes/127.0.0.1:6401/", "pause")
+        reply = ask(self.site, "/readyz")
+        self.assertEqual((503, "127.0.0.1:6401: paused"), (reply.status, reply.json["reasons"][0]))
+        self.order("/nodes/127.0.0.1:6401/", "resume")
+        for view, measured in self.testnet.shown().values():
+            reasons = ask(self.site, f"/nodes/{view.address}/readyz").json.get("reasons", [])
+            self.assertEqual(measured.unready(), reasons)

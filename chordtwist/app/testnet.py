@@ -200,6 +200,10 @@ class Testnet(MultiService):
         place.reactor.thaw()
         return f"{address} goes on"
 
+    def paused(self) -> set[str]:
+        """`ITestnet.paused`."""
+        return {place.address for place in self.places.values() if place.standing is Standing.PAUSED}
+
     def address_of(self, number: int) -> str:
         """Find the address of a node by its number. @raise Refused: there is none, or it is gone."""
         place = self.places.get(number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, cast
@@ -29,6 +29,9 @@ from chordtwist.net.web.streams import Streams
 
 TOKEN_BYTES_MIN = 16
 """Shorter ones are found by trying."""
+
+UNREADY_SHOWN_MAX = 20
+"""Reasons that a whole testnet is not ready, of its nodes'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,12 @@ class Nodes(Page):
         if pages is None:
             pages = self._pages[address] = pages_of(*shown)
             does, testnet = {}, self._testnet
-            for verb, do in ("kill", testnet.kill), ("leave", testnet.let_leave):
+            for verb, do in (
+                ("kill", testnet.kill),
+                ("leave", testnet.let_leave),
+                ("pause", testnet.pause),
+                ("resume", testnet.resume),
+            ):
                 does[verb] = partial(do, address)
             pages.putChild(b"", Orders(does))
         return cast(IResource, pages)
@@ -120,6 +128,15 @@ class ITestnet(Protocol):
     def let_leave(self, address: str) -> str:
         """Let a node leave; say so. @raise Refused: it is the last."""
 
+    def pause(self, address: str) -> str:
+        """Freeze a node; say so. @raise Refused: it does not run."""
+
+    def resume(self, address: str) -> str:
+        """Let a frozen node go on; say so. @raise Refused: it is not frozen."""
+
+    def paused(self) -> Collection[str]:
+        """Find the addresses of the frozen nodes."""
+
 
 def web_of_testnet(address: Address, testnet: ITestnet, reactor: Any) -> WebSide:
     """Make the page that shows all nodes of one process, on loopback."""
@@ -129,11 +146,12 @@ def web_of_testnet(address: Address, testnet: ITestnet, reactor: Any) -> WebSide
         views = [view for view, _ in testnet.shown().values()]
         for view in views:
             view.watch(telling[0])  # a node may be new
+        paused = testnet.paused()
         return {
             "network": "testnet",
             "control": True,
-            "members": sum(view.is_member for view in views),
-            "nodes": [view.itself() for view in views],
+            "members": sum(view.is_member and view.address not in paused for view in views),
+            "nodes": [{**view.itself(), "paused": view.address in paused} for view in views],
         }
 
     def watch(tell: Tell | None) -> None:
@@ -145,10 +163,24 @@ def web_of_testnet(address: Address, testnet: ITestnet, reactor: Any) -> WebSide
         for view, _ in testnet.shown().values():
             yield view.address, f"{'member' if view.is_member else 'in no ring'}, {view.itself()['records']} records"
 
+    def unready() -> list[str]:
+        paused = testnet.paused()
+        reasons = [
+            f"{address}: {reason}"
+            for address, (_, measured) in testnet.shown().items()
+            for reason in (["paused"] if address in paused else measured.unready())
+        ]
+        return reasons[:UNREADY_SHOWN_MAX]
+
     streams = Streams(reactor, picture, watch)
     root = Front(facts)
-    root.putChild(b"nodes", Nodes(testnet))
-    root.putChild(b"events", streams)
+    for name, page in (
+        (b"nodes", Nodes(testnet)),
+        (b"events", streams),
+        (b"healthz", Alive()),
+        (b"readyz", Ready(unready)),
+    ):
+        root.putChild(name, page)
     return WebSide(WebSection(address=address), root, reactor, (streams,))
 
 

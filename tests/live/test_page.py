@@ -4,6 +4,7 @@ judges whether those can use it who cannot see or point. Without them the tests 
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import subprocess
@@ -121,6 +122,19 @@ class TestnetTests(BrowserCase):
         page.click("#look button")
         page.wait_for_selector("#found tbody tr", timeout=WITHIN_MS)
         self.assertIn("5 B", page.inner_text("#found"))
+        page.evaluate("choose(ring.nodes[3].address)")
+        page.click("#look button")
+        self.until(page, "location.hash.includes('key')")
+        linked = self.open(page.url)  # by somebody to whom the address of the page was sent
+        linked.wait_for_selector("#found tbody tr", timeout=WITHIN_MS)
+        self.assertEqual(page.evaluate("chosen"), linked.evaluate("chosen"))
+        linked.close()
+        page.evaluate("choose(ring.nodes[1].address)")
+        page.click("#pause")
+        self.until(page, "isPaused()")
+        self.assertIn("paused", page.inner_text("#members"))
+        page.click("#pause")
+        self.until(page, "!isPaused()")
         page.click("#duties summary")
         self.assertIn("stabilize", page.inner_text("#chores"))
         self.assertEqual(([], {self.host}), (self.said, self.hosts))
@@ -146,6 +160,38 @@ class TestnetTests(BrowserCase):
         plain = self.browser.new_context(java_script_enabled=False).new_page()
         plain.goto(f"http://{self.host}/")
         self.assertIn(f"{self.prefix}3:6401", plain.inner_text("noscript table"))
+
+
+class NameTests(BrowserCase):
+    """The names that stand beside the nodes."""
+
+    def test_whole(self) -> None:
+        """However long, they stand within the picture; what all have in common is left out, the longest cut."""
+        port = free_port()
+        self.start(sys.executable, "-m", "tests.hostile_page", str(port))
+        self.wait_for(f"http://127.0.0.1:{port}/healthz")
+        page = self.open(f"http://127.0.0.1:{port}/")
+        page.evaluate("source.close()")
+        for addresses, names in (
+            (["10.0.0.1:6401", "10.0.0.20:6401"], [".1", ".20"]),
+            (["10.0.0.1:6401", "10.0.1.2:6402"], [".0.1:6401", ".1.2:6402"]),
+            (["127.0.0.1:6401", "127.0.0.1:6402"], [":6401", ":6402"]),
+            (["127.0.0.1:6401"], ["127.0.0.1:6401"]),
+            (["192.168.100.100:64001", "203.0.113.255:64002"], ["192.168.100.100:64001", "203.0.113.255:64002"]),
+            (["[2001:db8:1:2::a:b]:6401", "node.example:6401"], ["[2001:db8:\u2026:a:b]:6401", "node.example:6401"]),
+        ):
+            nodes = [
+                {"address": address, "place": 0.25 + 0.5 * n, "role": "known"} for n, address in enumerate(addresses)
+            ]
+            data = json.dumps({"network": "n", "me": addresses[0], "members": 2, "nodes": nodes, "records": 0})
+            page.evaluate("data => source.dispatchEvent(new MessageEvent('ring', {data}))", data)
+            self.assertEqual(
+                names, page.evaluate("[...drawn.values()].filter(m => !m.gone).map(m => m.text.textContent)")
+            )
+            beyond = """[...document.querySelectorAll('.node:not(.going) text')].some(text => {
+                const name = text.getBoundingClientRect(), edge = $('ring').getBoundingClientRect();
+                return name.left < edge.left || name.right > edge.right; })"""
+            self.assertFalse(page.evaluate(beyond), addresses)
 
 
 class HostileTests(BrowserCase):

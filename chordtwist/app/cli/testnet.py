@@ -56,7 +56,7 @@ def _ip_address(context: click.Context, parameter: click.Parameter, written: str
 
     Every node has its own API, links and records, as N processes would have. SHUTDOWN at one of them lets that node
     leave; Ctrl-C lets all of them leave. A page, http://127.0.0.1:8401/ by habit, shows the ring as it changes, and
-    adds and kills nodes.
+    adds, pauses and kills nodes.
 
     On a terminal a live table shows them, and takes words: kill 3, pause 3, resume 3, leave 3, add 2, load 50 (puts and
     gets a second), quit. With --script they stand in a file, a line each; there "ring" waits until all
