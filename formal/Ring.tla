@@ -95,18 +95,22 @@ IsIdeal ==
 \* The owner of the newcomer's place says that the place is its to give.
 Admits(h, j) == h \in member /\ (Hints \/ pred[h] \notin Ids \/ Between(pred[h], j, h))
 
+\* Whom the owner of the place names besides.  What of that answers comes in by the union rule, as from any table.
+OwnersNames(m) == IF Broken = "joins by any name" THEN succ[Head(m, succ[m])] ELSE {}
+
 \* Its first read: of the member before its place, as the lookup found it.
 Read(j) ==
     /\ ~quiet /\ j \notin member /\ joining[j] = {}
     /\ \E m \in member :
         /\ Cardinality(succ[m]) = R
         /\ Between(m, j, Head(m, succ[m])) /\ Admits(Head(m, succ[m]), j)
-        /\ joining' = [joining EXCEPT ![j] = {[before |-> m, list |-> succ[m], twice |-> FALSE]}]
+        /\ joining' = [joining EXCEPT ![j] =
+            {[before |-> m, list |-> succ[m], more |-> OwnersNames(m), twice |-> FALSE]}]
     /\ UNCHANGED <<member, succ, pred, answer, shunned, quiet>>
 
 GoLive(j, read) ==
     /\ member' = member \cup {j}
-    /\ succ' = [succ EXCEPT ![j] = read.list]
+    /\ succ' = [succ EXCEPT ![j] = Cut(j, (read.list \cup read.more) \ {j}, R)]
     /\ pred' = [pred EXCEPT ![j] = read.before]
     /\ joining' = [joining EXCEPT ![j] = {}]
 

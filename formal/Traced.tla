@@ -48,13 +48,23 @@ Tables(e) ==
         \cup {t \in shown[e] : Lately(t.until)}
 
 (***************************************************************************)
-(* join: the list of the member before, in one go; in a small ring, of all *)
-(* who took it in.                                                         *)
+(* join: the list of the member before, in one go, with what the owner h   *)
+(* names behind it, and who answers of those it names inside; in a small   *)
+(* ring, of all who took it in.                                            *)
 (***************************************************************************)
+JoinedByBoth(n, p, h, s) ==
+    \E t \in Tables(p), o \in Tables(h) :
+        LET held == {x \in t.list : Dist(n, x) > Dist(n, h)} \cup {h}
+            more == Behind(n, h, o.list)
+            due == held \cup {x \in more : Dist(n, x) > Dist(n, Last(n, held))}
+        IN  /\ s \subseteq held \cup more /\ Cardinality(s) <= R
+            /\ \A x \in due : x \in s \/ (Cardinality(s) = R /\ \A y \in s : Dist(n, y) < Dist(n, x))
+
 Joined(n, p, s, w) ==
     \/ s = {} /\ p = None /\ w
     \/ /\ p \in Ids /\ MaybeMember(p)
        /\ \/ ~w /\ \E t \in Tables(p) : s = Cut(n, t.list \ {n}, R)
+          \/ ~w /\ s # {} /\ JoinedByBoth(n, p, Head(n, s), s)
           \/ /\ p = Last(n, s) \/ ~w
              /\ \A m \in s : MaybeMember(m)
              /\ \A m \in s \cap member : whole[m] => n \in succ[m] \/ Lately(since[m])

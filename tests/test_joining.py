@@ -230,6 +230,17 @@ class LargeRingTests(JoiningTestCase):
             self.assertEqual(self.joined(70), peer(40))
             self.assertEqual(self.routing.successors, peers(40, 50))
 
+    def test_dead_name_of_the_owner(self) -> None:
+        """Whom the owner alone names inside that list comes in when it answers: the dead would push out who lives."""
+        self.scene.show(table(40, (45, 50), 30, seq=2))
+        self.assertEqual(self.joined(70, seconds=6), peer(40))
+        self.assertEqual(self.routing.successors, peers(40, 50))
+        self.scene.others[45] = ScriptedAnswers()
+        self.scene.start(peer(45), self.scene.others[45])
+        self.scene.show(table(45, (50, 60), 40))
+        self.joined(70)
+        self.assertEqual(self.routing.successors, peers(40, 45))
+
     def test_shortened_lists(self) -> None:
         """Nobody joins where deaths have shortened both lists: the ring may be too small for these rules."""
         self.scene.show(table(30, (40,), 20, seq=2), table(40, (), 30, seq=2))

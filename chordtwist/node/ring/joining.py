@@ -18,7 +18,7 @@ from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.ring import between
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
-from chordtwist.core.small_ring import closing_max, in_order
+from chordtwist.core.small_ring import closing_max, in_order, reached
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW, taken_by
 from chordtwist.node.ring.asking import answers_to
@@ -181,21 +181,29 @@ class Joining:
     async def _join_large(self, place: OwnPlace, before: Table, owner: Table, is_patient: bool) -> Peer:
         """Join by the lists of both members at our place: either may be a liar's. That of the member before us must
         still say the same in the end (Zave's join), unless it has changed again and again.
+
+        Of those whom the owner alone names inside that list only who answers comes in: the dead would push out who
+        lives.
         """
         me = self._routing.me
-        listed = in_order(me, (owner.peer, *before.successors, *owner.successors))
+        listed = in_order(me, (owner.peer, *before.successors))
         # Whom the member before us names between us and the owner is dead, or no member.
         followers = listed[listed.index(owner.peer) :]
-        if len(followers) < self._routing.entries_max:
+        more = [peer for peer in reached(me, owner.extended) if peer not in followers]
+        if len(in_order(me, (*followers, *more))) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
             raise StartOver
         if not await self._is_large((before, owner, *place.witnesses)):
             raise StartOver
+        inside = [peer for peer in more if between(me.id, peer.id, followers[-1].id)]
+        shown = await answers_to(self._tables.fetch(peer) for peer in inside)
+        silent = [peer for peer, table in zip(inside, shown, strict=True) if table is None]
         again = await self._fetch(before.peer)
         if is_patient and (again.whole or again.successors != before.successors):
             raise StartOver(before.peer)
+        followers = in_order(me, (*followers, *(peer for peer in more if peer not in silent)))
         self._routing.join(before.peer, followers, whole=False)
-        return followers[0]
+        return owner.peer
 
     async def _is_large(self, tables: Collection[Table]) -> bool:
         """Whether so many members live that the rules of a large ring hold: one more than a list has entries.
@@ -265,8 +273,8 @@ class Joining:
                 raise StartOver(nearer=nearer)
             return
         others = [table.peer for table in place.shown() if table.peer != owner][:OTHERS_MAX]
-        reached = await answers_to(self._ask(other, PingFor(self._routing.me.packed)) for other in others)
-        if 2 * sum(isinstance(said, Pong) for said in reached) <= sum(said is not None for said in reached):
+        tried = await answers_to(self._ask(other, PingFor(self._routing.me.packed)) for other in others)
+        if 2 * sum(isinstance(said, Pong) for said in tried) <= sum(said is not None for said in tried):
             raise Refused(f"{owner} does not admit us: {answer.reason}")
 
     async def _stands_between(self, named: bytes, owner: Peer) -> Peer | None:
