@@ -84,6 +84,31 @@ class AddressBookTests(SynchronousTestCase):
         self.assertLess(max(gaps), 20 * RING_SIZE // ENTRIES_MAX)
         self.assertLess(self.book.held_bytes, 250_000)
 
+    def test_joined_pieces(self) -> None:
+        """When pieces of the circle are joined, who was met stays of two that come to share one, or else the one that
+        stands first in it.
+        """
+        at = {peer.id >> 240: peer for peer in ring_of(2000)}
+        piece = next(piece for piece in sorted(at) if piece % 2 == 0 and piece + 1 in at)
+        near, far = at[piece], at[piece + 1]
+        others = [at[other] for other in sorted(at) if other >> 8 != piece >> 8][::250]
+        for met, stays in (((near, far), near), ((near,), near), ((far,), far), ((), near)):
+            self.book = AddressBook(IDENTITY, 8)
+            for peer in met:
+                self.book.met(peer, 1.0)
+            self.book.heard([peer for peer in (near, far) if peer not in met], private(5000), 1.0)
+            self.assertEqual([near in self.book, far in self.book], [True, True])
+            for peer in others[:7]:
+                self.book.met(peer, 2.0)
+            self.assertEqual([peer for peer in (near, far) if peer in self.book], [stays])
+
+    def test_another_port(self) -> None:
+        """Of two ports of one address the one that answered last stays, as after a restart at another port."""
+        one, other = (IDENTITY.peer("10.0.0.1", port) for port in (6401, 6402))
+        for peer in (one, other, one):
+            self.assertTrue(self.book.met(peer, 1.0))
+            self.assertEqual(list(self.book), [peer])
+
     def test_what_is_met_stays(self) -> None:
         """Names that are heard take no place of one that was met, and count as what they are."""
         met = private(1)

@@ -167,15 +167,19 @@ class LargeRingTests(JoiningTestCase):
         self.refuse("you cannot be reached", 10, 20, 30, 70, 80)
         self.assertEqual(self.joined(70), peer(40))
 
-    def test_better_peer(self) -> None:
-        """A better peer that shows itself to be a member nearer to our place means that the ring changed: everything
-        starts over.
-        """
+    def name_better(self) -> None:
+        """40 names 37, a member that nobody lists, as the owner of our place."""
         self.scene.others[37] = ScriptedAnswers()
         self.scene.start(peer(37), self.scene.others[37])
         self.scene.show(table(37, (40, 50), 30))
         self.answer(37, JoinRequest, JoinSuccess())
         self.answer(40, JoinRequest, JoinFailure("not mine", better=peer(37).packed))
+
+    def test_better_peer(self) -> None:
+        """A better peer that shows itself to be a member nearer to our place means that the ring changed: everything
+        starts over.
+        """
+        self.name_better()
         joining = self.join(70)
         self.scene.advance(0.3)
         self.assertNoResult(joining)
@@ -183,6 +187,16 @@ class LargeRingTests(JoiningTestCase):
         self.assertEqual(
             len(self.asked(40, JoinRequest)), 1
         )  # from now on the better one is asked, though no list has it
+        self.scene.show(table(30, (37, 40), 20, seq=2))
+        self.scene.advance(3)
+        self.assertEqual(self.successResultOf(joining), peer(37))
+
+    def test_better_peer_that_nobody_lists(self) -> None:
+        """Such a member is where the newcomer begins then, also where it asks nobody whom it has met before."""
+        self.name_better()
+        joining = Deferred.fromCoroutine(self.joining.join(peers(70), alone=True))
+        self.scene.advance(2)
+        self.assertEqual(len(self.asked(40, JoinRequest)), 1)
         self.scene.show(table(30, (37, 40), 20, seq=2))
         self.scene.advance(3)
         self.assertEqual(self.successResultOf(joining), peer(37))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import ClassVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import globalLogPublisher
@@ -73,6 +74,9 @@ SUCCESSORS = 3
 class OneNodeTestCase(SynchronousTestCase):
     """The node at 50, with three successors at most, among scripted peers."""
 
+    copies: ClassVar[int] = 1
+    """Of each record."""
+
     def setUp(self) -> None:
         """It was built, and has not started."""
         self.observer = EventLoggingObserver.createWithCleanup(self, globalLogPublisher)  # type: ignore[arg-type]
@@ -83,7 +87,7 @@ class OneNodeTestCase(SynchronousTestCase):
         self.node = Node(
             self.scene.me,
             IDENTITY,
-            Parameters(network="test", successors=SUCCESSORS, replication=1),
+            Parameters(network="test", successors=SUCCESSORS, replication=self.copies),
             link,
             MemoryRecordStore(),
             Environment(

@@ -1,0 +1,77 @@
+"""Behaviour of the searches of one member: whom it asks, and what it tells of each question."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chordtwist.core.lookup import Quality
+from chordtwist.node.ring.searches import AT_HAND, OWNER_COUNTS_S, TABLE, Step
+from tests.builders import at, peer, peers, places, table
+from tests.test_node_answers import OneNodeTestCase
+
+ROUND_TRIP_MS = 20
+
+
+class SearchesCase(OneNodeTestCase):
+    """The node at 50, which keeps three copies."""
+
+    copies: ClassVar[int] = 3
+
+    def traced(self, position: int) -> list[Step]:
+        traced = self.node.searches.trace(position)
+        self.scene.advance(2)
+        route, steps = self.successResultOf(traced)
+        assert route is not None
+        self.owner = places([route.owner])[0]
+        return steps
+
+
+class LargeRingTests(SearchesCase):
+    """40 stands before it, 60, 70 and 80 behind it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.be_member()
+
+    def test_own_list(self) -> None:
+        """Where its own list has all copies of a position nobody is heard but the owner: no witness knows better."""
+        steps = self.traced(at(55))
+        self.assertEqual(([step.peer for step in steps], self.owner), ([peer(60)], 60))
+
+    def test_end_of_own_list(self) -> None:
+        """Where it has some of them others are heard as well."""
+        steps = self.traced(at(65))
+        self.assertEqual(self.owner, 70)
+        self.assertNotEqual([step.peer for step in steps], [peer(70)])
+
+    def test_times(self) -> None:
+        """A question says when it was put and how long the answer took, in ms; a table at hand took no time."""
+        steps = self.traced(at(85))
+        for outcome, at_ms, took_ms in ((AT_HAND, {0}, {0}), (TABLE, {0}, {ROUND_TRIP_MS})):
+            told = [step for step in steps if step.outcome == outcome]
+            self.assertEqual({round(step.at_ms, 3) for step in told}, at_ms)
+            self.assertEqual({round(step.took_ms or 0, 3) for step in told}, took_ms)
+        self.scene.advance(70)
+        self.assertEqual({round(step.at_ms, 3) for step in self.traced(at(15))}, {0, ROUND_TRIP_MS})
+
+    def test_owner_just_asked(self) -> None:
+        """Who has just shown that it is the owner is not asked again at once; after a moment it is."""
+        for pause_s, outcome in ((0.0, AT_HAND), (OWNER_COUNTS_S + 0.1, TABLE)):
+            self.scene.advance(60)
+            found = self.node.searches.find(at(85), Quality.QUICK)
+            self.scene.advance(0.05 + pause_s)
+            self.assertEqual(self.successResultOf(found).owner, peer(90))
+            self.assertEqual([step.outcome for step in self.traced(at(85)) if step.peer == peer(90)], [outcome])
+
+
+class SmallRingTests(SearchesCase):
+    """A ring of two, fewer than there are copies."""
+
+    def test_whole_list(self) -> None:
+        """Where everybody knows everybody there are no witnesses to hear."""
+        self.node.start()
+        self.node.routing.join(peer(90), peers(90), whole=True)
+        self.scene.show(table(90, (50,), 50, whole=True))
+        self.scene.advance(8)
+        self.assertEqual([step.peer for step in self.traced(at(55))], [peer(90)])
+        self.assertEqual(self.owner, 90)
