@@ -25,7 +25,8 @@ from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Le
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
 
-WITHIN_S = 300
+WITHIN_S = 600
+"""Who leaves out one neighbour is seen by whoever happens to look there."""
 
 
 class ConvictionTestCase(SynchronousTestCase):
