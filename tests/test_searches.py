@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from chordtwist.core.lookup import Quality
 from chordtwist.node.ring.searches import AT_HAND, OWNER_COUNTS_S, TABLE, Step
-from tests.builders import at, peer, peers, places, table
+from tests.builders import at, large_ring, peer, peers, places, table
+from tests.contracts import ScriptedAnswers
 from tests.test_node_answers import OneNodeTestCase
 
 ROUND_TRIP_MS = 20
@@ -62,6 +63,24 @@ class LargeRingTests(SearchesCase):
             self.scene.advance(0.05 + pause_s)
             self.assertEqual(self.successResultOf(found).owner, peer(90))
             self.assertEqual([step.outcome for step in self.traced(at(85)) if step.peer == peer(90)], [outcome])
+
+
+class LargeBookTests(SearchesCase):
+    """The node has met more members before a position than a search begins at, and two behind it."""
+
+    def test_likely_owner(self) -> None:
+        """The one nearest behind a position is taken for its owner, and asked; nobody behind that one is."""
+        self.be_member()
+        ring = large_ring(3, *range(100, 145))
+        for place, shown in ring.items():
+            self.scene.others[place] = ScriptedAnswers()
+            self.scene.links[place] = self.scene.start(peer(place), self.scene.others[place])
+            self.scene.show(shown)
+            self.node.tables.book.met(peer(place), self.scene.now_s)
+        asked = [step.peer for step in self.traced(at(140))]
+        self.assertEqual(self.owner, 140)
+        self.assertIn(peer(140), asked)
+        self.assertNotIn(peer(141), asked)
 
 
 class SmallRingTests(SearchesCase):
