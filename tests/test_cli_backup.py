@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 from base64 import b64encode
 from pathlib import Path
 from types import SimpleNamespace
@@ -411,3 +413,11 @@ class CheckupTests(SynchronousTestCase):
     def test_machine(self) -> None:
         """The machine is looked at: descriptors and Python at least."""
         self.assertLessEqual({"descriptors", "python"}, {finding.check for finding in checkup.machine()})
+
+    def test_python(self) -> None:
+        """A Python built at home without optimizations is told; the distribution's own is not."""
+        self.patch(sysconfig, "get_config_var", lambda name: "'--enable-shared'")
+        for prefix, state in ("/usr", checkup.GOOD), ("/root/.pyenv/versions/3.11.7", checkup.LOOK):
+            self.patch(sys, "base_prefix", prefix)
+            (found,) = [finding for finding in checkup.machine() if finding.check == "python"]
+            self.assertEqual(state, found.state)
