@@ -182,6 +182,21 @@ class GuardTests(SiteCase):
             self.assertEqual(status, ask(self.site, "/echo", "POST", b"x", Origin=origin).status, origin)
         self.assertEqual(200, ask(self.site, "/healthz", Origin="http://evil.example").status)
 
+    def test_fetched(self) -> None:
+        """In the name of another origin's page a browser may come here, and asks for nothing in the background."""
+        for site, mode, dest, status in (
+            ("same-origin", "cors", "empty", 200),
+            ("none", "navigate", "document", 200),
+            ("cross-site", "navigate", "document", 200),
+            ("cross-site", "navigate", "iframe", 403),
+            ("cross-site", "no-cors", "image", 403),
+            ("same-site", "cors", "empty", 403),
+        ):
+            headers: Any = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": dest}
+            self.assertEqual(status, ask(self.site, "/healthz", **headers).status, headers)
+        leading: Any = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+        self.assertEqual(403, ask(self.site, "/echo", "POST", b"x", **leading).status)
+
 
 class BoundTests(SiteCase, TestCase):
     """What one who asks can cost."""
@@ -229,11 +244,50 @@ class BoundTests(SiteCase, TestCase):
         self.assertEqual((400, True), (reply_of(transport.value() + b"\r\n\r\n").status, transport.disconnecting))
 
     def test_connections(self) -> None:
-        """Beyond the bound nobody is let in; when one goes there is room again."""
-        channels = [open_connection(self.site)[0] for _ in range(WEB_CONNECTIONS_MAX)]
+        """Beyond the bound, whoever has waited longest without a request makes room; where all are served, nobody."""
+        opened = [open_connection(self.site) for _ in range(WEB_CONNECTIONS_MAX)]
+        opened[0][0].dataReceived(request_bytes("/healthz"))  # has waited less long than the second from now on
+        for channel, _ in opened[2:]:
+            channel.dataReceived(request_bytes("/echo", "POST", b"wait"))
+        _, transport = open_connection(self.site)
+        self.assertEqual([False, True, False], [opened[n][1].disconnected for n in (0, 1, 2)])
+        self.assertEqual(WEB_CONNECTIONS_MAX, len(self.site.channels))
+        opened[0][0].connectionLost()
+        open_connection(self.site)[0].dataReceived(request_bytes("/echo", "POST", b"wait"))
+        self.assertFalse(transport.disconnected)
+        open_connection(self.site)[0].dataReceived(request_bytes("/echo", "POST", b"wait"))
+        self.assertTrue(transport.disconnected)
         self.assertIsNone(self.site.buildProtocol(None))
-        channels[0].connectionLost()
-        self.assertIsNotNone(self.site.buildProtocol(None))
+        for waiting in self.echo.waiting:
+            waiting.callback(None)
+
+    def test_one_at_a_time(self) -> None:
+        """Requests that are sent before the answer to the last one are not served, with a body or without, whether the
+        answer came at once or not: no single read makes the node answer thousands.
+        """
+        again = request_bytes("/healthz")
+        for first, path in (
+            (request_bytes("/healthz"), "alive"),
+            (request_bytes("/echo", "POST", b"said"), "said"),
+            (request_bytes("/echo", "POST", b"wait"), ""),
+        ):
+            channel, transport = open_connection(self.site)
+            channel.dataReceived(first + 1000 * again)
+            for waiting in self.echo.waiting:
+                waiting.callback(None)
+                request = channel.requests[0]
+                request.finish()
+            self.echo.waiting.clear()
+            self.assertEqual((1, True), (transport.value().count(b"HTTP/1.1 200"), transport.disconnecting), first)
+            self.assertIn(path.encode(), transport.value())
+
+    def test_unread(self) -> None:
+        """An answer that nobody reads does not keep its connection, also where that was to end with it."""
+        channel, transport = open_connection(self.site)
+        channel.dataReceived(request_bytes("/healthz", headers={"Connection": "close"}))
+        self.assertFalse(transport.disconnected)
+        self.clock.advance(REQUEST_WITHIN_S)
+        self.assertTrue(transport.disconnected)
 
     def test_close(self) -> None:
         """Closing ends every connection at once."""

@@ -43,7 +43,12 @@ class Guard:
 
     def objection(self, method: bytes, headers: Headers) -> Objection | None:
         """Say why a request is not served; None when it is."""
-        return self._of_host(headers) or self._of_token(headers) or self._of_origin(method, headers)
+        return (
+            self._of_host(headers)
+            or self._of_token(headers)
+            or self._of_origin(method, headers)
+            or self._of_fetch(method, headers)
+        )
 
     def _of_host(self, headers: Headers) -> Objection | None:
         # A page of somebody else's can have its own name resolved to our address, and is then of one origin with us in
@@ -76,6 +81,16 @@ class Guard:
         if list(origins) == [self._scheme + b"://" + headers(b"host")[0]]:
             return None
         return Objection(403, "a page of another origin changes nothing here")
+
+    def _of_fetch(self, method: bytes, headers: Headers) -> Objection | None:
+        # Browsers say whose page asks. Others' pages may lead to ours, but ask nothing in the background: they could
+        # not read the answers, yet have the ring asked without end.
+        if headers(b"sec-fetch-site")[:1] not in ([b"cross-site"], [b"same-site"]):
+            return None
+        leads_here = (method, *headers(b"sec-fetch-mode"), *headers(b"sec-fetch-dest"))
+        if leads_here == (b"GET", b"navigate", b"document"):
+            return None
+        return Objection(403, "a page of another origin asks nothing here")
 
 
 def _credentials(authorization: bytes) -> bytes:

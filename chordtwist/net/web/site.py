@@ -16,8 +16,10 @@ from twisted.web.server import Request, Site
 from chordtwist.net.web.answers import failed, show_problem
 from chordtwist.net.web.guard import Guard
 
-WEB_CONNECTIONS_MAX = 256
-"""Of browsers, scrapers and programs at once, each with a descriptor; a browser takes up to six."""
+WEB_CONNECTIONS_MAX = 320
+"""Of browsers, scrapers and programs at once, each with a descriptor; a browser takes up to six. It is more than
+all who may look on for long, so that a probe finds room beside them.
+"""
 
 REQUEST_WITHIN_S = 60.0
 """From the end of an answer, or the beginning of a connection, to the end of the next request, however it trickles."""
@@ -59,6 +61,7 @@ class WebRequest(Request):
         """Serve it, or say why not."""
         if self.channel.has_refused:
             return
+        self.channel.is_serving = True
         site = self.site = self.channel.site
         self._say_what_all_say()
         headers = self.requestHeaders
@@ -93,6 +96,8 @@ class WebChannel(HTTPChannel):
     transport: Any
 
     has_refused = False
+    is_serving = False
+    """Whether a request has come whole and is not answered yet."""
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came. Twisted gives a request more time with each piece of it; here it has its time once."""
@@ -104,6 +109,26 @@ class WebChannel(HTTPChannel):
         super().allHeadersReceived()
         if self.length is not None and self.length > REQUEST_BYTES_MAX:
             self.refuse_body()
+
+    def requestDone(self, request: Request) -> None:
+        """Have answered. Whoever sent more before the answer is not served further, which no browser does: thousands of
+        requests in one piece would keep the node from all else, and have answers written that nobody reads.
+        """
+        self.is_serving = False
+        if self.clearLineBuffer():
+            self.persistent = False
+        super().requestDone(request)
+        # Also where the connection ends with this answer: it may never be read.
+        self.setTimeout(REQUEST_WITHIN_S)
+        self.site.wait(self)
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Wait for the next request; what came while the last one was answered is more than that, likewise."""
+        if extra:
+            self.persistent = False
+            self.loseConnection()
+        else:
+            super().setLineMode()
 
     def refuse_body(self) -> None:
         """End the connection: what comes is too long."""
@@ -144,11 +169,25 @@ class WebSite(Site):
     def __init__(self, root: IResource, guard: Guard, reactor: Any) -> None:
         super().__init__(root, WebRequest, timeout=REQUEST_WITHIN_S, reactor=reactor)
         self.guard = guard
-        self.channels: dict[WebChannel, None] = {}
+        self.channels: dict[WebChannel, None] = {}  # whoever waits longest stands first
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Make one more connection, or none beyond the bound: then Twisted closes it at once."""
-        return None if len(self.channels) >= WEB_CONNECTIONS_MAX else super().buildProtocol(addr)
+        """Make one more connection. Beyond the bound the one ends for it that has waited longest without a request;
+        where all are being served none is made: then Twisted closes it at once.
+        """
+        if len(self.channels) >= WEB_CONNECTIONS_MAX:
+            waiting = next((channel for channel in self.channels if not channel.is_serving), None)
+            if waiting is None:
+                return None
+            del self.channels[waiting]
+            waiting.transport.abortConnection()
+        return super().buildProtocol(addr)
+
+    def wait(self, channel: WebChannel) -> None:
+        """Hear that a connection waits for its next request, from now on."""
+        if channel in self.channels:
+            del self.channels[channel]
+            self.channels[channel] = None
 
     def startFactory(self) -> None:
         """Keep no time for lines that nobody writes."""
