@@ -320,6 +320,7 @@ class NodePageTests(SynchronousTestCase):
         picture = self.node.shown[0].picture()
         nodes: Any = picture["nodes"]
         self.assertEqual([("127.0.0.1:6401", "me")], [(node["address"], node["role"]) for node in nodes])
+        self.assertEqual(self.node.dht.status()["epoch"], nodes[0]["since_ms"])
         shades: Any = picture["shades"]
         self.assertEqual((BINS, 1), (len(shades), sum(shades)))
 

@@ -18,7 +18,7 @@ from chordtwist.node.node import Node
 from chordtwist.node.ring.searches import Step
 
 SHOWN_MAX = 400
-"""Members in one picture: some 70 bytes each."""
+"""Members in one picture: some 100 bytes each."""
 
 BINS = 120
 """Parts of the circle that are shaded by the records in them."""
@@ -86,6 +86,7 @@ class NodeView:
             "place": place_of(node.me.id),
             "after": None if predecessor is None else place_of(predecessor.id),
             "member": node.is_member,
+            "since_ms": node.statements.epoch,
             "records": node.records.local_records.store.records(),
         }
 
@@ -105,6 +106,7 @@ class NodeView:
                     "place": place_of(peer.id),
                     "role": role,
                     "silent": node.liveness.is_silent(peer),
+                    "since_ms": node.statements.epoch if peer == node.me else node.tables.epoch_of(peer),
                 }
                 for peer, role in {**roles, **more}.items()
             ],
