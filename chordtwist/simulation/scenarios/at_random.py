@@ -20,15 +20,14 @@ MOST_WAITING = 6
     "both."
 )
 def mixed(run: Run) -> None:
-    world, rng = run.world, run.world.rng
+    world = run.world
     run.may_misjudge = True
-    run.grow(max(2, run.options.nodes >> rng.getrandbits(1)))
+    run.grow(max(2, run.options.nodes >> world.rng.getrandbits(1)))
     run.load()
     tide = _Tide(run)
     until_s = world.now_s + run.options.minutes * 60
     while world.now_s < until_s:
-        tide.happen()
-        world.run(rng.random() * rng.random() * 4)
+        world.run(tide.happen())
         tide.turn()
     run.notes.update(tide.turns)
     for host in list(world.live.values()):
@@ -78,16 +77,24 @@ class _Tide:
         self._ebbs = len(self.world.live) > run.options.successors + 1
         self._target = self._turning_point()
 
-    def happen(self) -> None:
-        """Let one random event happen; a ring of fewer than three only grows."""
+    def happen(self) -> float:
+        """Let one random event happen, and tell for how many seconds there is no other; a ring of fewer than three only
+        grows.
+
+        What it draws comes of its number, not of what was drawn before: so one that is left out, when a run is shrunk,
+        changes of the others only what follows from the ring.
+        """
+        number, self.run.events = self.run.events, self.run.events + 1
+        self.rng.seed(f"{self.run.options.seed} {number}")
+        pause_s = self.rng.random() * self.rng.random() * 4
         draw = below(self.rng, 100)
         members = self.world.members()
         if len(members) < 3:
             draw = 0
         event = next(event for above, event in (EBBING if self._ebbs else FLOODING) if draw < above)
-        number, self.run.events = self.run.events, self.run.events + 1
         if number not in self.run.options.without:
             event(self, members)
+        return pause_s
 
     def turn(self) -> None:
         """Turn from ebb to flood, or back, once the ring is as small, or as large, as was meant."""
@@ -95,6 +102,7 @@ class _Tide:
         if members <= self._target if self._ebbs else members >= self._target:
             self.turns["ebbs" if self._ebbs else "floods"] += 1
             self._ebbs = not self._ebbs
+            self.rng.seed(f"{self.run.options.seed} {self.turns}")
             self._target = self._turning_point()
 
     def _turning_point(self) -> int:
