@@ -79,7 +79,7 @@ class AsyncClient(asyncio.Protocol):
         )
 
     async def get(self, key: bytes | str) -> bytes | None:
-        """Get the value under `key`, or None."""
+        """Get the value under `key`; None where the node has found none, or too few others have answered to know."""
         return await self._ask(lambda settle: self._exchange.get(settle, key))
 
     async def delete(self, key: bytes | str, seal: Seal | None = None) -> PutResult:

@@ -10,6 +10,7 @@ from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 
 from chordtwist.core.errors import Refused, StoreFull, Unreachable
+from chordtwist.core.reading import REDIRECTS_MAX
 from chordtwist.core.records import (
     PutResult,
     Record,
@@ -21,12 +22,13 @@ from chordtwist.core.ring import Arc
 from chordtwist.core.versions import FOLLOWED_MS_MAX
 from chordtwist.node.records.publication import Publication
 from chordtwist.node.records.publishing import LOOK_AFTER_S
+from chordtwist.node.records.puts import OWNER_WITHIN_S
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire
 from chordtwist.wire.peer_messages import Answer, Fetch, Question, Store
 from tests.builders import at, peer
-from tests.record_ring import WALL_MS, RecordRing, key_in
+from tests.record_ring import DELAY_S, WALL_MS, RecordRing, key_in
 from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, RingCase
 
 
@@ -77,17 +79,37 @@ class PutTests(RingCase):
         self.assertEqual(len(self.ring.holders(KEY)), 8)
 
     def test_no_replica_is_needed_more_than_another(self) -> None:
-        """Three of four make a put in one round trip, whoever says nothing; every member reads it then, the silent one
-        too.
+        """Three of four make a put in one round trip, whoever says nothing, but that a silent owner is waited for once
+        for a second; every member reads it then, the silent one too.
         """
         for number, silent in enumerate((0x3000, 0x4000, 0x6000)):
-            key = key_in(OWNED, number)
+            key, again = key_in(OWNED, number), key_in(OWNED, number + 3)
             self.ring.silent = {peer(silent)}
-            result = self.put(OUTSIDER, key)
-            self.ring.pass_time(ROUND_TRIP_S + A_MOMENT_S)
-            self.assertEqual(self.successResultOf(result).copies, 3)
+            for waits_s, one in ((OWNER_WITHIN_S if silent == 0x3000 else 0, key), (0, again)):
+                result = self.put(OUTSIDER, one)
+                self.ring.pass_time(waits_s + ROUND_TRIP_S - A_MOMENT_S)
+                self.assertNoResult(result)
+                self.ring.pass_time(2 * A_MOMENT_S)
+                self.assertEqual(self.successResultOf(result).copies, 3)
             self.ring.silent.clear()
             self.assertEqual([self.value_at(place, key) for place in EIGHT], [b"value"] * 8)
+
+    def test_an_owner_that_was_searched_for_is_not_waited_for(self) -> None:
+        """It has just said itself that it is the owner."""
+        self.ring.knows_routes = False
+        self.ring.silent = {peer(0x3000)}
+        result = self.put(OUTSIDER)
+        self.ring.pass_time(2 * ROUND_TRIP_S + A_MOMENT_S)
+        self.assertEqual(self.successResultOf(result).copies, 3)
+
+    def test_stops_while_it_waits_for_the_owner(self) -> None:
+        """Nothing is left of it."""
+        self.ring.silent = {peer(0x3000)}
+        result = self.put(OUTSIDER)
+        self.ring.pass_time(OWNER_WITHIN_S / 2)
+        self.ring.node(OUTSIDER).records.stop()
+        self.failureResultOf(result, Unreachable)
+        self.ring.pass_time(OWNER_WITHIN_S)
 
     def test_full_nodes_are_stood_in_for(self) -> None:
         """A put finds room at the next members, also where the owner has none; too few are reported as that: readers
@@ -140,6 +162,25 @@ class PutTests(RingCase):
         self.ring.pass_time(2 * ROUND_TRIP_S + A_MOMENT_S)
         self.assertGreaterEqual(self.successResultOf(result).copies, 3)
         self.assertIsNotNone(newcomer.records.local_records.get(key))
+
+    def test_newcomers_before_a_stale_owner(self) -> None:
+        """A few or many: it is confirmed where readers look for it, not by those who kept it before they came."""
+        for newcomers in (3, REDIRECTS_MAX + 2):
+            self.ring = RecordRing(*EIGHT)
+            writer = self.ring.node(OUTSIDER)
+            writer.view = [peer(place) for place in EIGHT]
+            for nearer in range(newcomers):
+                self.ring.join(0x2FFF - nearer)
+            key = key_in(Arc(at(0x2000), at(0x2FFF - newcomers)))
+            result = self.put(OUTSIDER, key)
+            for _ in range(100):
+                self.ring.pass_time(DELAY_S)
+                if result.called:
+                    break
+            self.successResultOf(result)
+            replicas = self.ring.replicas(key)
+            self.assertGreaterEqual(len({*self.ring.holders(key)} & {*replicas}), 3)
+            self.assertEqual(self.value_at(0x7000, key), b"value")
 
     def test_an_unknown_way_is_searched(self) -> None:
         """One search; the next put to the same owner needs none."""

@@ -8,6 +8,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
+from chordtwist.core.errors import TOO_FEW, Refused, Unreachable
 from chordtwist.core.lookup import Quality
 from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
@@ -164,7 +165,9 @@ class GetTests(RingCase):
         """A search that does not end in time ends the read all the same."""
         self.ring.knows_routes = False
         self.ring.verifying_s = 2 * UNVERIFIED_HEDGES_MAX * HEDGE_AFTER_S
-        self.assertIsNone(self.value_at(OUTSIDER, within_s=UNVERIFIED_HEDGES_MAX * HEDGE_AFTER_S + 1))
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(UNVERIFIED_HEDGES_MAX * HEDGE_AFTER_S + 1)
+        self.failureResultOf(read, Unreachable)
 
     def test_a_wrong_guess(self) -> None:
         """What a liar's members say of a plain key, or that there is none, counts for nothing."""
@@ -206,14 +209,35 @@ class GetTests(RingCase):
         self.assertEqual(self.value_at(OUTSIDER, key, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
 
     def test_ends_within_five_seconds(self) -> None:
-        """When nobody answers at all it is given up, without an error."""
+        """When nobody answers at all it is given up; that nobody knows is said, not that there is nothing."""
         for place in EIGHT[:-1]:
             self.ring.silent.add(peer(place))
         read = self.get(OUTSIDER)
         self.ring.pass_time(4.9)
         self.assertNoResult(read)
         self.ring.pass_time(0.2)
-        self.assertIsNone(self.successResultOf(read))
+        self.assertIn(TOO_FEW, str(self.failureResultOf(read, Unreachable).value))
+
+    def test_what_was_put_here_is_read_when_nobody_answers(self) -> None:
+        """Until it is confirmed; and it can be deleted here."""
+        for place in EIGHT[:-1]:
+            self.ring.silent.add(peer(place))
+        put = self.put(OUTSIDER, value=b"put here")
+        self.assertEqual(self.value_at(OUTSIDER, within_s=5.1), b"put here")
+        deleted = self.ring.node(OUTSIDER).records.delete(KEY)
+        self.ring.pass_time(5.1)
+        self.failureResultOf(put, Refused)
+        self.assertNoResult(deleted)
+        self.assertIsNone(self.value_at(OUTSIDER, within_s=5.1))
+
+    def test_a_node_that_stops_does_not_say_that_there_is_nothing(self) -> None:
+        """What it reads just then fails."""
+        for place in EIGHT[:-1]:
+            self.ring.silent.add(peer(place))
+        read = self.get(OUTSIDER)
+        self.ring.pass_time(1)
+        self.ring.node(OUTSIDER).records.stop()
+        self.failureResultOf(read, Unreachable)
 
     def test_a_node_cut_off_serves_what_it_holds(self) -> None:
         """No member any more, and nobody to ask: its own copy is better than nothing."""

@@ -352,6 +352,19 @@ class JoinTests(RepairCase):
             self.ring.pass_time(0.5)
             self.assertIsNotNone(self.successResultOf(read), hex(place))
 
+    def test_another_that_joins_meanwhile_goes_on(self) -> None:
+        """A newcomer that has not got its arc yet says so to the next one, which gets it from whoever had it before:
+        else both would say that there is nothing.
+        """
+        key = key_in(Arc(at(0x2000), at(0x2700)))
+        self.spread([self.record(key)])
+        self.ring.lose = lambda asker, asked, question: asker == peer(0x2800) and isinstance(question, Digest)
+        self.ring.join(0x2800)
+        newcomer = self.ring.join(0x2700)
+        self.ring.pass_time(0.5)
+        self.assertFalse(newcomer.records.repair.pulling)
+        self.assertIsNotNone(newcomer.records.local_records.get(key))
+
     def test_what_is_put_meanwhile_is_not_lost(self) -> None:
         """A newcomer takes puts before it has pulled; the newer version stays."""
         self.spread([self.record(self.key, ms=WALL_MS - 1, value=b"older")])

@@ -98,6 +98,22 @@ class WritingTests(SynchronousTestCase):
         for members, events, done in ((2, "1+", False), (2, "1+ 2+", True), (1, "1+", True)):
             self.assertIs(write(writing_to(*range(1, members + 1)), events)[1], done)
 
+    def test_an_owner_of_earlier_has_to_answer(self) -> None:
+        """Whatever it says; until it was late."""
+        for events, done in (
+            ("", False),
+            ("1+", True),
+            ("1-", True),
+            ("1 full", True),
+            ("1<0", False),
+            ("1<0 0+", True),
+        ):
+            writing = Writing(Route(at(0), peers(1, 2, 3, 4, 5)), 4, awaits_owner=True)
+            self.assertIs(write(writing, f"{events} 1+ 2+ 3+ 4+" if "<" in events else f"2+ 3+ 4+ {events}")[1], done)
+            self.assertIs(writing.lacks_owner, not done)
+            writing.awaits_owner = False
+            self.assertTrue(writing.done)
+
     def test_redirects_are_bounded(self) -> None:
         """As they are for reads."""
         writing = writing_to(100, 101, 102, 103)
@@ -107,3 +123,13 @@ class WritingTests(SynchronousTestCase):
             self.assertEqual(placed(writing.not_mine(peer(at_first), peer(at_first - 1)))[0], (at_first - 1, 0))
             at_first -= 1
         self.assertEqual(writing.not_mine(peer(at_first), peer(at_first - 1)), [])
+        self.assertFalse(writing.is_astray)
+
+    def test_goes_astray_with_too_many_newcomers(self) -> None:
+        """Where its route is of earlier: those that kept the key before they came are no replicas."""
+        writing = Writing(Route(at(0), peers(100, 101, 102, 103)), 3, awaits_owner=True)
+        writing.begin()
+        for at_first in range(100, 100 - REDIRECTS_MAX - 1, -1):
+            writing.not_mine(peer(at_first), peer(at_first - 1))
+            writing.stored(peer(at_first))
+        self.assertEqual((writing.is_astray, writing.done), (True, False))

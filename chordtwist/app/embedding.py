@@ -69,7 +69,9 @@ class Node:
         return self.service.dht.put(raw_key(key), value, ttl_s, copies, seal)
 
     def get(self, key: bytes | str) -> Deferred[bytes | None]:
-        """Get the value under `key`, or None.
+        """Get the value under `key`, or None where there is none.
+
+        Fails with `Unreachable` when too few nodes answered to know.
 
         @raise ValueError: that is no key.
         """

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from chordtwist.core.peer import Peer
 
 IN_NO_RING = "this node is in no ring yet; its log says why"
+TOO_FEW = "too few replicas answered"
+STOPPED = "this node stops"
 
 
 class ChordtwistError(Exception):

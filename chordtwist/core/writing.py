@@ -1,7 +1,8 @@
 """One write to the replicas under way: who has confirmed, who stands in for whom, and when it is done.
 
 Done is when a majority of the replicas has confirmed: every later majority of readers meets one of them. No replica is
-needed more than another. The rest still get theirs.
+needed more than another; but only whoever is taken for the owner can tell that it is none, so where a route is of
+earlier its answer is waited for, for a moment. The rest still get theirs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ Send = tuple[Peer, int]
 class Writing:
     """Start with `begin`; send what every method returns; report what came of each."""
 
-    def __init__(self, route: Route, copies: int) -> None:
-        """@param copies: how many of the members of the route are to keep it; the rest stand in for silent ones."""
+    def __init__(self, route: Route, copies: int, awaits_owner: bool = False) -> None:
+        """@param copies: how many of the members of the route are to keep it; the rest stand in for silent ones.
+        @param awaits_owner: whether its owner has to answer before it is done: others may have come before it since.
+        """
         self._position = route.position
         self._order = list(route.replicas)
         self._copies = copies
@@ -29,14 +32,26 @@ class Writing:
         self._out: dict[Peer, None] = {}
         self._redirects = 0
         self._is_full = False
+        self.awaits_owner = awaits_owner
+        self.is_astray = False
+        """Whether so many have come before the owner that they have to be searched for."""
         self.stored_at: dict[Peer, None] = {}
         self.refusals: dict[Peer, str] = {}
 
     @property
     def done(self) -> bool:
-        """Whether so many have confirmed that every majority of readers meets one of them. Nobody is waited for: the
-        owner may be slow, or full, as any other.
+        """Whether so many have confirmed that every majority of readers meets one of them. Nobody is waited for, but an
+        owner of which nobody knows now whether it is one: it may be slow, or full, as any other.
         """
+        return self._has_majority and not self.is_astray and not self.lacks_owner
+
+    @property
+    def lacks_owner(self) -> bool:
+        """Whether it is done but for an answer of its owner."""
+        return self.awaits_owner and self._order[0] in self._waiting and self._has_majority
+
+    @property
+    def _has_majority(self) -> bool:
         if len(self.stored_at) < self.quorum:
             return False
         # Those who stand in are met only by readers that miss the same ones.
@@ -92,7 +107,10 @@ class Writing:
         as a replica. Who names somebody that does not stand nearer to the key is out.
         """
         self._redirects += 1
-        if self._redirects > REDIRECTS_MAX or not stands_before(predecessor, peer, self._order, self._position):
+        if not stands_before(predecessor, peer, self._order, self._position):
+            return self.out(peer)
+        if self._redirects > REDIRECTS_MAX:
+            self.is_astray = self.awaits_owner
             return self.out(peer)
         self._order.insert(self._order.index(peer), predecessor)
         return [self._send(predecessor), self._send(peer)]

@@ -417,8 +417,11 @@ class ApiProtocol(Protocol):
 
     def _answer_get(self, key: bytes, found: Record | Failure | None) -> None:
         if isinstance(found, Failure):
-            # A bug of ours, since a search never fails; the client waits for its answer all the same.
-            self._log.failure("GET {key} failed", found, key=key.hex())
+            # The client waits for its answer all the same, and the course has no other.
+            if found.check(ChordtwistError) is None:
+                self._log.failure("GET {key} failed", found, key=key.hex())
+            else:
+                self._log.debug("GET {key} came to nothing: {reason}", key=key.hex(), reason=found.value)
             found = None
         self._answer(pack_found(key, None if found is None else found.value))
 

@@ -121,7 +121,7 @@ class BlockingClient:
         return self._ask(self._exchange.put_confirmed(answers.append, key, value, ttl_s, replication, seal), answers)
 
     def get(self, key: bytes) -> bytes | None:
-        """Get the value under `key`, or None."""
+        """Get the value under `key`; None where the node has found none, or too few others have answered to know."""
         answers: list[bytes | ChordtwistError | None] = []
         return self._ask(self._exchange.get(answers.append, key), answers)
 

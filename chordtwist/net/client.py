@@ -110,7 +110,7 @@ class DhtClient(Protocol):
         return self._ask(self._exchange.put_confirmed(settle, key, value, ttl_s, replication, seal), answered)
 
     def get(self, key: bytes | str) -> Deferred[bytes | None]:
-        """Get the value under `key`, or None."""
+        """Get the value under `key`; None where the node has found none, or too few others have answered to know."""
         answered: Deferred[bytes | None] = Deferred()
         return self._ask(self._exchange.get(_settling(answered), key), answered)
 

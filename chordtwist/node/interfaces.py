@@ -144,7 +144,9 @@ class IDht(Interface):
         """
 
     def get(key: bytes) -> Deferred[Record | None]:
-        """Read the live `Record` under `key`; None when none of its replicas has one. Bounded in time, never fails."""
+        """Read the live `Record` under `key`; None when none of its replicas has one. Bounded in time; fails with
+        `Unreachable` when too few of them answer to know.
+        """
 
     def delete(key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put`, fires with a `PutResult`."""

@@ -71,6 +71,8 @@ class Records:
         self.read_right = 0
         self.unreadable = 0
         """Reads that found nothing although a copy lived, while the ring was changing."""
+        self.denied = 0
+        """Those of them that said there is nothing; the others, that too few answered to know."""
         self.violated = 0
         self.violations: list[str] = []
         self._puts: dict[bytes, dict[bytes, Put]] = {}
@@ -159,15 +161,23 @@ class Records:
         began_us = world.clock.now_us
         link = world.live[reader].link
 
-        def read(record: Record | None) -> None:
+        def read(found: Record | Failure | None) -> None:
+            record: Record | None = None
+            if isinstance(found, Failure):
+                found.trap(Unreachable)
+            else:
+                record = found
             if reader in world.leaving or reader not in world.live or world.live[reader].link is not link:
-                return  # who ends, ends its reads with nothing
+                return  # who ends, ends its reads
             if key in self.newest:
+                unreadable = self.unreadable
                 self.judge(key, began_us, record, finally_)
+                if found is None:
+                    self.denied += self.unreadable - unreadable
                 if told is not None:
                     told(record)
 
-        world.node(reader).get(key).addCallback(read)
+        world.node(reader).get(key).addBoth(read)
 
     def judge(self, key: bytes, began_us: int, record: Record | None, finally_: bool = False) -> None:
         """Hold what a read answered, that began then and ends now, against what was promised."""

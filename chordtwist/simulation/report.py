@@ -54,6 +54,7 @@ def as_json(run: Run) -> dict[str, object]:
             "reads": records.reads,
             "reads_right": records.read_right,
             "reads_missed": records.unreadable,
+            "reads_denied": records.denied,
         },
         "traffic": {
             "bytes_per_node_s": round(sum(traffic.values()), DIGITS),

@@ -185,7 +185,7 @@ class HostileMemberTests(SynchronousTestCase):
         def read(record: object) -> None:
             self.wrong += getattr(record, "value", None) != self.values[key]
 
-        self.world.node(pick(self.world.rng, self.honest)).get(key).addCallback(read)
+        self.world.node(pick(self.world.rng, self.honest)).get(key).addBoth(read)
 
     def invent(self, count: int) -> list[Peer]:
         """Addresses that are nobody's, new ones each time."""

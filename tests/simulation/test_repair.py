@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from random import Random
 
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.repair import Versioned
@@ -40,11 +41,11 @@ class RingOfNodes(SynchronousTestCase):
         found: list[Record | None] = []
         for key, value in self.values.items():
 
-            def read(record: Record | None, value: bytes = value) -> None:
-                if record is not None and record.value == value:
+            def read(record: Record | Failure | None, value: bytes = value) -> None:
+                if isinstance(record, Record) and record.value == value:
                     found.append(record)
 
-            world.node(self.rng.choice(world.members())).get(key).addCallback(read)
+            world.node(self.rng.choice(world.members())).get(key).addBoth(read)
         world.run(6)
         return len(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
@@ -36,13 +37,13 @@ class SleepTests(SynchronousTestCase):
         """Every value that any node reads under any of the keys."""
         found: list[bytes] = []
 
-        def note(record: Record | None) -> None:
-            if record is not None:
+        def note(record: Record | Failure | None) -> None:
+            if isinstance(record, Record):
                 found.append(record.value)
 
         for member in self.world.members():
             for number in range(VALUES):
-                self.world.node(member).get(key(number)).addCallback(note)
+                self.world.node(member).get(key(number)).addBoth(note)
         self.world.run(6)
         return found
 

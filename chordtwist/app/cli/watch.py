@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chordtwist.app.cli import asking, showing, talking
-from chordtwist.app.cli.talking import Caller, Connect, Key, NotReachable
+from chordtwist.app.cli.talking import Caller, Connect, Key, No, NotReachable
 
 TRY_AGAIN_S = 1.0
 
@@ -54,7 +54,7 @@ def command(caller: Caller, key: str, run: str | None, every_s: float, count: in
     while not watch.is_over:
         try:
             caller.talk(watch.look)
-        except NotReachable as error:
+        except (NotReachable, No) as error:
             if not watch.has_looked:
                 raise
             talking.show(f"{error.format_message()}; trying on", err=True)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
-from chordtwist.core.errors import Refused, StoreFull
+from chordtwist.core.errors import Refused, StoreFull, Unreachable
 from chordtwist.core.records import (
     SALT_BYTES_MAX,
     VALUE_BYTES_MAX,
@@ -302,7 +302,9 @@ class Watches:
     def _read(self, key: bytes, watched: _Watched) -> None:
         if watched.reading is None:
             reading = watched.reading = Deferred()
-            self._get(key).addCallback(self._have_read, watched).chainDeferred(reading)
+            self._get(key).addCallbacks(
+                self._have_read, lambda failure: failure.trap(Unreachable) and None, callbackArgs=(watched,)
+            ).chainDeferred(reading)
 
             def over(_: object) -> None:
                 watched.reading = None

@@ -15,6 +15,7 @@ from random import Random
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from chordtwist.core import errors
 from chordtwist.core.costs import Costs, unmetered
@@ -178,7 +179,7 @@ class HashTable:
 
     def delete(self, key: bytes, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put a tombstone in a record's place, for `IDht.delete`. Of a signed one `seal` is over an empty value."""
-        return self.get(key).addCallback(self._delete, key, seal)
+        return self.get(key).addErrback(_not_known).addCallback(self._delete, key, seal)
 
     def _delete(self, found: Record | None, key: bytes, seal: Seal | None) -> Deferred[PutResult]:
         tombstone = Tombstone(
@@ -209,7 +210,9 @@ class HashTable:
             return succeed(self._living(here if isinstance(here, Record) else None))
         unconfirmed = self.publisher.unconfirmed(key)
         read = self.reader.read(key)
-        return read.addCallback(self._living) if unconfirmed is None else read.addCallback(self._newer, unconfirmed)
+        if unconfirmed is None:
+            return read.addCallback(self._living)
+        return read.addErrback(_not_known).addCallback(self._newer, unconfirmed)
 
     def _living(self, record: Record | None) -> Record | None:
         if record is None or record.expiry_ms <= self.local_records.now_ms() or self.publisher.ended(record):
@@ -225,3 +228,7 @@ class HashTable:
 
     def _copies(self, wanted: int | None) -> int:
         return min(wanted or self._parameters.replication, self._parameters.successors)
+
+
+def _not_known(failure: Failure) -> None:
+    failure.trap(errors.Unreachable)

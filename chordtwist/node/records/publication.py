@@ -17,7 +17,6 @@ only looked after, or tried once more after minutes, may well be older than that
 
 OVERWRITTEN = "a later put through this node has taken its place before it was confirmed"
 EXPIRED = "it expired before enough replicas answered"
-STOPPED = "this node stops"
 
 
 class Publication:

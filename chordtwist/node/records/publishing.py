@@ -25,7 +25,7 @@ from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.incoming import Incoming
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, PUT_WITHIN_S, STOPPED, Publication
+from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, PUT_WITHIN_S, Publication
 from chordtwist.node.records.puts import Puts
 from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine
 
@@ -116,7 +116,7 @@ class Publisher:
         `Unreachable`.
         """
         if self._puts.stopped:
-            return fail(errors.Unreachable(None, STOPPED))
+            return fail(errors.Unreachable(None, errors.STOPPED))
         if not self._make_room(versioned):
             return fail(errors.Refused(CROWDED))
         publication = Publication(versioned, expected_seq, self._clock.seconds())
@@ -167,7 +167,7 @@ class Publisher:
 
     def stop(self) -> None:
         """End every timer; results that are awaited fail."""
-        self._puts.stopped = True
+        self._puts.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -175,7 +175,7 @@ class Publisher:
         publications, self._publications = list(self._publications.values()), OrderedDict()
         for publication in publications:
             publication.is_current = False
-            publication.fail(errors.Unreachable(None, STOPPED))
+            publication.fail(errors.Unreachable(None, errors.STOPPED))
 
     def __len__(self) -> int:
         return len(self._publications)
@@ -231,7 +231,7 @@ class Publisher:
         """Forget it, give it up, try it again, or look after it: its time has come."""
         now_ms = self._local_records.now_ms()
         if publication.give_up_s <= self._clock.seconds():
-            why = "too few replicas answered" if self._ring.is_member else errors.IN_NO_RING
+            why = errors.TOO_FEW if self._ring.is_member else errors.IN_NO_RING
             publication.fail(errors.Unreachable(None, why))
         if publication.is_over(now_ms):
             publication.fail(errors.Unreachable(None, EXPIRED))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from msgspec.structs import replace
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chordtwist.core import errors
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.records import Version, position_of
@@ -18,11 +19,20 @@ from chordtwist.core.writing import Send, Writing
 from chordtwist.node.interfaces import IRing
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.locating import Locating
-from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, STOPPED, Publication
+from chordtwist.node.records.publication import EXPIRED, OVERWRITTEN, Publication
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.wire.peer_messages import Answer, NotMine, Refused, Store, Stored
 
 SKEW_REPORTED_EVERY_S = 60.0
+OWNER_WITHIN_S = 1.0
+"""So long a put waits for the owner that a route of earlier names, while the others have confirmed: it alone would say
+that others have come before it. Longer than an answer takes on a busy machine; a silent one costs a put that much."""
+
+LATE_FOR_S = 5.0
+"""An owner that let a put wait so long is not waited for by others for a while."""
+
+LATE_REMEMBERED = 256
+
 AHEAD_REPORTED_MS = 1_000
 """A clock that is wrong is wrong for every put: one line a minute says so."""
 
@@ -61,11 +71,29 @@ class Puts:
         self.clock = clock
         self.outcomes = outcomes
         self.stopped = False
+        self.waiting: dict[IDelayedCall, None] = {}
+        """The timers of those that wait for an owner."""
+        self._late: Bounded[Peer, float] = Bounded(LATE_REMEMBERED)
         self._skew_again_s = clock.seconds()
 
     def begin(self, publication: Publication, route: Route | None) -> None:
         """Bring it to the replicas that `route` names; with None they are searched for first."""
         _Put(self, publication).begin(route)
+
+    def stop(self) -> None:
+        """End every timer; nothing is sent any more."""
+        self.stopped = True
+        for timer in self.waiting:
+            timer.cancel()
+        self.waiting.clear()
+
+    def is_late(self, peer: Peer) -> None:
+        """Remember an owner that let a put wait."""
+        self._late[peer] = self.clock.seconds()
+
+    def was_late(self, peer: Peer) -> bool:
+        """Whether an owner let a put wait a moment ago."""
+        return bool(self._late) and self.clock.seconds() - self._late.get(peer, -LATE_FOR_S) < LATE_FOR_S
 
     def now_ms(self) -> int:
         """Read the steady clock that expiries are counted on."""
@@ -136,11 +164,16 @@ class _Put:
         self._publication = publication
         self._writing: Writing | None = None
         """What the replicas say to the present version; None before they are asked, and when it is over."""
+        self._route: Route | None = None
+        """Where it goes, if that was not searched for just now."""
+        self._timer: IDelayedCall | None = None
+        """Runs while nothing but the owner's answer is waited for."""
         self._overtaken_at: dict[Peer, None] = {}
         """Replicas that say to have a later put."""
 
     def begin(self, route: Route | None) -> None:
         """Ask the replicas, or search for them first."""
+        self._route = route
         if route is None:
             position = position_of(self._publication.versioned.key)
             self._puts.locating.find(position).addCallbacks(self._follow, self._not_found)
@@ -152,7 +185,8 @@ class _Put:
         if not publication.is_current:
             publication.fail(errors.Refused(OVERWRITTEN))
         elif not publication.is_over(self._puts.now_ms()):
-            writing = self._writing = Writing(route, publication.versioned.copies)
+            awaits_owner = self._route is not None and not self._puts.was_late(route.owner)
+            writing = self._writing = Writing(route, publication.versioned.copies, awaits_owner)
             publication.is_on_its_way = True
             for send in writing.begin():
                 self._store(writing, send)
@@ -196,6 +230,8 @@ class _Put:
                 self._go_on(writing, [])
                 return
         sends = told(writing, peer, answer, self._puts.ring.identity)
+        if isinstance(answer, NotMine) and self._route is not None:
+            self._puts.locating.stale(self._route)
         if there is not None:
             self._stamp_again(writing, there)
         elif isinstance(answer, Refused) and answer.reason == "clock":
@@ -205,14 +241,24 @@ class _Put:
     def _go_on(self, writing: Writing, sends: list[Send]) -> None:
         publication, outcomes = self._publication, self._puts.outcomes
         if self._puts.stopped:
-            publication.fail(errors.Unreachable(None, STOPPED))
+            publication.fail(errors.Unreachable(None, errors.STOPPED))
             return
         if writing is not self._writing:
+            return
+        if writing.is_astray:
+            self._end()
+            self.begin(None)
             return
         for send in sends:
             self._store(writing, send)
         if writing is not self._writing:
             return  # we are a replica ourselves, and our own answer was the last
+        if writing.lacks_owner:
+            if self._timer is None:
+                self._timer = self._puts.clock.callLater(OWNER_WITHIN_S, self._owner_is_late, writing)
+                self._puts.waiting[self._timer] = None
+            return
+        self._stop_waiting()
         if writing.done:
             outcomes.confirmed(publication, len(writing.stored_at))
             if writing.over:
@@ -225,7 +271,22 @@ class _Put:
             if not publication.confirmed:
                 outcomes.try_again(publication)
 
+    def _owner_is_late(self, writing: Writing) -> None:
+        if self._route is not None:
+            self._puts.is_late(self._route.owner)
+        writing.awaits_owner = False
+        self._stop_waiting()
+        self._go_on(writing, [])
+
+    def _stop_waiting(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer in self._puts.waiting:
+            del self._puts.waiting[timer]
+            if timer.active():
+                timer.cancel()
+
     def _end(self) -> None:
+        self._stop_waiting()
         self._writing = None
         self._publication.is_on_its_way = False
 
@@ -258,6 +319,7 @@ class _Put:
         publication.stamped_again = True
         publication.confirmed = False
         publication.versioned = replace(versioned, version=version)
+        self._stop_waiting()
         self._writing = None
         self.begin(puts.locating.known(position_of(versioned.key), versioned.copies))
 

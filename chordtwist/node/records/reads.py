@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.claims import Claim
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.errors import IN_NO_RING, STOPPED, TOO_FEW, Unreachable
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.reading import AS_PUBLISHER, Ask, Reading
@@ -73,20 +73,26 @@ class Reader:
         """Reads under way that have a timer."""
 
     def read(self, key: bytes) -> Deferred[Record | None]:
-        """Find the live record under `key` as a majority of its replicas has it; None when there is none, or when none
-        could be had in `HEDGES_MAX` hedges, or `UNVERIFIED_HEDGES_MAX`. Never fails.
+        """Find the live record under `key` as a majority of its replicas has it; None when there is none. Fails with
+        `Unreachable` when nobody could tell in `HEDGES_MAX` hedges, or `UNVERIFIED_HEDGES_MAX`.
         """
         return _Read(self, key).begin()
 
     def judge(self, key: bytes) -> Deferred[Claim | None]:
-        """Read a plain record for what is believed to stand there, also its end; None of nothing. Never fails."""
+        """Read a plain record for what is believed to stand there, also its end; None of nothing, and when nobody could
+        tell. Never fails.
+        """
         read = _Read(self, key)
-        return read.begin().addCallback(lambda _: read.claim)
+        return (
+            read.begin()
+            .addErrback(lambda failure: failure.trap(Unreachable) and None)
+            .addCallback(lambda _: read.claim)
+        )
 
     def stop(self) -> None:
-        """End what is under way: with None."""
+        """End what is under way: it fails."""
         for read in list(self.open):
-            read.finish(None)
+            read.fail(STOPPED)
 
     def kept_waiting_by(self, peer: Peer) -> None:
         """Remember a peer that did not answer until the read was hedged."""
@@ -285,7 +291,7 @@ class _Read:
     def _hedge(self) -> None:
         self._hedges += 1
         if self._hedges >= (UNVERIFIED_HEDGES_MAX if self._lacks_verdict else HEDGES_MAX):
-            self.finish(self._at_last())
+            self._end_late()
             return
         self._timer = self._reader.clock.callLater(HEDGE_AFTER_S, self._hedge)
         reading = self._reading
@@ -303,22 +309,34 @@ class _Read:
         """Whether a majority has spoken, and a search is under way for whether it is of the right replicas."""
         return self._is_guess and self._is_verifying and self._reading is not None and self._reading.certain
 
-    def _at_last(self) -> Record | None:
-        """Choose the best that is known when time is up: what a replica has sent, or what lies here."""
+    def _end_late(self) -> None:
+        """End it with the best that is known when time is up: what a replica has sent, or what lies here. Where that is
+        nothing, nobody knows whether there is something.
+        """
         reading = self._reading
         is_sure = reading is not None and (reading.proves_itself or reading.has_publishers_word)
         if reading is not None and (is_sure or not self._is_guess):
             reading.give_up()
             if reading.record is not None or reading.ended:
-                return reading.record
+                self.finish(reading.record)
+                return
         versioned = self._reader.local_records.get(self._key)
-        return versioned if isinstance(versioned, Record) else None
+        if versioned is None:
+            self.fail(TOO_FEW if self._reader.ring.is_member else IN_NO_RING)
+        else:
+            self.finish(versioned if isinstance(versioned, Record) else None)
 
     def finish(self, record: Record | None) -> None:
         """End it with this outcome, if it had none before."""
         if self._stage is not _Stage.OVER:
             self._stop()
             self._result.callback(record)
+
+    def fail(self, reason: str) -> None:
+        """End it without an outcome, if it had none before."""
+        if self._stage is not _Stage.OVER:
+            self._stop()
+            self._result.errback(Unreachable(None, reason))
 
     def _stop(self) -> None:
         self._stage = _Stage.OVER

@@ -105,6 +105,8 @@ class Repair:
         """Those that were compared, a few more than usual where a record has more copies than usual."""
         self.pulling = False
         """Whether our arc is still coming from the old owner."""
+        self._awaited: Arc | None = None
+        """What was ours when that began: others may have taken parts of it over since."""
         self.leaving = False
         """Whether what is here is being handed over: nothing more is taken."""
         self.arc: Arc | None = None
@@ -237,7 +239,7 @@ class Repair:
         """Get our arc from the old owner, or when it fails from those behind it, who keep copies."""
         self._pulls += 1
         this = self._pulls
-        self.pulling = True
+        self.pulling, self._awaited = True, self.arc
         try:
             for _ in range(PULLS_MAX):
                 for peer in dict.fromkeys((old_owner, *self._ring.successors)):
@@ -255,6 +257,10 @@ class Repair:
                 self.pulling = False
                 self.soon()
                 self.stray_records.hurry()
+
+    def awaits(self, arc: Arc) -> bool:
+        """Whether records of an arc are still coming: what is here tells nobody what there is."""
+        return self.pulling and self._awaited is not None and arc.upto in self._awaited
 
     async def _pulled(self, peer: Peer, arc: Arc) -> bool:
         try:

@@ -182,9 +182,11 @@ class Replica:
             self._repair.soon()  # a former keeper brings what our replicas lack as well
         return StoredAll(sorted(taken.refused))
 
-    async def _compare(self, peer: Peer, question: Digest) -> InStep | Parts:
+    async def _compare(self, peer: Peer, question: Digest) -> InStep | Parts | Pulling:
         """Tell how an arc here differs from what the asker has in it."""
         arc = Arc(position_from_bytes(question.after), position_from_bytes(question.upto))
+        if not question.as_owner and self._repair.awaits(arc):
+            return Pulling()  # a newcomer that came behind us gets it from whoever we get it from
         theirs = summary_from(question.summary)
         if question.as_owner:
             self._served_arcs.note(peer, arc, question.copies_above)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.errors import TOO_FEW, Unreachable
 from chordtwist.core.records import position_of
 from chordtwist.core.writing import Send, Writing
 from chordtwist.node.interfaces import IRing
@@ -20,8 +20,6 @@ RESTORED = "restored"
 NEWER = "newer"
 """A newer version stands there, or its end."""
 
-SILENT = "too few replicas answered"
-
 
 class Restoring:
     """Restores for one node."""
@@ -32,7 +30,7 @@ class Restoring:
         self._incoming = incoming
 
     def restore(self, body: RecordBody) -> Deferred[str]:
-        """Store a record, or a tombstone, as it was. Fires with `RESTORED`, `SILENT`, or with the word for why most of
+        """Store a record, or a tombstone, as it was. Fires with `RESTORED`, `TOO_FEW`, or with the word for why most of
         its replicas refuse it (`peer_messages.Refused`): ``newer`` where a newer version stands. Fails with
         `Malformed` when its kind is unknown.
         """
@@ -45,7 +43,7 @@ class Restoring:
         try:
             route = await self._locating.find(position_of(body.key))
         except Unreachable:
-            return SILENT
+            return TOO_FEW
         writing = Writing(route, max(1, body.copies))
         sends = writing.begin()
         while sends:
@@ -53,7 +51,7 @@ class Restoring:
             further: list[Send] = []
             await DeferredList([self._store(writing, body, send, further) for send in sends])
             sends = further
-        return RESTORED if writing.done else writing.refusal or SILENT
+        return RESTORED if writing.done else writing.refusal or TOO_FEW
 
     def _store(self, writing: Writing, body: RecordBody, send: Send, further: list[Send]) -> Deferred[None]:
         peer, rank = send

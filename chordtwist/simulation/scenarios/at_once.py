@@ -12,6 +12,25 @@ ROUNDS_AFTER_HALF_DIED = 30
 
 @scenario("All nodes start within one second, all with the same three bootstrap addresses (hivemind#624).")
 def join_storm(run: Run) -> None:
+    _start_all(run)
+    run.settle("the storm is over")
+    run.world.seed_peers = None
+    run.load()
+    run.minutes()
+    run.finish()
+
+
+@scenario("As join-storm, but all who are members look up, put and read from the first moment on.")
+def young(run: Run) -> None:
+    run.load()
+    _start_all(run)
+    run.minutes()
+    denied = run.records.denied
+    run.expect(not denied, f"{denied} reads said that there is nothing, though a copy lived")
+    run.finish()
+
+
+def _start_all(run: Run) -> None:
     world, options = run.world, run.options
     addresses = [world.address() for _ in range(options.nodes)]
     world.seed_peers = addresses[:3]
@@ -21,11 +40,6 @@ def join_storm(run: Run) -> None:
     began_s = world.now_s
     run.until(lambda: len(world.members()) == options.nodes, 600, "everybody became a member")
     run.notes["all_members_after_s"] = round(world.now_s - began_s, 1)
-    run.settle("the storm is over")
-    world.seed_peers = None
-    run.load()
-    run.minutes()
-    run.finish()
 
 
 @scenario("As many consecutive nodes as a list may lose vanish at once, without a sound (chord-grpc#156).")
