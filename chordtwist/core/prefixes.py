@@ -10,7 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_network
 
-from chordtwist.core.peer import IPV6_LENGTH, IPAddress, Peer, canonical_ip, why_no_host
+from chordtwist.core.peer import HOSTS_CACHED, IPV6_LENGTH, IPAddress, Peer, canonical_ip, why_no_host
 
 IPV4_PREFIX_BITS, IPV6_PREFIX_BITS = 24, 48
 """The least that is routed on its own in the Internet, and what a customer of an IPv6 provider is given at most."""
@@ -20,10 +20,6 @@ IPV6_OWNER_BITS = 64
 
 PER_PREFIX_MAX = 2
 """Entries of one prefix where many are listed: two neighbours in one data centre are common, more are one owner."""
-
-
-HOSTS_CACHED = 4096
-"""Addresses whose prefix is known: each search asks for those of a dozen, which takes 10 microseconds for one."""
 
 
 class Reach(IntEnum):
@@ -52,7 +48,12 @@ def can_be_neighbours(ours: Peer, theirs: Peer) -> bool:
     """Whether a node with our address has any business with an address: one in the public Internet that is told of
     10.0.0.1 or 127.0.0.1 would knock, on a stranger's word, at its own operator's doors.
     """
-    return reach(canonical_ip(theirs.host)) >= max(reach(canonical_ip(ours.host)), Reach.LOOPBACK)
+    return _reach_of(theirs.host) >= max(_reach_of(ours.host), Reach.LOOPBACK)
+
+
+@lru_cache(HOSTS_CACHED)
+def _reach_of(host: str) -> Reach:
+    return reach(canonical_ip(host))
 
 
 def prefix_group(address: IPAddress) -> str | None:

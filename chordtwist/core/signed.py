@@ -13,15 +13,21 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, Table
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 KEY_LENGTH = 32
 SIGNATURE_LENGTH = 64
 FINGERPRINTS_MAX = 4096
+KEYS_READ_MAX = 1024
+"""Public keys that are kept as they were read, which takes a sixth of what it takes to verify."""
+
 CONTENTS_UNPACKED_MAX = 128
 """Contents of tables that are remembered before anybody has looked at a signature: more than the peers one node keeps
 asking, and 18 MiB where all are as long as they may be."""
@@ -92,13 +98,19 @@ class Ed25519Signer:
 def verify_ed25519(public: bytes, signature: bytes, body: bytes) -> bool:
     """Whether the owner of `public` signed `body`; False as well when the key or signature is no such thing."""
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, body)
+        _public_key(public).verify(signature, body)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+@lru_cache(KEYS_READ_MAX)
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 @lru_cache(FINGERPRINTS_MAX)

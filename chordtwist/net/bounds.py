@@ -5,11 +5,12 @@ from __future__ import annotations
 import resource
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from twisted.internet.interfaces import IReactorTime
 
 from chordtwist.core.allowance import Allowance
-from chordtwist.core.peer import canonical_ip
+from chordtwist.core.peer import HOSTS_CACHED, canonical_ip
 from chordtwist.core.prefixes import one_owner, prefix_group
 
 PENDING_MAX = 256
@@ -92,7 +93,7 @@ class Bounds:
         @param is_known: whether a peer lives there that we have dialled: for those there is room that no crowd takes.
         """
         try:
-            address, *prefix = self._groups(host)
+            address, *prefix = _groups(host)
         except ValueError as error:
             return str(error)
         if self._from[address] >= ACCEPTED_PER_ADDRESS_MAX + self._room:
@@ -111,22 +112,24 @@ class Bounds:
     def accepted(self, host: str) -> None:
         """Count a connection from `host`."""
         self.pending += 1
-        groups = self._groups(host)
+        groups = _groups(host)
         self._pending_from.update(groups)
         self._from[groups[0]] += 1
 
     def no_longer_pending(self, host: str) -> None:
         """Count it as no longer pending: it has said Hello, or has ended without one."""
         self.pending -= 1
-        self._pending_from -= Counter(self._groups(host))
+        self._pending_from -= Counter(_groups(host))
 
     def closed(self, host: str) -> None:
         """Forget a connection from `host`: it is gone."""
-        self._from -= Counter(self._groups(host)[:1])
+        self._from -= Counter(_groups(host)[:1])
 
-    def _groups(self, host: str) -> tuple[str, ...]:
-        # The address, which is a whole /64 of IPv6, and its prefix where it has an owner.
-        ip = canonical_ip(host)
-        address = one_owner(ip)
-        prefix = prefix_group(ip)
-        return (address,) if prefix is None else (address, prefix)
+
+@lru_cache(HOSTS_CACHED)
+def _groups(host: str) -> tuple[str, ...]:
+    # The address, which is a whole /64 of IPv6, and its prefix where it has an owner.
+    ip = canonical_ip(host)
+    address = one_owner(ip)
+    prefix = prefix_group(ip)
+    return (address,) if prefix is None else (address, prefix)

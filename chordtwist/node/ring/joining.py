@@ -293,23 +293,23 @@ class Joining:
         The member with the smallest id is asked before all others, so that newcomers meet there and not halfway. Before
         its turn comes a newcomer makes sure that it reaches everybody, and they it: else all others wait for nothing.
         """
-        first, *heard = await self._line_up(members)
-        asked, taken_in_by = [first], [first]
+        first, *others = await self._line_up(members)
+        heard, asked, taken_in_by = dict.fromkeys(others), [first], {first: None}
         try:
             silent_left = SILENT_TRIES_MAX
             while batch := [peer for peer in heard if peer not in taken_in_by]:
                 asked = [*dict.fromkeys((*asked, *batch))]
                 for peer, answer in zip(batch, await self._announce(batch, ANNOUNCE), strict=True):
                     if isinstance(answer, Announced):
-                        taken_in_by.append(peer)
-                        heard += [named for named in self._named(answer) if named not in heard]
+                        taken_in_by[peer] = None
+                        heard.update(self._named(answer))
                     elif answer is not None or silent_left <= 0:
                         raise self._not_taken_in(answer)
                 silent_left -= 1
         except (Refused, StartOver):
             await self._announce(asked, WITHDRAW)
             raise
-        return taken_in_by
+        return [*taken_in_by]
 
     async def _line_up(self, members: Iterable[Peer]) -> list[Peer]:
         """Ask the first member until its slot is ours: it holds its answer for a while when others come before us.
@@ -340,31 +340,32 @@ class Joining:
 
         @param reached: those that were reached before, and afterwards all.
         """
-        heard = [*members]
+        heard = dict.fromkeys(members)
         while batch := [peer for peer in heard if peer not in reached]:
             for peer, answer in zip(batch, await self._announce(batch, PROBE), strict=True):
                 if isinstance(answer, Announced):
-                    heard += [named for named in self._named(answer) if named not in heard]
+                    heard.update(self._named(answer))
                 elif not isinstance(answer, NotMember):
                     raise self._not_taken_in(answer)
                 else:
-                    heard.remove(peer)
+                    del heard[peer]
                 reached[peer] = None
         if not heard:
             raise StartOver
-        return heard
+        return [*heard]
 
     def _not_taken_in(self, answer: Answer | None) -> Exception:
         if isinstance(answer, JoinFailure) and not answer.busy:
             return Refused(f"a member does not take us in: {answer.reason}")
         return StartOver()
 
-    def _named(self, announced: Announced) -> list[Peer]:
-        peers = []
+    def _named(self, announced: Announced) -> dict[Peer, None]:
+        peers: dict[Peer, None] = {}
         for packed in announced.members:
             with suppress(ValueError):
-                peers.append(self._identity.unpack(packed))
-        return [peer for peer in dict.fromkeys(peers) if peer != self._routing.me]
+                peers[self._identity.unpack(packed)] = None
+        peers.pop(self._routing.me, None)
+        return peers
 
     async def _announce(self, peers: Iterable[Peer], step: int) -> list[Answer | None]:
         """Tell all of them at once; None stands for one that is silent."""
