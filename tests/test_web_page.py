@@ -23,7 +23,7 @@ from chordtwist.core.errors import Refused, Unreachable
 from chordtwist.core.records import key_of
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.guard import Guard
-from chordtwist.net.web.pages import PAGE, Asked, Front, Orders
+from chordtwist.net.web.pages import INQUIRIES_MAX, PAGE, Asked, Front, Orders, Slots
 from chordtwist.net.web.site import WebSite
 from chordtwist.net.web.streams import EVERY_S, MOMENTS_PER_S, SAY_NOTHING_AFTER_S, STREAMS_MAX, UNREAD_S, Streams, Tell
 from tests.test_service import Reactor
@@ -187,7 +187,7 @@ class AskedTests(SynchronousTestCase):
         self.asked: list[bytes] = []
         self.answer: Deferred[Any] = Deferred()
         root = Page()
-        root.putChild(b"inspect.json", Asked(self.ask))
+        root.putChild(b"inspect.json", Asked(self.ask, Slots()))
         self.site = site(root)
 
     def ask(self, key: bytes) -> Deferred[Any]:
@@ -213,6 +213,21 @@ class AskedTests(SynchronousTestCase):
             reply = ask(self.site, "/inspect.json?key=a")
             self.assertEqual((status, status), (reply.status, reply.json["status"]))
             self.assertNotIn("\u202e", reply.json["detail"])
+
+    def test_bounded(self) -> None:
+        """So many are under way at once and no more; one that is answered, or given up, makes room."""
+        self.answer = Deferred()
+        waiting = [open_connection(self.site)[0] for _ in range(INQUIRIES_MAX)]
+        for channel in waiting:
+            self.answer = Deferred()
+            channel.dataReceived(request_bytes("/inspect.json?key=a"))
+        self.assertEqual(503, ask(self.site, "/inspect.json?key=a").status)
+        waiting[0].connectionLost()
+        self.answer = succeed({})
+        self.assertEqual([200, 200], [ask(self.site, "/inspect.json?key=a").status for _ in range(2)])
+        self.assertEqual(INQUIRIES_MAX + 2, len(self.asked))
+        for channel in waiting[1:]:
+            channel.connectionLost()
 
 
 class OrdersTests(SynchronousTestCase):

@@ -23,8 +23,8 @@ from chordtwist.core.histogram import Histogram
 from chordtwist.net.web.answers import Page
 from chordtwist.net.web.guard import Guard
 from chordtwist.net.web.keys import Described, Keys
-from chordtwist.net.web.pages import Alive, Asked, Drawn, Front, Orders, Ready, State
-from chordtwist.net.web.site import WebSite
+from chordtwist.net.web.pages import Alive, Asked, Drawn, Front, Orders, Ready, Slots, State
+from chordtwist.net.web.site import WEB_CONNECTIONS_MAX, WebSite
 from chordtwist.net.web.streams import Streams
 
 TOKEN_BYTES_MIN = 16
@@ -52,17 +52,18 @@ def pages_of(view: NodeView, measured: Measured) -> Page:
     # Here, since it takes as long to load as a tenth of all that a command loads.
     from chordtwist.net.web.metrics import Metrics, MetricsPage
 
-    pages = Page()
+    pages, slots = Page(), Slots()
     pages.putChild(b"healthz", Alive())
     pages.putChild(b"readyz", Ready(measured.unready))
     pages.putChild(b"status.json", State(view.status))
     pages.putChild(b"metrics", MetricsPage(Metrics(view.status, measured.lookups, measured.answers, __version__)))
     pages.putChild(b"config.json", State(lambda: view.config))
-    pages.putChild(b"peers.json", Asked(lambda key: view.peers(), needs_key=False))
-    pages.putChild(b"ring.json", Asked(lambda key: view.ring(), needs_key=False))
-    pages.putChild(b"ring.svg", Drawn(lambda: view.ring().addCallback(ring_picture.picture)))
-    pages.putChild(b"inspect.json", Asked(view.inspect))
-    pages.putChild(b"trace.json", Asked(view.trace))
+    # All who ask at once share one round of questions.
+    pages.putChild(b"peers.json", Asked(lambda key: view.peers(), Slots(WEB_CONNECTIONS_MAX), needs_key=False))
+    pages.putChild(b"ring.json", Asked(lambda key: view.ring(), slots, needs_key=False))
+    pages.putChild(b"ring.svg", Drawn(lambda: view.ring().addCallback(ring_picture.picture), slots))
+    pages.putChild(b"inspect.json", Asked(view.inspect, slots))
+    pages.putChild(b"trace.json", Asked(view.trace, slots))
     return pages
 
 

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from chordtwist.core.errors import Refused
 from chordtwist.core.records import key_of
 from chordtwist.net.web.answers import JSON, Page, json_text, show, show_problem
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 KEY_TEXT_MAX = 1024
 """Bytes of a key as people write it."""
@@ -60,13 +63,39 @@ class State(Page):
         show(request, json_text(self._status()))
 
 
+INQUIRIES_MAX = 32
+"""Answers under way at once for which a node asks others: a walk round a ring of a thousand is a thousand questions."""
+
+
+class Slots:
+    """Bounds the answers that are under way for some pages."""
+
+    def __init__(self, most: int = INQUIRIES_MAX) -> None:
+        self._most = most
+        self._taken = 0
+
+    def take(self, request: Request, start: Callable[[], Deferred[T]]) -> Deferred[T] | None:
+        """Start an answer; None, and the request is told so, where too many are under way."""
+        if self._taken >= self._most:
+            show_problem(request, 503, f"{self._most} such answers are under way already")
+            return None
+        self._taken += 1
+
+        def over(result: R) -> R:
+            self._taken -= 1
+            return result
+
+        return maybeDeferred(start).addBoth(over)
+
+
 class Asked(Page):
     """A page whose answer takes time, and perhaps a key: ``?key=`` as the command line takes it."""
 
-    def __init__(self, answer: Callable[[bytes], Deferred[Any]], needs_key: bool = True) -> None:
-        """@param answer: is given the key; empty where none is needed."""
+    def __init__(self, answer: Callable[[bytes], Deferred[Any]], slots: Slots, needs_key: bool = True) -> None:
+        """@param answer: is given the key; empty where none is needed. @param slots: bound it, with others."""
         super().__init__()
         self._answer = answer
+        self._slots = slots
         self._needs_key = needs_key
 
     def render_GET(self, request: Request) -> Deferred[None] | None:
@@ -76,18 +105,20 @@ class Asked(Page):
         if self._needs_key and not 0 < len(given) <= KEY_TEXT_MAX:
             show_problem(request, 400, f"needs ?key=KEY, of at most {KEY_TEXT_MAX} bytes")
             return None
-        answering = self._answer(key_of(given.decode("utf-8", "surrogateescape")) if given else b"")
-        return answering.addCallback(lambda shown: show(request, json_text(shown)))
+        key = key_of(given.decode("utf-8", "surrogateescape")) if given else b""
+        answering = self._slots.take(request, lambda: self._answer(key))
+        return None if answering is None else answering.addCallback(lambda shown: show(request, json_text(shown)))
 
 
 class Drawn(Page):
     """``/ring.svg``: the whole ring as a picture of this moment, made by a walk round it."""
 
-    def __init__(self, draw: Callable[[], Deferred[str]]) -> None:
+    def __init__(self, draw: Callable[[], Deferred[str]], slots: Slots) -> None:
         super().__init__()
         self._draw = draw
+        self._slots = slots
 
-    def render_GET(self, request: Request) -> Deferred[None]:
+    def render_GET(self, request: Request) -> Deferred[None] | None:
         """Draw it."""
 
         def drawn(picture: str) -> None:
@@ -95,7 +126,8 @@ class Drawn(Page):
             request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
             show(request, picture.encode(), b"image/svg+xml")
 
-        return self._draw().addCallback(drawn)
+        drawing = self._slots.take(request, self._draw)
+        return None if drawing is None else drawing.addCallback(drawn)
 
 
 class Orders(Page):
