@@ -93,9 +93,12 @@ ByUnion(n, e, t, added, s) ==
         /\ \A x \in added : Dist(n, x) > Dist(n, end) =>
               \A y \in named \ own : Dist(n, y) < Dist(n, x) => y \in s \/ MaybeNone(y) \/ Misjudges
 
+\* The dead may be named for longer: each member finds that out by itself, and meanwhile others take the name over.
+Named(x, entries) == \E e \in entries : \E t \in Tables(e) : x \in t.list
+
 Added(n, added, s, w) ==
     \/ added = {}
-    \/ /\ \A x \in added : MaybeUp(x)
+    \/ /\ \A x \in added : MaybeUp(x) \/ Named(x, s \cup succ[n])
        /\ \/ whole[n] \/ w
           \/ \E e \in s \cup succ[n] : MaybeMember(e) /\ \E t \in Tables(e) : ByUnion(n, e, t, added, s)
 
