@@ -109,7 +109,14 @@ class TestnetTests(BrowserCase):
         self.until(page, f"{DRAWN} === 17")
         self.until(page, "ring.nodes.every(node => node.member)")
         page.evaluate("choose(ring.nodes[ring.nodes.length - 1].address)")
-        page.click("#kill")
+        asked = page.evaluate("""() => {
+            const asked = [], get = fetch;
+            window.fetch = (...what) => (asked.push(what[0]), get(...what));
+            $("kill").click();
+            readStatus();  // as every 1.5 s, also while the order is on its way
+            window.fetch = get;
+            return asked; }""")
+        self.assertEqual(1, len(asked), asked)
         self.until(page, f"{DRAWN} === 16")
         back = f"at => {{ $('back').value = -at; $('back').dispatchEvent(new Event('input')); return {DRAWN} }}"
         self.assertIn(17, [page.evaluate(back, at) for at in range(60)])
