@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from chordtwist.core.peer import Peer
@@ -105,8 +105,8 @@ class Coalition:
     def colluders(self, position: RingId) -> Iterator[Peer]:
         """List the live colluders at or behind `position`, once around."""
         start = bisect_left(self._ids, position)
-        for id in (*self._ids[start:], *self._ids[:start]):
-            if (peer := self._by_id[id]) in self.world.live:
+        for index in chain(range(start, len(self._ids)), range(start)):
+            if (peer := self._by_id[self._ids[index]]) in self.world.live:
                 yield peer
 
     def last_before(self, position: RingId) -> Peer:

@@ -31,11 +31,10 @@ class ColludersOnly(Attack):
 
     def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
         colluders, me = self.coalition.colluders, liar.me
-        behind = [peer for peer in colluders(me.id) if peer != me]
-        if not behind:
+        successors = tuple(islice((peer for peer in colluders(me.id) if peer != me), liar.routing.entries_max))
+        if not successors:
             return None
         fingers = [next(colluders(finger_start(me.id, k))) for k in liar.routing.fingers_wanted()]
-        successors = tuple(behind[: liar.routing.entries_max])
         return Lie(self.coalition.last_before(me.id), successors, tuple(fingers), False)
 
 
