@@ -26,7 +26,7 @@ from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.ring import RingId, between
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Status
+from chordtwist.core.signed import Status, unpack_table
 from chordtwist.core.small_ring import Successors
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
@@ -78,6 +78,7 @@ from chordtwist.wire.peer_messages import (
     Relay,
     Same,
     Silent,
+    TableIs,
 )
 
 HAND_OVER_WITHIN_S = 3.0
@@ -464,11 +465,19 @@ class Node:
         if target == self.me or not self.dial_limits.may_look(peer, target):
             return Silent()
 
+        def shown(answer: Answer) -> Answer:
+            if not isinstance(answer, TableIs):
+                return answer
+            try:
+                return answer if unpack_table(self.identity, answer.body).leaves_out(peer) else Same()
+            except Malformed:
+                return Silent()
+
         def not_shown(failure: Failure) -> Answer:
             failure.trap(Unreachable)
             return Silent()
 
-        return self.asking.ask(target, FIRST_QUESTION).addErrback(not_shown)
+        return self.asking.ask(target, FIRST_QUESTION).addCallbacks(shown, not_shown)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
         self.stabilizing.peer_changed(peer)

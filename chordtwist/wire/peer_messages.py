@@ -272,7 +272,8 @@ class Leased(Answer, frozen=True):
 
 class Relay(Question, frozen=True):
     """Asks for the table that `target` shows to the receiver, as it signed it: whoever lies does not know for whom the
-    receiver asks. Answered as `target` answers `GetTable(0, 0)`, or with `Silent`.
+    receiver asks. Answered as `target` answers `GetTable(0, 0)`, with `Same` where that does not leave out who asks, or
+    with `Silent`.
     """
 
     kind: ClassVar[int] = 38

@@ -43,8 +43,8 @@ LESSORS_MAX = 128
 ASKERS_MAX = 64
 """Peers remembered that asked for our table: whoever lists us does, again and again."""
 
-PROBE_BYTES = 1200
-"""What one probe costs in all: the question to the relay, the relay's, and the table twice."""
+PROBE_BYTES = 700
+"""What one probe costs in all: the question to the relay, the relay's, the table, and that it lists us."""
 
 
 @dataclass(slots=True)
@@ -57,6 +57,7 @@ class Lessor:
     table: Table | None = None
     """What it showed last, to whomever."""
     said: TableIs | None = None
+    probed_s: float = 0.0
 
 
 class Watch:
@@ -182,7 +183,8 @@ class Watch:
         bound = [peer for peer, lessor in self._lessors.items() if self._is_bound(lessor, now)]
         if not bound or not self._membership.is_member:
             return
-        target = bound[int(self._rng.random() * len(bound))]
+        target = min(bound, key=lambda peer: self._lessors[peer].probed_s)
+        self._lessors[target].probed_s = now
         relay = self._tables.book.any_met(self._rng)
         if relay is None or relay == target:
             return
