@@ -215,12 +215,22 @@ Copy(n, e) ==
 Notify(n, h) ==
     pred' = IF h # n /\ (pred[h] \notin member \/ Between(pred[h], n, h)) THEN [pred EXCEPT ![h] = n] ELSE pred
 
+\* Where the head's table leaves a list open, one that most other entries contradict is copied in its place: those whose
+\* lists are whole, and name us.
+SaysWhole(e, n) == e \in member /\ whole[e] /\ n \in Shown(e)
+
+MostSayWhole(n, h) ==
+    LET others == succ[n] \ {h} IN
+    /\ ~whole[h] /\ n \notin Shown(h)
+    /\ 2 * Cardinality({e \in others : SaysWhole(e, n)}) > Cardinality(others)
+
 Stabilize(n) ==
     /\ n \in member /\ succ[n] # {}
     /\ LET h == Head(n, succ[n]) IN
         /\ h \in member
         /\ \/ Copy(n, h)
            \/ (IF pred[h] \in member THEN Between(n, pred[h], h) ELSE FALSE) /\ Copy(n, pred[h])
+           \/ \E e \in succ[n] \cap member : e # h /\ MostSayWhole(n, h) /\ SaysWhole(e, n) /\ Copy(n, e)
         /\ Notify(n, Head(n, succ'[n]))
         /\ Free(n, h)
     /\ UNCHANGED <<member, joining, joins, ends>>

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -357,7 +357,7 @@ class SmallRingTests(JoiningTestCase):
         self.successResultOf(joining)
 
     def test_told_of_more_again_and_again(self) -> None:
-        """Who learns of members in several rounds, of whom the last is silent, withdraws and starts over."""
+        """A silent name that few of those name who took it in is no member: nobody is kept waiting by inventions."""
         for place in (60, 70):
             self.scene.others[place] = ScriptedAnswers()
             self.scene.start(peer(place), self.scene.others[place])
@@ -365,15 +365,14 @@ class SmallRingTests(JoiningTestCase):
         for place, more in ((50, peers(60)), (60, peers(60, 70))):
 
             def reply(asker: Peer, question: Question, more: Sequence[Peer] = more) -> Answer | Deferred[Answer]:
-                if isinstance(question, Announce) and question.step == ANNOUNCE:
+                if isinstance(question, Announce):
                     return Announced([member.packed for member in (*everybody, *more)])
                 return before(asker, question)
 
             self.scene.others[place].reply = reply
         self.scene.others[70].reply = lambda asker, question: Deferred()
-        self.join(80)
-        self.scene.advance(30)
-        self.assertIn(WITHDRAW, self.steps(10))
+        self.joined(80, seconds=30)
+        self.assertEqual(places(self.routing.successors), [50, 60, 80, 10])
 
     def test_told_of_more(self) -> None:
         """Members that others name are told as well, and become part of its list."""
@@ -406,22 +405,61 @@ class SmallRingTests(JoiningTestCase):
         self.assertEqual(self.steps(50), [PROBE, ANNOUNCE, WITHDRAW, PROBE, ANNOUNCE, ANNOUNCE, LIVE])
 
     def test_refused(self) -> None:
-        """A member that refuses it ends the attempt; all others are told."""
+        """When half of the members refuse it, the attempt ends; all others are told."""
         everybody = Announced([member.packed for member in self.members])
-        self.answer(80, Announce, everybody, JoinFailure("you cannot be reached"))
+        for place in (50, 80):
+            self.answer(place, Announce, everybody, JoinFailure("you cannot be reached"))
         joining = self.join(80)
         self.scene.advance(2)
         error = self.failureResultOf(joining, Refused).value
         self.assertEqual(str(error), "a member does not take us in: you cannot be reached")
-        self.assertEqual(self.steps(50)[-1], WITHDRAW)
+        self.assertEqual(self.steps(10)[-1], WITHDRAW)
 
     def test_refused_before_its_turn(self) -> None:
-        """One that refuses it before its turn has come, since it cannot dial it back, keeps nobody waiting."""
-        self.answer(80, Announce, JoinFailure("you cannot be reached"))
+        """Those that refuse it before its turn has come, since they cannot dial it back, keep nobody waiting."""
+        for place in (50, 80):
+            self.answer(place, Announce, JoinFailure("you cannot be reached"))
         joining = self.join(80)
         self.scene.advance(2)
         self.failureResultOf(joining, Refused)
-        self.assertEqual([self.steps(place) for place in self.ring], [[PROBE]] * 3)
+        self.assertEqual(self.steps(10), [PROBE])
+
+    def test_refused_by_one(self) -> None:
+        """What one of several says against it is the opinion of one: it goes live without."""
+        for place in self.ring:
+            with self.subTest(place=place):
+                self.setUp()
+                self.answer(place, Announce, JoinFailure("I do not like you"))
+                self.joined(80, seconds=5)
+                self.assertEqual(len(self.routing.successors), 2)
+
+    def test_busy_for_ever(self) -> None:
+        """A member that is busy, or silent, whenever it is asked is gone without after a while, wherever it stands."""
+        for place in self.ring:
+            for answer in (JoinFailure("the ring is changing", busy=True), None):
+                with self.subTest(place=place, answer=answer):
+                    self.setUp()
+                    before = self.scene.others[place].reply
+
+                    def reply(
+                        asker: Peer,
+                        question: Question,
+                        answer: Answer | None = answer,
+                        before: Callable[[Peer, Question], Answer | Deferred[Answer]] = before,
+                    ) -> Answer | Deferred[Answer]:
+                        if isinstance(question, Announce):
+                            return answer or Deferred()
+                        return before(asker, question)
+
+                    self.scene.others[place].reply = reply
+                    self.joined(80, seconds=300)
+                    self.assertEqual(len(self.routing.successors), 2)
+
+    def test_before_it_a_liar(self) -> None:
+        """Where the member before its place shows no whole list, and most others do, it joins by theirs in the end."""
+        self.scene.show(table(10, (80,), 80, seq=2))
+        self.joined(80, seconds=60)
+        self.assertEqual((places(self.routing.successors), self.routing.whole), ([50, 80, 10], True))
 
     def test_one_comes_before_the_first(self) -> None:
         """A newcomer that learns, when its turn comes, of a member before the first one lines up there as others do."""

@@ -48,6 +48,7 @@ from chordtwist.wire.peer_messages import (
     PingFor,
     Pong,
     Question,
+    Relay,
     Same,
     Silent,
     TableIs,
@@ -199,6 +200,14 @@ class AnswersTests(OneNodeTestCase):
         self.assertEqual(self.asked_by(10, PingFor(peer(90).packed)), Pong())
         self.scene.silence(90)
         self.assertEqual(self.asked_by(10, PingFor(peer(90).packed), 1.5), Silent())
+
+    def test_relay(self) -> None:
+        """It sends on a table that leaves out who asks for it, and of any other says so."""
+        self.scene.show(table(60, (70, 90), 50))
+        self.assertIsInstance(self.asked_by(80, Relay(peer(60).packed)), TableIs)
+        self.assertEqual(self.asked_by(70, Relay(peer(60).packed)), Same())
+        self.scene.silence(60)
+        self.assertEqual(self.asked_by(80, Relay(peer(60).packed), 4), Silent())
 
     def use_up(self, make: type[PingFor | OtherRing]) -> None:
         """10 names so many strangers that no more are looked at on its word."""
@@ -764,6 +773,23 @@ class NewcomerTests(OneNodeTestCase):
         self.announce(LIVE)
         self.scene.advance(5)
         self.assertEqual(self.node.statements.table.successors, peers(60, 90))
+
+    def test_contradicted(self) -> None:
+        """A head whose list is not whole ends no wholeness while most others show whole lists in which we stand, and
+        does when they show none.
+        """
+        for is_whole in (True, False):
+            with self.subTest(is_whole=is_whole):
+                self.node.routing.join(peer(90), peers(60, 80, 90), whole=True)
+                self.scene.show(
+                    table(60, (10, 20), 50, seq=3 - is_whole),
+                    table(80, (90, 50, 60) if is_whole else (90, 10), 60, whole=is_whole, seq=3 - is_whole),
+                    table(90, (50, 60, 80) if is_whole else (10, 20), 80, whole=is_whole, seq=3 - is_whole),
+                )
+                self.scene.silence(10, 20)
+                self.scene.advance(20)
+                self.assertEqual(self.node.routing.whole, is_whole)
+                self.assertEqual(places(self.node.routing.successors), [60, 80, 90])
 
     def test_never_announced(self) -> None:
         """One that joined a ring while it was large, and says that it is live, is reached and taken in at once when the

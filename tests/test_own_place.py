@@ -105,7 +105,8 @@ class OwnPlaceTests(SynchronousTestCase):
         """In a ring of one both are the same member."""
         self.shown = {25: table(25 * STEP, whole=True)}
         lookup = self.search(25)
-        self.assertEqual((self.neighbours(lookup), lookup.is_whole), ((25, 25), True))
+        self.assertEqual(self.neighbours(lookup), (25, 25))
+        self.assertEqual(lookup.most_say_whole(), self.shown[25])
 
     def test_contacts_are_asked(self) -> None:
         """Contacts that have not just shown their tables are asked for them, and lead on as well."""

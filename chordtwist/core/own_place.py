@@ -92,10 +92,12 @@ class OwnPlace(WitnessedLookup):
         """The table of the owner; None when nobody could be asked."""
         return self._around[0].table if self._around else None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether most witnesses know everybody."""
-        return 2 * sum(table.whole for table in self.witnesses) > len(self.witnesses)
+    def most_say_whole(self) -> Table | None:
+        """Give the whole table of the nearest witness before our place, where most witnesses know everybody."""
+        whole = [table for table in self.witnesses if table.whole]
+        if 2 * len(whole) <= len(self.witnesses):
+            return None
+        return min(whole, key=lambda table: distance(table.peer.id, self.position))
 
     def shown(self) -> list[Table]:
         """List all tables that came of it, of the nearest before our place first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,7 +16,7 @@ from chordtwist.node.node import Node
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.stray_records import StrayRecords
-from chordtwist.node.ring.joining import Joining, StartOver
+from chordtwist.node.ring.joining import InTheWay, Joining, StartOver
 from chordtwist.node.ring.membership import Membership
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
@@ -189,7 +188,7 @@ class _JoiningReadsOnce(_JoiningLate):
 
 
 class _JoiningLarge(Joining):
-    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: Counter[Peer]) -> Peer:
+    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: InTheWay) -> Peer:
         place = await self.find_place(contacts, alone)
         first = place.predecessor
         if first is None:

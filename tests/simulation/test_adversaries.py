@@ -191,6 +191,12 @@ class Harm(SynchronousTestCase):
         self.assertEqual(run.problems(), [])
         self.assertEqual(figures.lookups.of, 40)
 
+    def test_grown_small(self) -> None:
+        """So may those to all: a ring too small for ordinary lists takes everybody in, whatever few of them say."""
+        figures, _ = measured("colluders", "all", grown=True, nodes=12, successors=8)
+        self.assertEqual(right_of(figures.honest_members), (9, 9))
+        self.assertEqual(right_of(figures.lists_right), (9, 9))
+
     def test_same_seed_same_trace(self) -> None:
         """Two runs of one attack are one run."""
         first, second = (measured("colluders")[1].world.trace.digest() for _ in range(2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from statistics import median
@@ -31,6 +31,7 @@ from chordtwist.wire.peer_messages import (
     JoinFailure,
     JoinRequest,
     NotMember,
+    Ping,
     PingFor,
     Pong,
     Question,
@@ -65,13 +66,39 @@ LIVE_SAID_MAX = 3
 class StartOver(Exception):
     """The ring changed, or was busy, while we were joining: nothing is wrong, the same again in a moment.
 
-    @param said_by: the member that alone stands in our way, by what it shows.
+    @param said_by: the members that alone stand in our way, by what they say.
     @param nearer: a member that stands nearer to our place than those we found.
     """
 
-    def __init__(self, said_by: Peer | None = None, nearer: Peer | None = None) -> None:
+    def __init__(self, *said_by: Peer, nearer: Peer | None = None) -> None:
         self.said_by = said_by
         self.nearer = nearer
+
+
+class InTheWay:
+    """Who keeps one newcomer from its place, each by its own word, and how often."""
+
+    def __init__(self) -> None:
+        self._times: Counter[Peer] = Counter()
+        self._refusing: dict[Peer, None] = {}
+
+    def stood(self, peers: Iterable[Peer]) -> None:
+        """Note that what some members say has made us start over."""
+        self._times.update(peers)
+
+    def refused(self, peer: Peer, reason: str, members: int) -> None:
+        """Note that one of so many `members` does not take us in; it is the opinion of one, and not asked again.
+
+        @raise Refused: half of them do not.
+        """
+        self._times[peer] = PATIENCE_MAX
+        self._refusing[peer] = None
+        if 2 * len(self._refusing) >= members:
+            raise Refused(f"a member does not take us in: {reason}")
+
+    def is_overruled(self, peer: Peer) -> bool:
+        """Whether a member has kept us waiting so often that it is one that lies."""
+        return self._times[peer] >= PATIENCE_MAX
 
 
 class Joining:
@@ -109,20 +136,19 @@ class Joining:
         @raise Refused: the ring does not admit us, in its own words. @raise Unreachable: nobody there can be asked.
         """
         contacts = list(contacts)
-        in_the_way: Counter[Peer] = Counter()
+        in_the_way = InTheWay()
         for attempt in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(contacts, alone, in_the_way)
             except StartOver as why:
-                if why.said_by is not None:
-                    in_the_way[why.said_by] += 1
+                in_the_way.stood(why.said_by)
                 if why.nearer is not None and why.nearer not in contacts:
                     contacts.insert(0, why.nearer)
                 longest_s = min(PAUSE_MAX_S * (attempt + 1), PAUSE_LONGEST_S)
                 await deferLater(self._clock, PAUSE_MIN_S + (longest_s - PAUSE_MIN_S) * self._rng.random())
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
 
-    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: Counter[Peer]) -> Peer:
+    async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: InTheWay) -> Peer:
         me = self._routing.me
         for peer in contacts:
             if peer.id == me.id and peer != me:
@@ -133,7 +159,7 @@ class Joining:
             raise Unreachable(None, "no contact shows a table")
         if owner.peer.id == me.id:
             raise Refused(f"{owner.peer} does not admit us: {taken_by(owner.peer)}")
-        is_patient = in_the_way[before.peer] < PATIENCE_MAX
+        is_patient = not in_the_way.is_overruled(before.peer)
         if me in before.successors:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
             await self._tell_older(before.peer)
@@ -143,36 +169,38 @@ class Joining:
             # Nobody may be skipped who lives.
             raise StartOver(before.peer)
         await self._be_admitted(owner.peer, place)
-        if before.whole and (is_patient or place.is_whole):
-            return await self._join_whole(self._followers(before))
+        shown = before if is_patient else place.most_say_whole()
+        if shown is not None and shown.whole:
+            return await self._join_whole(self._followers(shown), in_the_way)
         return await self._join_large(place, before, owner, is_patient)
 
     async def find_place(self, contacts: Iterable[Peer], alone: bool) -> OwnPlace:
         """Look our place up, beginning at contacts."""
         return await self._find_place(contacts, alone)
 
-    async def _join_whole(self, followers: Iterable[Peer]) -> Peer:
+    async def _join_whole(self, followers: Iterable[Peer], in_the_way: InTheWay) -> Peer:
         """Join a ring in which everybody knows everybody: in the slot of each member, then live at once."""
         me = self._routing.me
-        members = await self._be_taken_in(followers)
+        told: dict[Peer, None] = {}
         try:
+            members = await self._be_taken_in(followers, in_the_way, told)
             # We have the slot of every member, so no other newcomer came in since; some may have come before us, while
             # we waited in line: our predecessor may be another one than at first.
             followers = in_order(me, members)
             predecessor = followers[-1]
             # A member that took us in and has restarted meanwhile, before we had the slots of the others, may be back.
-            for answer in await self._announce(members, ANNOUNCE):
-                if not isinstance(answer, Announced):
-                    raise self._not_taken_in(answer)
+            answers = dict(zip(members, await self._announce(members, ANNOUNCE), strict=True))
+            failed = {peer: answer for peer, answer in answers.items() if not isinstance(answer, Announced)}
+            await self._pass_over(failed, dict.fromkeys(answers.keys() - failed.keys(), members), in_the_way)
             again = await self._fetch(predecessor)
             # With one more than a whole list holds, taking us in ends wholeness.
             may_be_whole = len(members) <= 2 * self._routing.entries_max
-            if may_be_whole and not again.whole:
-                raise StartOver
-            if not {*again.successors, predecessor} - {me} <= set(members):
-                raise StartOver
+            untold = {*again.successors} - {me, *members}
+            is_sure = (again.whole or not may_be_whole) and all(map(in_the_way.is_overruled, untold))
+            if not is_sure and not in_the_way.is_overruled(predecessor):
+                raise StartOver(predecessor)
         except (Refused, StartOver):
-            await self._announce(members, WITHDRAW)
+            await self._announce(told, WITHDRAW)
             raise
         self._routing.join(predecessor, followers, whole=True)
         Deferred.fromCoroutine(self._say_live(members)).addErrback(lambda failure: failure.trap(CancelledError))
@@ -192,9 +220,9 @@ class Joining:
         more = [peer for peer in reached(me, owner.extended) if peer not in followers]
         if len(in_order(me, (*followers, *more))) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
-            raise StartOver
+            raise StartOver(before.peer)
         if not await self._is_large((before, owner, *place.witnesses)):
-            raise StartOver
+            raise StartOver(before.peer)
         inside = [peer for peer in more if between(me.id, peer.id, followers[-1].id)]
         shown = await answers_to(self._tables.fetch(peer) for peer in inside)
         silent = [peer for peer, table in zip(inside, shown, strict=True) if table is None]
@@ -287,77 +315,102 @@ class Joining:
             pass
         return None
 
-    async def _be_taken_in(self, members: Iterable[Peer]) -> list[Peer]:
+    async def _be_taken_in(self, members: Iterable[Peer], in_the_way: InTheWay, told: dict[Peer, None]) -> list[Peer]:
         """Announce ourselves to every member that we learn of; answers with all of them, in whose slots we are now.
 
         The member with the smallest id is asked before all others, so that newcomers meet there and not halfway. Before
         its turn comes a newcomer makes sure that it reaches everybody, and they it: else all others wait for nothing.
+
+        @param told: those that may have taken us in are added.
         """
-        first, *others = await self._line_up(members)
-        heard, asked, taken_in_by = dict.fromkeys(others), [first], {first: None}
+        first, named = await self._line_up(members, in_the_way, told)
+        told.update(dict.fromkeys(named))
+        taken_in_by: dict[Peer, Collection[Peer]] = {first: named}
         try:
-            silent_left = SILENT_TRIES_MAX
-            while batch := [peer for peer in heard if peer not in taken_in_by]:
-                asked = [*dict.fromkeys((*asked, *batch))]
-                for peer, answer in zip(batch, await self._announce(batch, ANNOUNCE), strict=True):
-                    if isinstance(answer, Announced):
-                        taken_in_by[peer] = None
-                        heard.update(self._named(answer))
-                    elif answer is not None or silent_left <= 0:
-                        raise self._not_taken_in(answer)
-                silent_left -= 1
-        except (Refused, StartOver):
-            await self._announce(asked, WITHDRAW)
-            raise
+            await self._announce_to_all(ANNOUNCE, named, taken_in_by, in_the_way, SILENT_TRIES_MAX)
+        finally:
+            told.update(dict.fromkeys(taken_in_by))
         return [*taken_in_by]
 
-    async def _line_up(self, members: Iterable[Peer]) -> list[Peer]:
+    async def _line_up(
+        self, members: Iterable[Peer], in_the_way: InTheWay, told: dict[Peer, None]
+    ) -> tuple[Peer, list[Peer]]:
         """Ask the first member until its slot is ours: it holds its answer for a while when others come before us.
 
-        Answers with that one, and the members that it names.
+        Answers with that one, and the members that it and the others name.
         """
-        reached: dict[Peer, None] = {}
+        answered: dict[Peer, Collection[Peer]] = {}
         for _ in range(TURNS_MAX):
-            members = await self._probe(members, reached)
-            first = min(members, key=lambda peer: peer.id)
+            passed = await self._announce_to_all(PROBE, members, answered, in_the_way)
+            if not answered:
+                raise StartOver
+            members = [*answered]
+            first = min(members, key=lambda peer: (in_the_way.is_overruled(peer), peer.id))
+            told[first] = None
             answer = (await self._announce([first], ANNOUNCE))[0]
             if isinstance(answer, Announced):
-                members = [first, *self._named(answer)]
-                if min(members, key=lambda peer: peer.id) == first:
-                    return members
+                named = self._named(answer)
+                if not any(peer.id < first.id and peer not in answered and peer not in passed for peer in named):
+                    return first, [*dict.fromkeys((*named, *members))]
                 # One came before it while we waited here: others line up there.
+                members = [*members, *named]
             elif isinstance(answer, JoinFailure) and answer.busy:
-                del reached[first]  # it tells us who came meanwhile
+                del answered[first]  # it tells us who came meanwhile
                 await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
                 continue
             await self._announce([first], WITHDRAW)
             if not isinstance(answer, Announced):
-                raise self._not_taken_in(answer)
-        raise StartOver
+                del answered[first]
+                await self._pass_over({first: answer}, answered, in_the_way)
+        raise StartOver(first)
 
-    async def _probe(self, members: Iterable[Peer], reached: dict[Peer, None]) -> list[Peer]:
-        """Make sure that we reach all members that any of them names, and they us; answers with all of them.
+    async def _announce_to_all(
+        self,
+        step: int,
+        members: Iterable[Peer],
+        answered: dict[Peer, Collection[Peer]],
+        in_the_way: InTheWay,
+        silent_tries: int = 0,
+    ) -> Collection[Peer]:
+        """Take a step of ours to all `members`, and to whomever they name, but those that have `answered`: whoever does
+        is added there, with whom he names. Answers with those that do not, and are passed over.
 
-        @param reached: those that were reached before, and afterwards all.
+        @raise StartOver: others do not, and have not kept us waiting for long. @raise Refused: half of them refuse us.
         """
         heard = dict.fromkeys(members)
-        while batch := [peer for peer in heard if peer not in reached]:
-            for peer, answer in zip(batch, await self._announce(batch, PROBE), strict=True):
+        failed: dict[Peer, Answer | None] = {}
+        while batch := [peer for peer in heard if peer not in answered and peer not in failed]:
+            for peer, answer in zip(batch, await self._announce(batch, step), strict=True):
                 if isinstance(answer, Announced):
-                    heard.update(self._named(answer))
-                elif not isinstance(answer, NotMember):
-                    raise self._not_taken_in(answer)
-                else:
-                    del heard[peer]
-                reached[peer] = None
-        if not heard:
-            raise StartOver
-        return [*heard]
+                    answered[peer] = self._named(answer)
+                    heard.update(dict.fromkeys(answered[peer]))
+                elif answer is not None or silent_tries <= 0:
+                    failed[peer] = answer
+            silent_tries -= 1
+        await self._pass_over(failed, answered, in_the_way)
+        return failed
 
-    def _not_taken_in(self, answer: Answer | None) -> Exception:
-        if isinstance(answer, JoinFailure) and not answer.busy:
-            return Refused(f"a member does not take us in: {answer.reason}")
-        return StartOver()
+    async def _pass_over(
+        self, failed: Mapping[Peer, Answer | None], answered: Mapping[Peer, Collection[Peer]], in_the_way: InTheWay
+    ) -> None:
+        """Go on without those that have `failed` to answer a step of ours, where they are no members: by their own
+        word, or silent and named by few. Members have their time, and then are overruled by those that `answered`. Whom
+        we cannot reach is none that lies: we would skip each other.
+        """
+        count = len(answered) + len(failed)
+        waited_for = []
+        for peer, answer in failed.items():
+            names = sum(peer in named for named in answered.values())
+            if isinstance(answer, JoinFailure) and not answer.busy:
+                in_the_way.refused(peer, answer.reason, count)
+            elif isinstance(answer, NotMember) or (answer is None and 2 * names <= len(answered)):
+                continue
+            waited_for.append(peer)
+        overruled = [peer for peer in waited_for if in_the_way.is_overruled(peer)]
+        if 2 * len(waited_for) >= count or len(overruled) < len(waited_for):
+            raise StartOver(*waited_for)
+        if None in await answers_to(self._ask(peer, Ping()) for peer in overruled):
+            raise StartOver(*waited_for)
 
     def _named(self, announced: Announced) -> dict[Peer, None]:
         peers: dict[Peer, None] = {}

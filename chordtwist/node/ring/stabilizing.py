@@ -19,7 +19,7 @@ from chordtwist.core.small_ring import Successors
 from chordtwist.core.table import Table
 from chordtwist.node.chores import Chore
 from chordtwist.node.ring.admission import LIVE, Admission
-from chordtwist.node.ring.asking import Asking
+from chordtwist.node.ring.asking import Asking, answers_to
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.member_checks import MemberChecks
 from chordtwist.node.ring.membership import Membership
@@ -246,6 +246,8 @@ class Stabilizing:
         """Take over what `table` shows, unless we have another head than `head` by then; answers whether."""
         routing = self._routing
         self._probing.check_all(routing.displaced(table))
+        if not routing.becomes_whole(table):
+            table = await self._contradicted(table) or table
         last = None
         members = await self._member_checks.members(table)
         end = routing.last_of(table)
@@ -265,6 +267,19 @@ class Stabilizing:
             # Our list is whole by that of a head that does not know us, nor do the others perhaps.
             self._asking.tell(routing.successors, Announce(self._membership.epoch, LIVE))
         return True
+
+    async def _contradicted(self, table: Table) -> Table | None:
+        """Find the table to copy in place of the head's, which leaves our list open, where most of our other entries
+        show whole lists in which we stand: one liar ends no wholeness, and keeps no newcomer out by that.
+        """
+        routing, liveness = self._routing, self._probing.liveness
+        others = [peer for peer in routing.successors if peer != table.peer and not liveness.is_silent(peer)]
+        # An ordinary list asks its entries in turn, and waits for none of them here.
+        shown = [self._tables.at_hand(peer) for peer in others]
+        if routing.whole:
+            shown = await answers_to(self._tables.fetch(peer) for peer in others)
+        whole = [table for table in shown if table is not None and table.whole and routing.me in table.successors]
+        return whole[0] if 2 * len(whole) > len(others) else None
 
     def _close(self, table: Table, last: Table) -> bool:
         changes = self._routing.changes
