@@ -237,6 +237,13 @@ class MergeTests(SynchronousTestCase):
             merge(tombstone(ms=2, expiry_ms=10), plain(ms=1, expiry_ms=9_000)), tombstone(ms=2, expiry_ms=9_000)
         )
 
+    def test_a_tombstone_of_the_same_thing_remembers(self) -> None:
+        """What a deleted value had beaten is remembered by a copy of it that lives on, in whatever order they meet."""
+        lives, ends = signed(1, b"b", expiry_ms=15_000), signed_tombstone(1, b"b", expiry_ms=3_750)
+        beaten = plain(ms=1, expiry_ms=11_250)
+        for one in (merge(merge(lives, ends), beaten), merge(lives, merge(ends, beaten))):
+            self.assertEqual(one.tombstone_until_ms if isinstance(one, Record) else None, 11_250)
+
     def test_remembers_through_several_replacements(self) -> None:
         """What the loser remembered is not forgotten with it."""
         third = merge(plain(ms=3, expiry_ms=400), plain(ms=2, expiry_ms=500, tombstone_until_ms=9_000))

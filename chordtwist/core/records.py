@@ -322,7 +322,9 @@ def merge(one: Versioned, other: Versioned) -> Versioned:
     is_copy = precedence(winner) == precedence(loser)
     if is_copy:
         version = max(version, loser.version)
-    if loser.expiry_ms + (0 if is_copy else GRACE_MS) > winner.expiry_ms:
+    # A tombstone, of the same thing too, may be remembered for the sake of another.
+    is_other = not is_copy or isinstance(loser, Tombstone)
+    if loser.expiry_ms + (GRACE_MS if is_other else 0) > winner.expiry_ms:
         until_ms = max(until_ms, loser.expiry_ms)
     is_same = version == winner.version and copies == winner.copies
     if isinstance(winner, Tombstone):
