@@ -466,7 +466,8 @@ class WorkTests(HostileTestCase):
         stored = [Store(RecordBody(sha256(b"%d" % n).digest(), b"v", 0, 1, b"", 60_000, 4), 1) for n in range(550)]
         one, other = self.peer(131), self.peer(132)
         for peer in (one, other):
-            peer.introduce()  # both, before all that strangers may cost is used up
+            peer.introduce()
+            peer.ask(Ping())  # both are known before all that strangers may cost is used up
         for peer in (one, other):
             peer.ask_all(stored)
         work, others_work = one.ask(stored[0]), other.ask(stored[0])
