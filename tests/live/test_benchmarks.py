@@ -20,7 +20,7 @@ SMALLEST = {
     "api": "--nodes 2 --clients 2 --seconds 0.3",
     "limits": "--seconds 0.1 --rounds 2",
     "links": "--seconds 0.2 --rounds 2",
-    "page": "--nodes 6 --minutes 0.1",
+    "page": "--nodes 6 --minutes 0.2",
     "ratios": "disk --nodes 1 --clients 2 --seconds 0.2 --rounds 2 --warm-s 0.2",
     "repair": "--nodes 8 --replication 2 --records 20",
     "ring": "--nodes 3 --idle 0.2 --rounds 2",
