@@ -791,6 +791,20 @@ class NewcomerTests(OneNodeTestCase):
                 self.assertEqual(self.node.routing.whole, is_whole)
                 self.assertEqual(places(self.node.routing.successors), [60, 80, 90])
 
+    def test_no_longer_contradicted(self) -> None:
+        """What others showed once makes no list whole when they cannot be asked any more."""
+        self.node.routing.join(peer(90), peers(60, 80, 90), whole=True)
+        self.scene.show(
+            table(60, (70, 80), 50), table(80, (90, 50), 60, whole=True), table(90, (50, 80), 80, whole=True, seq=2)
+        )
+        self.scene.advance(20)
+        self.assertTrue(self.node.routing.whole)
+        self.scene.silence(70, 80, 90)
+        self.node.routing.join(peer(90), peers(60, 80, 90), whole=False)
+        for _ in range(30):
+            self.scene.advance(0.1)
+            self.assertFalse(self.node.routing.whole)
+
     def test_never_announced(self) -> None:
         """One that joined a ring while it was large, and says that it is live, is reached and taken in at once when the
         member behind it shows it: the ring has become whole without it.

@@ -4,6 +4,7 @@ successor, then from the successor's predecessor; Chord paper, section 5.1).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 
@@ -274,12 +275,16 @@ class Stabilizing:
         """
         routing, liveness = self._routing, self._probing.liveness
         others = [peer for peer in routing.successors if peer != table.peer and not liveness.is_silent(peer)]
-        # An ordinary list asks its entries in turn, and waits for none of them here.
-        shown = [self._tables.at_hand(peer) for peer in others]
-        if routing.whole:
-            shown = await answers_to(self._tables.fetch(peer) for peer in others)
-        whole = [table for table in shown if table is not None and table.whole and routing.me in table.successors]
-        return whole[0] if 2 * len(whole) > len(others) else None
+
+        def whole(shown: Iterable[Table | None]) -> list[Table]:
+            named = [one for one in shown if one is not None and one.whole and routing.me in one.successors]
+            return named if 2 * len(named) > len(others) else []
+
+        # An ordinary list asks its entries in turn; what they showed then may be old, and begins only the question.
+        if not routing.whole and not whole(map(self._tables.at_hand, others)):
+            return None
+        shown = await answers_to(self._tables.fetch(peer) for peer in others)
+        return next(iter(whole(shown)), None)
 
     def _close(self, table: Table, last: Table) -> bool:
         changes = self._routing.changes
