@@ -59,13 +59,18 @@ class JudgeTests(SynchronousTestCase):
         self.assert_wrong([put(1, 5, 6), got(1, 1, 2)], "invented")
         self.assert_wrong([got(9, 1, 2)], "invented")
 
+    def test_parted(self) -> None:
+        """What was under way while the ring was parted is counted apart, what began after it is not."""
+        history = [put(1, 0, 1), got(None, 2, 3), got(None, 4, 9), got(None, 5, 6)]
+        self.assertEqual({"missing while parted": 2, "missing": 1}, dict(judged(history, [(3, 5)])))
+
 
 class RecordTests(SynchronousTestCase):
     """A history of a simulated ring."""
 
     def test_pauses(self) -> None:
         """Where a node stands still now and then there is nothing wrong, and nearly everything is answered."""
-        history = recorded(3, pauses, 300, nodes=6)
+        history = recorded(3, pauses, 300, nodes=6).history
         self.assertGreaterEqual(len(history), 300)
         self.assertEqual(dict(+judged(history)), {})
         self.assertTrue(any(operation.version for operation in history if not operation.is_put))
