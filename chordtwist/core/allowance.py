@@ -32,5 +32,7 @@ class Allowance:
         left, at = self._left.pop(who, (self._at_once, now))
         left = min(self._at_once, left + (now - at) * self._per_s) - cost
         self._left[who] = (left, now)
-        if len(self._left) > KEPT_MAX:
-            self._left.popitem(last=False)
+        longest = next(iter(self._left))  # since it last spent
+        left, at = self._left[longest]
+        if left + (now - at) * self._per_s >= self._at_once or len(self._left) > KEPT_MAX:
+            del self._left[longest]

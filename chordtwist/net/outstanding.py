@@ -26,6 +26,8 @@ Asked = tuple[float, Question, "Deferred[Answer]", Payer | None]
 class Outstanding:
     """The questions to one peer that have no answer yet, by request id."""
 
+    __slots__ = ("_asked", "_clock", "_given_up", "_peer", "_sweeps_at", "_timer")
+
     def __init__(self, peer: Peer, clock: IReactorTime, given_up: Callable[[int], object]) -> None:
         """@param given_up: called with the request id of a question whose time is over, before its Deferred fails."""
         self._peer = peer

@@ -217,6 +217,44 @@ class PeerProtocol(Protocol):
         take.
     """
 
+    __slots__ = (  # a dictionary of so many names takes 1.6 KiB, and a node has many links
+        "_answering",
+        "_answering_bytes",
+        "_asks_upkeep",
+        "_blocked_bytes",
+        "_channel",
+        "_clock",
+        "_flush_due",
+        "_flush_payer",
+        "_frames",
+        "_held",
+        "_held_bytes",
+        "_input_paused",
+        "_introduction",
+        "_is_behind",
+        "_is_taking",
+        "_joined_bytes",
+        "_limit",
+        "_next_id",
+        "_outstanding",
+        "_owed",
+        "_owner",
+        "_phase",
+        "_tls",
+        "_unread",
+        "_waiting",
+        "_write_blocked",
+        "_writes",
+        "came_from",
+        "dialled",
+        "handshaken",
+        "heard_at",
+        "held_bytes",
+        "is_proved",
+        "made_at",
+        "used_at",
+    )
+
     _log = Logger()
     _outstanding: Outstanding  # from the other side's Hello on
 
@@ -243,7 +281,7 @@ class PeerProtocol(Protocol):
         # Their questions, upkeep apart
         self._answering = 0
         self._answering_bytes = 0
-        self._held: dict[bool, deque[Frame]] = {True: deque(), False: deque()}
+        self._held: dict[bool, deque[Frame]] = {}  # only while some wait
         self._held_bytes = 0
         self._is_taking = False  # whoever takes questions at present sees that there is room for more
         self._waiting: dict[bool, IDelayedCall] = {}  # since they owe
@@ -280,7 +318,7 @@ class PeerProtocol(Protocol):
     @property
     def under_way(self) -> int:
         """Questions that wait for their answer, both ways."""
-        return len(self._outstanding) + self._answering + len(self._held[True]) + len(self._held[False])
+        return len(self._outstanding) + self._answering + sum(map(len, self._held.values()))
 
     @property
     def partial_bytes(self) -> int:
@@ -387,7 +425,7 @@ class PeerProtocol(Protocol):
         self._flush_due = self._is_taking = True
         try:
             first()
-            if self._held[True] or self._held[False]:
+            if self._held:
                 self._answer_held()  # what came may have made answers ready, and so room for what waits
             if self._input_paused:
                 self._read_on()
@@ -511,13 +549,15 @@ class PeerProtocol(Protocol):
     def _take_question(self, kind: int, request_id: int, body: bytes) -> bool:
         """Answer a question, or hold it back; say whether it is answered."""
         self._asks_upkeep = is_upkeep = self.is_proved and kind in UPKEEP_KINDS
-        if not self._held[is_upkeep] and self._can_answer() and is_upkeep not in self._waiting:
+        if is_upkeep not in self._held and self._can_answer() and is_upkeep not in self._waiting:
             payer = self._owner.payer(self, is_upkeep)
             wait_s = self._owner.wait_s(self, payer)
             if wait_s <= 0:
                 self._answer(kind, request_id, body, payer)
                 return True
             self._let_wait(is_upkeep, wait_s)
+        if is_upkeep not in self._held:
+            self._held[is_upkeep] = deque()
         self._held[is_upkeep].append((kind, request_id, body))
         self._held_bytes += len(body) + HELD_QUESTION_BYTES
         return False
@@ -564,7 +604,8 @@ class PeerProtocol(Protocol):
             cast(Any, self.transport).resumeProducing()
 
     def _answer_held(self) -> None:
-        for is_upkeep, held in self._held.items():
+        for is_upkeep in True, False:
+            held = self._held.get(is_upkeep)
             while held and is_upkeep not in self._waiting and self._phase is not _LINK_ENDED and self._can_answer():
                 payer = self._owner.payer(self, is_upkeep)
                 wait_s = self._owner.wait_s(self, payer)
@@ -574,6 +615,8 @@ class PeerProtocol(Protocol):
                 kind, request_id, body = held.popleft()
                 self._held_bytes -= len(body) + HELD_QUESTION_BYTES
                 self._answer(kind, request_id, body, payer)
+            if not held:
+                self._held.pop(is_upkeep, None)
 
     def _answer(self, kind: int, request_id: int, body: bytes, payer: Payer) -> None:
         costs = self._owner.costs
@@ -620,7 +663,7 @@ class PeerProtocol(Protocol):
         self._answering -= 1
         self._answering_bytes -= body_bytes
         if not self._is_taking:
-            if self._held[True] or self._held[False]:
+            if self._held:
                 self.go_on()
             else:
                 self._report_held_bytes()
@@ -668,8 +711,7 @@ class PeerProtocol(Protocol):
         phase, self._phase = self._phase, _LINK_ENDED
         if phase is _LINK_ENDED:
             return
-        for held in self._held.values():
-            held.clear()
+        self._held.clear()
         self._frames = FrameReader({})
         self._unread = None
         self._report_held_bytes()

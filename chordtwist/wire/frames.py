@@ -31,6 +31,8 @@ class FrameReader:
     any more: the reader must not be used again.
     """
 
+    __slots__ = ("_bytes_max", "_held", "_needed")
+
     def __init__(self, bytes_max: Mapping[int, int]) -> None:
         """@param bytes_max: the longest body of each kind that may arrive; other kinds may not."""
         self._bytes_max = bytes_max
