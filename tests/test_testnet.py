@@ -323,9 +323,24 @@ class StoryTests(SynchronousTestCase):
 
     def test_one_left(self) -> None:
         """One node alone is a ring when it lists nobody."""
-        self.places(place(1))
+        ended = place(2, standing=Standing.KILLED), place(3, standing=Standing.KILLED)
+        self.places(place(1), *ended)
         self.story.look(1.0)
         self.assertFalse(self.story.is_one_ring)
-        self.places(place(1, successors=[], predecessor=None))
+        self.places(place(1, successors=[], predecessor=None), *ended)
         self.story.look(2.0)
         self.assertTrue(self.story.is_one_ring)
+
+    def test_joined(self) -> None:
+        """Of a ring that it joined the nodes of others are passed over."""
+        self.places(
+            place(1, successors=["x1", "n2"]), place(2, predecessor="x1"), place(3, successors=["x2"], predecessor="x3")
+        )
+        self.story.look(1.0)
+        self.assertTrue(self.story.is_one_ring)
+        wrongs: list[dict[str, Any]]
+        wrongs = [{"successors": ["x1", "n3"]}, {"successors": []}, {"predecessor": None}, {"predecessor": "n2"}]
+        for wrong in wrongs:
+            self.places(place(1, **wrong), place(2), place(3))
+            self.story.look(2.0)
+            self.assertFalse(self.story.is_one_ring, wrong)

@@ -247,18 +247,23 @@ class Testnet(MultiService):
 
     def disagreeing(self) -> list[Place]:
         """Find the running nodes that are no members, or whose neighbours are not the members beside them, by what all
-        said when they were looked at last. Whoever is paused is no member: the others take it for dead.
+        said when they were looked at last. Whoever is paused is no member: the others take it for dead. Members that do
+        not run here, of a ring that was joined, are passed over.
         """
+        here = {place.address for place in self.places.values()}
         ring = sorted((place for place in self.at_work if place.is_member), key=lambda place: str(place.status["id"]))
         addresses = [place.address for place in ring]
         wrong = [place for place in self.at_work if not place.is_member]
         for index, place in enumerate(ring):
             after, before = addresses[(index + 1) % len(ring)], addresses[index - 1]
-            successors = place.status["successors"]
+            successors, predecessor = place.status["successors"], place.status["predecessor"]
+            here_after = [peer for peer in successors if peer in here]
             if len(ring) == 1:
-                is_right = not successors
+                is_right = not here_after
             else:
-                is_right = successors[:1] == [after] and place.status["predecessor"] == before
+                # As many of the others may stand in between as a list has entries.
+                is_right = here_after[:1] == [after] if here_after else bool(successors)
+                is_right &= predecessor == before if predecessor in here else predecessor is not None
             if not is_right:
                 wrong.append(place)
         return wrong

@@ -105,13 +105,13 @@ def _node(caller: Caller, report: dict[str, Any], must_run: bool) -> Iterator[Fi
     status = report["status"]
     for alarm in status.get("alarms", ()):
         yield Finding(str(alarm["cause"]), BAD, str(alarm["text"]), "chordtwist status, and the operator's page")
-    if not status.get("alarms"):
-        yield Finding("health", GOOD, str(status.get("health", "well")))
     if not status.get("member"):
         yield Finding(
             "ring", BAD, talking.why_in_no_ring(status), "look at bootstrap_node, and whether those nodes run"
         )
         return
+    if not status.get("alarms"):
+        yield Finding("health", GOOD, str(status.get("health", "well")))
     yield _of_ring(report["ring"])
     yield _of_neighbours(report["neighbours"])
 
