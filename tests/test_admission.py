@@ -208,9 +208,9 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(admission.awaits(peer(30), 1))
 
     def test_another_has_the_slot(self) -> None:
-        """A second newcomer is told to come again when the first has not gone live in a moment."""
+        """A second newcomer is told to come again when the first has not gone live in a moment, and at whom."""
         self.announced(peer(30))
-        busy = (JoinFailure("another newcomer has the slot", busy=True), False)
+        busy = (JoinFailure("another newcomer has the slot", better=peer(10).packed, busy=True), False)
         self.assertEqual(self.announced(peer(40), seconds=HELD_S), busy)
         self.announced(peer(30), LIVE)
         self.assertTrue(self.announced(peer(40))[1])
@@ -241,6 +241,12 @@ class AnnounceTests(AdmissionTestCase):
         self.assertIsInstance(self.announced(peer(40), seconds=0)[0], JoinFailure)
         self.scene.advance(HELD_S)
         self.assertEqual({type(self.successResultOf(one)[0]) for one in waiting}, {JoinFailure})
+
+    def test_kept_others_waiting(self) -> None:
+        """Nor does one wait that has kept others waiting for long enough and never gone live: it asks in vain."""
+        times = self.waits_itself(30)
+        self.announced(peer(20))
+        self.assertIsInstance(self.announced(peer(30), epoch=times, seconds=0)[0], JoinFailure)
 
     def test_probes(self) -> None:
         """Before its turn it is dialled back and told of the members; not a second time when its turn comes."""

@@ -125,15 +125,24 @@ class LargeRingTests(JoiningTestCase):
         self.assertEqual([place for place in self.ring if self.steps(place)], [])
 
     def test_second_read(self) -> None:
-        """The predecessor is read again last of all; when its list is another by then, everything starts over."""
+        """The predecessor is read again last of all; when its list is another by then it is read until it says the same
+        twice, and the owner admits us anew.
+        """
         self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (40, 60), 20, seq=2)))
-        self.assertNoResult(joining := self.join(30))
-        self.scene.advance(0.3)
-        self.assertNoResult(joining)
-        self.assertEqual(self.routing.successors, ())
-        self.scene.advance(3)
-        self.successResultOf(joining)
+        self.joined(30, seconds=0.3)
+        self.assertEqual([len(self.asked(30, GetTable)), len(self.asked(40, JoinRequest))], [3, 2])
         self.assertEqual(self.routing.successors, peers(40, 50))
+
+    def test_second_read_at_our_place(self) -> None:
+        """When it names somebody else at our place, or does not name the owner, everything starts over."""
+        for named in (33, 40), (38, 40), (50, 60):
+            with self.subTest(named=named):
+                self.setUp()
+                self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, named, 20, seq=2)))
+                self.assertNoResult(joining := self.join(30))
+                self.scene.advance(0.3)
+                self.assertNoResult(joining)
+                self.assertEqual(self.routing.successors, ())
 
     def test_never_the_same(self) -> None:
         """A predecessor whose list is another at each second read is one that lies, and keeps nobody out for ever."""
@@ -382,6 +391,17 @@ class SmallRingTests(JoiningTestCase):
         self.answer(80, Announce, Announced(everybody))
         self.assertEqual(self.joined(80), peer(50))
         self.assertEqual(places(self.routing.successors), [50, 60, 80, 10])
+
+    def test_long_line(self) -> None:
+        """Whoever is not let wait asks the first member only, time and again, and not at once; and goes where that one
+        says that others line up.
+        """
+        everybody = Announced([member.packed for member in self.members])
+        full = JoinFailure("another newcomer has the slot", better=peer(10).packed, busy=True)
+        self.answer(10, Announce, everybody, full, full, full, everybody)
+        self.joined(80, seconds=4)
+        self.assertEqual(self.steps(10), [PROBE, *4 * [ANNOUNCE], ANNOUNCE, LIVE])
+        self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, LIVE])
 
     def test_nonsense_named(self) -> None:
         """An address that no peer can have is passed over."""

@@ -41,8 +41,9 @@ WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
 """So long one newcomer may keep others waiting and not go live, and a tenth of the time from then on: a join takes tens
 of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
 
-WAITING_MAX = 64
-"""Announcements that wait for the slot to be free."""
+WAITING_MAX = 6
+"""Announcements that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of
+them take all the time."""
 
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
@@ -164,7 +165,9 @@ class Admission:
         if question.step == PROBE:
             return await self._dial_back(peer) or self._members(), False
         if not await self._has_slot(newcomer):
-            return self._busy("another newcomer has the slot"), False
+            # Others line up at the member with the smallest id.
+            first = min((routing.me, *routing.successors), key=lambda member: member.id)
+            return self._busy("another newcomer has the slot", first.packed), False
         if self._is_taken_in(newcomer):
             return self._members(), False
         refusal = await self._unfit(newcomer)
@@ -192,8 +195,8 @@ class Admission:
             return self._busy("the ring is changing")
         return None
 
-    def _busy(self, reason: str) -> JoinFailure:
-        return JoinFailure(reason, busy=True)
+    def _busy(self, reason: str, better: bytes = b"") -> JoinFailure:
+        return JoinFailure(reason, busy=True, better=better)
 
     async def _has_slot(self, newcomer: tuple[Peer, int]) -> bool:
         """Whether the slot is its now, or within a moment."""
@@ -202,7 +205,7 @@ class Admission:
             if self._slot is None:
                 self._pass_on()  # this one has kept others waiting often enough
                 return False
-            if len(self._waiting) >= WAITING_MAX:
+            if len(self._waiting) >= WAITING_MAX or self._in_vain.wait_s(newcomer[0].id, now) > 0:
                 return False
             freed: Deferred[None] = Deferred()
             self._waiting[freed] = None

@@ -20,7 +20,7 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order, reached
 from chordtwist.core.table import Table
-from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW, taken_by
+from chordtwist.node.ring.admission import ANNOUNCE, HELD_S, LIVE, PROBE, WITHDRAW, taken_by
 from chordtwist.node.ring.asking import answers_to
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
@@ -58,6 +58,9 @@ TURNS_MAX = 20
 
 SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
+
+READ_AGAIN_MAX = 8
+"""So often the list of the member before us may change, and not at our place, before we look for our place again."""
 
 LIVE_SAID_MAX = 3
 """Times that members which do not answer are told that we are live."""
@@ -144,9 +147,12 @@ class Joining:
                 in_the_way.stood(why.said_by)
                 if why.nearer is not None and why.nearer not in contacts:
                     contacts.insert(0, why.nearer)
-                longest_s = min(PAUSE_MAX_S * (attempt + 1), PAUSE_LONGEST_S)
-                await deferLater(self._clock, PAUSE_MIN_S + (longest_s - PAUSE_MIN_S) * self._rng.random())
+                await self._pause(attempt + 1)
         raise Unreachable(None, f"no quiet moment to join in {ATTEMPTS_MAX} attempts")
+
+    async def _pause(self, times: int) -> None:
+        longest_s = min(PAUSE_MAX_S * times, PAUSE_LONGEST_S)
+        await deferLater(self._clock, PAUSE_MIN_S + max(0.0, longest_s - PAUSE_MIN_S) * self._rng.random())
 
     async def _attempt(self, contacts: list[Peer], alone: bool, in_the_way: InTheWay) -> Peer:
         me = self._routing.me
@@ -213,6 +219,28 @@ class Joining:
         Of those whom the owner alone names inside that list only who answers comes in: the dead would push out who
         lives.
         """
+        if not await self._is_large((before, owner, *place.witnesses)):
+            raise StartOver(before.peer)
+        for _ in range(READ_AGAIN_MAX):
+            followers = await self._followers_by_both(before, owner)
+            again = await self._fetch(before.peer)
+            if again.whole:
+                break
+            if again.successors == before.successors or not is_patient:
+                self._routing.join(before.peer, followers, whole=False)
+                return owner.peer
+            named = [peer for peer in again.successors if between(before.peer.id, peer.id, owner.peer.id)]
+            if owner.peer not in again.successors or not {*named} <= {*before.successors}:
+                break
+            # It has changed, but not at our place: a search would take so long that it changes again meanwhile.
+            before = again
+            await self._be_admitted(owner.peer, place)
+        raise StartOver(before.peer)
+
+    async def _followers_by_both(self, before: Table, owner: Table) -> tuple[Peer, ...]:
+        """Make our list of those of the member before us and of the owner; inside the former whom the owner alone names
+        has to answer.
+        """
         me = self._routing.me
         listed = in_order(me, (owner.peer, *before.successors))
         # Whom the member before us names between us and the owner is dead, or no member.
@@ -221,17 +249,10 @@ class Joining:
         if len(in_order(me, (*followers, *more))) < self._routing.entries_max:
             # Shortened by deaths, or by a newcomer that withdrew: it may belong to a ring too small for these rules.
             raise StartOver(before.peer)
-        if not await self._is_large((before, owner, *place.witnesses)):
-            raise StartOver(before.peer)
         inside = [peer for peer in more if between(me.id, peer.id, followers[-1].id)]
         shown = await answers_to(self._tables.fetch(peer) for peer in inside)
         silent = [peer for peer, table in zip(inside, shown, strict=True) if table is None]
-        again = await self._fetch(before.peer)
-        if is_patient and (again.whole or again.successors != before.successors):
-            raise StartOver(before.peer)
-        followers = in_order(me, (*followers, *(peer for peer in more if peer not in silent)))
-        self._routing.join(before.peer, followers, whole=False)
-        return owner.peer
+        return in_order(me, (*followers, *(peer for peer in more if peer not in silent)))
 
     async def _is_large(self, tables: Collection[Table]) -> bool:
         """Whether so many members live that the rules of a large ring hold: one more than a list has entries.
@@ -335,28 +356,36 @@ class Joining:
     async def _line_up(
         self, members: Iterable[Peer], in_the_way: InTheWay, told: dict[Peer, None]
     ) -> tuple[Peer, list[Peer]]:
-        """Ask the first member until its slot is ours: it holds its answer for a while when others come before us.
+        """Ask the first member until its slot is ours: it holds its answer for a while when others come before us, and
+        refuses at once when its line is full. Only those that stand in it reach everybody else.
 
         Answers with that one, and the members that it and the others name.
         """
         answered: dict[Peer, Collection[Peer]] = {}
-        for _ in range(TURNS_MAX):
-            passed = await self._announce_to_all(PROBE, members, answered, in_the_way)
+        passed: set[Peer] = set()
+        before: Peer | None = None
+        for turn in range(TURNS_MAX):
+            passed.update(await self._announce_to_all(PROBE, members, answered, in_the_way, before=before))
             if not answered:
                 raise StartOver
-            members = [*answered]
-            first = min(members, key=lambda peer: (in_the_way.is_overruled(peer), peer.id))
+            first = min(answered, key=lambda peer: (in_the_way.is_overruled(peer), peer.id))
             told[first] = None
+            asked_s = self._clock.seconds()
             answer = (await self._announce([first], ANNOUNCE))[0]
             if isinstance(answer, Announced):
                 named = self._named(answer)
                 if not any(peer.id < first.id and peer not in answered and peer not in passed for peer in named):
-                    return first, [*dict.fromkeys((*named, *members))]
+                    return first, [*dict.fromkeys((*named, *answered))]
                 # One came before it while we waited here: others line up there.
-                members = [*members, *named]
+                members, before = [*answered, *named], None
             elif isinstance(answer, JoinFailure) and answer.busy:
-                del answered[first]  # it tells us who came meanwhile
-                await deferLater(self._clock, PAUSE_MIN_S * self._rng.random())
+                is_in_line = self._clock.seconds() - asked_s > HELD_S / 2
+                if is_in_line or not answer.better:
+                    del answered[first]  # it tells us who came meanwhile
+                    members, before = [*answered, first], None
+                else:
+                    members, before = [peer for peer in self._unpacked([answer.better]) if peer.id < first.id], first
+                await self._pause(0 if is_in_line else turn + 1)
                 continue
             await self._announce([first], WITHDRAW)
             if not isinstance(answer, Announced):
@@ -371,10 +400,12 @@ class Joining:
         answered: dict[Peer, Collection[Peer]],
         in_the_way: InTheWay,
         silent_tries: int = 0,
+        before: Peer | None = None,
     ) -> Collection[Peer]:
         """Take a step of ours to all `members`, and to whomever they name, but those that have `answered`: whoever does
         is added there, with whom he names. Answers with those that do not, and are passed over.
 
+        @param before: whom they name is left alone unless its id is smaller than that of this one.
         @raise StartOver: others do not, and have not kept us waiting for long. @raise Refused: half of them refuse us.
         """
         heard = dict.fromkeys(members)
@@ -383,7 +414,7 @@ class Joining:
             for peer, answer in zip(batch, await self._announce(batch, step), strict=True):
                 if isinstance(answer, Announced):
                     answered[peer] = self._named(answer)
-                    heard.update(dict.fromkeys(answered[peer]))
+                    heard.update({peer: None for peer in answered[peer] if before is None or peer.id < before.id})
                 elif answer is not None or silent_tries <= 0:
                     failed[peer] = answer
             silent_tries -= 1
@@ -413,8 +444,11 @@ class Joining:
             raise StartOver(*waited_for)
 
     def _named(self, announced: Announced) -> dict[Peer, None]:
+        return self._unpacked(announced.members)
+
+    def _unpacked(self, named: Iterable[bytes]) -> dict[Peer, None]:
         peers: dict[Peer, None] = {}
-        for packed in announced.members:
+        for packed in named:
             with suppress(ValueError):
                 peers[self._identity.unpack(packed)] = None
         peers.pop(self._routing.me, None)
