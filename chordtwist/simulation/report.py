@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from chordtwist.simulation.run import Run, Sample
 from chordtwist.simulation.workload import Paid
 
@@ -110,14 +113,23 @@ def as_lines(run: Run) -> str:
         lines.append("  interrupted: what would have come later is missing")
     if run.figures is not None:
         for name, figure in run.figures.as_json().items():
-            if isinstance(figure, dict):
-                low, high = 100 * figure["low"], 100 * figure["high"]
-                figure = f"{figure['right']} of {figure['of']}, {low:.2f} to {high:.2f} %"
-            lines.append(f"  {name.replace('_', ' ')}: {figure}")
+            lines += _figure_lines(name.replace("_", " "), figure)
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in run.notes.items()]
     for problem in run.problems():
         lines.append(f"  PROBLEM {problem}")
     return "\n".join(lines)
+
+
+def _figure_lines(name: str, figure: Any) -> Iterator[str]:
+    """Tell a share in a line, a number in a line, and whatever holds several of them in as many."""
+    if not isinstance(figure, dict):
+        yield f"  {name}: {figure}"
+    elif "share" in figure:
+        low, high = 100 * figure["low"], 100 * figure["high"]
+        yield f"  {name}: {figure['right']} of {figure['of']}, {low:.2f} to {high:.2f} %"
+    else:
+        for part, value in figure.items():
+            yield from _figure_lines(f"{name}, {part.replace('_', ' ')}", value)
 
 
 def _book(run: Run) -> dict[str, object]:

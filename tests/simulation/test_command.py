@@ -18,9 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.app.cli.commands import Commands, main
 from chordtwist.simulation import report
+from chordtwist.simulation.byzantine import Figures
 from chordtwist.simulation.command import command
 from chordtwist.simulation.run import Options, Run
 from chordtwist.simulation.scenarios import SCENARIOS
+from chordtwist.simulation.values import Kept
 
 SMALL = ["--nodes", "5", "--minutes", "0.5", "--successors", "4", "--lookups", "20"]
 
@@ -174,6 +176,14 @@ class ReportTests(SynchronousTestCase):
         told = report.as_lines(run_small())
         self.assertIn("lookups: ", told)
         self.assertNotIn("PROBLEM", told)
+
+    def test_figures(self) -> None:
+        """So does what liars achieved: shares with their interval, of each kind of record and of newcomers as well."""
+        run = run_small()
+        run.figures = Figures(values={"plain": Kept()}, principals=5)
+        told = report.as_lines(run)
+        for line in "lookups: 0 of 0, ", "values, plain, gets: 0 of 0, ", "values, plain, altered: 0", "principals: 5":
+            self.assertIn(f"  {line}", told)
 
     def test_interrupted(self) -> None:
         """A run that ended early says so."""
