@@ -150,6 +150,12 @@ class LargeRingTests(JoiningTestCase):
         self.answer(30, GetTable, *tables)
         self.assertEqual(self.joined(30, seconds=15), peer(40))
 
+    def test_always_whole_at_last(self) -> None:
+        """So is one whose list is whole at each second read."""
+        tables = [signed(table(30, (40, 50), 20, whole=n % 2 == 1, seq=2 + n)) for n in range(200)]
+        self.answer(30, GetTable, *tables)
+        self.assertEqual(self.joined(30, seconds=15), peer(40))
+
     def test_becomes_small_meanwhile(self) -> None:
         """A list that is whole at the second read makes it start over, by the rules of small rings."""
         self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (40, 50), 20, whole=True, seq=2)))

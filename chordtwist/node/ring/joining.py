@@ -224,13 +224,11 @@ class Joining:
         for _ in range(READ_AGAIN_MAX):
             followers = await self._followers_by_both(before, owner)
             again = await self._fetch(before.peer)
-            if again.whole:
-                break
-            if again.successors == before.successors or not is_patient:
+            if not is_patient or (not again.whole and again.successors == before.successors):
                 self._routing.join(before.peer, followers, whole=False)
                 return owner.peer
             named = [peer for peer in again.successors if between(before.peer.id, peer.id, owner.peer.id)]
-            if owner.peer not in again.successors or not {*named} <= {*before.successors}:
+            if again.whole or owner.peer not in again.successors or not {*named} <= {*before.successors}:
                 break
             # It has changed, but not at our place: a search would take so long that it changes again meanwhile.
             before = again
