@@ -100,6 +100,8 @@ Added(n, added, s, w) ==
     \/ added = {}
     \/ /\ \A x \in added : MaybeUp(x) \/ Named(x, s \cup succ[n])
        /\ \/ whole[n] \/ w
+          \* A copy of a whole list, with those of ours that it lacks, may be too long for one.
+          \/ \E e \in s \cup succ[n] : \E t \in Tables(e) : t.whole /\ added \subseteq t.list \cup {e}
           \/ \E e \in s \cup succ[n] : MaybeMember(e) /\ \E t \in Tables(e) : ByUnion(n, e, t, added, s)
 
 \* A list closes by that of its head, or of its last entry, which comes round, or since it was whole before.
