@@ -145,15 +145,14 @@ class Orders(LineOnlyReceiver):
             told = {}
         else:
             told = await Work(self._nodes, Order(**said)).done()
-        tell(told)
+        self.tell(told)
+
+    def tell(self, what: object) -> None:
+        """Answer with one line; not by print, which gives up in the middle of what a pipe does not take at once."""
+        self.sendLine(json.dumps(what).encode())
 
     def connectionLost(self, reason: object = None) -> None:
         os._exit(0)
-
-
-def tell(what: object) -> None:
-    """Answer with one line."""
-    print(json.dumps(what), flush=True)
 
 
 def complain(failure: Any) -> None:
@@ -173,8 +172,9 @@ def main() -> None:
     async def run() -> None:
         before = {"kib": rss_kib(), "cpu_s": time.process_time()}
         await nodes.start(first, count, of)
-        tell(before)
-        StandardIO(Orders(nodes))
+        orders = Orders(nodes)
+        StandardIO(orders)
+        orders.tell(before)
 
     running.callWhenRunning(lambda: Deferred.fromCoroutine(run()).addErrback(complain))
     running.run()
