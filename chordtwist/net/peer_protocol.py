@@ -556,9 +556,7 @@ class PeerProtocol(Protocol):
                 self._answer(kind, request_id, body, payer)
                 return True
             self._let_wait(is_upkeep, wait_s)
-        if is_upkeep not in self._held:
-            self._held[is_upkeep] = deque()
-        self._held[is_upkeep].append((kind, request_id, body))
+        self._held.setdefault(is_upkeep, deque()).append((kind, request_id, body))
         self._held_bytes += len(body) + HELD_QUESTION_BYTES
         return False
 
