@@ -29,6 +29,7 @@ from typing import Any
 
 from benchmarks._forked import Forked
 from benchmarks.limits import OneValue
+from chordtwist.core.quantile import quantile
 from chordtwist.net.api import ApiFactory
 from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, ResultCode, Success
 from tests.fleet import API_PORT, Fleet
@@ -64,8 +65,7 @@ class Load:
 
     def quantile_ms(self, share: float) -> float:
         """The time within which this share of the answers came."""
-        ordered = sorted(self.latencies_s)
-        return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 3) if ordered else 0.0
+        return round(quantile(self.latencies_s, share) * 1000, 3) if self.latencies_s else 0.0
 
 
 class Client:

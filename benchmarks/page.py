@@ -35,6 +35,7 @@ from chordtwist.app.config_file import read_text
 from chordtwist.app.service import build, fitted
 from chordtwist.app.web import Measured, web_of_node
 from chordtwist.app.web_view import NodeView
+from chordtwist.core.quantile import quantile
 from chordtwist.simulation.world import World
 
 KEYS = 500
@@ -147,7 +148,7 @@ def watched(url: str, minutes: float) -> dict[str, object]:
         found = {
             "updates": len(took),
             "median_ms": round(median(took), 1),
-            "p99_ms": round(sorted(took)[int(0.99 * (len(took) - 1))], 1),
+            "p99_ms": round(quantile(took, 0.99), 1),
             "most_ms": round(max(took), 1),
             "long": page.evaluate("long"),
             "heap_first_mb": round(heap_first_mb, 1),

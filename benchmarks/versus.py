@@ -40,6 +40,7 @@ from typing import Any
 
 from benchmarks._systems import SYSTEMS
 from benchmarks._versus_shown import plot, tables
+from chordtwist.core.quantile import quantile
 
 IN_FLIGHT = 1, 32
 ASKING = 16
@@ -213,7 +214,7 @@ class Measured:
         before, bytes_before = self._herds.look()["cpu_s"], bytes_moved()
         told = self._herds.all_do(orders)
         cpu_s, moved = self._herds.look()["cpu_s"] - before, bytes_moved() - bytes_before
-        latencies_s = sorted(latency_s for one in told for latency_s in one["latencies_s"])
+        latencies_s = [latency_s for one in told for latency_s in one["latencies_s"]]
         count = len(latencies_s)
         bad = {what: sum(len(one[what]) for one in told) for what in ("missing", "failed", "wrong")}
         figures: dict[str, object] = {
@@ -221,9 +222,9 @@ class Measured:
             "per_s": round(count / max(one["took_s"] for one in told if one["latencies_s"]), 1),
             "cpu_ms": round(1000 * cpu_s / count, 3),
             "bytes": round(moved / count),
-            "p50_ms": round(1000 * latencies_s[count // 2], 2),
-            "p99_ms": round(1000 * latencies_s[count * 99 // 100], 2),
-            "longest_ms": round(1000 * latencies_s[-1]),
+            "p50_ms": round(1000 * quantile(latencies_s, 0.5), 2),
+            "p99_ms": round(1000 * quantile(latencies_s, 0.99), 2),
+            "longest_ms": round(1000 * max(latencies_s)),
             "right": round(1 - sum(bad.values()) / count, 5),
             **bad,
         }

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from chordtwist.core.quantile import quantile
 from chordtwist.core.records import PutResult, Record
 from chordtwist.node.interfaces import IDht
 
@@ -69,8 +70,7 @@ class Load:
 
     def median_ms(self) -> float | None:
         """How long an operation takes."""
-        lately = sorted(self.latencies_s)
-        return lately[len(lately) // 2] * 1000 if lately else None
+        return quantile(self.latencies_s, 0.5) * 1000 if self.latencies_s else None
 
     def _advance(self) -> None:
         nodes = self._nodes()

@@ -17,6 +17,7 @@ import click
 from chordtwist.app.cli import showing, talking
 from chordtwist.app.cli.talking import Caller, NotReachable
 from chordtwist.core.errors import ChordtwistError, NodeGone, Refused, Unreachable
+from chordtwist.core.quantile import quantile
 from chordtwist.net.blocking_client import BlockingClient, Deadline
 
 LEFT_FOR_S = 120
@@ -28,6 +29,9 @@ BAR_EVERY_S = 0.1
 SLOWER_BY = 1.25
 """A median that is so many times a saved one is called slower: less is the noise of a machine."""
 
+SHARES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+"""Which quantiles are told, and the names that a result has for them."""
+
 
 @dataclass
 class Tally:
@@ -38,22 +42,16 @@ class Tally:
     failed: int = 0
 
     def summary(self, seconds: float) -> dict[str, Any]:
-        """Sum it up: rates, percentiles in ms, and what went right."""
-        took = sorted(self.seconds)
+        """Sum it up: rates, quantiles in ms, and what went right."""
+        took = self.seconds
         done = len(took) + self.failed
         return {
             "done": done,
             "per_second": round(done / seconds, 1),
-            "p50_ms": _percentile_ms(took, 0.5),
-            "p99_ms": _percentile_ms(took, 0.99),
-            "p999_ms": _percentile_ms(took, 0.999),
+            **{name: round(quantile(took, share) * 1000, 3) if took else None for name, share in SHARES.items()},
             "failed": self.failed,
             "wrong": self.wrong,
         }
-
-
-def _percentile_ms(took: list[float], part: float) -> float | None:
-    return round(took[min(len(took) - 1, int(part * len(took)))] * 1000, 3) if took else None
 
 
 @click.command(
