@@ -24,7 +24,8 @@ Where to look for what:
 
 ==================================== ================================================================
 becoming a member                    ``node/ring``: ``bootstrap`` (whom to ask), ``joining`` (the newcomer's side),
-                                     ``admission`` (the members' side), ``membership`` (what one node is just now)
+                                     ``announcing`` (the same in a small ring), ``admission`` (the members' side),
+                                     ``membership`` (what one node is just now)
 keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectifying`` (Zave's operations), ``fingers``,
                                      ``uniting`` (whom others name), ``member_checks``, ``merging`` (two rings become
                                      one), ``comparing`` and ``core/ring_sizes`` (which is larger)

@@ -1,7 +1,7 @@
 -------------------------------- MODULE Small -------------------------------
 (***************************************************************************)
 (* Small rings: lists that close, and the switch to ordinary ones and back *)
-(* (chordtwist/core/small_ring.py, node/ring/joining.py, admission.py,     *)
+(* (chordtwist/core/small_ring.py, node/ring/announcing.py, admission.py,  *)
 (* member_checks.py).  In a small ring a newcomer announces itself to all  *)
 (* members, which take it in one after another, and goes live when all of  *)
 (* them have; a member has at most one newcomer in hand.                   *)

@@ -15,7 +15,8 @@ from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
-from chordtwist.node.ring.joining import ATTEMPTS_MAX, PAUSE_LONGEST_S
+from chordtwist.node.ring.joining import ATTEMPTS_MAX
+from chordtwist.node.ring.starting_over import PAUSE_LONGEST_S
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated

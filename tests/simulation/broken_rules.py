@@ -16,8 +16,9 @@ from chordtwist.node.node import Node
 from chordtwist.node.records.local_records import LocalRecords
 from chordtwist.node.records.repair import Repair
 from chordtwist.node.records.stray_records import StrayRecords
-from chordtwist.node.ring.joining import InTheWay, Joining, StartOver
+from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.membership import Membership
+from chordtwist.node.ring.starting_over import InTheWay, StartOver
 from chordtwist.wire.peer_messages import Answer, Question, Store
 
 EVICTED_ONE_IN = 40
@@ -65,7 +66,7 @@ class JoinsLate(Node):
 
 
 class ReadsOnce(Node):
-    """Joins as late, with what it read first: the second read is left out."""
+    """Joins large rings as late, with what it read first: the second read is left out."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
