@@ -46,6 +46,7 @@ from chordtwist.wire.peer_messages import (
     AskConvicted,
     AskLease,
     AskProof,
+    Audit,
     Changed,
     Digest,
     Fetch,
@@ -315,7 +316,12 @@ def dearest_questions(
         Notify: {"": lambda: Notify(rng.getrandbits(32))},
         Changed: {"": Changed},
         AskLease: {"": AskLease},
-        Relay: {"": lambda: Relay(somebody()), " to a member": lambda: Relay(member())},
+        Audit: {"": lambda: Audit(filled_key(rng.randrange(LARGE_VALUES)), rng.randbytes(16))},
+        Relay: {
+            "": lambda: Relay(somebody()),
+            " to a member": lambda: Relay(member()),
+            " of an audit": lambda: Relay(member(), Audit(rng.randbytes(32), rng.randbytes(16))),
+        },
         AskConvicted: {"": lambda: AskConvicted(rng.randbytes(8))},
         AskProof: {"": lambda: AskProof(me.packed)},
         Accuse: {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.conduct import BLAMED_AGAIN_S, BLAMED_MAX, HALF_LIFE_S, Conduct
+from chordtwist.core.conduct import BLAMED_AGAIN_S, BLAMED_MAX, HALF_LIFE_S, LEAVES_OUT, Conduct
 from tests.builders import peer
 
 
@@ -18,16 +18,16 @@ class ConductTests(SynchronousTestCase):
 
     def blame(self, times: int, every_s: float = BLAMED_AGAIN_S) -> None:
         for _ in range(times):
-            self.conduct.blame(peer(10))
+            self.conduct.blame(peer(10), LEAVES_OUT)
             self.clock.advance(every_s)
 
     def test_three_faults(self) -> None:
         """Make suspected; two do not, nor somebody else's."""
         self.blame(2)
-        self.conduct.blame(peer(20))
-        self.assertEqual(self.conduct.suspected(), [])
+        self.conduct.blame(peer(20), LEAVES_OUT)
+        self.assertEqual(self.conduct.suspected(), {})
         self.blame(1)
-        self.assertEqual(self.conduct.suspected(), [peer(10)])
+        self.assertEqual(self.conduct.suspected(), {peer(10): LEAVES_OUT})
         self.assertTrue(self.conduct.is_suspected(peer(10)))
         self.assertFalse(self.conduct.is_suspected(peer(20)))
 
@@ -52,5 +52,5 @@ class ConductTests(SynchronousTestCase):
         """Whom something was held against longest ago is forgotten."""
         self.blame(3)
         for number in range(BLAMED_MAX):
-            self.conduct.blame(peer(1_000 + number))
+            self.conduct.blame(peer(1_000 + number), LEAVES_OUT)
         self.assertFalse(self.conduct.is_suspected(peer(10)))

@@ -19,7 +19,7 @@ from chordtwist.core.evidence import (
     judge,
 )
 from chordtwist.core.peer import Identity, Peer, Policy
-from chordtwist.core.signed import Stamp, pack_lease
+from chordtwist.core.signed import Held, Holding, Stamp, pack_holding, pack_lease
 from chordtwist.core.table import Table
 from chordtwist.simulation.signer import verify_simulated
 from tests.builders import IDENTITY, pack_table, peer, peers, signer, table
@@ -105,6 +105,46 @@ class JudgeTests(SynchronousTestCase):
         }.items():
             with self.subTest(name):
                 self.assertRaises(Malformed, judge, IDENTITY, evidence, verify_simulated)
+
+
+class BrokenReceiptTests(SynchronousTestCase):
+    """Proofs against the member at 10, which signed at 100 ms to keep a record until 1,000."""
+
+    def said(self, seq: int, rank: bytes, is_live: bool = True, clock_ms: int = 1000, **changes: object) -> bytes:
+        stamp = Stamp(peer(10), 1, seq, 0)
+        statement = Holding(stamp, clock_ms, signer(peer(10)).public, bytes(32), Held(rank, is_live), b"", 1000)
+        return pack_holding(IDENTITY, statement._replace(**changes))  # type: ignore[arg-type]
+
+    def setUp(self) -> None:
+        self.receipt = self.said(5, b"b", clock_ms=100)
+
+    def test_less(self) -> None:
+        """A later statement that has less, or its end, before the receipt's, convicts."""
+        for rank, is_live in ((b"", False), (b"a", True), (b"b", False)):
+            verdict = judge(
+                IDENTITY, proof(Charge.BROKEN_RECEIPT, self.receipt, self.said(6, rank, is_live)), verify_simulated
+            )
+            self.assertEqual(verdict, Verdict(peer(10), signer(peer(10)).public, 1, Charge.BROKEN_RECEIPT))
+
+    def test_no_proof(self) -> None:
+        """Everything that an honest member may have signed, in any order, and all that another did, proves nothing."""
+        for name, later in {
+            "the same": self.said(6, b"b"),
+            "more": self.said(6, b"c", False),
+            "it came first": self.said(4, b"a"),
+            "it is the receipt": self.receipt,
+            "the receipt was over": self.said(6, b"a", clock_ms=1001),
+            "another epoch": self.said(6, b"a", stamp=Stamp(peer(10), 2, 6, 0)),
+            "another's": self.said(6, b"a", stamp=Stamp(peer(11), 1, 6, 0)),
+            "another record": self.said(6, b"a", key=bytes(31) + b"a"),
+            "another key": self.said(6, b"a", signer=signer(peer(11)).public),
+            "a lease": lease(),
+        }.items():
+            with self.subTest(name):
+                evidence = proof(Charge.BROKEN_RECEIPT, self.receipt, later)
+                self.assertRaises(Malformed, judge, IDENTITY, evidence, verify_simulated)
+        forged = proof(Charge.BROKEN_RECEIPT, self.receipt, self.said(6, b"a"), also_by=11)
+        self.assertRaises(Malformed, judge, IDENTITY, forged, verify_simulated)
 
 
 class ConvictionsTests(SynchronousTestCase):

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Policy
-from chordtwist.core.signed import Stamp, Status, pack_lease, pack_status
+from chordtwist.core.signed import Held, Stamp, Status, pack_holding, pack_lease, pack_status
+from chordtwist.core.signed import Holding as Statement
 from chordtwist.core.table import UNPROVED, Table
 from chordtwist.wire import peer_messages
 from chordtwist.wire.peer_messages import (
@@ -25,6 +26,7 @@ from chordtwist.wire.peer_messages import (
     Goodbye,
     HandedOver,
     Hello,
+    Holding,
     JoinFailure,
     Leased,
     Leave,
@@ -52,6 +54,7 @@ SIGNED: dict[Any, bytes] = {
     NotMember: pack_status(NETWORK, STAMP, Status.LEAVING),
     Leave: pack_status(NETWORK, STAMP, Status.LEAVING),
     Leased: pack_lease(NETWORK, STAMP, WE, 0),
+    Holding: pack_holding(NETWORK, Statement(STAMP, 0, bytes(32), bytes(32), Held(bytes(41), True), bytes(32), 0)),
     TableIs: pack_table(
         NETWORK, Table(WE, 0, 0, 0, bytes(32), True, WE, (WE,) * 255, (WE,) * 255, (UNPROVED,) * 256, (WE,) * 128)
     ),

@@ -82,7 +82,7 @@ class SelfLookupTests(SynchronousTestCase):
             for _ in range(looks):
                 self.look()
                 self.clock.advance(30)
-            self.assertEqual(self.conduct.suspected(), suspected)
+            self.assertEqual(list(self.conduct.suspected()), suspected)
         self.membership.status = Status.JOINING
         self.look()
         self.membership.status = Status.MEMBER
@@ -90,7 +90,7 @@ class SelfLookupTests(SynchronousTestCase):
         for _ in range(4):
             self.look()
             self.clock.advance(30)
-        self.assertEqual(self.conduct.suspected(), [])
+        self.assertEqual(self.conduct.suspected(), {})
 
     def test_nothing_to_look_for(self) -> None:
         """Who is no member, or knows everybody, looks nothing up."""

@@ -14,13 +14,17 @@ from chordtwist.core.peer import Identity, Peer, Policy, why_no_host
 from chordtwist.core.signed import (
     SIGNED_NUMBER_MAX,
     Ed25519Signer,
+    Held,
+    Holding,
     Stamp,
     Status,
     fingerprint,
     pack_hello,
+    pack_holding,
     pack_lease,
     pack_record,
     pack_status,
+    unpack_holding,
     unpack_lease,
     unpack_status,
     unpack_table,
@@ -99,6 +103,13 @@ class LayoutTests(SynchronousTestCase):
         packed = pack_lease(IDENTITY, self.stamp(), US, 258)
         self.assertEqual(packed, opening + b"\x06" + US.packed + bytes(6) + b"\1\2")
 
+    def test_holding(self) -> None:
+        """Opening, steady clock, signer, key, rank, whether it lives, proof, end."""
+        opening = self.opening.replace(b"chordtwist\6", b"chordtwist\x08")
+        said = Holding(self.stamp(), 258, KEY, b"key", Held(b"rank", True), b"proof", 259)
+        expected = opening + bytes(6) + b"\1\2" + KEY + b"\3key\4rank\1\5proof" + bytes(6) + b"\1\3"
+        self.assertEqual(pack_holding(IDENTITY, said), expected)
+
     def test_hello(self) -> None:
         """Opening, address dialled or nothing, channel."""
         opening = self.opening.replace(b"chordtwist\6", b"chordtwist\4")
@@ -133,6 +144,12 @@ class RoundTripTests(SynchronousTestCase):
         packed = pack_lease(IDENTITY, stamp, neighbour, until_ms)
         self.assertEqual(unpack_lease(IDENTITY, packed), (stamp, neighbour, until_ms))
 
+    @given(stamps, u64, st.binary(max_size=64), st.booleans(), u64)
+    def test_holding(self, stamp: Stamp, clock_ms: int, rank: bytes, is_live: bool, until_ms: int) -> None:
+        """So is what somebody keeps."""
+        said = Holding(stamp, clock_ms, KEY, bytes(32), Held(rank, is_live), b"proof", until_ms)
+        self.assertEqual(unpack_holding(IDENTITY, pack_holding(IDENTITY, said)), said)
+
 
 class BrokenTests(SynchronousTestCase):
     """Bytes that are no such statement."""
@@ -146,6 +163,7 @@ class BrokenTests(SynchronousTestCase):
             (unpack_table, self.table),
             (unpack_status, pack_status(IDENTITY, stamp, Status.JOINING)),
             (unpack_lease, pack_lease(IDENTITY, stamp, after, 4)),
+            (unpack_holding, pack_holding(IDENTITY, Holding(stamp, 4, KEY, bytes(32), Held(b"r", True), b"p", 5))),
         )
 
     def test_cut_off(self) -> None:

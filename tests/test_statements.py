@@ -1,4 +1,4 @@
-"""Behaviour of what a node signs: its table, its status, its leases."""
+"""Behaviour of what a node signs: its table, its status, its leases, its receipts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.leases import LEASE_MS
 from chordtwist.core.parameters import SUCCESSORS_MAX
 from chordtwist.core.peer import Identity, Peer, Policy
+from chordtwist.core.receipts import held, proof_of
+from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.routing import Routing
-from chordtwist.core.signed import Status, unpack_lease, unpack_status, unpack_table
+from chordtwist.core.signed import Status, unpack_holding, unpack_lease, unpack_status, unpack_table
 from chordtwist.core.table import FINGERS_MAX, UNPROVED, Table
 from chordtwist.node.ring.statements import TABLE_FRESH_MS, Statements
 from chordtwist.simulation.signer import verify_simulated
@@ -165,6 +167,21 @@ class StatementsTests(SynchronousTestCase):
     def test_no_lease(self) -> None:
         """Nobody is promised to be listed who is not."""
         self.assertIsNone(self.statements.leased(peer(40)))
+
+    def test_holding(self) -> None:
+        """What is kept is signed with the hash of its value, and nothing that has less while that binds."""
+        kept = Record(bytes(32), b"value", RecordKind.PLAIN, Version(5, b""), 0, 3)
+        self.steady_ms += 7
+        said = self.statements.holding(kept.key, kept, 9, b"nonce")
+        assert said is not None
+        self.assertTrue(verify_simulated(self.signer.public, said.signature, said.body))
+        shown = unpack_holding(IDENTITY, said.body)
+        self.assertEqual((shown.stamp.peer, shown.signer, shown.key), (peer(10), self.signer.public, kept.key))
+        self.assertEqual((shown.clock_ms, shown.until_ms, shown.held), (7, 16, held(kept)))
+        self.assertEqual(shown.proof, proof_of(kept, b"nonce"))
+        self.assertIsNone(self.statements.holding(kept.key, None, 0, b"nonce"))
+        self.statements.begin_epoch(8)
+        self.assertIsNotNone(self.statements.holding(kept.key, None, 0, b"nonce"))
 
     def test_gone(self) -> None:
         """Whom it has promised to list, and lists no more, is named as gone until the promise ends."""

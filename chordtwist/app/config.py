@@ -282,8 +282,8 @@ class WatchSection:
     bytes_per_s: int = _option(
         50,
         values.number(0, 10_000),
-        "Bytes per second that looking at the tables which others are shown may cost. Default 50: each of those who"
-        " promised to list this node is looked at every few minutes. 0: none is.",
+        "Bytes per second that looking at the tables which others are shown, and asking what others keep, may cost."
+        " Default 50: each of those who promised to list this node is looked at every few minutes. 0: none is.",
     )
 
 

@@ -32,7 +32,7 @@ class EvidenceFile(msgspec.Struct):
     format: Literal["chordtwist evidence 1"]
     network: str
     identity: Literal["ip", "address"]
-    charge: Literal["broken_lease", "equivocation"]
+    charge: Literal["broken_lease", "equivocation", "broken_receipt"]
     first: Signed
     second: Signed
     attested: Annotated[list[Signed], msgspec.Meta(max_length=ATTESTED_READ_MAX)] = []

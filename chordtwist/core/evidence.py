@@ -14,7 +14,7 @@ from hashlib import sha256
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import Verify, fingerprint, unpack_lease, unpack_table, unpack_table_opening
+from chordtwist.core.signed import Verify, fingerprint, unpack_holding, unpack_lease, unpack_table, unpack_table_opening
 
 MARK_LENGTH = DIGEST_LENGTH = 8
 
@@ -38,17 +38,21 @@ class Charge(IntEnum):
 
     BROKEN_LEASE = 1
     EQUIVOCATION = 2
+    BROKEN_RECEIPT = 3
 
 
 WORDS = {
     Charge.BROKEN_LEASE: "its table leaves out a neighbour that it had promised to list",
     Charge.EQUIVOCATION: "it signed two tables as one",
+    Charge.BROKEN_RECEIPT: "it has less of a record than it had signed to keep",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two signed statements that contradict one another: of a broken lease the lease and the table."""
+    """Two signed statements that contradict one another: of a broken lease the lease and the table, of a broken receipt
+    the receipt and what was said later.
+    """
 
     charge: Charge
     first: bytes
@@ -83,7 +87,7 @@ def judge(identity: Identity, evidence: Evidence, verify: Verify) -> Verdict:
 
     @raise Malformed: it proves nothing, and why.
     """
-    verdict = (_broken_lease if evidence.charge is Charge.BROKEN_LEASE else _equivocation)(identity, evidence)
+    verdict = _JUDGES[evidence.charge](identity, evidence)
     statements = (evidence.first, evidence.first_signature), (evidence.second, evidence.second_signature)
     for body, signature in statements:
         if not verify(verdict.key, signature, body):
@@ -111,6 +115,25 @@ def _equivocation(identity: Identity, evidence: Evidence) -> Verdict:
     if evidence.first == evidence.second:
         raise Malformed(f"one table of {second.peer} twice")
     return Verdict(second.peer, key, second.epoch, Charge.EQUIVOCATION)
+
+
+def _broken_receipt(identity: Identity, evidence: Evidence) -> Verdict:
+    first, second = unpack_holding(identity, evidence.first), unpack_holding(identity, evidence.second)
+    stamp, later = first.stamp, second.stamp
+    if (stamp.peer, stamp.epoch, first.signer, first.key) != (later.peer, later.epoch, second.signer, second.key):
+        raise Malformed(f"a receipt of another run, or record, than what {later.peer} said later")
+    if stamp.seq >= later.seq or second.clock_ms > first.until_ms:
+        raise Malformed(f"a receipt that did not bind {later.peer} when it said more")
+    if second.held >= first.held:
+        raise Malformed(f"a receipt that {later.peer} has kept")
+    return Verdict(later.peer, second.signer, later.epoch, Charge.BROKEN_RECEIPT)
+
+
+_JUDGES: dict[Charge, Callable[[Identity, Evidence], Verdict]] = {
+    Charge.BROKEN_LEASE: _broken_lease,
+    Charge.EQUIVOCATION: _equivocation,
+    Charge.BROKEN_RECEIPT: _broken_receipt,
+}
 
 
 def attesting(identity: Identity, statement: Statement, verdict: Verdict, verify: Verify) -> Peer:

@@ -12,7 +12,7 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 from string import hexdigits
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -289,6 +289,16 @@ def precedence(versioned: Versioned) -> Precedence:
         return precedence_of(RecordKind.PLAIN, versioned.version, versioned.seal, versioned.digest)
     digest = b"" if versioned.seal is None else sha256(versioned.value).digest()
     return precedence_of(versioned.kind, versioned.version, versioned.seal, digest)
+
+
+def precedence_bytes(versioned: Versioned) -> bytes:
+    """Pack its precedence, so that greater bytes are of what wins: kind u8; of plain ones the version (ms u64,
+    publisher), of signed ones seq u64 and the digest.
+    """
+    kind, *rest = precedence(versioned)
+    parts = (rest[0].ms, rest[0].publisher) if rest and isinstance(rest[0], Version) else rest
+    packed = [part if isinstance(part, bytes) else cast(int, part).to_bytes(8, "big") for part in parts]
+    return b"".join((bytes((cast(int, kind),)), *packed))
 
 
 def refusal(new: Versioned, here: Versioned | None, expected_seq: int | None = None) -> str | None:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
@@ -50,6 +50,7 @@ class Layout(IntEnum):
     """1 was a table without `gone` and `clock_ms`."""
     LEASE = 7
     """3 was an acknowledgement that bound nobody."""
+    HOLDING = 8
 
 
 class Status(IntEnum):
@@ -68,6 +69,29 @@ class Stamp:
     epoch: int
     seq: int
     time_ms: int
+
+
+class Held(NamedTuple):
+    """What is kept under a key; whoever keeps it may keep something greater later. A tombstone is less than what it is
+    left of, and nothing is the least.
+    """
+
+    rank: bytes = b""
+    """As `core.records.precedence_bytes` packs it."""
+    is_live: bool = False
+
+
+class Holding(NamedTuple):
+    """What somebody said to keep under a key at `clock_ms` of its steady clock, and for how long it binds itself to."""
+
+    stamp: Stamp
+    clock_ms: int
+    signer: bytes
+    key: bytes
+    held: Held
+    proof: bytes
+    """SHA-256 of the nonce that it was asked with and the value; empty where there is none."""
+    until_ms: int
 
 
 class Signer(Protocol):
@@ -223,6 +247,39 @@ def unpack_lease(identity: Identity, body: bytes) -> tuple[Stamp, Peer, int]:
     neighbour, until_ms = reader.peer(identity), reader.number()
     reader.close()
     return stamp, neighbour, until_ms
+
+
+def pack_holding(identity: Identity, holding: Holding) -> bytes:
+    """Pack "under this key I keep this, and until my steady clock shows `until_ms` this or something greater": the
+    common opening, steady clock u64, the signer's public key, the record's key (u8 length), rank (u8 length), live u8,
+    proof (u8 length), `until_ms` u64.
+    """
+    return b"".join(
+        (
+            _opening(identity, Layout.HOLDING, holding.stamp),
+            _CLOCK.pack(holding.clock_ms),
+            holding.signer,
+            _sized(holding.key),
+            _sized(holding.held.rank),
+            bytes((holding.held.is_live,)),
+            _sized(holding.proof),
+            _CLOCK.pack(holding.until_ms),
+        )
+    )
+
+
+def unpack_holding(identity: Identity, body: bytes) -> Holding:
+    """Read who said to keep what, and until when.
+
+    @raise Malformed: it is no such statement of this network.
+    """
+    reader, stamp = _open(identity, Layout.HOLDING, body)
+    clock_ms, signer, key = reader.number(), reader.take(KEY_LENGTH), reader.sized()
+    rank, live, proof, until_ms = reader.sized(), reader.u8(), reader.sized(), reader.number()
+    reader.close()
+    if live > 1:
+        raise Malformed(f"{stamp.peer} states the unknown state {live} of a record")
+    return Holding(stamp, clock_ms, signer, key, Held(rank, bool(live)), proof, until_ms)
 
 
 def pack_hello(identity: Identity, stamp: Stamp, asked: Peer | None, channel: bytes) -> bytes:

@@ -69,4 +69,4 @@ class NodeOptions:
     """Whether those who are convicted are taken for dead."""
 
     watch_bytes_per_s: float = 50.0
-    """What looking at the tables that others are shown may cost."""
+    """What looking at the tables that others are shown, and audits, may cost."""

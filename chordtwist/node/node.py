@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist.core.bounded import Bounded
-from chordtwist.core.conduct import FAULT, Conduct
+from chordtwist.core.conduct import Conduct
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.events import Events
 from chordtwist.core.evidence import WORDS
@@ -32,6 +32,7 @@ from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.inspection import Inspection
 from chordtwist.node.interfaces import IAnswer, IDht, IPeerLink, IRecordStore, IRing
 from chordtwist.node.lifetime import EndingClock
+from chordtwist.node.records.auditing import Auditor
 from chordtwist.node.records.hash_table import HashTable
 from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
@@ -63,8 +64,10 @@ from chordtwist.wire.peer_messages import (
     AskConvicted,
     AskLease,
     AskProof,
+    Audit,
     Changed,
     GetTable,
+    Holding,
     JoinRequest,
     Leave,
     Noted,
@@ -96,6 +99,9 @@ DEAD_MAX = 64
 DEATHS_NAMED_MAX = 5
 """So many of them are named in that line."""
 
+
+AUDITS_SHARE = 0.2
+"""Of what watching may cost; the rest is for probes of tables."""
 
 DEFAULTS = NodeOptions()
 
@@ -260,7 +266,7 @@ class Node:
             asking,
             environment.verify,
             judgement.accuse,
-            options.watch_bytes_per_s,
+            (1 - AUDITS_SHARE) * options.watch_bytes_per_s,
             ending,
             rng,
         )
@@ -279,6 +285,18 @@ class Node:
             environment.costs,
         )
 
+        auditor = self.auditor = Auditor(
+            self,
+            self.records.local_records,
+            tables.book,
+            conduct,
+            link.key_of,
+            environment.verify,
+            judgement.accuse,
+            AUDITS_SHARE * options.watch_bytes_per_s,
+            ending,
+            rng,
+        )
         self.inspection = Inspection(routing, statements, tables, asking, self.searches, self.records, ending, wall_ms)
         """What people ask to see."""
 
@@ -290,6 +308,7 @@ class Node:
             self.self_lookup.chore,
             judgement.chore,
             *watch.chores,
+            *auditor.chores,
         )
         membership.duties = [self.stabilizing, *chores]
         repair = self.records.repair
@@ -309,6 +328,7 @@ class Node:
             Leave: self._hear_leave,
             OtherRing: self._hear_other_ring,
             AskLease: self._give_lease,
+            Audit: self._audited,
             Relay: self._relay,
             AskConvicted: lambda peer, question: judgement.told(question),
             AskProof: lambda peer, question: judgement.proof(self._named(question.culprit)),
@@ -460,12 +480,22 @@ class Node:
             self.uniting.hear_of(peer)
         return lease or Noted()
 
+    def _audited(self, peer: Peer, question: Audit) -> Answer:
+        if not self.is_member:
+            return self.statements.not_member(self.membership.status)
+        records = self.records.local_records
+        kept = records.get(question.key)
+        left_ms = 0 if kept is None else kept.expiry_ms - records.now_ms()
+        return self.statements.holding(question.key, kept, left_ms, question.nonce) or Noted()
+
     def _relay(self, peer: Peer, question: Relay) -> Answer | Deferred[Answer]:
         target = self._named(question.target)
         if target == self.me or not self.dial_limits.may_look(peer, target):
             return Silent()
 
         def shown(answer: Answer) -> Answer:
+            if question.audit is not None:
+                return answer if isinstance(answer, Holding) else Silent()
             if not isinstance(answer, TableIs):
                 return answer
             try:
@@ -477,7 +507,7 @@ class Node:
             failure.trap(Unreachable)
             return Silent()
 
-        return self.asking.ask(target, FIRST_QUESTION).addCallbacks(shown, not_shown)
+        return self.asking.ask(target, question.audit or FIRST_QUESTION).addCallbacks(shown, not_shown)
 
     def _hear_changed(self, peer: Peer, question: Changed) -> Answer:
         self.stabilizing.peer_changed(peer)
@@ -659,7 +689,7 @@ class Node:
             "skipped_by": [str(peer) for peer in self.self_check.skipped_by()],
             "fingers": {str(k): str(peer) for k, peer in sorted(routing.fingers.items())},
             "silent": [str(peer) for peer in routing.everybody() if self.liveness.is_silent(peer)],
-            "suspected": [{"address": str(peer), "why": FAULT} for peer in self.conduct.suspected()],
+            "suspected": [{"address": str(peer), "why": why} for peer, why in self.conduct.suspected().items()],
             "convicted": [
                 {"address": str(conviction.verdict.culprit), "why": WORDS[conviction.verdict.charge]}
                 for conviction in self.judgement.convictions

@@ -270,16 +270,36 @@ class Leased(Answer, frozen=True):
     signature: Signature
 
 
+class Audit(Question, frozen=True):
+    """Asks a member to sign what it keeps under `key`: `Holding`; `Noted` where it signs nothing."""
+
+    kind: ClassVar[int] = 48
+
+    key: Key
+    nonce: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+
+
+class Holding(Answer, frozen=True):
+    """What the sender keeps, and for how long it binds itself to (`core.signed.unpack_holding`)."""
+
+    kind: ClassVar[int] = 49
+    body_bytes_max: ClassVar[int] = 1024
+
+    body: Body
+    signature: Signature
+
+
 class Relay(Question, frozen=True):
     """Asks for the table that `target` shows to the receiver, as it signed it: whoever lies does not know for whom the
     receiver asks. Answered as `target` answers `GetTable(0, 0)`, with `Same` where that does not leave out who asks, or
-    with `Silent`.
+    with `Silent`. With `audit` for what `target` says to that instead: `Holding` or `Silent`.
     """
 
     kind: ClassVar[int] = 38
     answer_within_s: ClassVar[float] = 5.0
 
     target: PackedAddress
+    audit: Audit | None = None
 
 
 CONVICTED_TOLD_MAX = 512
@@ -389,12 +409,9 @@ class Store(Question, frozen=True):
 
 
 class Stored(Answer, frozen=True):
-    """The copy is safe at the receiver. `receipt`: signed, where one was asked for."""
+    """The copy is safe at the receiver."""
 
     kind: ClassVar[int] = 41
-    body_bytes_max: ClassVar[int] = 1024
-
-    receipt: Annotated[bytes, msgspec.Meta(max_length=512)] = b""
 
 
 class Refused(Answer, frozen=True):
@@ -652,6 +669,8 @@ MESSAGES: tuple[type[Message], ...] = (
     NotFound,
     NotMine,
     Pulling,
+    Audit,
+    Holding,
     Digest,
     InStep,
     Parts,

@@ -12,15 +12,16 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
+from chordtwist.core.ring import Arc
 from chordtwist.core.signed import unpack_table
 from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import EVICTED_APART_S
 from chordtwist.simulation.adversaries.attack import Attack
 from chordtwist.simulation.adversaries.coalition import Coalition
-from chordtwist.simulation.adversaries.judged import EvidenceFlood, LeaseBreaker, Restarter, Slander
+from chordtwist.simulation.adversaries.judged import EvidenceFlood, LeaseBreaker, ReceiptBreaker, Restarter, Slander
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
 from chordtwist.simulation.world import World
-from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Leased, TableIs
+from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, Audit, GetTable, Holding, Leased, Noted, TableIs
 
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
@@ -42,6 +43,12 @@ class ConvictionTestCase(SynchronousTestCase):
         self.wait(lambda: all(node.watch.leases >= 8 for node in self.honest()))
         self.coalition.close()
         self.coalition.begin()
+
+    def fill(self) -> None:
+        """Let every honest member put a record."""
+        for number, node in enumerate(self.honest()):
+            node.put(number.to_bytes(32, "big"), b"value").addErrback(lambda failure: None)
+        self.world.run(10)
 
     def honest(self) -> list[Node]:
         return [host.node for peer, host in self.world.live.items() if peer not in self.coalition]
@@ -133,6 +140,17 @@ class BrokenLeaseTests(ConvictionTestCase):
         self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
 
 
+class BrokenReceiptTests(ConvictionTestCase):
+    """A tenth of the members sign to keep what somebody asks about, and that there is nothing when others ask."""
+
+    def test_all_are_convicted(self) -> None:
+        """Every honest member convicts all of them and nobody else."""
+        self.grow(ReceiptBreaker, share=0.1)
+        self.fill()
+        self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+        self.assertEqual([], self.world.errors)
+
+
 class HonestTests(ConvictionTestCase):
     """Nobody lies in its table."""
 
@@ -141,18 +159,26 @@ class HonestTests(ConvictionTestCase):
         self.grow(Attack, share=0.05)
         slanderer = self.coalition.live()[0]
         victims = [node for node in self.honest() if slanderer.me in node.routing.successors]
-        said: list[tuple[Node, Leased | TableIs]] = []
+        said: list[tuple[Node, Leased | TableIs | Holding]] = []
 
         def told(answer: Answer, node: Node) -> None:
-            assert isinstance(answer, Leased | TableIs)
+            assert isinstance(answer, Leased | TableIs | Holding)
             said.append((node, answer))
 
+        def refused(answer: Answer) -> None:
+            self.assertEqual(answer, Noted())
+
+        self.fill()
         for node in victims:
-            for question in (AskLease(), GetTable(0, 0)):
+            kept = next(node.records.local_records.store.scan(Arc(0, 0)))
+            for question in (AskLease(), GetTable(0, 0), Audit(kept.key, bytes(16))):
                 slanderer.ask(node.me, question).addCallback(told, node)
+            self.world.run(5)
+            node.records.local_records.remove(kept.key)
+            slanderer.ask(node.me, Audit(kept.key, bytes(16))).addCallback(refused)
         self.world.run(5)
         self.world.leave(slanderer.me)
-        self.assertEqual(2 * len(victims), len(said))
+        self.assertEqual(3 * len(victims), len(said))
         # From now on their tables leave the slanderer out, and say so.
         self.world.run(2)
         for node, one in said:
@@ -180,6 +206,7 @@ class HonestTests(ConvictionTestCase):
     def test_comings_and_goings(self) -> None:
         """Deaths, pauses, restarts and departures within the time of a lease convict nobody."""
         self.grow(Attack, share=0.0)
+        self.fill()
         peers = list(self.world.live)
         self.world.crash(peers[3], peers[4])
         self.world.run(1)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from chordtwist.core.conduct import LISTED_AFTER_S, Conduct
+from chordtwist.core.conduct import LEAVES_OUT, LISTED_AFTER_S, Conduct
 from chordtwist.core.errors import Unreachable
 from chordtwist.core.histogram import COUNTS, SECONDS, Histogram
 from chordtwist.core.lookup import Lookup, Quality, QuickLookup, Route, alike
@@ -227,7 +227,7 @@ class Searches:
         owner = lookup.owner
         if owner is not None and self._tables.known_for_s(owner) >= LISTED_AFTER_S:
             for peer in lookup.left_out_by(owner):
-                self._conduct.blame(peer)
+                self._conduct.blame(peer, LEAVES_OUT)
         return lookup
 
     async def _route(self, lookup: Lookup, fetch: Callable[[Peer], Deferred[Table]], quality: Quality) -> Route | None:

@@ -14,7 +14,7 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chordtwist.core.conduct import LISTED_AFTER_S, Conduct
+from chordtwist.core.conduct import LEAVES_OUT, LISTED_AFTER_S, Conduct
 from chordtwist.core.own_place import OwnPlace
 from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
@@ -68,7 +68,7 @@ class SelfLookup:
         since_s = self._member_since_s
         if since_s is not None and self._clock.seconds() - since_s >= LISTED_AFTER_S:
             for peer in place.left_out_by(self._routing.me):
-                self._conduct.blame(peer)
+                self._conduct.blame(peer, LEAVES_OUT)
         named: Counter[Peer] = Counter()
         for table in place.shown():
             named.update({*table.everybody()})

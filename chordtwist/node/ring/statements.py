@@ -1,25 +1,29 @@
-"""What a node signs: its table, its status, its leases."""
+"""What a node signs: its table, its status, its leases, its receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 
+from chordtwist.core import signed
 from chordtwist.core.leases import Leases
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.receipts import Receipts, held, proof_of
+from chordtwist.core.records import Versioned
 from chordtwist.core.routing import Routing
 from chordtwist.core.signed import (
     Signer,
     Stamp,
     Status,
     fingerprint,
+    pack_holding,
     pack_lease,
     pack_status,
     table_content,
     table_opening,
 )
 from chordtwist.core.table import UNPROVED, Table
-from chordtwist.wire.peer_messages import Leased, Leave, NotMember, TableIs
+from chordtwist.wire.peer_messages import Holding, Leased, Leave, NotMember, TableIs
 
 TABLE_FRESH_MS = 10_000
 """A table older than this is signed again when somebody asks who does not hold it: its time says when it held."""
@@ -49,6 +53,7 @@ class Statements:
         self._steady_ms = steady_ms
         self._epoch_began_ms = steady_ms()
         self._leases = Leases()
+        self._receipts = Receipts()
         self._table: Table | None = None
         self._content = b""
         self._signed: TableIs | None = None
@@ -61,6 +66,7 @@ class Statements:
         self.seq = 0
         self._epoch_began_ms = self._steady_ms()
         self._leases.forget_all()
+        self._receipts.forget_all()
         self._table = None
         self._signed = None
 
@@ -105,6 +111,19 @@ class Statements:
             return None
         body = pack_lease(self._identity, self._stamp(), neighbour, until_ms)
         return Leased(body, self._signer.sign(body))
+
+    def holding(self, key: bytes, versioned: Versioned | None, left_ms: int, nonce: bytes) -> Holding | None:
+        """Sign what is kept under a key (`core.receipts`); None where less is kept than was promised, which is no
+        crime of an honest member.
+        """
+        here, clock_ms = held(versioned), self.clock_ms()
+        until_ms = self._receipts.give(key, here, left_ms, clock_ms)
+        if until_ms is None:
+            return None
+        proof = proof_of(versioned, nonce)
+        said = signed.Holding(self._stamp(), clock_ms, self._signer.public, key, here, proof, until_ms)
+        body = pack_holding(self._identity, said)
+        return Holding(body, self._signer.sign(body))
 
     def _stamp(self) -> Stamp:
         self.seq += 1

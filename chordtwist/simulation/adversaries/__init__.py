@@ -25,6 +25,7 @@ from chordtwist.simulation.adversaries.judged import (
     EvidenceFlood,
     LeaseBreaker,
     PromiseNothing,
+    ReceiptBreaker,
     Restarter,
     Slander,
 )
@@ -54,6 +55,7 @@ ATTACKS: dict[str, type[Attack]] = {
         Equivocate,
         LeaseBreaker,
         PromiseNothing,
+        ReceiptBreaker,
         Restarter,
         Slander,
         EvidenceFlood,

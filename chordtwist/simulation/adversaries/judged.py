@@ -9,12 +9,23 @@ from twisted.internet.defer import Deferred
 
 from chordtwist.core.evidence import Charge
 from chordtwist.core.peer import Peer
-from chordtwist.core.ring import RING_SIZE
+from chordtwist.core.ring import RING_SIZE, Arc
 from chordtwist.core.table import Table
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import ColludersOnly
-from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, GetTable, Leased, Noted, Question, TableIs
+from chordtwist.wire.peer_messages import (
+    Accuse,
+    Answer,
+    AskLease,
+    Audit,
+    GetTable,
+    Holding,
+    Leased,
+    Noted,
+    Question,
+    TableIs,
+)
 
 if TYPE_CHECKING:
     from chordtwist.simulation.adversaries.coalition import Coalition
@@ -49,6 +60,23 @@ class PromiseNothing(ColludersOnly):
         return Noted() if isinstance(question, AskLease) else None
 
 
+class ReceiptBreaker(Attack):
+    name = "break-receipt"
+    sentence = "Sign to keep a record for whoever asks first, and that there is nothing for all others."
+
+    def __init__(self, coalition: Coalition) -> None:
+        super().__init__(coalition)
+        self._promised: set[tuple[Peer, bytes]] = set()
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if not isinstance(question, Audit):
+            return None
+        if (liar.me, question.key) not in self._promised:
+            self._promised.add((liar.me, question.key))
+            return None
+        return liar.holding_nothing(question.key)
+
+
 class Restarter(ColludersOnly):
     name = "restart"
     sentence = "Show nobody but colluders, and begin another run every half minute, whose promises are new."
@@ -66,7 +94,7 @@ class Slander(Attack):
 
     def __init__(self, coalition: Coalition) -> None:
         super().__init__(coalition)
-        self._said: list[Leased | TableIs] = []
+        self._said: list[Leased | TableIs | Holding] = []
         self._told = 0
 
     def each_second(self) -> None:
@@ -75,7 +103,9 @@ class Slander(Attack):
             if not liar.is_member or not honest:
                 continue
             victim = honest[(int(self.coalition.world.now_s) + number) % len(honest)]
-            for question in (AskLease(), GetTable(0, 0)):
+            kept = next(liar.store.scan(Arc(victim.id, victim.id)), None)
+            key = bytes(32) if kept is None else kept.key
+            for question in (AskLease(), GetTable(0, 0), Audit(key, bytes(16))):
                 liar.asking.ask(victim, question).addCallbacks(self._collect, lambda failure: None)
             proofs = list(product(Charge, self._said, self._said))
             for proof in proofs[self._told :][:ACCUSED_PER_S]:
@@ -83,7 +113,7 @@ class Slander(Attack):
             self._told = (self._told + ACCUSED_PER_S) % max(1, len(proofs))
 
     def _collect(self, answer: Answer) -> None:
-        if isinstance(answer, Leased | TableIs):
+        if isinstance(answer, Leased | TableIs | Holding):
             self._said = [*self._said, answer][-SAID_MAX:]
 
 
@@ -110,5 +140,5 @@ def _forged(liar: Liar, culprit: Peer, seq: int) -> Accuse:
     return _accusing(Charge.EQUIVOCATION, *(liar.signed(lie, seq, seq, culprit) for lie in lies))
 
 
-def _accusing(charge: Charge, first: Leased | TableIs, second: Leased | TableIs) -> Accuse:
+def _accusing(charge: Charge, first: Leased | TableIs | Holding, second: Leased | TableIs | Holding) -> Accuse:
     return Accuse(charge, first.body, first.signature, second.body, second.signature)

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from chordtwist.core import signed
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer
-from chordtwist.core.signed import table_content, table_opening
+from chordtwist.core.receipts import NOTHING_HELD
+from chordtwist.core.signed import Stamp, table_content, table_opening
 from chordtwist.core.table import Table
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.interfaces import IPeerLink, IRecordStore
 from chordtwist.node.node import Node
 from chordtwist.node.ring.statements import TABLE_FRESH_MS
 from chordtwist.simulation.adversaries.attack import Lie
-from chordtwist.wire.peer_messages import Answer, GetTable, Question, Same, TableIs
+from chordtwist.wire.peer_messages import Answer, GetTable, Holding, Question, Same, TableIs
 
 if TYPE_CHECKING:
     from chordtwist.simulation.adversaries.coalition import Coalition
@@ -82,6 +84,17 @@ class Liar(Node):
             self._shown_at = (statements.epoch, statements.seq, now_ms)
             self._shown = self.signed(lie, statements.seq, now_ms)
         return self._shown
+
+    def holding_nothing(self, key: bytes) -> Holding:
+        """Sign that there is nothing under a key, whatever was promised."""
+        statements = self.statements
+        statements.seq += 1
+        stamp = Stamp(self.me, statements.epoch, statements.seq, self._wall_ms())
+        said = signed.Holding(
+            stamp, statements.clock_ms(), self._signer.public, key, NOTHING_HELD, b"", statements.clock_ms()
+        )
+        body = signed.pack_holding(self.identity, said)
+        return Holding(body, self._signer.sign(body))
 
     def signed(self, lie: Lie, seq: int, time_ms: int, owner: Peer | None = None) -> TableIs:
         """Pack a lie with our signature, as our own table or in the name of another `owner`."""
