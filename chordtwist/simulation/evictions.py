@@ -10,6 +10,8 @@ from chordtwist.simulation.world import World
 
 COUNTED_EVERY_S = 5
 
+PERCENTS = (90, 99)
+
 
 class Evictions:
     """Counts the convictions of one world, every few seconds."""
@@ -20,6 +22,8 @@ class Evictions:
         """When liars began to lie."""
         self.half_s: float | None = None
         """How long after that half of them were convicted by half of the honest members."""
+        self.all_s: dict[int, float | None] = dict.fromkeys(PERCENTS)
+        """How long after that so many percent of them were convicted by every honest member."""
         self.honest_evicted: set[Peer] = set()
         """Honest nodes that anybody honest has convicted, at any time."""
         self.evicted: set[Peer] = set()
@@ -58,8 +62,14 @@ class Evictions:
         if world.evicts:
             for peer in by_half & world.live.keys():
                 world.live[peer].put_out()
-        if self.began_s is not None and self.half_s is None and liars and 2 * len(by_half & liars) >= len(liars):
-            self.half_s = world.now_s - self.began_s
+        if self.began_s is None or not liars:
+            return
+        since_s = world.now_s - self.began_s
+        if self.half_s is None and 2 * len(by_half & liars) >= len(liars):
+            self.half_s = since_s
+        for percent, reached_s in self.all_s.items():
+            if reached_s is None and 100 * len(self.evicted) >= percent * len(liars):
+                self.all_s[percent] = since_s
 
     def as_json(self) -> dict[str, object]:
         """Tell the figures."""
@@ -70,6 +80,7 @@ class Evictions:
             "honest": self.honest,
             "honest_evicted": len(self.honest_evicted),
             "half_evicted_s": self.half_s,
+            **{f"evicted_{percent}_s": reached_s for percent, reached_s in self.all_s.items()},
             "suspected_share": round(self.suspected_share, 5),
             "honest_suspected": len(self.honest_suspected),
         }
