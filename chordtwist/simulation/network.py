@@ -182,6 +182,8 @@ class SimulatedNetwork:
             if isinstance(answer, Answer):
                 self._send_back(asked, answer)
             else:
+                # The two have greeted: whose key it is, is known also of one that never answers.
+                asker.keys[asked.peer.packed] = to.public
                 to.answering[asked] = None
                 answer.addCallbacks(self._answered, self._not_answered, callbackArgs=(asked,), errbackArgs=(asked,))
                 if asked in to.answering:
