@@ -15,8 +15,6 @@ from chordtwist.node.ring.admission import (
     LIVE,
     PROBE,
     REACHED_MAX,
-    WAITED_AT_ONCE_S,
-    WAITED_PER_S,
     WAITING_MAX,
     WENT_LIVE_MAX,
     WITHDRAW,
@@ -127,13 +125,11 @@ class AnnounceTests(AdmissionTestCase):
     def successors(self) -> list[int]:
         return places(self.routing.successors)
 
-    def waits_itself(self, place: int) -> int:
-        """A newcomer keeps others waiting until it may not any more; in so many runs."""
-        times = int(WAITED_AT_ONCE_S / FREE_AFTER_S) + 1
-        for epoch in range(1, times + 1):
-            self.assertIsInstance(self.announced(peer(place), epoch=epoch)[0], Announced)
-            self.scene.advance(FREE_AFTER_S)
-        return times
+    def kept_waiting_by(self, place: int) -> None:
+        """A newcomer has the slot all its time, for nothing, and another after it."""
+        self.announced(peer(place))
+        self.scene.advance(FREE_AFTER_S)
+        self.announced(peer(40))
 
     def test_taken_in(self) -> None:
         """A newcomer is put into the list, which stays whole, and is told of every member."""
@@ -225,14 +221,44 @@ class AnnounceTests(AdmissionTestCase):
         self.announced(peer(40), WITHDRAW)
         self.assertTrue(self.successResultOf(third)[1])
 
-    def test_whose_turn_never_comes(self) -> None:
-        """One that may not have its turn passes it on."""
-        self.waits_itself(30)
-        self.announced(peer(40))
-        asked = self.announce(peer(30), epoch=99), self.announce(peer(20))
+    def test_turn_of_who_kept_others_waiting(self) -> None:
+        """Whoever has kept others waiting, and has not gone live, has its turn behind those that have not."""
+        self.kept_waiting_by(30)
+        asked = self.announce(peer(30), epoch=2), self.announce(peer(20))
         self.announced(peer(40), LIVE)
-        answers = [self.successResultOf(one)[0] for one in asked]
-        self.assertEqual([type(answer) for answer in answers], [JoinFailure, Announced])
+        self.assertNoResult(asked[0])
+        self.assertTrue(self.successResultOf(asked[1])[1])
+        self.announced(peer(20), LIVE)
+        self.assertIsInstance(self.successResultOf(asked[0])[0], Announced)
+
+    def test_turn_of_who_withdrew(self) -> None:
+        """Also when it withdrew in time."""
+        self.announced(peer(30))
+        self.scene.advance(FREE_AFTER_S / 2)
+        self.announced(peer(30), WITHDRAW)
+        self.announced(peer(40))
+        asked = self.announce(peer(30), epoch=2), self.announce(peer(20))
+        self.announced(peer(40), LIVE)
+        self.assertNoResult(asked[0])
+        self.assertTrue(self.successResultOf(asked[1])[1])
+
+    def test_time_of_who_kept_others_waiting(self) -> None:
+        """It has the slot for a moment where one waits that has kept nobody waiting, and that one for all its time."""
+        self.kept_waiting_by(30)
+        self.announced(peer(40), LIVE)
+        self.announced(peer(30), epoch=2, seconds=0)
+        self.assertTrue(self.announced(peer(20), seconds=HELD_S + 0.2)[1])
+        self.assertIsInstance(self.announced(peer(30), epoch=2, seconds=FREE_AFTER_S - 1)[0], JoinFailure)
+
+    def test_turn_before_who_kept_others_waiting(self) -> None:
+        """A slot that has just become free is not for one that comes then, where one waits that owes less."""
+        self.kept_waiting_by(30)
+        waiting = self.announce(peer(20))
+        self.announced(peer(40), LIVE, seconds=0)
+        asked = self.announce(peer(30), epoch=2)
+        self.scene.advance(0.2)
+        self.assertTrue(self.successResultOf(waiting)[1])
+        self.assertNoResult(asked)
 
     def test_so_many_wait(self) -> None:
         """Of those whose turn has not come only so many are kept waiting."""
@@ -242,11 +268,24 @@ class AnnounceTests(AdmissionTestCase):
         self.scene.advance(HELD_S)
         self.assertEqual({type(self.successResultOf(one)[0]) for one in waiting}, {JoinFailure})
 
-    def test_kept_others_waiting(self) -> None:
-        """Nor does one wait that has kept others waiting for long enough and never gone live: it asks in vain."""
-        times = self.waits_itself(30)
-        self.announced(peer(20))
-        self.assertIsInstance(self.announced(peer(30), epoch=times, seconds=0)[0], JoinFailure)
+    def test_place_in_a_full_line(self) -> None:
+        """One that has kept nobody waiting takes the place of one that has, and not the other way round."""
+        debtors = [peer(place) for place in range(1000, 1001 + WAITING_MAX)]
+        for debtor in debtors:
+            self.announced(debtor)  # nobody answers there
+        self.announced(peer(30))
+        *waiting, last = map(self.announce, debtors)
+        self.assertIsInstance(self.successResultOf(last)[0], JoinFailure)
+        self.assertNoResult(asked := self.announce(peer(40)))
+        self.assertEqual(sum(one.called for one in waiting), 1)
+        self.announced(peer(30), LIVE)
+        self.assertTrue(self.successResultOf(asked)[1])
+
+    def test_one_place(self) -> None:
+        """One newcomer has one place in the line, however often it asks."""
+        self.announced(peer(30))
+        self.assertNoResult(self.announce(peer(40)))
+        self.assertIsInstance(self.announced(peer(40), seconds=0)[0], JoinFailure)
 
     def test_probes(self) -> None:
         """Before its turn it is dialled back and told of the members; not a second time when its turn comes."""
@@ -286,26 +325,6 @@ class AnnounceTests(AdmissionTestCase):
             self.assertTrue(self.members(self.announced(peer(30))[0]))
         self.scene.advance(FREE_AFTER_S / 4)
         self.assertTrue(self.announced(peer(40))[1])
-
-    def test_waits_itself(self) -> None:
-        """Whoever keeps others waiting for nothing, again and again, waits itself, whatever it says it is now."""
-        times = self.waits_itself(30)
-        self.assertIsInstance(self.announced(peer(30), epoch=times + 1)[0], JoinFailure)
-        self.assertIsInstance(self.announced(peer(40))[0], Announced)
-        self.announced(peer(40), LIVE)
-        self.scene.advance(FREE_AFTER_S / WAITED_PER_S)
-        self.assertIsInstance(self.announced(peer(30), epoch=times + 2)[0], Announced)
-
-    def test_withdraws_again_and_again(self) -> None:
-        """Also when it withdraws each time."""
-        waited_s = 0.0
-        for epoch in range(1, 100):
-            if isinstance(self.announced(peer(30), epoch=epoch)[0], JoinFailure):
-                break
-            self.scene.advance(FREE_AFTER_S / 2)
-            self.announced(peer(30), WITHDRAW, epoch=epoch, seconds=0)
-            waited_s += FREE_AFTER_S / 2 + 0.2
-        self.assertLess(waited_s, 1.5 * WAITED_AT_ONCE_S)
 
     def test_withdrawn(self) -> None:
         """Whoever withdraws is taken out again, and the list stays whole."""

@@ -31,19 +31,22 @@ HELD_S = 1.0
 """So long an answer waits for another newcomer to go live: the turn goes on at once then, and nobody has to ask again
 and again. Short against the time that an `Announce` may take, dialling back included."""
 
+LOOKS_AGAIN_S = 0.001
+"""Whoever waits does not look sooner whether the time of another is over: it may be by a rounding."""
+
 REACHED_S = 30.0
 """A newcomer that was dialled back so lately is not dialled again when its turn comes."""
 
 SLOTS_AWAITED = 2
 """A newcomer is awaited for so many times as long as it keeps others waiting: it asks twice before it goes live."""
 
-WAITED_AT_ONCE_S, WAITED_PER_S = 30.0, 0.1
-"""So long one newcomer may keep others waiting and not go live, and a tenth of the time from then on: a join takes tens
-of milliseconds, and whoever crashes in the middle of five of them may wait a minute."""
+FORGIVEN_PER_S = 0.01
+"""For how long a newcomer kept others waiting and did not go live is forgotten by so much: those that owe less come
+before it. To have the slot all the time, six seconds each, takes a hundred addresses."""
 
 WAITING_MAX = 6
-"""Announcements that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of
-them take all the time."""
+"""Newcomers that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of them
+take all the time."""
 
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
@@ -60,7 +63,7 @@ class Admission:
     """Answers `JoinRequest` and `Announce` for one member.
 
     A small ring takes in one newcomer at a time, which has the slot. Meanwhile the answer to another waits a moment,
-    then it is busy.
+    then it is busy. Those that have kept others waiting for least, and never went live, come first.
     """
 
     def __init__(
@@ -77,15 +80,15 @@ class Admission:
         self._clock = clock
         self._slot: tuple[Peer, int] | None = None
         self._since = 0.0
-        self._in_vain = Allowance(WAITED_PER_S, WAITED_AT_ONCE_S)
+        self._in_vain = Allowance(FORGIVEN_PER_S, 0.0)
         self._strangers = Allowance(STRANGERS_PER_S, 0.0)
         self._taken_in: dict[Peer, tuple[int, float]] = {}
         self._went_live: Bounded[Peer, tuple[int, float]] = Bounded(WENT_LIVE_MAX)
         """In which epoch, and since when."""
         self._reached: Bounded[Peer, float] = Bounded(REACHED_MAX)
         """When newcomers were dialled back."""
-        self._waiting: dict[Deferred[None], None] = {}
-        """For the slot to be free, in the order they came."""
+        self._waiting: dict[Peer, Deferred[bool]] = {}
+        """For the slot to be free, in the order they came: told whether to try, or to go."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
@@ -133,9 +136,13 @@ class Admission:
         self._clock.callLater(0, self._pass_on)
 
     def _pass_on(self) -> None:
-        """Give the turn to whoever waits for longest."""
+        """Give the turn to whoever owes least, and of those to whoever waits for longest."""
         if self._slot is None and self._waiting:
-            next(iter(self._waiting)).callback(None)
+            self._waiting[min(self._waiting, key=self._owes)].callback(True)
+
+    def _owes(self, peer: Peer) -> float:
+        """How long a newcomer has kept others waiting lately, and not gone live."""
+        return FORGIVEN_PER_S * self._in_vain.wait_s(peer.id, self._clock.seconds())
 
     async def request(self, peer: Peer, question: JoinRequest) -> Answer:
         """Whether the place of `peer` is its to take. Changes no pointer."""
@@ -200,32 +207,51 @@ class Admission:
 
     async def _has_slot(self, newcomer: tuple[Peer, int]) -> bool:
         """Whether the slot is its now, or within a moment."""
-        until_s = self._clock.seconds() + HELD_S
-        while not self._takes(newcomer, now := self._clock.seconds()):
-            if self._slot is None:
-                self._pass_on()  # this one has kept others waiting often enough
+        peer, until_s = newcomer[0], self._clock.seconds() + HELD_S
+        while not self._takes(newcomer):
+            left_s = until_s - self._clock.seconds()
+            if left_s <= 0 or not self._may_wait(peer):
                 return False
-            if len(self._waiting) >= WAITING_MAX or self._in_vain.wait_s(newcomer[0].id, now) > 0:
-                return False
-            freed: Deferred[None] = Deferred()
-            self._waiting[freed] = None
+            freed = self._waiting[peer] = Deferred()
             try:
-                await freed.addTimeout(max(0.0, until_s - now), self._clock)
+                if not await freed.addTimeout(max(LOOKS_AGAIN_S, min(left_s, self._ends_in_s())), self._clock):
+                    return False
             except TimeoutError:
-                return False
+                pass
             finally:
-                del self._waiting[freed]
+                del self._waiting[peer]
         return True
 
-    def _takes(self, newcomer: tuple[Peer, int], now: float) -> bool:
-        if self._slot is not None and now - self._since >= self._slot_free_after_s:
+    def _may_wait(self, peer: Peer) -> bool:
+        """Whether a newcomer may stand in line, once; where the line is full it is for one that owes more to go."""
+        if peer in self._waiting:
+            return False
+        if len(self._waiting) >= WAITING_MAX:
+            last = max(reversed(self._waiting), key=self._owes)
+            if self._owes(last) <= self._owes(peer):
+                return False
+            self._waiting[last].callback(False)
+        return True
+
+    def _takes(self, newcomer: tuple[Peer, int]) -> bool:
+        peer = newcomer[0]
+        if self._ends_in_s(peer) <= 0:
             self._take_back_slot()
         if self._slot is not None:
             return self._slot == newcomer  # whose time runs on
-        if self._in_vain.wait_s(newcomer[0].id, now) > 0:
+        if any(self._owes(other) < self._owes(peer) for other in self._waiting):
+            self._pass_on()
             return False
-        self._slot, self._since = newcomer, now
+        self._slot, self._since = newcomer, self._clock.seconds()
         return True
+
+    def _ends_in_s(self, *asking: Peer) -> float:
+        """How long the slot is still taken: no longer than a moment where one waits, or asks, that owes less."""
+        if self._slot is None:
+            return 0.0
+        owed = self._owes(self._slot[0])
+        is_last = any(self._owes(other) < owed for other in (*self._waiting, *asking))
+        return self._since + (HELD_S if is_last else self._slot_free_after_s) - self._clock.seconds()
 
     def _is_taken_in(self, newcomer: tuple[Peer, int]) -> bool:
         """Whether it counts on a first answer already, whether or not it can be reached again just now."""
