@@ -16,7 +16,7 @@ from chordtwist.core.small_ring import closing_max
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE, PROBE, WITHDRAW
 from chordtwist.node.ring.joining import ATTEMPTS_MAX
-from chordtwist.node.ring.starting_over import PAUSE_LONGEST_S
+from chordtwist.node.ring.starting_over import LINED_UP_MAX_S, PAUSE_LONGEST_S, InTheWay
 from chordtwist.node.ring.statements import Statements
 from chordtwist.node.ring.tables import Tables
 from chordtwist.simulation.signer import verify_simulated
@@ -53,6 +53,11 @@ from tests.contracts import ScriptedAnswers
 
 ENTRIES_MAX = 2
 DEAD_AFTER_S = 3.0
+
+
+def busy(better: bytes = b"") -> JoinFailure:
+    """What a member says while another newcomer has its slot."""
+    return JoinFailure("another newcomer has the slot", busy=True, better=better)
 
 
 class JoiningTestCase(SynchronousTestCase):
@@ -481,6 +486,50 @@ class SmallRingTests(JoiningTestCase):
                     self.scene.others[place].reply = reply
                     self.joined(80, seconds=300)
                     self.assertEqual(len(self.routing.successors), 2)
+
+    def test_first_that_lets_nobody_in(self) -> None:
+        """A first member that keeps everybody in its line costs half a minute, wherever it sends those that wait."""
+        for better in (b"", peer(10).packed, peer(5).packed, bytes(7)):
+            with self.subTest(better=better):
+                self.setUp()
+                self.answer(10, Announce, Announced([member.packed for member in self.members]), busy(better))
+                self.joined(80, seconds=LINED_UP_MAX_S + 10)
+                self.assertLess(len(self.scene.asked(10)), 50)
+
+    def test_line_that_moves_on(self) -> None:
+        """A first member that lets others in is waited for, however long that takes."""
+        in_the_way = InTheWay()
+        for place in range(1, 6):
+            in_the_way.look(peers(*range(1, place + 1)))
+            in_the_way.lined_up(peer(1), LINED_UP_MAX_S - 1.0)
+            self.assertFalse(in_the_way.is_overruled(peer(1)))
+        in_the_way.look(peers(2, 3))
+        in_the_way.lined_up(peer(1), 1.0)
+        self.assertTrue(in_the_way.is_overruled(peer(1)))
+
+    def test_silent_to_announcements(self) -> None:
+        """A member that answers no announcement costs a dozen seconds, and then none of those that we have the slot."""
+        before = self.scene.others[80].reply
+        self.scene.others[80].reply = lambda asker, question: (
+            Deferred() if isinstance(question, Announce) else before(asker, question)
+        )
+        self.joined(80, seconds=12)
+        self.assertEqual(self.steps(80), [PROBE, PROBE, PROBE])
+        self.assertEqual(self.steps(10)[-3:], [ANNOUNCE, ANNOUNCE, LIVE])
+
+    def test_strangers_named_by_one(self) -> None:
+        """Those that one member names, and that answer like no member, or refuse us, keep nobody waiting."""
+        for answer in (Pong(), JoinFailure("I do not like you")):
+            with self.subTest(answer=answer):
+                self.setUp()
+                named = [Announced([member.packed for member in (*self.members, *peers(1, 2, 3, 60))])]
+                for place in (1, 2, 3, 60):
+                    self.scene.others[place] = ScriptedAnswers()
+                    self.scene.start(peer(place), self.scene.others[place])
+                    self.answer(place, Announce, answer)
+                self.answer(80, Announce, *named)
+                self.joined(80)
+                self.assertEqual(places(self.routing.successors), [50, 80, 10])
 
     def test_before_it_a_liar(self) -> None:
         """Where the member before its place shows no whole list, and most others do, it joins by theirs in the end."""

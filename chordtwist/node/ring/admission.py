@@ -45,8 +45,8 @@ FORGIVEN_PER_S = 0.01
 before it. To have the slot all the time, six seconds each, takes a hundred addresses."""
 
 WAITING_MAX = 6
-"""Newcomers that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of them
-take all the time."""
+"""Newcomers that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of
+them take all the time."""
 
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""

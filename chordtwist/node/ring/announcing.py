@@ -26,6 +26,10 @@ TURNS_MAX = 20
 SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
 
+SILENCE_COUNTS = 3
+"""An announcement that is not answered counts as so many: it takes three seconds, in which others wait for our slots.
+Whoever is overruled for that answers a ping all the same."""
+
 LIVE_SAID_MAX = 3
 """Times that members which do not answer are told that we are live."""
 
@@ -90,22 +94,22 @@ class Announcing:
 
         @param told: those that may have taken us in are added.
         """
-        first, named = await self._line_up(members, in_the_way, told)
+        first, named, passed = await self._line_up(members, in_the_way, told)
         told.update(dict.fromkeys(named))
         taken_in_by: dict[Peer, Collection[Peer]] = {first: named}
         try:
-            await self._announce_to_all(ANNOUNCE, named, taken_in_by, in_the_way, SILENT_TRIES_MAX)
+            await self._announce_to_all(ANNOUNCE, named, taken_in_by, in_the_way, SILENT_TRIES_MAX, passed=passed)
         finally:
             told.update(dict.fromkeys(taken_in_by))
         return [*taken_in_by]
 
     async def _line_up(
         self, members: Iterable[Peer], in_the_way: InTheWay, told: dict[Peer, None]
-    ) -> tuple[Peer, list[Peer]]:
+    ) -> tuple[Peer, list[Peer], Collection[Peer]]:
         """Ask the first member until its slot is ours: it holds its answer for a while when others come before us, and
         refuses at once when its line is full. Only those that stand in it reach everybody else.
 
-        Answers with that one, and the members that it and the others name.
+        Answers with that one, the members that it and the others name, and those that were passed over.
         """
         answered: dict[Peer, Collection[Peer]] = {}
         passed: set[Peer] = set()
@@ -114,6 +118,7 @@ class Announcing:
             passed.update(await self._announce_to_all(PROBE, members, answered, in_the_way, before=before))
             if not answered:
                 raise StartOver
+            in_the_way.look(answered)
             first = min(answered, key=lambda peer: (in_the_way.is_overruled(peer), peer.id))
             told[first] = None
             asked_s = self._clock.seconds()
@@ -121,7 +126,7 @@ class Announcing:
             if isinstance(answer, Announced):
                 named = self._named(answer)
                 if not any(peer.id < first.id and peer not in answered and peer not in passed for peer in named):
-                    return first, [*dict.fromkeys((*named, *answered))]
+                    return first, [*dict.fromkeys((*named, *answered))], passed.difference(answered)
                 # One came before it while we waited here: others line up there.
                 members, before = [*answered, *named], None
             elif isinstance(answer, JoinFailure) and answer.busy:
@@ -132,6 +137,7 @@ class Announcing:
                 else:
                     members, before = [peer for peer in self._unpacked([answer.better]) if peer.id < first.id], first
                 await pause(self._clock, self._rng, 0 if is_in_line else turn + 1)
+                in_the_way.lined_up(first, self._clock.seconds() - asked_s)
                 continue
             await self._announce([first], WITHDRAW)
             if not isinstance(answer, Announced):
@@ -147,21 +153,26 @@ class Announcing:
         in_the_way: InTheWay,
         silent_tries: int = 0,
         before: Peer | None = None,
+        passed: Collection[Peer] = (),
     ) -> Collection[Peer]:
         """Take a step of ours to all `members`, and to whomever they name, but those that have `answered`: whoever does
         is added there, with whom he names. Answers with those that do not, and are passed over.
 
         @param before: whom they name is left alone unless its id is smaller than that of this one.
+        @param passed: those before our turn. Whom of them we overrule is not waited for again: others wait for us.
         @raise StartOver: others do not, and have not kept us waiting for long. @raise Refused: half of them refuse us.
         """
         heard = dict.fromkeys(members)
-        failed: dict[Peer, Answer | None] = {}
+        failed: dict[Peer, Answer | None] = {peer: None for peer in passed if in_the_way.is_overruled(peer)}
         while batch := [peer for peer in heard if peer not in answered and peer not in failed]:
             for peer, answer in zip(batch, await self._announce(batch, step), strict=True):
                 if isinstance(answer, Announced):
                     answered[peer] = self._named(answer)
                     heard.update({peer: None for peer in answered[peer] if before is None or peer.id < before.id})
-                elif answer is not None or silent_tries <= 0:
+                    continue
+                if answer is None:
+                    in_the_way.stood(SILENCE_COUNTS * (peer,))
+                if answer is not None or silent_tries <= 0 or in_the_way.is_overruled(peer):
                     failed[peer] = answer
             silent_tries -= 1
         await self._pass_over(failed, answered, in_the_way)
@@ -171,20 +182,21 @@ class Announcing:
         self, failed: Mapping[Peer, Answer | None], answered: Mapping[Peer, Collection[Peer]], in_the_way: InTheWay
     ) -> None:
         """Go on without those that have `failed` to answer a step of ours, where they are no members: by their own
-        word, or silent and named by few. Members have their time, and then are overruled by those that `answered`. Whom
-        we cannot reach is none that lies: we would skip each other.
+        word, or named by few and not busy. Members have their time, and then are overruled by those that `answered`.
+        Whom we cannot reach is none that lies: we would skip each other.
         """
-        count = len(answered) + len(failed)
+        members = [peer for peer in failed if 2 * sum(peer in named for named in answered.values()) > len(answered)]
+        count = len(answered) + len(members)
         waited_for = []
         for peer, answer in failed.items():
-            names = sum(peer in named for named in answered.values())
-            if isinstance(answer, JoinFailure) and not answer.busy:
-                in_the_way.refused(peer, answer.reason, count)
-            elif isinstance(answer, NotMember) or (answer is None and 2 * names <= len(answered)):
+            is_busy = isinstance(answer, JoinFailure) and answer.busy
+            if isinstance(answer, NotMember) or not (is_busy or peer in members):
                 continue
+            if isinstance(answer, JoinFailure) and not is_busy:
+                in_the_way.refused(peer, answer.reason, count)
             waited_for.append(peer)
         overruled = [peer for peer in waited_for if in_the_way.is_overruled(peer)]
-        if 2 * len(waited_for) >= count or len(overruled) < len(waited_for):
+        if 2 * sum(peer in members for peer in waited_for) >= count or len(overruled) < len(waited_for):
             raise StartOver(*waited_for)
         if None in await answers_to(self._ask(peer, Ping()) for peer in overruled):
             raise StartOver(*waited_for)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from random import Random
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +18,10 @@ takes in one newcomer in some tens of milliseconds on a LAN."""
 
 PATIENCE_MAX = 8
 """So often we start over because of what one and the same member shows; then it is one that lies."""
+
+LINED_UP_MAX_S = 30.0
+"""So long one and the same member may let us wait for its slot while nobody comes in; then it is one that lies. As long
+as five newcomers have it that crash one behind another."""
 
 
 class StartOver(Exception):
@@ -38,6 +42,20 @@ class InTheWay:
     def __init__(self) -> None:
         self._times: Counter[Peer] = Counter()
         self._refusing: dict[Peer, None] = {}
+        self._seen: set[Peer] = set()
+        self._lined_up_s: dict[Peer, float] = {}
+
+    def look(self, members: Collection[Peer]) -> None:
+        """Note which members there are: while others come in, a line moves on."""
+        if not self._seen.issuperset(members):
+            self._lined_up_s.clear()
+            self._seen.update(members)
+
+    def lined_up(self, peer: Peer, for_s: float) -> None:
+        """Note that a member has let us wait for its slot."""
+        self._lined_up_s[peer] = self._lined_up_s.get(peer, 0.0) + for_s
+        if self._lined_up_s[peer] >= LINED_UP_MAX_S:
+            self._times[peer] = PATIENCE_MAX
 
     def stood(self, peers: Iterable[Peer]) -> None:
         """Note that what some members say has made us start over."""

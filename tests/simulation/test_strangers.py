@@ -1,0 +1,81 @@
+"""Programs that announce themselves to a small ring and never go live: how long they keep an honest newcomer out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chordtwist.core.parameters import Parameters
+from chordtwist.core.peer import Peer
+from chordtwist.node.ring.admission import ANNOUNCE, WITHDRAW
+from chordtwist.simulation.signer import SimulatedSigner
+from chordtwist.simulation.world import World
+from chordtwist.wire.peer_messages import Announce, Announced, Answer, Pong, Question
+
+MEMBERS = 10
+STRANGERS = 8
+AGAIN_S = 0.1
+"""Each asks each member again so soon, whatever it was answered."""
+
+KEPT_OUT_MAX_S = 60.0
+"""Six seconds for each, and some for its join."""
+
+
+class Stranger:
+    """A program that takes the slots of all members, and never goes live."""
+
+    def __init__(self, world: World, members: list[Peer], withdraws: bool) -> None:
+        me = world.address()
+        self._world = world
+        self._withdraws = withdraws
+        self._link = world.network.link(me, SimulatedSigner(me.packed).public)
+        self._link.listen(self)  # type: ignore[arg-type]
+        for member in members:
+            self._announce(member, 1)
+
+    def answer(self, peer: Peer, question: Question) -> Answer:
+        return Pong()
+
+    def link_lost(self, peer: Peer, reason: str) -> None: ...
+
+    def breach(self, peer: Peer, reason: str) -> None: ...
+
+    def _announce(self, member: Peer, epoch: int) -> None:
+        def again(epoch: int) -> None:
+            self._world.after(AGAIN_S, partial(self._announce, member, epoch))
+
+        def told(answer: Answer) -> None:
+            if not (self._withdraws and isinstance(answer, Announced)):
+                again(epoch)
+                return
+            self._link.ask(member, Announce(epoch, WITHDRAW)).addErrback(lambda failure: None)
+            again(epoch + 1)
+
+        self._link.ask(member, Announce(epoch, ANNOUNCE)).addCallbacks(told, lambda failure: again(epoch))
+
+
+class StrangersTests(SynchronousTestCase):
+    """A ring of ten, and nearly as many strangers."""
+
+    def joined_after_s(self, withdraws: bool) -> float:
+        world = World(3, Parameters(network="test"))
+        self.addCleanup(world.close)
+        world.grow(MEMBERS)
+        members = world.members()
+        for _ in range(STRANGERS):
+            Stranger(world, members, withdraws)
+        world.run(10)
+        newcomer, began_s = world.start(), world.now_s
+        while not newcomer.is_member and world.now_s < began_s + KEPT_OUT_MAX_S:
+            world.run(1)
+        self.assertEqual(world.errors, [])
+        return world.now_s - began_s
+
+    def test_that_stay(self) -> None:
+        """Strangers that have each slot for as long as they may keep a newcomer out for less than a minute."""
+        self.assertLess(self.joined_after_s(withdraws=False), KEPT_OUT_MAX_S)
+
+    def test_that_withdraw(self) -> None:
+        """So do those that withdraw at once, and begin again."""
+        self.assertLess(self.joined_after_s(withdraws=True), KEPT_OUT_MAX_S)
