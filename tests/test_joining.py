@@ -162,6 +162,42 @@ class LargeRingTests(JoiningTestCase):
         self.answer(30, GetTable, *tables)
         self.assertEqual(self.joined(30, seconds=15), peer(40))
 
+    def silent_to(self, place: int, kind: type[Question], first: int = 0) -> None:
+        """The peer at a place answers questions of a kind no more after the first so many."""
+        scripted, heard = self.scene.others[place], []
+        before = scripted.reply
+
+        def reply(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+            if isinstance(question, kind):
+                heard.append(question)
+                if len(heard) > first:
+                    return Deferred()
+            return before(asker, question)
+
+        scripted.reply = reply
+
+    def test_silent_to_requests(self) -> None:
+        """An owner that shows its table, and never says whether it admits us, is overruled where others reach us."""
+        self.silent_to(40, JoinRequest)
+        for place in self.ring:
+            self.answer(place, PingFor, Pong())
+        self.assertEqual(self.joined(70, seconds=60), peer(40))
+
+    def test_silent_to_requests_as_others(self) -> None:
+        """It is right where they do not."""
+        self.silent_to(40, JoinRequest)
+        for place in self.ring:
+            self.answer(place, PingFor, Silent())
+        joining = self.join(70)
+        self.scene.advance(60)
+        self.failureResultOf(joining, Refused)
+
+    def test_silent_to_goodbyes(self) -> None:
+        """A predecessor that goes on listing our earlier run, and does not answer when told of it, is overruled."""
+        self.scene.show(table(30, (35, 40), 20, seq=2))
+        self.silent_to(30, Leave)
+        self.assertEqual(self.joined(70, seconds=60), peer(40))
+
     def test_becomes_small_meanwhile(self) -> None:
         """A list that is whole at the second read makes it start over, by the rules of small rings."""
         self.answer(30, GetTable, signed(self.ring[30]), signed(table(30, (40, 50), 20, whole=True, seq=2)))

@@ -172,8 +172,8 @@ class _NoTidying(StrayRecords):
 
 
 class _JoiningLate(Joining):
-    async def _be_admitted(self, owner: Peer, place: OwnPlace) -> None:
-        await super()._be_admitted(owner, place)
+    async def _be_admitted(self, owner: Peer, place: OwnPlace, in_the_way: InTheWay) -> None:
+        await super()._be_admitted(owner, place, in_the_way)
         await deferLater(self._clock, LATE_S * self._rng.random())
 
 
@@ -195,7 +195,7 @@ class _JoiningLarge(Joining):
         if first is None:
             raise StartOver
         followers = self._followers(first)
-        await self._be_admitted(followers[0], place)
+        await self._be_admitted(followers[0], place, in_the_way)
         again = await self._fetch(first.peer)
         if again.successors != first.successors:
             raise StartOver

@@ -9,7 +9,7 @@ from random import Random
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chordtwist.core.errors import Refused, Unreachable
+from chordtwist.core.errors import Refused
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.routing import Routing
 from chordtwist.core.small_ring import in_order
@@ -27,7 +27,7 @@ SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
 
 SILENCE_COUNTS = 3
-"""An announcement that is not answered counts as so many: it takes three seconds, in which others wait for our slots.
+"""An announcement, or a request, that is not answered counts as so many: it takes seconds, in which others wait for us.
 Whoever is overruled for that answers a ping all the same."""
 
 LIVE_SAID_MAX = 3
@@ -69,14 +69,12 @@ class Announcing:
             answers = dict(zip(members, await self._announce(members, ANNOUNCE), strict=True))
             failed = {peer: answer for peer, answer in answers.items() if not isinstance(answer, Announced)}
             await self._pass_over(failed, dict.fromkeys(answers.keys() - failed.keys(), members), in_the_way)
-            try:
-                again = await self._tables.fetch(predecessor)
-            except Unreachable:
-                raise StartOver from None
+            again = (await answers_to([self._tables.fetch(predecessor)]))[0]
             # With one more than a whole list holds, taking us in ends wholeness.
             may_be_whole = len(members) <= 2 * self._routing.entries_max
-            untold = {*again.successors} - {me, *members}
-            is_sure = (again.whole or not may_be_whole) and all(map(in_the_way.is_overruled, untold))
+            untold = set() if again is None else {*again.successors} - {me, *members}
+            is_shown = again is not None and (again.whole or not may_be_whole)
+            is_sure = is_shown and all(map(in_the_way.is_overruled, untold))
             if not is_sure and not in_the_way.is_overruled(predecessor):
                 raise StartOver(predecessor)
         except (Refused, StartOver):

@@ -18,7 +18,7 @@ from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order, reached
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import taken_by
-from chordtwist.node.ring.announcing import Announcing
+from chordtwist.node.ring.announcing import SILENCE_COUNTS, Announcing
 from chordtwist.node.ring.asking import answers_to
 from chordtwist.node.ring.starting_over import InTheWay, StartOver, pause
 from chordtwist.node.ring.statements import Statements
@@ -97,25 +97,25 @@ class Joining:
         if owner.peer.id == me.id:
             raise Refused(f"{owner.peer} does not admit us: {taken_by(owner.peer)}")
         is_patient = not in_the_way.is_overruled(before.peer)
-        if me in before.successors:
+        if me in before.successors and is_patient:
             # An earlier incarnation of ourselves is still listed: its place is free as soon as they know.
             await self._tell_older(before.peer)
-            if before.successors[0] == me and not before.whole and is_patient:
+            if before.successors[0] == me and not before.whole:
                 raise StartOver(before.peer)
         if is_patient and not all([self._is_dead(peer) for peer in place.silent_between(before, owner.peer)]):
             # Nobody may be skipped who lives.
             raise StartOver(before.peer)
-        await self._be_admitted(owner.peer, place)
+        await self._be_admitted(owner.peer, place, in_the_way)
         shown = before if is_patient else place.most_say_whole()
         if shown is not None and shown.whole:
             return await self._announcing.join_whole(self._followers(shown), in_the_way)
-        return await self._join_large(place, before, owner, is_patient)
+        return await self._join_large(place, before, owner, in_the_way)
 
     async def find_place(self, contacts: Iterable[Peer], alone: bool) -> OwnPlace:
         """Look our place up, beginning at contacts."""
         return await self._find_place(contacts, alone)
 
-    async def _join_large(self, place: OwnPlace, before: Table, owner: Table, is_patient: bool) -> Peer:
+    async def _join_large(self, place: OwnPlace, before: Table, owner: Table, in_the_way: InTheWay) -> Peer:
         """Join by the lists of both members at our place: either may be a liar's. That of the member before us must
         still say the same in the end (Zave's join), unless it has changed again and again.
 
@@ -126,7 +126,8 @@ class Joining:
             raise StartOver(before.peer)
         for _ in range(READ_AGAIN_MAX):
             followers = await self._followers_by_both(before, owner)
-            again = await self._fetch(before.peer)
+            is_patient = not in_the_way.is_overruled(before.peer)
+            again = await self._fetch(before.peer) if is_patient else before
             if not is_patient or (not again.whole and again.successors == before.successors):
                 self._routing.join(before.peer, followers, whole=False)
                 return owner.peer
@@ -135,7 +136,7 @@ class Joining:
                 break
             # It has changed, but not at our place: a search would take so long that it changes again meanwhile.
             before = again
-            await self._be_admitted(owner.peer, place)
+            await self._be_admitted(owner.peer, place, in_the_way)
         raise StartOver(before.peer)
 
     async def _followers_by_both(self, before: Table, owner: Table) -> tuple[Peer, ...]:
@@ -199,22 +200,24 @@ class Joining:
         try:
             return await self._tables.fetch(peer)
         except Unreachable:
-            raise StartOver from None
+            raise StartOver(peer) from None
 
     async def _tell_older(self, predecessor: Peer) -> None:
         try:
             await self._ask(predecessor, self._statements.leave(Status.JOINING))
         except Unreachable:
-            raise StartOver from None
+            raise StartOver(predecessor) from None
 
-    async def _be_admitted(self, owner: Peer, place: OwnPlace) -> None:
+    async def _be_admitted(self, owner: Peer, place: OwnPlace, in_the_way: InTheWay) -> None:
         """Ask the owner of our place for admission. What it says against us is the opinion of one: we look whether it
         names a member that stands nearer, and ask others whether they reach us.
         """
         try:
             answer = await self._ask(owner, JoinRequest(self._statements.epoch))
-        except Unreachable:
-            raise StartOver from None
+        except Unreachable as silent:
+            if not in_the_way.is_overruled(owner):
+                raise StartOver(*SILENCE_COUNTS * (owner,)) from None
+            answer = JoinFailure(silent.reason)
         if not isinstance(answer, JoinFailure):
             return
         if answer.better:
