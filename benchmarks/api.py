@@ -1,8 +1,10 @@
 """Puts and gets per second through the API of a ring of real processes, every value checked.
 
-``python -m benchmarks.api --nodes N --clients C --value-bytes B --seconds S [--tls]`` starts N nodes on loopback
-addresses of their own, lets C clients, spread over them, first put for S seconds (confirmed puts of new keys) and then
-get for S seconds (random keys, each at whatever node the client is connected to), and prints one JSON object:
+``python -m benchmarks.api [--nodes N] [--clients C] [--value-bytes B] [--seconds S] [--tls] [--elsewhere] [--turns]``
+starts N nodes on loopback addresses of their own, lets C clients, spread over them, first put for S seconds (confirmed
+puts of new keys) and then get for S seconds (random keys, each at whatever node the client is connected to), and prints
+one JSON object:
+
 
 - ``puts_per_s``, ``put_p50_ms``, ``put_p99_ms``: confirmed puts, from the question to the outcome;
 - ``gets_per_s``, ``p50_ms``, ``p99_ms``: gets;
@@ -10,6 +12,11 @@ get for S seconds (random keys, each at whatever node the client is connected to
 - ``cpu_ms_per_put``, ``cpu_ms_per_get``: processor time of all nodes together, which a busy machine does not change;
 - ``limit_gets_per_s``: the same clients at a server with the same protocol and no node behind it, in the same run, and
   ``gets_ratio``, what the ring did to that;
+- ``elsewhere_p50_ms``, with ``--elsewhere``: gets by one client of the first node, of keys that only others hold;
+  ``elsewhere_per_s``: the same with 64 under way, which it pipelines; ``frames_per_s``: bare frames with such values
+  (``benchmarks.limits``), in the same run, and ``frames_ratio``, what the node did to that;
+- ``longest_turn_ms``, with ``--turns``: processor time of the longest turn of any node's reactor, and ``turns``, their
+  number, while all that went on;
 - ``formed_s``: how long the ring took, from the last node's API to every neighbour right.
 """
 
@@ -20,6 +27,8 @@ import json
 import os
 import random
 import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -29,15 +38,25 @@ from typing import Any
 
 from benchmarks._forked import Forked
 from benchmarks.limits import OneValue
+from chordtwist.core.peer import Identity, Policy
 from chordtwist.core.quantile import quantile
+from chordtwist.core.records import position_of
+from chordtwist.core.ring import distance
 from chordtwist.net.api import ApiFactory
 from chordtwist.wire.api_messages import AnswerReader, Get, Outcome, PutConfirmed, ResultCode, Success
-from tests.fleet import API_PORT, Fleet
+from tests.fleet import API_PORT, P2P_PORT, Fleet
+from tests.turns import turns_of
 
 PREFIX = "127.77.0."
 """Nodes have the addresses 1 to N of it, away from those of the tests."""
 
 LIMIT_HOST = "127.77.1.1"
+
+NETWORK = "benchmark"
+
+COPIES = 3
+PIPELINED = 64
+"""Gets under way over one connection."""
 
 SILENCE_S = 60.0
 """After it a benchmark that gets no answer gives up."""
@@ -128,6 +147,48 @@ def run_load(hosts: Sequence[str], clients: int, seconds: float, load: Load) -> 
     return load
 
 
+def pipelined_per_s(host: str, seconds: float, load: Load) -> float:
+    """Answers per second to one client that has `PIPELINED` gets under way."""
+    client = Client(host)
+    with client.socket:
+        client.socket.settimeout(SILENCE_S)
+        began_s = time.perf_counter()
+        client.socket.sendall(b"".join(load.question()[1] for _ in range(PIPELINED)))
+        answers = 0
+        while time.perf_counter() < began_s + seconds:
+            raw = client.socket.recv(READ_BYTES)
+            if not raw:
+                raise ConnectionError(f"{host} hung up")
+            client.reader.feed(raw)
+            questions = []
+            while (answer := client.reader.take()) is not None:
+                load.right += load.is_right(answer.key, answer) if isinstance(answer, Success) else 0
+                answers += 1
+                questions.append(load.question()[1])
+            client.socket.sendall(b"".join(questions))
+        return answers / (time.perf_counter() - began_s)
+
+
+def held_elsewhere(keys: Sequence[bytes], hosts: Sequence[str]) -> list[bytes]:
+    """Leave out the keys of which the first host has a copy."""
+    identity = Identity(NETWORK, Policy.IP)
+    peers = [identity.peer(host, P2P_PORT) for host in hosts]
+
+    def holders(key: bytes) -> list[str]:
+        position = position_of(key)
+        return [peer.host for peer in sorted(peers, key=lambda peer: distance(position, peer.id))[:COPIES]]
+
+    return [key for key in keys if hosts[0] not in holders(key)]
+
+
+def frames_per_s(seconds: float, value_bytes: int) -> int:
+    """What two processes do that only pass frames with such values."""
+    options = f"--seconds {seconds / 4} --rounds 3 --in-flight {PIPELINED} --frame-value-bytes {value_bytes}"
+    words = [sys.executable, "-m", "benchmarks.limits", *options.split()]
+    lines = subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout.splitlines()
+    return next(int(line["per_s"]) for line in map(json.loads, lines) if line["limit"] == "frames")
+
+
 def cpu_s(pids: Sequence[int]) -> float:
     """Processor time that processes have used so far, in seconds (proc(5): fields 14 and 15 of stat)."""
     ticks = 0
@@ -168,6 +229,21 @@ def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
     cpu_end_s = cpu_s(pids)
     limit = run_load([LIMIT_HOST], given.clients, min(given.seconds, 2.0), Load(get, lambda *_: True))
     asked = len(puts.latencies_s) + len(gets.latencies_s)
+    elsewhere: dict[str, object] = {}
+    if given.elsewhere:
+        keys[:] = held_elsewhere(keys, hosts)
+        if not keys:
+            raise RuntimeError("the first node has a copy of everything: there are too few nodes")
+        one = run_load(hosts[:1], 1, given.seconds, Load(get, is_found))
+        pipelined = Load(get, is_found)
+        per_s = pipelined_per_s(hosts[0], given.seconds, pipelined)
+        frames = frames_per_s(given.seconds, given.value_bytes)
+        elsewhere = {
+            "elsewhere_p50_ms": one.quantile_ms(0.5),
+            "elsewhere_per_s": round(per_s),
+            "frames_per_s": frames,
+            "frames_ratio": round(per_s / frames, 3),
+        }
     limit_per_s = limit.per_s(min(given.seconds, 2.0))
     return {
         "puts_per_s": puts.per_s(given.seconds),
@@ -181,6 +257,7 @@ def measure(given: argparse.Namespace, hosts: Sequence[str], pids: Sequence[int]
         "cpu_ms_per_get": round((cpu_end_s - cpu_between_s) / len(gets.latencies_s) * 1000, 3),
         "limit_gets_per_s": limit_per_s,
         "gets_ratio": round(gets.per_s(given.seconds) / limit_per_s, 3),
+        **elsewhere,
     }
 
 
@@ -192,6 +269,8 @@ def main() -> None:
     options.add_argument("--value-bytes", type=int, default=100, help="length of every value (100)")
     options.add_argument("--seconds", type=float, default=5, help="for the puts, and again for the gets (5)")
     options.add_argument("--tls", action="store_true", help="TLS 1.3 between the nodes")
+    options.add_argument("--elsewhere", action="store_true", help="gets at the first node of what others hold, too")
+    options.add_argument("--turns", action="store_true", help="how long the turns of the nodes' reactors take")
     options.add_argument("--state", action="store_true", help="records on disk instead of in memory")
     options.add_argument("--seed", type=int, default=1, help="of the keys and their order (1)")
     given = options.parse_args()
@@ -201,8 +280,9 @@ def main() -> None:
         reactor.listenTCP(API_PORT, door, 50, LIMIT_HOST)
 
     about = {name: getattr(given, name) for name in ("nodes", "clients", "value_bytes", "seconds", "tls", "state")}
-    settings = {"network": "benchmark", **({"state_dir": "yes"} if given.state else {})}
+    settings = {"network": NETWORK, "replication": COPIES, **({"state_dir": "yes"} if given.state else {})}
     with Forked(serve), Fleet(settings, "open" if given.tls else "off", PREFIX) as fleet:
+        fleet.measures_turns = given.turns
         fleet.start(range(1, given.nodes + 1))
         try:
             formed_s = fleet.wait_for_ring(60.0)
@@ -211,7 +291,13 @@ def main() -> None:
             raise SystemExit(f"no ring: {error}; the last words of the nodes: {last}") from None
         hosts = [fleet.host(number) for number in fleet.numbers]
         pids = [process.pid for process in fleet.processes.values()]
-        print(json.dumps({**about, **measure(given, hosts, pids), "formed_s": round(formed_s, 2)}), flush=True)
+        began_s = time.monotonic()
+        found = measure(given, hosts, pids)
+        if given.turns:
+            turns = [turns_of(fleet.turns(number), began_s, time.monotonic()) for number in fleet.numbers]
+            found["turns"] = sum(of_node.count for of_node in turns)
+            found["longest_turn_ms"] = round(max(of_node.longest_s for of_node in turns) * 1000, 1)
+        print(json.dumps({**about, **found, "formed_s": round(formed_s, 2)}), flush=True)
 
 
 if __name__ == "__main__":

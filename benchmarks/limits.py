@@ -1,11 +1,12 @@
 """This machine's own ceilings: how often small messages go there and back between two processes, with nothing behind.
 
-``python -m benchmarks.limits [--seconds S] [--in-flight N] [--rounds R]`` prints one JSON object per line, with the
-median over all rounds, in each of which they are measured in turn, and its ratio to ``echo``:
+``python -m benchmarks.limits [--seconds S] [--in-flight N] [--rounds R] [--frame-value-bytes B]`` prints one JSON
+object per line, with the median over all rounds, in each of which they are measured in turn, and its ratio to ``echo``:
 
 - ``echo``: 40 bytes over plain TCP, Twisted at both ends, as many under way as asked for;
 - ``echo_one``: the same with one under way, which shows the wait for a wake-up instead;
-- ``frames``: frames of the peer protocol with msgspec bodies, decoded and answered, a Deferred for each;
+- ``frames``: frames of the peer protocol with msgspec bodies, decoded and answered, a Deferred for each; answers bring
+  a value of ``--frame-value-bytes``, or none;
 - ``api``: GETs of the course API for a value that is there, through the real protocol at the server.
 """
 
@@ -30,7 +31,7 @@ from chordtwist.net.api import ApiFactory
 from chordtwist.node.interfaces import IDht
 from chordtwist.wire.api_messages import Get, Success
 from chordtwist.wire.frames import FrameReader, pack_frame
-from chordtwist.wire.peer_messages import BODY_BYTES_MAX, Fetch, NotFound, decode, encode
+from chordtwist.wire.peer_messages import BODY_BYTES_MAX, Answer, Fetch, Found, NotFound, RecordBody, decode, encode
 
 HOST = "127.0.0.1"
 KEY = b"k" * 32
@@ -78,6 +79,8 @@ class CountingBytes(Counting):
 class AnsweringFrames(Protocol):
     """Decodes every question, and answers it; the answers to what came together leave together."""
 
+    value = b""
+
     def connectionMade(self) -> None:
         self._reader = FrameReader(BODY_BYTES_MAX)
 
@@ -86,7 +89,9 @@ class AnsweringFrames(Protocol):
         self._reader.feed(data)
         for kind, request_id, body in self._reader.frames():
             decode(kind, body)
-            answers.append(pack_frame(NotFound.kind, request_id, encode(NotFound())))
+            value = self.value
+            answer: Answer = Found(RecordBody(KEY, value, 1, 1, b"", 60_000, 3)) if value else NotFound()
+            answers.append(pack_frame(answer.kind, request_id, encode(answer)))
         self.transport.write(b"".join(answers))  # type: ignore[union-attr]
 
 
@@ -164,9 +169,11 @@ def main() -> None:
     options.add_argument("--in-flight", type=int, default=64, help="under way at a time (64)")
     options.add_argument("--rounds", type=int, default=3, help="of all measurements in turn (3)")
     options.add_argument("--port", type=int, default=17_401, help=f"the first of four ports on {HOST} (17401)")
+    options.add_argument("--frame-value-bytes", type=int, default=0, help="of the value in each frame that answers (0)")
     given = options.parse_args()
 
     def serve(reactor: Any) -> None:
+        AnsweringFrames.value = bytes(given.frame_value_bytes)
         api = ApiFactory(OneValue(VALUE), reactor, reactor.stop)
         echo, frames = Factory.forProtocol(Echo), Factory.forProtocol(AnsweringFrames)
         for offset, factory in enumerate((echo, frames, api)):

@@ -17,7 +17,7 @@ from benchmarks.page import CHROMIUM
 ROOT = Path(__file__).parents[2]
 
 SMALLEST = {
-    "api": "--nodes 2 --clients 2 --seconds 0.3",
+    "api": "--nodes 4 --clients 2 --seconds 0.3 --elsewhere --turns",
     "limits": "--seconds 0.1 --rounds 2",
     "links": "--seconds 0.2 --rounds 2",
     "page": "--nodes 6 --minutes 0.2",
