@@ -15,6 +15,7 @@ from chordtwist.net.certificates import load_key, make_key, self_signed
 from chordtwist.net.tls import Credentials, Tls, explain
 from chordtwist.net.tls_link import (
     HANDSHAKE_BYTES_MAX,
+    MEASURED_BYTES_MIN,
     RECORDS_AT_ONCE,
     SILENT_RECORDS_MAX,
     TLS_RECORD_BYTES_MAX,
@@ -54,8 +55,9 @@ class TlsLinkTests(SynchronousTestCase):
         self.assertEqual(self.one.listener.pieces, [b"good evening"])
 
     def test_charged(self) -> None:
-        """To decrypt is charged to whoever sent it, as far as the link says so."""
+        """To decrypt more than a little is charged to whoever sent it, as far as the link says so."""
         self.carry()
+        text = bytes(MEASURED_BYTES_MIN)
         paid: list[int] = []
 
         def charged(read: Callable[[bytes], None], received: bytes) -> None:
@@ -64,9 +66,24 @@ class TlsLinkTests(SynchronousTestCase):
             paid.append(len(received))
 
         self.other.link.charged = charged
+        self.one.link.write(text)
+        self.carry()
+        self.assertEqual(([text], 1), (self.other.listener.pieces, len(paid)))
         self.one.link.write(b"good morning")
         self.carry()
-        self.assertEqual(([b"good morning"], 1), (self.other.listener.pieces, len(paid)))
+        self.assertEqual(([text, b"good morning"], 1), (self.other.listener.pieces, len(paid)))
+
+    def test_handshake_is_charged(self) -> None:
+        """Until its handshake is done, whatever the other side sends is charged to it, however little it is."""
+        paid: list[int] = []
+
+        def charged(read: Callable[[bytes], None], received: bytes) -> None:
+            paid.append(len(received))
+            read(received)
+
+        self.other.link.charged = charged
+        self.carry(MEASURED_BYTES_MIN - 1)
+        self.assertGreater(sum(paid), MEASURED_BYTES_MIN)
 
     def test_anyhow(self) -> None:
         """Records are cut and glued at any place."""
