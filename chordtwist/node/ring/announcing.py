@@ -26,10 +26,6 @@ TURNS_MAX = 20
 SILENT_TRIES_MAX = 1
 """Members that do not answer when our turn has come are asked so many times again: then the turn is another's."""
 
-SILENCE_COUNTS = 3
-"""An announcement, or a request, that is not answered counts as so many: it takes seconds, in which others wait for us.
-Whoever is overruled for that answers a ping all the same."""
-
 LIVE_SAID_MAX = 3
 """Times that members which do not answer are told that we are live."""
 
@@ -168,8 +164,6 @@ class Announcing:
                     answered[peer] = self._named(answer)
                     heard.update({peer: None for peer in answered[peer] if before is None or peer.id < before.id})
                     continue
-                if answer is None:
-                    in_the_way.stood(SILENCE_COUNTS * (peer,))
                 if answer is not None or silent_tries <= 0 or in_the_way.is_overruled(peer):
                     failed[peer] = answer
             silent_tries -= 1
@@ -181,7 +175,8 @@ class Announcing:
     ) -> None:
         """Go on without those that have `failed` to answer a step of ours, where they are no members: by their own
         word, or named by few and not busy. Members have their time, and then are overruled by those that `answered`.
-        Whom we cannot reach is none that lies: we would skip each other.
+        Whom we cannot reach is none that lies: we would skip each other. Where most of them stand in our way it is the
+        ring that changes, and held against nobody.
         """
         members = [peer for peer in failed if 2 * sum(peer in named for named in answered.values()) > len(answered)]
         count = len(answered) + len(members)
@@ -194,7 +189,9 @@ class Announcing:
                 in_the_way.refused(peer, answer.reason, count)
             waited_for.append(peer)
         overruled = [peer for peer in waited_for if in_the_way.is_overruled(peer)]
-        if 2 * sum(peer in members for peer in waited_for) >= count or len(overruled) < len(waited_for):
+        if 2 * sum(peer in members for peer in waited_for) >= count:
+            raise StartOver
+        if len(overruled) < len(waited_for):
             raise StartOver(*waited_for)
         if None in await answers_to(self._ask(peer, Ping()) for peer in overruled):
             raise StartOver(*waited_for)

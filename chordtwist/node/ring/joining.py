@@ -18,7 +18,7 @@ from chordtwist.core.signed import Status
 from chordtwist.core.small_ring import closing_max, in_order, reached
 from chordtwist.core.table import Table
 from chordtwist.node.ring.admission import taken_by
-from chordtwist.node.ring.announcing import SILENCE_COUNTS, Announcing
+from chordtwist.node.ring.announcing import Announcing
 from chordtwist.node.ring.asking import answers_to
 from chordtwist.node.ring.starting_over import InTheWay, StartOver, pause
 from chordtwist.node.ring.statements import Statements
@@ -216,7 +216,7 @@ class Joining:
             answer = await self._ask(owner, JoinRequest(self._statements.epoch))
         except Unreachable as silent:
             if not in_the_way.is_overruled(owner):
-                raise StartOver(*SILENCE_COUNTS * (owner,)) from None
+                raise StartOver(owner) from None
             answer = JoinFailure(silent.reason)
         if not isinstance(answer, JoinFailure):
             return

@@ -62,11 +62,10 @@ class InTheWay:
         self._times.update(peers)
 
     def refused(self, peer: Peer, reason: str, members: int) -> None:
-        """Note that one of so many `members` does not take us in; it is the opinion of one, and not asked again.
+        """Note that one of so many `members` does not take us in: the opinion of one, that may not reach us just now.
 
         @raise Refused: half of them do not.
         """
-        self._times[peer] = PATIENCE_MAX
         self._refusing[peer] = None
         if 2 * len(self._refusing) >= members:
             raise Refused(f"a member does not take us in: {reason}")
