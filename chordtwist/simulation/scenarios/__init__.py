@@ -12,9 +12,22 @@ from chordtwist.simulation.scenarios import (
     day,
     lifetimes,
     merging,
+    slander,
     stores,
     zave,
 )
 from chordtwist.simulation.scenarios.catalogue import SCENARIOS, SENTENCES
 
-__all__ = ["SCENARIOS", "SENTENCES", "at_once", "at_random", "at_work", "day", "lifetimes", "merging", "stores", "zave"]
+__all__ = [
+    "SCENARIOS",
+    "SENTENCES",
+    "at_once",
+    "at_random",
+    "at_work",
+    "day",
+    "lifetimes",
+    "merging",
+    "slander",
+    "stores",
+    "zave",
+]
