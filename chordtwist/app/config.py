@@ -274,10 +274,10 @@ class WatchSection:
     """`[watch]`: what becomes of nodes that contradict what they have signed."""
 
     evict: bool = _option(
-        False,
+        True,
         values.yes_or_no,
         "yes or no: whether a node that is convicted, by two statements of its own that contradict one another, is"
-        " taken for dead, for an hour at first. Default no: it is shown in the log and the status.",
+        " taken for dead, for an hour at first. Default yes. With no it is only shown in the log and the status.",
     )
     bytes_per_s: int = _option(
         50,

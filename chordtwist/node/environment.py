@@ -65,7 +65,7 @@ class NodeOptions:
     """What it may cost, on average, to keep the address book: of a ring of a thousand a node meets a tenth in an hour,
     and hears of all."""
 
-    evicts: bool = False
+    evicts: bool = True
     """Whether those who are convicted are taken for dead."""
 
     watch_bytes_per_s: float = 50.0
