@@ -32,8 +32,9 @@ keeping the pointers right           ``node/ring``: ``stabilizing`` and ``rectif
 who is dead                          ``core/liveness`` (the rule), ``node/ring/probing`` (the questions)
 finding a place on the ring          ``core/lookup``, ``core/witnesses`` (whom to believe), ``core/address_book`` (whom
                                      we met), ``node/ring/search``, ``node/ring/searches``
-who lies, and what follows           ``core/conduct`` (suspicion), ``core/leases``, ``core/evidence`` (proofs),
-                                     ``node/ring``: ``self_lookup``, ``watch``, ``judgement``
+who lies, and what follows           ``core/conduct`` (suspicion), ``core/leases``, ``core/receipts``, ``core/evidence``
+                                     (proofs); ``node/ring``: ``self_lookup``, ``watch``, ``judgement``,
+                                     ``node/records/auditing``
 what a node says of itself           ``core/table``, ``core/signed`` (bytes), ``node/ring/statements``; others' words:
                                      ``node/ring/tables``
 a record                             ``core/records``, ``core/versions``, ``core/reading``, ``core/writing`` (the rules)
