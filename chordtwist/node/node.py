@@ -285,7 +285,7 @@ class Node:
             environment.costs,
         )
 
-        auditor = self.auditor = Auditor(
+        auditor = Auditor(
             self,
             self.records.local_records,
             tables.book,

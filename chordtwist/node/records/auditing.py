@@ -126,8 +126,10 @@ class Auditor:
             said = await self._ring.ask(asked, question)
         except Unreachable:
             return None
-        statement = self._signed_by(target, said) if isinstance(said, Holding) else None
-        if statement is None or statement.key != audit.key or not isinstance(said, Holding):
+        if not isinstance(said, Holding):
+            return None
+        statement = self._signed_by(target, said)
+        if statement is None or statement.key != audit.key:
             return None
         self.audits += 1
         ours = self._local_records.get(audit.key)

@@ -163,8 +163,7 @@ class Announcing:
                 if isinstance(answer, Announced):
                     answered[peer] = self._named(answer)
                     heard.update({peer: None for peer in answered[peer] if before is None or peer.id < before.id})
-                    continue
-                if answer is not None or silent_tries <= 0 or in_the_way.is_overruled(peer):
+                elif answer is not None or silent_tries <= 0 or in_the_way.is_overruled(peer):
                     failed[peer] = answer
             silent_tries -= 1
         await self._pass_over(failed, answered, in_the_way)
