@@ -110,7 +110,7 @@ class JudgeTests(SynchronousTestCase):
 class BrokenReceiptTests(SynchronousTestCase):
     """Proofs against the member at 10, which signed at 100 ms to keep a record until 1,000."""
 
-    def said(self, seq: int, rank: bytes, is_live: bool = True, clock_ms: int = 1000, **changes: object) -> bytes:
+    def said(self, seq: int, rank: bytes, is_live: bool = True, clock_ms: int = 999, **changes: object) -> bytes:
         stamp = Stamp(peer(10), 1, seq, 0)
         statement = Holding(stamp, clock_ms, signer(peer(10)).public, bytes(32), Held(rank, is_live), b"", 1000)
         return pack_holding(IDENTITY, statement._replace(**changes))  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ class BrokenReceiptTests(SynchronousTestCase):
             "more": self.said(6, b"c", False),
             "it came first": self.said(4, b"a"),
             "it is the receipt": self.receipt,
-            "the receipt was over": self.said(6, b"a", clock_ms=1001),
+            "the receipt was over": self.said(6, b"a", clock_ms=1000),
             "another epoch": self.said(6, b"a", stamp=Stamp(peer(10), 2, 6, 0)),
             "another's": self.said(6, b"a", stamp=Stamp(peer(11), 1, 6, 0)),
             "another record": self.said(6, b"a", key=bytes(31) + b"a"),

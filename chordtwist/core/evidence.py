@@ -122,7 +122,7 @@ def _broken_receipt(identity: Identity, evidence: Evidence) -> Verdict:
     stamp, later = first.stamp, second.stamp
     if (stamp.peer, stamp.epoch, first.signer, first.key) != (later.peer, later.epoch, second.signer, second.key):
         raise Malformed(f"a receipt of another run, or record, than what {later.peer} said later")
-    if stamp.seq >= later.seq or second.clock_ms > first.until_ms:
+    if stamp.seq >= later.seq or second.clock_ms >= first.until_ms:
         raise Malformed(f"a receipt that did not bind {later.peer} when it said more")
     if second.held >= first.held:
         raise Malformed(f"a receipt that {later.peer} has kept")

@@ -82,7 +82,10 @@ class Held(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """What somebody said to keep under a key at `clock_ms` of its steady clock, and for how long it binds itself to."""
+    """What somebody said to keep under a key at `clock_ms` of its steady clock, and until when it binds itself to that:
+    no longer from that very millisecond on, so that two statements of one moment contradict each other only if one does
+    bind.
+    """
 
     stamp: Stamp
     clock_ms: int
