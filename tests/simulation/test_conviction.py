@@ -13,15 +13,35 @@ from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
-from chordtwist.core.signed import unpack_table
+from chordtwist.core.signed import fingerprint, unpack_table
+from chordtwist.core.table import Table
 from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import EVICTED_APART_S
-from chordtwist.simulation.adversaries.attack import Attack
+from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.coalition import Coalition
-from chordtwist.simulation.adversaries.judged import EvidenceFlood, LeaseBreaker, ReceiptBreaker, Restarter, Slander
+from chordtwist.simulation.adversaries.judged import (
+    EvidenceFlood,
+    LeaseBreaker,
+    ReceiptBreaker,
+    Restarter,
+    Slander,
+    _forged,
+)
+from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
 from chordtwist.simulation.world import World
-from chordtwist.wire.peer_messages import Accuse, Answer, AskLease, Audit, GetTable, Holding, Leased, Noted, TableIs
+from chordtwist.wire.peer_messages import (
+    Accuse,
+    Answer,
+    AskLease,
+    Audit,
+    GetTable,
+    Holding,
+    Leased,
+    Noted,
+    Notify,
+    TableIs,
+)
 
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
@@ -30,16 +50,46 @@ WITHIN_S = 600
 """Who leaves out one neighbour is seen by whoever happens to look there."""
 
 
+class FalseKey(Attack):
+    """List an honest member with a key of one's own, and have everybody look."""
+
+    name = "false-key"
+    sentence = "Name a key of ours as that of an honest member, in tables that everybody fetches."
+
+    def begin(self) -> None:
+        self.victim = min(self.coalition.honest(), key=lambda one: len(self.met_by(one)))
+        self.liar = self.coalition.live()[0]
+        true = self.coalition.fingerprints
+        self.coalition.fingerprints = lambda peers: tuple(  # type: ignore[method-assign]
+            fingerprint(self.liar.statements._signer.public) if peer == self.victim else true((peer,))[0]
+            for peer in peers
+        )
+
+    def met_by(self, peer: Peer) -> list[Peer]:
+        """List the honest members that have met somebody."""
+        world = self.coalition.world
+        return [one for one in self.coalition.honest() if world.node(one).tables.key_of(peer) is not None]
+
+    def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
+        successors = tuple(dict.fromkeys((*true.successors, self.victim)))
+        return None if asker == self.victim else Lie(true.predecessor, successors, true.fingers, true.whole)
+
+    def each_second(self) -> None:
+        told = self.coalition.honest()[int(self.coalition.world.now_s) % 10 :: 10]
+        for liar in self.coalition.live():
+            liar.asking.tell(told, Notify(liar.membership.epoch))
+
+
 class ConvictionTestCase(SynchronousTestCase):
     """A ring, some of which may lie."""
 
-    def grow(self, attack: type[Attack], share: float = 0.25, to_all: bool = True) -> None:
+    def grow(self, attack: type[Attack], share: float = 0.25, to_all: bool = True, nodes: int = NODES) -> None:
         """Let a ring grow and rest until everybody has its leases; the liars lie from then on."""
         self.world = World(1, Parameters(network="simulation", successors=8))
         self.addCleanup(self.world.close)
         self.world.evicts = True
         self.coalition = Coalition(self.world, share, attack, to_all, grown=False)
-        self.world.grow(NODES)
+        self.world.grow(nodes)
         self.wait(lambda: all(node.watch.leases >= 8 for node in self.honest()))
         self.coalition.close()
         self.coalition.begin()
@@ -202,6 +252,20 @@ class HonestTests(ConvictionTestCase):
             self.assertEqual([set()] * len(self.honest()), self.convicted())
             self.assertEqual([], self.world.errors)
             self.assertTrue(all(node.is_member for node in self.honest()))
+
+    def test_false_key(self) -> None:
+        """Members whom an honest one has never met do not convict it, whatever key liars list it with."""
+        self.grow(FalseKey, share=0.2, nodes=40)
+        attack = self.coalition.attack
+        assert isinstance(attack, FalseKey)
+        self.world.run(60)
+        victim, liar = attack.victim, attack.liar
+        strangers = [node for node in self.honest() if node.me not in (victim, *attack.met_by(victim))]
+        key = fingerprint(liar.statements._signer.public)
+        self.assertTrue(any(len(node.tables.attesting(victim, key)) >= 5 for node in strangers))
+        liar.asking.tell([node.me for node in self.honest()], _forged(liar, victim, 1))
+        self.world.run(30)
+        self.assertEqual(set(), set().union(*self.convicted()) - self.liars())
 
     def test_comings_and_goings(self) -> None:
         """Deaths, pauses, restarts and departures within the time of a lease convict nobody."""

@@ -57,9 +57,6 @@ COMPARE_EVERY_S, COMPARE_SLOWEST_S = 5.0, 20.0
 PROOFS_AT_ONCE = 16
 """Proofs fetched in one round."""
 
-ATTESTED_BY = 5
-"""So many tables at hand that name a key show whose it is, where our own dial does not."""
-
 ATTESTED_MAX = 8
 """Tables gathered of them for those who read the proof later."""
 
@@ -170,12 +167,11 @@ class Judgement:
         return True
 
     async def _is_key_of(self, peer: Peer, key: bytes, teller: Peer | None) -> bool:
-        """Whether a key is that of a peer: by our own dial, or by what its neighbours show. Anybody can make up a key
-        and what it signs in the name of any address: so that dial is on the account of who showed it.
+        """Whether a key is that of a peer: by our own dial. Anybody can make up a key and what it signs in the name of
+        any address, and name that key in tables of his own: so that dial is on the account of who showed it, and
+        nobody's tables stand for it.
         """
         if self._tables.key_of(peer) is None:
-            if len(self._tables.attesting(peer, fingerprint(key))) >= ATTESTED_BY:
-                return True
             if teller is not None and not self._may_look(teller, peer):
                 return False
             try:
