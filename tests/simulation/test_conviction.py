@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
@@ -15,8 +16,9 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import fingerprint, unpack_table
 from chordtwist.core.table import Table
+from chordtwist.node.interfaces import IAnswer
 from chordtwist.node.node import Node
-from chordtwist.node.ring.judgement import EVICTED_APART_S
+from chordtwist.node.ring.judgement import EVICTED_APART_S, PROOFS_AT_ONCE
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.adversaries.judged import (
@@ -29,6 +31,7 @@ from chordtwist.simulation.adversaries.judged import (
 )
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
+from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import (
     Accuse,
@@ -40,8 +43,12 @@ from chordtwist.wire.peer_messages import (
     Leased,
     Noted,
     Notify,
+    Pong,
+    Proof,
+    Question,
     TableIs,
 )
+from tests.builders import pack_table
 
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
@@ -188,6 +195,57 @@ class BrokenLeaseTests(ConvictionTestCase):
         """So are those who sign two tables as one."""
         self.grow(Equivocate, share=0.1)
         self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+
+
+@implementer(IAnswer)
+class Elsewhere:
+    """A process with a key of its own that answers, and is no member."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.me = world.identity.peer("10.200.0.1", 10_000 + number)
+        signer = SimulatedSigner(b"%d" % number)
+        self.link = world.network.link(self.me, signer.public)
+        self.link.listen(self)
+        tables = [Table(self.me, 1, 1, at, signer.public, False, None, (), (), ()) for at in (1, 2)]
+        bodies = [pack_table(world.identity, table) for table in tables]
+        first, second = [(body, signer.sign(body)) for body in bodies]
+        self.proof = Accuse(Charge.EQUIVOCATION, *first, *second)
+
+    def answer(self, peer: Peer, question: Question) -> Answer:
+        return Pong()
+
+    def link_lost(self, peer: Peer, reason: str) -> None:
+        """Pass it over."""
+
+    def breach(self, peer: Peer, reason: str) -> None:
+        """Pass it over."""
+
+
+class SpreadTests(ConvictionTestCase):
+    """Half of the members convict processes that are gone before the others hear of it."""
+
+    def test_nothing_is_held_up(self) -> None:
+        """The others do not ask for those proofs again and again, and learn of a true one behind them."""
+        self.grow(Equivocate, share=0.05)
+        liar, honest = self.coalition.live()[0], self.honest()
+        self.coalition.awake = False
+        half, others = honest[::2], honest[1::2]
+        made_up = [Elsewhere(self.world, number) for number in range(PROOFS_AT_ONCE + 4)]
+        for one in made_up:
+            liar.asking.tell([node.me for node in half], one.proof)
+        self.world.run(1)
+        for one in made_up:
+            one.link.crash()
+        names = {one.me for one in made_up}
+        self.assertEqual([names] * len(half), [set(node.judgement.convictions._held) for node in half])
+        before = self.world.network.bytes_by_kind[Proof.kind]
+        self.world.run(300)
+        fetched = self.world.network.bytes_by_kind[Proof.kind] - before
+        size = sum(len(one.proof.first) + len(one.proof.second) + 150 for one in made_up)
+        self.assertLess(fetched, 4 * size * len(others))
+        liar.asking.tell([half[0].me], _forged(liar, liar.me, 1))
+        self.world.run(180)
+        self.assertTrue(all(liar.me in node.judgement.convictions for node in honest))
 
 
 class BrokenReceiptTests(ConvictionTestCase):

@@ -15,8 +15,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chordtwist.core.backoff import backoff_s
+from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.evidence import (
+    SEEN_MAX,
+    SENTENCE_S,
     WORDS,
     Charge,
     Convictions,
@@ -56,6 +60,10 @@ COMPARE_EVERY_S, COMPARE_SLOWEST_S = 5.0, 20.0
 
 PROOFS_AT_ONCE = 16
 """Proofs fetched in one round."""
+
+FETCHED_AGAIN_S = 60.0
+"""A proof that came to nothing here is fetched again so much later, twice as late each time: by then it may show whose
+key it is. What others were shown, and we are not, stands in no other proof's way."""
 
 ATTESTED_MAX = 8
 """Tables gathered of them for those who read the proof later."""
@@ -102,6 +110,8 @@ class Judgement:
         self._rng = rng
         self._evicts_at_s = 0.0
         """When the next one of those that we list may be evicted."""
+        self._in_vain: Bounded[Peer, tuple[int, float]] = Bounded(SEEN_MAX)
+        """How often a proof against somebody was fetched and came to nothing, and when it may be fetched again."""
         self._is_operator_told = False
         """That others convict this very node."""
         self.chore = Chore(
@@ -251,16 +261,23 @@ class Judgement:
                 culprit = self._identity.unpack(packed)
             except ValueError:
                 break
-            if asked >= PROOFS_AT_ONCE or not self.convictions.is_wanted(culprit, self._clock.seconds()):
+            now, (times, again_s) = self._clock.seconds(), self._in_vain.get(culprit, (0, 0.0))
+            if asked >= PROOFS_AT_ONCE or now < again_s or not self.convictions.is_wanted(culprit, now):
                 continue
             asked += 1
             said = await self._asking.ask(other, AskProof(packed))
             if not isinstance(said, Proof):
                 continue
             try:
-                news |= await self._judge(_evidence(said), other)
+                is_convicted = await self._judge(_evidence(said), other)
             except Malformed:
                 break  # whoever shows what proves nothing has nothing else to say
+            if is_convicted:
+                news = True
+                self._in_vain.pop(culprit, None)
+            else:
+                wait_s = backoff_s(times, FETCHED_AGAIN_S, SENTENCE_S)
+                self._in_vain[culprit] = times + 1, now + wait_s
         return news
 
 
