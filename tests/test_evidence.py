@@ -156,8 +156,11 @@ class ConvictionsTests(SynchronousTestCase):
         self.convictions = Convictions(self.ended.append)
 
     def convict(self, place: int, now_s: float = 0.0, number: int = 0) -> bool:
-        verdict = Verdict(peer(place), b"", 1, Charge.EQUIVOCATION)
-        evidence = Evidence(Charge.EQUIVOCATION, peer(place).packed, b"", b"%d" % number, b"")
+        return self.convict_peer(peer(place), now_s, number)
+
+    def convict_peer(self, culprit: Peer, now_s: float = 0.0, number: int = 0) -> bool:
+        verdict = Verdict(culprit, b"", 1, Charge.EQUIVOCATION)
+        evidence = Evidence(Charge.EQUIVOCATION, culprit.packed, b"", b"%d" % number, b"")
         return self.convictions.add(verdict, evidence, now_s)
 
     def test_once(self) -> None:
@@ -195,6 +198,15 @@ class ConvictionsTests(SynchronousTestCase):
         for place in range(CONVICTIONS_MAX + 1):
             self.convict(place)
         self.assertEqual((len(self.convictions), self.ended), (CONVICTIONS_MAX, [peer(0)]))
+
+    def test_bounded_for_one_owner(self) -> None:
+        """Whoever has many ports, or many addresses of a prefix, makes room among his own only."""
+        for host in ("192.0.2.9", "9.9.9.%d"):
+            convictions = self.convictions = Convictions(self.ended.append)
+            self.convict(10)
+            for number in range(2 * CONVICTIONS_MAX):
+                self.convict_peer(IDENTITY.peer(host % (number % 250) if "%" in host else host, 1024 + number))
+            self.assertEqual((len(convictions), peer(10) in convictions), (CONVICTIONS_MAX, True))
 
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""

@@ -6,6 +6,7 @@ is whose key signed it; that is for the reader's own dial (`node.ring.judgement`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,6 +15,7 @@ from hashlib import sha256
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.prefixes import owner_of, prefix_of
 from chordtwist.core.signed import Verify, fingerprint, unpack_holding, unpack_lease, unpack_table, unpack_table_opening
 
 MARK_LENGTH = DIGEST_LENGTH = 8
@@ -27,7 +29,8 @@ STALE_S = 600.0
 """So long after the end of a sentence nobody is asked for a proof against the same peer: others end it later."""
 
 CONVICTIONS_MAX = 512
-"""Peers convicted at one time; the latest, some 700 bytes each."""
+"""Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
+let go: whoever convicts addresses of his own makes room among those."""
 
 SEEN_MAX = 4096
 """Proofs remembered by their marks after their sentence is over: none convicts twice."""
@@ -202,7 +205,8 @@ class Convictions:
         self._seen[mark] = None
         self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
         if len(self._held) > CONVICTIONS_MAX:
-            self._end(next(iter(self._held)))
+            counts = Counter(map(_owner, self._held))
+            self._end(max(self._held, key=lambda peer: counts[_owner(peer)]))
         return True
 
     def expire(self, now_s: float) -> None:
@@ -217,3 +221,7 @@ class Convictions:
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
         self._ended(peer)
+
+
+def _owner(peer: Peer) -> str:
+    return prefix_of(peer) or owner_of(peer)
