@@ -196,6 +196,27 @@ class AuditTests(SynchronousTestCase):
             self.assertEqual(self.conduct.suspected(), suspected)
             self.assertEqual((peer(20), mine.key) in self.auditor._receipts, False)
 
+    def test_hash_of_another_question(self) -> None:
+        """A relay that brings what somebody signed for another number brings nobody under suspicion."""
+        right = Record(sha256(b"content").digest(), b"content", RecordKind.CONTENT, Version(1, b""), LIFE_MS, 4)
+        self.local_records.remove(bytes(32))
+        self.take(right)
+        self.kept = dict.fromkeys(OTHERS, right)
+
+        def replays(place: int, question: Question) -> Answer | Deferred[Answer]:
+            if isinstance(question, Relay):
+                target = IDENTITY.unpack(question.target).id >> 240
+                return self.answer(target, Audit(right.key, bytes(16)))
+            return self.answer(place, question)
+
+        for place in OTHERS:
+            self.scene.reply(place, lambda question, place=place: replays(place, question))  # type: ignore[misc]
+        for _ in range(60):
+            self.audit()
+            self.scene.advance(BLAMED_AGAIN_S)
+        self.assertTrue([question for question in self.asked() if isinstance(question, Relay)])
+        self.assertEqual((self.conduct.suspected(), self.accused), ({}, []))
+
     def test_bounded(self) -> None:
         """So many receipts are looked after, whatever is kept."""
         for number in range(4 * RECEIPTS_MAX):

@@ -134,8 +134,9 @@ class Auditor:
         self.audits += 1
         ours = self._local_records.get(audit.key)
         if statement.held == held(ours) and statement.proof != proof_of(ours, audit.nonce):
-            # Of a plain record there may be two values: publishers can put them as one version.
-            if ours is not None and ours.kind is not RecordKind.PLAIN:
+            # Of a plain record there may be two values: publishers can put them as one version. And whoever relays may
+            # bring what the target has hashed with a number of his own.
+            if asked == target and ours is not None and ours.kind is not RecordKind.PLAIN:
                 self._conduct.blame(target, HASHES_NOTHING)
             return None
         return statement, said
