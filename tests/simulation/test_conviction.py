@@ -178,6 +178,18 @@ class BrokenLeaseTests(ConvictionTestCase):
         self.assertEqual(3, len(dropped))
         self.assertGreaterEqual(min(b - a for a, b in pairwise(dropped)), EVICTED_APART_S * 1000)
 
+    def test_accused_often(self) -> None:
+        """However often a proof is shown at once, tables that name the key are gathered once."""
+        self.grow(Attack, share=0.05)
+        liar = self.coalition.live()[0]
+        node = next(node for node in self.honest() if liar.me in node.routing.successors)
+        before = self.world.network.bytes_by_kind[TableIs.kind]
+        for _ in range(100):
+            liar.asking.tell([node.me], _forged(liar, liar.me, 1))
+        self.world.run(1)
+        self.assertIn(liar.me, node.judgement.convictions)
+        self.assertLess(self.world.network.bytes_by_kind[TableIs.kind] - before, 30_000)
+
     def test_far(self) -> None:
         """Those who tell their neighbours the truth are seen by whoever looks in a neighbour's place."""
         self.grow(ColludersOnly, to_all=False)

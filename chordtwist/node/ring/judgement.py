@@ -112,6 +112,8 @@ class Judgement:
         """When the next one of those that we list may be evicted."""
         self._in_vain: Bounded[Peer, tuple[int, float]] = Bounded(SEEN_MAX)
         """How often a proof against somebody was fetched and came to nothing, and when it may be fetched again."""
+        self._being_convicted: set[Peer] = set()
+        """Those proved guilty, while tables that name their keys are gathered: once, however often they are accused."""
         self._is_operator_told = False
         """That others convict this very node."""
         self.chore = Chore(
@@ -158,7 +160,13 @@ class Judgement:
             return False
         if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key, teller):
             return False
-        attested = await self._attested(verdict) if teller is None or culprit in self._routing.everybody() else ()
+        if culprit in self._being_convicted:
+            return False
+        self._being_convicted.add(culprit)
+        try:
+            attested = await self._attested(verdict) if teller is None or culprit in self._routing.everybody() else ()
+        finally:
+            self._being_convicted.discard(culprit)
         if not self.convictions.add(verdict, evidence, now, attested):
             return False
         victim = "" if verdict.victim is None else f" ({verdict.victim})"
