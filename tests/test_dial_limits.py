@@ -13,6 +13,7 @@ from chordtwist.node.ring.dial_limits import (
     KNOWN_PER_TELLER_AT_ONCE,
     KNOWN_PER_TELLER_PER_S,
     PER_TELLER_PER_MIN,
+    RELAYED_WEIGHT,
     UNANSWERED_AT_ONCE,
     UNANSWERED_PER_S,
     UNDER_WAY_MAX,
@@ -51,6 +52,14 @@ class DialLimitsTests(SynchronousTestCase):
         """All together have a bound too."""
         looked = sum(self.looked(peer(number)) for number in range(100, 200))
         self.assertEqual(IN_ALL_PER_MIN + 1, looked)
+
+    def test_weight(self) -> None:
+        """What costs those whom we have met more is asked of them less often."""
+        asked = sum(self.dial_limits.may_look(peer(10), peer(1), RELAYED_WEIGHT) for _ in range(1000))
+        self.assertEqual(KNOWN_PER_TELLER_AT_ONCE / RELAYED_WEIGHT + 1, asked)
+        self.clock.advance(60)
+        asked = sum(self.dial_limits.may_look(peer(10), peer(1), RELAYED_WEIGHT) for _ in range(1000))
+        self.assertLessEqual(asked, 60 * KNOWN_PER_TELLER_PER_S / RELAYED_WEIGHT + 1)
 
     def test_known(self) -> None:
         """Whom we have met is asked more often, but not without end, and apart from strangers."""

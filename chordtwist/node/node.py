@@ -38,7 +38,7 @@ from chordtwist.node.ring.admission import LIVE, Admission
 from chordtwist.node.ring.asking import Asking
 from chordtwist.node.ring.bootstrap import Bootstrap
 from chordtwist.node.ring.comparing import Comparing
-from chordtwist.node.ring.dial_limits import DialLimits
+from chordtwist.node.ring.dial_limits import RELAYED_WEIGHT, DialLimits
 from chordtwist.node.ring.fingers import Fingers
 from chordtwist.node.ring.joining import Joining
 from chordtwist.node.ring.judgement import Judgement
@@ -490,7 +490,7 @@ class Node:
 
     def _relay(self, peer: Peer, question: Relay) -> Answer | Deferred[Answer]:
         target = self._named(question.target)
-        if target == self.me or not self.dial_limits.may_look(peer, target):
+        if target == self.me or not self.dial_limits.may_look(peer, target, RELAYED_WEIGHT):
             return Silent()
 
         def shown(answer: Answer) -> Answer:

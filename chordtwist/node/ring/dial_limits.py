@@ -19,6 +19,10 @@ KNOWN_PER_TELLER_PER_S, KNOWN_PER_TELLER_AT_ONCE = 5.0, 100.0
 """Questions to nodes that we have met, on the word of one peer: each costs two messages more than it is charged with,
 and is charged to us where it is answered. An honest one names a few in a minute, and at once all its neighbours."""
 
+RELAYED_WEIGHT = 20
+"""What is asked on somebody's behalf makes a node sign, and hash a value: it counts as so many short questions. An
+honest member asks all others together for it once in some fifteen seconds."""
+
 IN_ALL_PER_MIN = 200
 """The same on the word of all together: whoever has many addresses makes no scanner of this node either."""
 
@@ -60,13 +64,16 @@ class DialLimits:
         self._callers: Bounded[Peer, None] = Bounded(CALLERS_MAX)
         self._under_way: dict[Peer, int] = {}
 
-    def may_look(self, teller: Peer, named: Peer) -> bool:
-        """Whether to ask a peer that `teller` named, or to dial it; counts it when it may."""
+    def may_look(self, teller: Peer, named: Peer, weight: float = 1) -> bool:
+        """Whether to ask a peer that `teller` named, or to dial it; counts it when it may.
+
+        @param weight: as how many questions to a node that we have met it counts.
+        """
         now = self._clock.seconds()
         if self.is_known(named):
             if self._known_of_teller.wait_s(teller.id, now) > 0:
                 return False
-            self._known_of_teller.spend(teller.id, 1, now)
+            self._known_of_teller.spend(teller.id, weight, now)
             return True
         if self._of_teller.wait_s(teller.id, now) > 0 or self._of_all.wait_s("", now) > 0:
             return False
