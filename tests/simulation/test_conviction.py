@@ -337,6 +337,21 @@ class HonestTests(ConvictionTestCase):
         self.world.run(30)
         self.assertEqual(set(), set().union(*self.convicted()) - self.liars())
 
+    def test_address_that_changed_hands(self) -> None:
+        """What the one before at an address has signed convicts nobody there, where its key is remembered either."""
+        self.grow(Attack, share=0.1, nodes=40)
+        before, teller = self.coalition.live()[:2]
+        proof, key = _forged(before, before.me, 1), before.statements._signer.public
+        self.world.crash(before.me)
+        self.world.run(30)
+        self.world.hosts[before.me]._seed += 1
+        self.world.start(before.me)
+        self.world.run(30)
+        self.assertTrue([node for node in self.honest() if node.tables.key_of(before.me) == key])
+        teller.asking.tell([node.me for node in self.honest()], proof)
+        self.world.run(30)
+        self.assertEqual([set()] * len(self.honest()), self.convicted())
+
     def test_comings_and_goings(self) -> None:
         """Deaths, pauses, restarts and departures within the time of a lease convict nobody."""
         self.grow(Attack, share=0.0)

@@ -187,15 +187,12 @@ class Judgement:
     async def _is_key_of(self, peer: Peer, key: bytes, teller: Peer | None) -> bool:
         """Whether a key is that of a peer: by our own dial. Anybody can make up a key and what it signs in the name of
         any address, and name that key in tables of his own: so that dial is on the account of who showed it, and
-        nobody's tables stand for it.
+        nobody's tables stand for it. A key that we have met is asked for again: addresses change hands.
         """
-        if self._tables.key_of(peer) is None:
-            if teller is not None and not self._may_look(teller, peer):
-                return False
-            try:
-                await self._asking.ask(peer, Ping())
-            except Unreachable:
-                return False
+        if self._tables.key_of(peer) not in (None, key) or (teller is not None and not self._may_look(teller, peer)):
+            return False
+        with suppress(Unreachable):
+            await self._asking.ask(peer, Ping())
         return self._tables.key_of(peer) == key
 
     async def _attested(self, verdict: Verdict) -> tuple[Statement, ...]:
