@@ -18,6 +18,8 @@ from chordtwist.wire.peer_messages import Answer, NotMember, Question
 
 T = TypeVar("T")
 
+CONVICTED = "it is convicted"
+
 
 async def answers_to(asked: Iterable[Deferred[T]]) -> list[T | None]:
     """Wait for what all of those asked say, in their order; None stands for one that cannot be reached."""
@@ -55,10 +57,10 @@ class Asking:
         """`IPeerLink.ask`, with every failure as `Unreachable`; what it says of the peer's life is noted.
 
         A peer that has never answered is not dialled when that would be too often, which says nothing of its life. One
-        that is convicted is not asked at all.
+        that is convicted is not asked at all, nor heard any more.
         """
         if self._liveness.is_condemned(peer):
-            return fail(Unreachable(peer, "it is convicted"))
+            return fail(Unreachable(peer, CONVICTED))
         if self._dial_limits.is_known(peer):
             return self._ask(peer, question, is_once)
         reason = self._dial_limits.why_not_dial(peer)
@@ -84,6 +86,8 @@ class Asking:
         return answer
 
     def _answered(self, answer: Answer, peer: Peer) -> Answer:
+        if self._liveness.is_condemned(peer):
+            raise Unreachable(peer, CONVICTED)
         self._liveness.answered(peer, self._seconds())
         if isinstance(answer, NotMember):
             with suppress(Malformed, Untruthful):  # whoever asked is told
