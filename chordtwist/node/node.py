@@ -285,7 +285,7 @@ class Node:
             environment.costs,
         )
 
-        auditor = Auditor(
+        self.auditor = Auditor(
             self,
             self.records.local_records,
             tables.book,
@@ -308,7 +308,7 @@ class Node:
             self.self_lookup.chore,
             judgement.chore,
             *watch.chores,
-            *auditor.chores,
+            *self.auditor.chores,
         )
         membership.duties = [self.stabilizing, *chores]
         repair = self.records.repair
@@ -695,6 +695,7 @@ class Node:
                 for conviction in self.judgement.convictions
             ],
             "leases": self.watch.leases,
+            "audits": self.auditor.audits,
             "members_estimate": round(self.members_estimate()),
             "known": len(self.tables.book),
             "met": self.tables.book.met_count,

@@ -107,6 +107,7 @@ def under_attack(run: Run) -> None:
     coalition.close()
     run.evictions.began_s = world.now_s
     coalition.begin()
+    run.count_traffic()
     churn = None if options.session_median_s is None else Churn(world, options.session_median_s)
     if churn is not None:
         churn.begin()

@@ -184,6 +184,10 @@ class Run:
             self.lookups.begin(share * lookups / seconds)
         if records:
             self.records.begin(share * records / seconds, share * 2 * records / seconds)
+        self.count_traffic()
+
+    def count_traffic(self) -> None:
+        """Tell of the traffic from now on."""
         self.load_began = (self.world.now_s, self.world.network.bytes_by_part.copy())
         self.node_seconds = 0.0
 

@@ -26,7 +26,7 @@ from chordtwist.core.ring import RingId, distance
 from chordtwist.node.environment import Environment, NodeOptions
 from chordtwist.node.node import Node
 from chordtwist.node.ring.ring_trace import RingTrace, Step
-from chordtwist.simulation.chance import Delays
+from chordtwist.simulation.chance import Delays, pick
 from chordtwist.simulation.clock import SECOND_US, HeapClock, microseconds
 from chordtwist.simulation.invariants import RingCheck
 from chordtwist.simulation.link import SimulatedLink
@@ -418,6 +418,31 @@ class Host:
         world.trace.act(world.clock.now_us, "{} starts", self.peer)
         self.node.start()
         self.look()
+
+    def twin(self, seconds: float) -> Host:
+        """Run a second machine with a copy of what survives a restart here, at the same address, for so long: now one
+        of the two is reached there, now the other. Only the first one's ring is looked at.
+        """
+        world = self._world
+        twin = Host(world, self.peer)
+        twin._seed, twin._epoch, twin.skew_ms = self._seed, self._epoch, self.skew_ms
+        twin.run()
+        twin.link.clock.after = None
+
+        def turn() -> None:
+            alive = [host.link for host in (self, twin) if not host.link.ended]
+            world.network.opened(pick(world.rng, alive))
+
+        def end() -> None:
+            world.each_second.remove(turn)
+            twin.node.stop()
+            twin.link.crash()
+            if not self.link.ended:
+                world.network.opened(self.link)
+
+        world.each_second.append(turn)
+        world.after(seconds, end)
+        return twin
 
     def put_out(self) -> None:
         """Count it as no member any more, until it is started anew, since the others took it for dead."""

@@ -8,7 +8,8 @@ import os
 import random
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -36,6 +37,16 @@ QUICK_S, SOAK_S = 2.0, 600.0
 """Seconds of each attack, and of all of them in a soak."""
 
 
+def is_safe(replicas: list[int]) -> bool:
+    """Whether three replicas of four are honest at least, whoever owns the key."""
+    return sum(number in LIARS for number in replicas) <= 1
+
+
+def contains(liar: int, replicas: list[int]) -> bool:
+    """Whether one liar is to keep the key."""
+    return liar in replicas
+
+
 class LiarTests(SynchronousTestCase):
     """A ring of twenty processes; lists of eight.
 
@@ -48,11 +59,11 @@ class LiarTests(SynchronousTestCase):
         if SOAK == 1:
             self.skipTest("twenty processes for ten minutes: CHORDTWIST_SOAK=2 runs it")
 
-    def ring(self, evicts: bool) -> tuple[Fleet, Path]:
+    def ring(self, evicts: bool, bytes_per_s: int = 500) -> tuple[Fleet, Path]:
         """Start them, and wait until all lists are right; answers also the file that says how to lie."""
         fleet = Fleet({"successors": SUCCESSORS}, prefix=f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.")
         self.addCleanup(fleet.close)
-        fleet.watch = {"evict": "yes" if evicts else "no", "bytes_per_s": 500}
+        fleet.watch = {"evict": "yes" if evicts else "no", "bytes_per_s": bytes_per_s}
         ring, lie = fleet.folder / "ring.json", fleet.folder / "lie"
         hosts = {number: fleet.host(number) for number in (*HONEST, *LIARS)}
         liars = [hosts[number] for number in LIARS]
@@ -69,31 +80,45 @@ class LiarTests(SynchronousTestCase):
         and check it without a network, and what was put can be read meanwhile.
         """
         fleet, lie = self.ring(evicts=True)
+        fleet.wait_until(lambda: all(self.count("leases", state) >= SUCCESSORS for state in self.states(fleet)), 90)
+        self.convict(fleet, lie, "colluders", "its table leaves out a neighbour", self.keys(fleet, is_safe))
+
+    def test_broken_receipts(self) -> None:
+        """So are those who sign to keep a record for one, and that there is nothing for another."""
+        fleet, lie = self.ring(evicts=True, bytes_per_s=5000)
+        each = KEYS // len(LIARS)
+        keys = [key for liar in LIARS for key in self.keys(fleet, partial(contains, liar))[:each]]
+        self.convict(fleet, lie, "break-receipt", "it has less of a record than it had signed to keep", keys)
+        self.assertGreater(sum(self.count("audits", state) for state in self.states(fleet)), 0)
+
+    def convict(self, fleet: Fleet, lie: Path, attack: str, why: str, keys: list[bytes]) -> None:
+        """Put values, let the liars lie, and wait until everybody else has convicted them, says why, and has done
+        without them, while what was put can be read all the time.
+        """
         liars = {f"{fleet.host(number)}:6401" for number in LIARS}
-        fleet.wait_until(lambda: all(self.leases(state) >= SUCCESSORS for state in fleet.statuses().values()), 90)
         client = fleet.client(1)
-        values = {key: b"value of " + key for key in self.keys(fleet)}
+        values = {key: b"value of " + key for key in keys}
         for key, value in values.items():
             outcome = client.put_confirmed(key, value, 3600)
             self.assertIs(ResultCode.DONE, outcome.code, outcome.reason)
-        lie.write_text("colluders")
+        lie.write_text(attack)
 
         def are_convicted() -> bool:
             for key in random.sample([*values], 5):
                 self.read(client, key, values[key])
-            states = fleet.statuses()
-            return all(self.convicted(states[number]) == liars for number in HONEST)
-
-        def are_out() -> bool:
-            states = fleet.statuses()
-            return not any(self.named(states[number]) & liars for number in HONEST)
+            return all(self.convicted(state) == liars for state in self.states(fleet))
 
         fleet.wait_until(are_convicted, 300)
-        fleet.wait_until(are_out, 60)
+        fleet.wait_until(lambda: not any(self.named(state) & liars for state in self.states(fleet)), 60)
         for number in HONEST:
-            self.assertIn("is convicted: its table leaves out a neighbour", fleet.log(number))
+            self.assertIn(f"is convicted: {why}", fleet.log(number))
             self.assertNotIn("Traceback", fleet.log(number))
         self.read_proofs(fleet, liars)
+
+    def states(self, fleet: Fleet) -> list[Mapping[str, object]]:
+        """The status of each honest node."""
+        states = fleet.statuses()
+        return [states[number] for number in HONEST]
 
     def read(self, client: Client, key: bytes, value: bytes) -> None:
         """Read a value, at the first try."""
@@ -119,10 +144,10 @@ class LiarTests(SynchronousTestCase):
         self.assertEqual(0, done.returncode, done.stderr)
         return done.stdout
 
-    def leases(self, state: Mapping[str, object]) -> int:
-        leases = state["leases"]
-        assert isinstance(leases, int)
-        return leases
+    def count(self, name: str, state: Mapping[str, object]) -> int:
+        count = state[name]
+        assert isinstance(count, int)
+        return count
 
     def convicted(self, state: Mapping[str, object]) -> set[str]:
         """Whom a node convicts."""
@@ -142,7 +167,7 @@ class LiarTests(SynchronousTestCase):
         """
         fleet, lie = self.ring(evicts=False)
         clients = [fleet.client(number) for number in HONEST]
-        values = {key: b"value of " + key for key in self.keys(fleet)}
+        values = {key: b"value of " + key for key in self.keys(fleet, is_safe)}
         for number, (key, value) in enumerate(values.items()):
             outcome = clients[number % len(clients)].put_confirmed(key, value, 3600)
             self.assertIs(ResultCode.DONE, outcome.code, outcome.reason)
@@ -163,17 +188,16 @@ class LiarTests(SynchronousTestCase):
         for number in HONEST:
             self.assertNotIn("Traceback", fleet.log(number))
 
-    def keys(self, fleet: Fleet) -> list[bytes]:
-        """Keys of whose four replicas three are honest at least, whoever owns them."""
-        states = fleet.statuses()
-        ids = {int(str(state["id"]), 16): number for number, state in states.items()}
+    def keys(self, fleet: Fleet, fits: Callable[[list[int]], bool]) -> list[bytes]:
+        """Keys whose four replicas are of a kind."""
+        ids = {int(str(state["id"]), 16): number for number, state in fleet.statuses().items()}
 
-        def is_safe(key: bytes) -> bool:
+        def is_fit(key: bytes) -> bool:
             replicas = sorted(ids, key=lambda id: distance(position_of(key), id))[:COPIES]
-            return sum(ids[id] in LIARS for id in replicas) <= 1
+            return fits([ids[id] for id in replicas])
 
         keys = (sha256(b"key %d" % number).digest() for number in itertools.count())
-        return list(itertools.islice(filter(is_safe, keys), KEYS))
+        return list(itertools.islice(filter(is_fit, keys), KEYS))
 
     def shown(self, fleet: Fleet, number: int) -> set[str]:
         """Whom a node names to a stranger as its successors."""

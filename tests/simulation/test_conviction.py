@@ -9,6 +9,7 @@ from itertools import pairwise
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from chordtwist.core import evidence
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.parameters import Parameters
@@ -190,6 +191,17 @@ class BrokenLeaseTests(ConvictionTestCase):
         self.assertIn(liar.me, node.judgement.convictions)
         self.assertLess(self.world.network.bytes_by_kind[TableIs.kind] - before, 30_000)
 
+    def test_late_answer(self) -> None:
+        """What a peer had been asked before it was convicted, and answers afterwards, brings it back into no list."""
+        self.grow(Attack, share=0.0)
+        node = self.honest()[0]
+        entry = node.routing.successors[4]
+        node.uniting._look_at_entry(entry)
+        node.liveness.condemn(entry)
+        node.membership.drop(entry, "is convicted")
+        self.world.run(1)
+        self.assertNotIn(entry, node.routing.successors)
+
     def test_far(self) -> None:
         """Those who tell their neighbours the truth are seen by whoever looks in a neighbour's place."""
         self.grow(ColludersOnly, to_all=False)
@@ -367,3 +379,47 @@ class HonestTests(ConvictionTestCase):
         self.world.run(120)
         self.assertEqual([set()] * len(self.honest()), self.convicted())
         self.assertEqual([], self.world.errors)
+
+
+class TwinTests(ConvictionTestCase):
+    """Two machines run with one state and one address, as where a disk was copied."""
+
+    SENTENCE_S = 30.0
+
+    def setUp(self) -> None:
+        """Start a second machine beside one member of a ring."""
+        self.grow(Attack, share=0.0)
+        self.fill()
+        self.patch(evidence, "SENTENCE_S", self.SENTENCE_S)
+        self.host = self.world.live[self.honest()[3].me]
+        self.twin = self.host.twin(60.0)
+
+    def test_not_convicted(self) -> None:
+        """Each run of a node has a number of its own, so that what one says is no lie of the other: nobody is
+        convicted, whoever else comes and goes, and the ring is right when there is one of them again.
+        """
+        self.world.run(10)
+        self.world.crash(self.host.node.routing.successors[1])
+        self.world.run(60)
+        self.assertEqual([set()] * len(self.honest()), self.convicted())
+        self.assertEqual([], self.world.errors)
+        self.assertIsNotNone(self.world.settle(60))
+
+    def test_comes_back(self) -> None:
+        """Where memory was copied too, the two speak as one and contradict one another: their place is convicted by
+        everybody, and a member again when the sentence is over.
+        """
+        self.world.run(3)
+        one, other = self.host.node.statements, self.twin.node.statements
+        other.begin_epoch(one.epoch)
+        other.seq = one.table.seq - 1
+        first, second = one.signed_table(), other.signed_table()
+        proof = Evidence(Charge.EQUIVOCATION, first.body, first.signature, second.body, second.signature)
+        others = [node for node in self.honest() if node is not self.host.node]
+        others[0].judgement.accuse(proof)
+        self.wait(lambda: all(self.host.peer in node.judgement.convictions for node in others))
+        self.wait(lambda: not any(self.host.peer in node.routing.everybody() for node in others))
+        self.assertEqual({self.host.peer}, set().union(*self.convicted()))
+        self.wait(lambda: not any(self.convicted()))
+        self.assertIsNotNone(self.world.settle(90), self.world.wrong()[:3])
+        self.assertTrue(self.host.is_member)

@@ -19,6 +19,7 @@ SESSION_MEDIAN_S = 600.0
 PAUSED_S = 30.0
 RESTARTED_WITHIN_S = 0.8
 CLOCK_STEP_MS = 3_600_000
+TWIN_S = 60.0
 
 MISHAPS_APART_S = 2.0
 """Mishaps of honest members, one after another, come so far apart on average."""
@@ -26,8 +27,8 @@ MISHAPS_APART_S = 2.0
 
 @scenario(
     "Three in ten nodes accuse the others of all they have signed. Those stand still for half a minute, restart within "
-    "a second, have their clocks set by an hour; segments are lost, and half of all nodes stay for less than ten "
-    "minutes. Whoever is convicted is evicted: nobody is."
+    "a second, have their clocks set by an hour, share their address with a copy of themselves; segments are lost, and "
+    "half of all nodes stay for less than ten minutes. Whoever is convicted is evicted: nobody is."
 )
 def slandered(run: Run) -> None:
     world, rng = run.world, run.world.rng
@@ -46,7 +47,7 @@ def slandered(run: Run) -> None:
     while world.now_s < until_s:
         honest = [peer for peer in coalition.honest() if peer in world.live and peer not in world.leaving]
         if honest:
-            pick(rng, (_pause, _restart, _step))(world, pick(rng, honest))
+            pick(rng, (_pause, _restart, _step, _twin))(world, pick(rng, honest))
             mishaps += 1
         world.run(2 * MISHAPS_APART_S * rng.random())
     run.notes["mishaps"] = mishaps
@@ -70,3 +71,7 @@ def _restart(world: World, peer: Peer) -> None:
 
 def _step(world: World, peer: Peer) -> None:
     world.live[peer].skew_ms += CLOCK_STEP_MS * (2 * below(world.rng, 2) - 1)
+
+
+def _twin(world: World, peer: Peer) -> None:
+    world.live[peer].twin(TWIN_S)
