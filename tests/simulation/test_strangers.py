@@ -14,12 +14,16 @@ from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import Announce, Announced, Answer, Pong, Question
 
 MEMBERS = 10
-STRANGERS = 8
+FEW, AS_MANY = 8, MEMBERS
 AGAIN_S = 0.1
 """Each asks each member again so soon, whatever it was answered."""
 
-KEPT_OUT_MAX_S = 60.0
+FEW_KEEP_OUT_S = 60.0
 """Six seconds for each, and some for its join."""
+
+MANY_KEEP_OUT_S = 120.0
+TAKEN_IN_MAX = 6
+"""Those that each member holds at one time: a few seconds each, and twelve until their time is over."""
 
 
 class Stranger:
@@ -56,26 +60,35 @@ class Stranger:
 
 
 class StrangersTests(SynchronousTestCase):
-    """A ring of ten, and nearly as many strangers."""
+    """A ring of ten, and nearly as many strangers, or as many."""
 
-    def joined_after_s(self, withdraws: bool) -> float:
-        world = World(3, Parameters(network="test"))
+    def joined_after_s(self, strangers: int, withdraws: bool, within_s: float) -> float:
+        self.world = world = World(3, Parameters(network="test"))
         self.addCleanup(world.close)
         world.grow(MEMBERS)
         members = world.members()
-        for _ in range(STRANGERS):
+        for _ in range(strangers):
             Stranger(world, members, withdraws)
         world.run(10)
         newcomer, began_s = world.start(), world.now_s
-        while not newcomer.is_member and world.now_s < began_s + KEPT_OUT_MAX_S:
+        while not newcomer.is_member and world.now_s < began_s + within_s:
             world.run(1)
         self.assertEqual(world.errors, [])
         return world.now_s - began_s
 
     def test_that_stay(self) -> None:
         """Strangers that have each slot for as long as they may keep a newcomer out for less than a minute."""
-        self.assertLess(self.joined_after_s(withdraws=False), KEPT_OUT_MAX_S)
+        self.assertLess(self.joined_after_s(FEW, False, FEW_KEEP_OUT_S), FEW_KEEP_OUT_S)
 
     def test_that_withdraw(self) -> None:
         """So do those that withdraw at once, and begin again."""
-        self.assertLess(self.joined_after_s(withdraws=True), KEPT_OUT_MAX_S)
+        self.assertLess(self.joined_after_s(FEW, True, FEW_KEEP_OUT_S), FEW_KEEP_OUT_S)
+
+    def test_as_many_as_members(self) -> None:
+        """As many strangers as there are members keep it out for less than two minutes: whoever has not gone live in
+        the time for it is held no longer.
+        """
+        self.assertLess(self.joined_after_s(AS_MANY, False, MANY_KEEP_OUT_S), MANY_KEEP_OUT_S)
+        for host in list(self.world.live.values())[1:MEMBERS]:
+            known = host.node.routing.successors
+            self.assertLessEqual(len([peer for peer in known if peer not in self.world.live]), TAKEN_IN_MAX)

@@ -98,6 +98,10 @@ class Admission:
         found = (self._taken_in.get(peer), self._went_live.get(peer))
         return any(known is not None and known[0] == epoch and known[1] > earliest_s for known in found)
 
+    def is_overdue(self, peer: Peer) -> bool:
+        """Whether `peer` was taken in, and has had the time to go live: whoever only answers pings is no member."""
+        return peer in self._taken_in and not self.awaits(peer, self._taken_in[peer][0])
+
     def lets_pass(self, peer: Peer) -> bool:
         """Whether a peer that shows the table of a member may come into our pointers: in a whole ring not more than one
         in a while of those that never had the slot, whatever they say they are.

@@ -64,6 +64,16 @@ class MemberChecks:
         self._membership.drop(peer, "is no member any more")
         return False
 
+    def is_overdue(self, peer: Peer) -> bool:
+        """Whether a peer that does not show its table was taken in, and has had the time to go live; it is dropped
+        then: who answers nothing but pings is no member, and who stood behind it would wait for ever.
+        """
+        if not self._admission.is_overdue(peer):
+            return False
+        self._admission.gone(peer)
+        self._membership.drop(peer, "has not become a member")
+        return True
+
     async def is_shown(self, peer: Peer) -> bool:
         """Whether a member next to the place of a peer shows it there, asked now, and nobody we list holds that place.
 
@@ -152,6 +162,8 @@ class MemberChecks:
             said = failure.value
             if isinstance(said, NoMember):
                 self.is_newcomer(peer, said, epoch)
+                outside[peer] = None
+            elif self.is_overdue(peer):
                 outside[peer] = None
             else:
                 silent[peer] = None

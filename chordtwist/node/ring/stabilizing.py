@@ -159,8 +159,9 @@ class Stabilizing:
             self._member_checks.is_newcomer(head, said, epoch)
             return None
         except Unreachable:
-            self._probing.check_all(self._routing.successors)
-            await self._probing.check(head)
+            if not self._member_checks.is_overdue(head):
+                self._probing.check_all(self._routing.successors)
+                await self._probing.check(head)
             return None
         self._admission.gone_live(head)
         # As which run we met it as our head: what we knew of it before may be of a run long gone.
