@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import (
     CONVICTIONS_MAX,
+    LATEST_TOLD,
+    OTHERS_TOLD,
     SENTENCE_DOUBLINGS_MAX,
     SENTENCE_S,
     STALE_S,
@@ -207,6 +210,25 @@ class ConvictionsTests(SynchronousTestCase):
             for number in range(2 * CONVICTIONS_MAX):
                 self.convict_peer(IDENTITY.peer(host % (number % 250) if "%" in host else host, 1024 + number))
             self.assertEqual((len(convictions), peer(10) in convictions), (CONVICTIONS_MAX, True))
+
+    def test_told(self) -> None:
+        """Others are told of all that are convicted, and where that is many, of the latest and of some others, other
+        ones each time.
+        """
+        rng = Random(1)
+        many = [*map(peer, range(200))]
+        for place in range(LATEST_TOLD + OTHERS_TOLD):
+            self.convict(place)
+        self.assertEqual(self.convictions.told(rng), many[: LATEST_TOLD + OTHERS_TOLD])
+        for place in range(LATEST_TOLD + OTHERS_TOLD, len(many)):
+            self.convict(place)
+        told: set[Peer] = set()
+        for _ in range(100):
+            others = self.convictions.told(rng)
+            self.assertEqual(others[-LATEST_TOLD:], many[-LATEST_TOLD:])
+            self.assertEqual(len(set(others)), LATEST_TOLD + OTHERS_TOLD)
+            told.update(others)
+        self.assertEqual(told, {*many})
 
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""

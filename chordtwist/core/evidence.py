@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from random import Random
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
@@ -31,6 +32,11 @@ STALE_S = 600.0
 CONVICTIONS_MAX = 512
 """Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
 let go: whoever convicts addresses of his own makes room among those."""
+
+LATEST_TOLD = OTHERS_TOLD = 32
+"""Of those convicted others are told of the latest, whom they lack most likely, and of as many at random: a list of all
+would cost, asked for every few seconds, more than the proofs.
+"""
 
 SEEN_MAX = 4096
 """Proofs remembered by their marks after their sentence is over: none convicts twice."""
@@ -217,6 +223,12 @@ class Convictions:
     def digest(self) -> bytes:
         """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
         return sha256(b"".join(sorted(peer.packed for peer in self._held))).digest()[:DIGEST_LENGTH]
+
+    def told(self, rng: Random) -> list[Peer]:
+        """Draw those that somebody is told of who convicts others than we do."""
+        held = list(self._held)
+        older, latest = held[:-LATEST_TOLD], held[-LATEST_TOLD:]
+        return [*(rng.sample(older, OTHERS_TOLD) if len(older) > OTHERS_TOLD else older), *latest]
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]

@@ -438,7 +438,7 @@ class UnreadTests(HostileTestCase):
         for number, key in enumerate(keys):
             honest.put(key, value_of(number, 65_000), 600)
         for number, key in enumerate(keys):
-            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000))  # type: ignore[misc]
+            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000), 120)  # type: ignore[misc]
         before_mib = rss_mib(self.fleet.processes[1].pid)
         watch = Watch(self.fleet.processes[1].pid)
         watch.start()
@@ -451,7 +451,7 @@ class UnreadTests(HostileTestCase):
                 connection.send(gets)
         for number, key in enumerate(keys[:20]):
             # Behind theirs it would wait for ever: nobody reads four gigabytes.
-            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000))  # type: ignore[misc]
+            self.wait_until(lambda key=key, number=number: honest.get(key) == value_of(number, 65_000), 120)  # type: ignore[misc]
         watch.stop()
         self.assertLess(max(watch.rss_mib) - before_mib, UNREAD_MIB_MAX)
 

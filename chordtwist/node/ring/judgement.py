@@ -235,10 +235,10 @@ class Judgement:
     # What others know
 
     def told(self, question: AskConvicted) -> Answer:
-        """Say whom we convict, to whoever convicts others."""
+        """Name some of those whom we convict, to whoever convicts others."""
         if question.digest == self.convictions.digest():
             return Same()
-        return Convicted([conviction.verdict.culprit.packed for conviction in self.convictions])
+        return Convicted([culprit.packed for culprit in self.convictions.told(self._rng)])
 
     def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
