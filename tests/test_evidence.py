@@ -211,6 +211,18 @@ class ConvictionsTests(SynchronousTestCase):
                 self.convict_peer(IDENTITY.peer(host % (number % 250) if "%" in host else host, 1024 + number))
             self.assertEqual((len(convictions), peer(10) in convictions), (CONVICTIONS_MAX, True))
 
+    def test_one_place(self) -> None:
+        """Where an address is one place, its ports share it: the second one's sentence is twice as long, and the place
+        is free when both are over.
+        """
+        one, other = (IDENTITY.peer("192.0.2.9", port) for port in (1024, 1025))
+        self.assertTrue(self.convict_peer(one))
+        self.assertTrue(self.convict_peer(other, number=1))
+        self.convictions.expire(2 * SENTENCE_S - 1)
+        self.assertEqual((one in self.convictions, other in self.convictions, self.ended), (False, True, []))
+        self.convictions.expire(2 * SENTENCE_S)
+        self.assertEqual(self.ended, [other])
+
     def test_told(self) -> None:
         """Others are told of all that are convicted, and where that is many, of the latest and of some others, other
         ones each time.

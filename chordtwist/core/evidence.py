@@ -17,6 +17,7 @@ from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.prefixes import owner_of, prefix_of
+from chordtwist.core.ring import RingId
 from chordtwist.core.signed import Verify, fingerprint, unpack_holding, unpack_lease, unpack_table, unpack_table_opening
 
 MARK_LENGTH = DIGEST_LENGTH = 8
@@ -172,15 +173,19 @@ class Conviction:
 
 
 class Convictions:
-    """Who is convicted at present, as one node sees it. One conviction an address, whatever else is proved of it."""
+    """Who is convicted at present, as one node sees it: once, whatever else is proved of him."""
 
     def __init__(self, ended: Callable[[Peer], None]) -> None:
-        """@param ended: told of a peer whose sentence is over, or that had to make room."""
+        """@param ended: told of a peer whose sentence is over, or that had to make room, where nobody else is convicted
+        in its place on the ring.
+        """
         self._ended = ended
         self._held: dict[Peer, Conviction] = {}
         self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
-        self._served: Bounded[Peer, tuple[int, float]] = Bounded(SEEN_MAX)
-        """How often somebody was convicted, and until when last."""
+        self._served: Bounded[Peer, float] = Bounded(SEEN_MAX)
+        """Until when somebody was convicted last."""
+        self._times: Bounded[RingId, int] = Bounded(SEEN_MAX)
+        """How often somebody was convicted in a place: where an address is one place, at any of its ports."""
 
     def __contains__(self, peer: Peer) -> bool:
         return peer in self._held
@@ -197,17 +202,17 @@ class Convictions:
 
     def is_wanted(self, culprit: Peer, now_s: float) -> bool:
         """Whether a proof against a peer would be news: not while it is convicted, nor soon after."""
-        _, until_s = self._served.get(culprit, (0, -STALE_S))
-        return culprit not in self._held and now_s - until_s >= STALE_S
+        return culprit not in self._held and now_s - self._served.get(culprit, -STALE_S) >= STALE_S
 
     def add(self, verdict: Verdict, evidence: Evidence, now_s: float, attested: tuple[Statement, ...] = ()) -> bool:
         """Convict; False where its culprit is convicted already, or this proof has had its sentence."""
         culprit, mark = verdict.culprit, evidence.mark
         if culprit in self._held or mark in self._seen:
             return False
-        times, _ = self._served.get(culprit, (0, 0.0))
+        times = self._times.get(culprit.id, 0)
         until_s = now_s + SENTENCE_S * 2 ** min(times, SENTENCE_DOUBLINGS_MAX)
-        self._served[culprit] = times + 1, until_s
+        self._times[culprit.id] = times + 1
+        self._served[culprit] = until_s
         self._seen[mark] = None
         self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
         if len(self._held) > CONVICTIONS_MAX:
@@ -232,7 +237,8 @@ class Convictions:
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
-        self._ended(peer)
+        if not any(other.id == peer.id for other in self._held):
+            self._ended(peer)
 
 
 def _owner(peer: Peer) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.peer import Peer
+from chordtwist.core.ring import RingId
 
 TRIES_MIN = 3
 """Questions that must have gone unanswered; one may be lost, two may meet a pause."""
@@ -55,7 +56,8 @@ class Liveness:
         self._sweep_at = SWEEP_MIN
         self._silent: Bounded[Peer, _Silence] = Bounded(SILENT_PEERS_MAX)
         """In the order in which they were last asked."""
-        self._condemned: set[Peer] = set()
+        self._condemned: dict[RingId, Peer | None] = {}
+        """Places, each with whom else was met there before."""
         self.excused_s = 0.0
         """By how much this process was late so far."""
 
@@ -87,17 +89,20 @@ class Liveness:
         if peer in self._silent:
             self._silent[peer].others_silent = True
 
-    def condemn(self, peer: Peer) -> None:
-        """Take a peer for dead, whatever it answers, since it is convicted."""
-        self._condemned.add(peer)
+    def condemn(self, peer: Peer, but: Peer | None = None) -> None:
+        """Take a peer for dead, whatever it answers, since it is convicted, and whoever comes to its place after it.
+
+        @param but: who was met in that place beside it, on another port: it is judged by its answers, as ever.
+        """
+        self._condemned[peer.id] = but
 
     def acquit(self, peer: Peer) -> None:
-        """Judge a peer by its answers again."""
-        self._condemned.discard(peer)
+        """Judge a peer, and its place, by what is answered there again."""
+        self._condemned.pop(peer.id, None)
 
     def is_condemned(self, peer: Peer) -> bool:
-        """Whether a peer counts as dead since it is convicted."""
-        return peer in self._condemned
+        """Whether a peer counts as dead since its place is convicted."""
+        return peer.id in self._condemned and self._condemned[peer.id] != peer
 
     def excuse(self, late_s: float) -> None:
         """Excuse everybody for the time by which this process was late: nobody's silence during it counts."""
@@ -105,11 +110,11 @@ class Liveness:
 
     def is_silent(self, peer: Peer) -> bool:
         """Whether its last question went unanswered."""
-        return peer in self._silent or peer in self._condemned
+        return peer in self._silent or self.is_condemned(peer)
 
     def is_dead(self, peer: Peer, now: float) -> bool:
         """Judge whether a peer is dead. That holds until it answers again, or has not been asked for long."""
-        if peer in self._condemned:
+        if self.is_condemned(peer):
             return True
         silence = self._silent.get(peer)
         if silence is None or silence.tries < TRIES_MIN or not silence.others_silent:

@@ -225,9 +225,9 @@ class BrokenLeaseTests(ConvictionTestCase):
 class Elsewhere:
     """A process with a key of its own that answers, and is no member."""
 
-    def __init__(self, world: World, number: int) -> None:
-        self.me = world.identity.peer("10.200.0.1", 10_000 + number)
-        signer = SimulatedSigner(b"%d" % number)
+    def __init__(self, world: World, me: Peer) -> None:
+        self.me = me
+        signer = SimulatedSigner(me.packed)
         self.link = world.network.link(self.me, signer.public)
         self.link.listen(self)
         tables = [Table(self.me, 1, 1, at, signer.public, False, None, (), (), ()) for at in (1, 2)]
@@ -254,7 +254,8 @@ class SpreadTests(ConvictionTestCase):
         liar, honest = self.coalition.live()[0], self.honest()
         self.coalition.awake = False
         half, others = honest[::2], honest[1::2]
-        made_up = [Elsewhere(self.world, number) for number in range(PROOFS_AT_ONCE + 4)]
+        hosts = [f"10.200.0.{number}" for number in range(PROOFS_AT_ONCE + 4)]
+        made_up = [Elsewhere(self.world, self.world.identity.peer(host, 6401)) for host in hosts]
         for one in made_up:
             liar.asking.tell([node.me for node in half], one.proof)
         self.world.run(1)
@@ -270,6 +271,53 @@ class SpreadTests(ConvictionTestCase):
         liar.asking.tell([half[0].me], _forged(liar, liar.me, 1))
         self.world.run(180)
         self.assertTrue(all(liar.me in node.judgement.convictions for node in honest))
+
+
+class PlaceTests(ConvictionTestCase):
+    """An address is a place: who is convicted there, and who is not."""
+
+    SENTENCE_S = 60.0
+
+    def setUp(self) -> None:
+        """Patch how long a sentence lasts."""
+        self.patch(evidence, "SENTENCE_S", self.SENTENCE_S)
+
+    def convict(self, peer: Peer, proof: Accuse) -> None:
+        """Show a proof to everybody, and wait until all convict."""
+        judges = [node for node in self.honest() if node.me != peer]
+        self.coalition.live()[0].asking.tell([node.me for node in judges], proof)
+        self.wait(lambda: all(peer in node.judgement.convictions for node in judges))
+
+    def test_other_port(self) -> None:
+        """Whoever is convicted does not come back on another port of its address before its sentence is over."""
+        self.grow(Attack, share=0.1)
+        guilty = self.coalition.live()[1]
+        self.coalition.awake = False
+        self.convict(guilty.me, _forged(guilty, guilty.me, 1))
+        self.world.crash(guilty.me)
+        again = self.world.start(self.world.identity.peer(guilty.me.host, guilty.me.port + 1))
+        self.world.run(self.SENTENCE_S / 2)
+        self.assertFalse(again.is_member)
+        self.assertFalse(
+            any(again.peer in node.routing.everybody() for node in self.honest() if node is not again.node)
+        )
+        self.wait(lambda: again.is_member)
+
+    def test_beside_a_member(self) -> None:
+        """Whoever shares an address with a member, as behind one NAT, and is convicted, takes it along for nobody that
+        had met it; nor does he shield it, when it is guilty itself.
+        """
+        self.grow(Attack, share=0.1)
+        member = self.coalition.live()[1]
+        self.coalition.awake = False
+        listing = [node for node in self.honest() if member.me in node.routing.everybody()]
+        beside = Elsewhere(self.world, self.world.identity.peer(member.me.host, member.me.port + 1))
+        self.convict(beside.me, beside.proof)
+        self.world.run(self.SENTENCE_S / 2)
+        self.assertTrue(member.is_member)
+        self.assertTrue(all(member.me in node.routing.everybody() for node in listing))
+        self.convict(member.me, _forged(member, member.me, 1))
+        self.wait(lambda: not any(member.me in node.routing.everybody() for node in listing))
 
 
 class BrokenReceiptTests(ConvictionTestCase):

@@ -178,7 +178,7 @@ class Judgement:
             told = (*near.before(culprit.id, count), *near.behind(culprit.id, count), *self._routing.neighbours())
             self._asking.tell([peer for peer in told if peer != culprit], _said(Accuse, evidence))
         if self._evicts:
-            self._liveness.condemn(culprit)
+            self._liveness.condemn(culprit, self._met_beside(culprit))
             self._tables.book.forget(culprit)
             self._evict(culprit, f"is convicted: {why}")
         self.chore.hurry()
@@ -194,6 +194,14 @@ class Judgement:
         with suppress(Unreachable):
             await self._asking.ask(peer, Ping())
         return self._tables.key_of(peer) == key
+
+    def _met_beside(self, culprit: Peer) -> Peer | None:
+        """Find whom we had met in the culprit's place, on another port: who shares an address with a liar, as behind
+        one NAT, and was there first, is not put out for it; unless it is convicted itself.
+        """
+        met = (*self._routing.everybody(), *filter(self._tables.book.is_met, self._tables.book.behind(culprit.id, 1)))
+        beside = (peer for peer in met if peer.id == culprit.id and peer != culprit)
+        return next((peer for peer in beside if peer not in self.convictions), None)
 
     async def _attested(self, verdict: Verdict) -> tuple[Statement, ...]:
         """Gather signed tables that name its key, while they still do: for people who were not there."""
