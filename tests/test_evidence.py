@@ -11,6 +11,7 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import (
     CONVICTIONS_MAX,
     LATEST_TOLD,
+    NOBODY,
     OTHERS_TOLD,
     SENTENCE_DOUBLINGS_MAX,
     SENTENCE_S,
@@ -225,7 +226,7 @@ class ConvictionsTests(SynchronousTestCase):
 
     def test_told(self) -> None:
         """Others are told of all that are convicted, and where that is many, of the latest and of some others, other
-        ones each time.
+        ones each time; newcomers of all.
         """
         rng = Random(1)
         many = [*map(peer, range(200))]
@@ -234,6 +235,7 @@ class ConvictionsTests(SynchronousTestCase):
         self.assertEqual(self.convictions.told(rng), many[: LATEST_TOLD + OTHERS_TOLD])
         for place in range(LATEST_TOLD + OTHERS_TOLD, len(many)):
             self.convict(place)
+        self.assertEqual(self.convictions.told(None), many)
         told: set[Peer] = set()
         for _ in range(100):
             others = self.convictions.told(rng)
@@ -245,6 +247,7 @@ class ConvictionsTests(SynchronousTestCase):
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""
         other = Convictions(self.ended.append)
+        self.assertEqual(self.convictions.digest(), NOBODY)
         self.convict(10)
         self.convict(20)
         for place in (20, 10):

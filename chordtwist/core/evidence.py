@@ -7,7 +7,7 @@ is whose key signed it; that is for the reader's own dial (`node.ring.judgement`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
@@ -34,7 +34,7 @@ CONVICTIONS_MAX = 512
 """Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
 let go: whoever convicts addresses of his own makes room among those."""
 
-LATEST_TOLD = OTHERS_TOLD = 32
+LATEST_TOLD = OTHERS_TOLD = 16
 """Of those convicted others are told of the latest, whom they lack most likely, and of as many at random: a list of all
 would cost, asked for every few seconds, more than the proofs.
 """
@@ -227,11 +227,13 @@ class Convictions:
 
     def digest(self) -> bytes:
         """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
-        return sha256(b"".join(sorted(peer.packed for peer in self._held))).digest()[:DIGEST_LENGTH]
+        return _digest(self._held)
 
-    def told(self, rng: Random) -> list[Peer]:
-        """Draw those that somebody is told of who convicts others than we do."""
+    def told(self, rng: Random | None) -> list[Peer]:
+        """List those that somebody is told of who convicts others than we do: some of them, or all without `rng`."""
         held = list(self._held)
+        if rng is None:
+            return held
         older, latest = held[:-LATEST_TOLD], held[-LATEST_TOLD:]
         return [*(rng.sample(older, OTHERS_TOLD) if len(older) > OTHERS_TOLD else older), *latest]
 
@@ -239,6 +241,14 @@ class Convictions:
         del self._held[peer]
         if not any(other.id == peer.id for other in self._held):
             self._ended(peer)
+
+
+def _digest(peers: Iterable[Peer]) -> bytes:
+    return sha256(b"".join(sorted(peer.packed for peer in peers))).digest()[:DIGEST_LENGTH]
+
+
+NOBODY = _digest(())
+"""The digest of those who convict nobody: newcomers."""
 
 
 def _owner(peer: Peer) -> str:

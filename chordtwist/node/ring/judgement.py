@@ -19,6 +19,7 @@ from chordtwist.core.backoff import backoff_s
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.evidence import (
+    NOBODY,
     SEEN_MAX,
     SENTENCE_S,
     WORDS,
@@ -65,7 +66,7 @@ FETCHED_AGAIN_S = 60.0
 """A proof that came to nothing here is fetched again so much later, twice as late each time: by then it may show whose
 key it is. What others were shown, and we are not, stands in no other proof's way."""
 
-ATTESTED_MAX = 8
+ATTESTED_MAX = 6
 """Tables gathered of them for those who read the proof later."""
 
 EVICTED_APART_S = 1.0
@@ -130,41 +131,43 @@ class Judgement:
     def accuse(self, evidence: Evidence) -> None:
         """Convict by what we found ourselves, if it is a proof, and show it to those who live near the culprit."""
         with suppress(Malformed):
-            self._judge(evidence, None).addErrback(self._failed)
+            self._judge(evidence, is_found=True).addErrback(self._failed)
 
     def hear(self, teller: Peer, question: Accuse) -> Answer:
         """Take a proof that somebody shows us.
 
         @raise Malformed: it proves nothing; whoever is honest has checked it.
         """
-        self._judge(_evidence(question), teller).addErrback(self._failed)
+        self._judge(_evidence(question), teller=teller).addErrback(self._failed)
         return Noted()
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
             self._log.failure("judging failed", failure)
 
-    def _judge(self, evidence: Evidence, teller: Peer | None) -> Deferred[bool]:
+    def _judge(self, evidence: Evidence, teller: Peer | None = None, is_found: bool = False) -> Deferred[bool]:
         """Convict whom a proof convicts; answers whether it does so here.
 
-        @param teller: who showed it; None where we found it.
+        @param teller: who showed it unasked, and pays for the dial that it takes. @param is_found: that we found it.
         @raise Malformed: it proves nothing.
         """
         verdict = judge(self._identity, evidence, self._verify)
-        return Deferred.fromCoroutine(self._convict(verdict, evidence, teller))
+        return Deferred.fromCoroutine(self._convict(verdict, evidence, teller, is_found))
 
-    async def _convict(self, verdict: Verdict, evidence: Evidence, teller: Peer | None) -> bool:
+    async def _convict(self, verdict: Verdict, evidence: Evidence, teller: Peer | None, is_found: bool) -> bool:
         culprit, now = verdict.culprit, self._clock.seconds()
         if culprit == self._routing.me:
             self._tell_operator(verdict)
             return False
-        if not self.convictions.is_wanted(culprit, now) or not await self._is_key_of(culprit, verdict.key, teller):
+        if not self.convictions.is_wanted(culprit, now) or (teller is not None and not self._may_look(teller, culprit)):
+            return False
+        if not await self._is_key_of(culprit, verdict.key):
             return False
         if culprit in self._being_convicted:
             return False
         self._being_convicted.add(culprit)
         try:
-            attested = await self._attested(verdict) if teller is None or culprit in self._routing.everybody() else ()
+            attested = await self._attested(verdict) if is_found or culprit in self._routing.neighbours() else ()
         finally:
             self._being_convicted.discard(culprit)
         if not self.convictions.add(verdict, evidence, now, attested):
@@ -172,7 +175,7 @@ class Judgement:
         victim = "" if verdict.victim is None else f" ({verdict.victim})"
         why = WORDS[verdict.charge]
         self._log.warn("{peer} is convicted: {why}{victim}", peer=str(culprit), why=why, victim=victim)
-        if teller is None:
+        if is_found:
             near = self._tables.book
             count = self._routing.entries_max
             told = (*near.before(culprit.id, count), *near.behind(culprit.id, count), *self._routing.neighbours())
@@ -184,12 +187,12 @@ class Judgement:
         self.chore.hurry()
         return True
 
-    async def _is_key_of(self, peer: Peer, key: bytes, teller: Peer | None) -> bool:
+    async def _is_key_of(self, peer: Peer, key: bytes) -> bool:
         """Whether a key is that of a peer: by our own dial. Anybody can make up a key and what it signs in the name of
-        any address, and name that key in tables of his own: so that dial is on the account of who showed it, and
-        nobody's tables stand for it. A key that we have met is asked for again: addresses change hands.
+        any address, and name that key in tables of his own: nobody's tables stand for that dial, which is on the
+        account of who showed the proof. A key that we have met is asked for again: addresses change hands.
         """
-        if self._tables.key_of(peer) not in (None, key) or (teller is not None and not self._may_look(teller, peer)):
+        if self._tables.key_of(peer) not in (None, key):
             return False
         with suppress(Unreachable):
             await self._asking.ask(peer, Ping())
@@ -243,10 +246,11 @@ class Judgement:
     # What others know
 
     def told(self, question: AskConvicted) -> Answer:
-        """Name some of those whom we convict, to whoever convicts others."""
+        """Name some of those whom we convict, to whoever convicts others; all of them to a newcomer."""
         if question.digest == self.convictions.digest():
             return Same()
-        return Convicted([culprit.packed for culprit in self.convictions.told(self._rng)])
+        told = self.convictions.told(None if question.digest == NOBODY else self._rng)
+        return Convicted([culprit.packed for culprit in told])
 
     def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
@@ -269,7 +273,8 @@ class Judgement:
 
     async def _fetch(self, other: Peer, answer: Convicted) -> bool:
         news, asked = False, 0
-        for packed in answer.culprits:
+        listed = {peer.packed for peer in self._routing.everybody()}
+        for packed in sorted(answer.culprits, key=lambda packed: packed not in listed):
             try:
                 culprit = self._identity.unpack(packed)
             except ValueError:
@@ -277,12 +282,14 @@ class Judgement:
             now, (times, again_s) = self._clock.seconds(), self._in_vain.get(culprit, (0, 0.0))
             if asked >= PROOFS_AT_ONCE or now < again_s or not self.convictions.is_wanted(culprit, now):
                 continue
+            if not self._may_look(other, culprit):
+                continue  # its proof is fetched when it can be looked at
             asked += 1
             said = await self._asking.ask(other, AskProof(packed))
             if not isinstance(said, Proof):
                 continue
             try:
-                is_convicted = await self._judge(_evidence(said), other)
+                is_convicted = await self._judge(_evidence(said))
             except Malformed:
                 break  # whoever shows what proves nothing has nothing else to say
             if is_convicted:
