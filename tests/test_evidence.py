@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import (
     CONVICTIONS_MAX,
-    LATEST_TOLD,
     NOBODY,
-    OTHERS_TOLD,
     SENTENCE_DOUBLINGS_MAX,
     SENTENCE_S,
+    SHORT_MARK_LENGTH,
     STALE_S,
     Charge,
     Convictions,
@@ -224,25 +222,19 @@ class ConvictionsTests(SynchronousTestCase):
         self.convictions.expire(2 * SENTENCE_S)
         self.assertEqual(self.ended, [other])
 
-    def test_told(self) -> None:
-        """Others are told of all that are convicted, and where that is many, of the latest and of some others, other
-        ones each time; newcomers of all.
-        """
-        rng = Random(1)
-        many = [*map(peer, range(200))]
-        for place in range(LATEST_TOLD + OTHERS_TOLD):
+    def test_unmarked(self) -> None:
+        """By the digest and the marks of somebody else those are found that he does not convict, and nobody else."""
+        other = Convictions(self.ended.append)
+        for place in range(200):
             self.convict(place)
-        self.assertEqual(self.convictions.told(rng), many[: LATEST_TOLD + OTHERS_TOLD])
-        for place in range(LATEST_TOLD + OTHERS_TOLD, len(many)):
-            self.convict(place)
-        self.assertEqual(self.convictions.told(None), many)
-        told: set[Peer] = set()
-        for _ in range(100):
-            others = self.convictions.told(rng)
-            self.assertEqual(others[-LATEST_TOLD:], many[-LATEST_TOLD:])
-            self.assertEqual(len(set(others)), LATEST_TOLD + OTHERS_TOLD)
-            told.update(others)
-        self.assertEqual(told, {*many})
+            if place % 10:
+                verdict = Verdict(peer(place), b"", 1, Charge.EQUIVOCATION)
+                other.add(verdict, Evidence(Charge.EQUIVOCATION, peer(place).packed, b"", b"", b""), 0)
+        lacking = [peer(place) for place in range(0, 200, 10)]
+        self.assertEqual(len(other.marks()), SHORT_MARK_LENGTH * len(other))
+        self.assertEqual(self.convictions.unmarked(other.digest(), other.marks()), lacking)
+        self.assertEqual(other.unmarked(self.convictions.digest(), self.convictions.marks()), [])
+        self.assertEqual(len(self.convictions.unmarked(NOBODY, b"")), 200)
 
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
-from random import Random
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
@@ -34,9 +33,9 @@ CONVICTIONS_MAX = 512
 """Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
 let go: whoever convicts addresses of his own makes room among those."""
 
-LATEST_TOLD = OTHERS_TOLD = 16
-"""Of those convicted others are told of the latest, whom they lack most likely, and of as many at random: a list of all
-would cost, asked for every few seconds, more than the proofs.
+SHORT_MARK_LENGTH = 3
+"""Of a convicted peer, among at most 512 others; hashed with the digest of all of them, so that none that is taken for
+another stays hidden when that changes.
 """
 
 SEEN_MAX = 4096
@@ -229,18 +228,24 @@ class Convictions:
         """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
         return _digest(self._held)
 
-    def told(self, rng: Random | None) -> list[Peer]:
-        """List those that somebody is told of who convicts others than we do: some of them, or all without `rng`."""
-        held = list(self._held)
-        if rng is None:
-            return held
-        older, latest = held[:-LATEST_TOLD], held[-LATEST_TOLD:]
-        return [*(rng.sample(older, OTHERS_TOLD) if len(older) > OTHERS_TOLD else older), *latest]
+    def marks(self) -> bytes:
+        """Name whom we convict in a few bytes each, to be told of all others."""
+        salt = self.digest()
+        return b"".join(_short_mark(salt, peer) for peer in self._held)
+
+    def unmarked(self, digest: bytes, marks: bytes) -> list[Peer]:
+        """List whom we convict and somebody else does not, by his digest and marks."""
+        his = {marks[at : at + SHORT_MARK_LENGTH] for at in range(0, len(marks), SHORT_MARK_LENGTH)}
+        return [peer for peer in self._held if _short_mark(digest, peer) not in his]
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
         if not any(other.id == peer.id for other in self._held):
             self._ended(peer)
+
+
+def _short_mark(salt: bytes, peer: Peer) -> bytes:
+    return sha256(salt + peer.packed).digest()[:SHORT_MARK_LENGTH]
 
 
 def _digest(peers: Iterable[Peer]) -> bytes:

@@ -303,20 +303,23 @@ class Relay(Question, frozen=True):
 
 
 CONVICTED_TOLD_MAX = 512
+CONVICTED_MARK_BYTES = 3
 
 
 class AskConvicted(Question, frozen=True):
-    """Asks whom the receiver convicts, unless it is whom the sender does (`core.evidence.Convictions.digest`):
-    `Convicted`, or `Same`.
+    """Asks whether the receiver convicts whom the sender does (`core.evidence.Convictions.digest`): `Same`, or `Noted`
+    if not. With `marks` of whom the sender convicts, or if that is nobody, for all others: `Convicted`.
     """
 
     kind: ClassVar[int] = 70
+    body_bytes_max: ClassVar[int] = CONVICTED_MARK_BYTES * CONVICTED_TOLD_MAX + 64
 
     digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    marks: Annotated[bytes, msgspec.Meta(max_length=CONVICTED_MARK_BYTES * CONVICTED_TOLD_MAX)] = b""
 
 
 class Convicted(Answer, frozen=True):
-    """Whom the sender convicts."""
+    """Whom the sender convicts, and the asker does not."""
 
     kind: ClassVar[int] = 71
     body_bytes_max: ClassVar[int] = 20 * CONVICTED_TOLD_MAX + 16

@@ -246,11 +246,13 @@ class Judgement:
     # What others know
 
     def told(self, question: AskConvicted) -> Answer:
-        """Name some of those whom we convict, to whoever convicts others; all of them to a newcomer."""
-        if question.digest == self.convictions.digest():
+        """Name those whom we convict, to whoever does not."""
+        digest, convictions = question.digest, self.convictions
+        if digest == convictions.digest():
             return Same()
-        told = self.convictions.told(None if question.digest == NOBODY else self._rng)
-        return Convicted([culprit.packed for culprit in told])
+        if not question.marks and digest != NOBODY:
+            return Noted()
+        return Convicted([culprit.packed for culprit in convictions.unmarked(digest, question.marks)])
 
     def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
@@ -265,6 +267,9 @@ class Judgement:
             return False
         try:
             answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
+            if isinstance(answer, Noted):
+                question = AskConvicted(self.convictions.digest(), self.convictions.marks())
+                answer = await self._asking.ask(other, question)
             if not isinstance(answer, Convicted):
                 return False
             return await self._fetch(other, answer)
