@@ -157,7 +157,7 @@ class Watch:
         except Malformed:
             return
         shown = self._tables.at_hand(peer)
-        if shown is None or shown.epoch != stamp.epoch or until_ms < shown.clock_ms + LEASE_MS // 2:
+        if shown is not None and (shown.epoch != stamp.epoch or until_ms < shown.clock_ms + LEASE_MS // 2):
             return  # of another run, or over: it binds nobody to what is signed now
         if (stamp.peer, neighbour) == (peer, self._routing.me) and self._verify(key, answer.signature, answer.body):
             lessor.lease, lessor.leased_s = answer, self._clock.seconds()
