@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
+from chordtwist.core.evidence import CONVICTIONS_MAX, SHORT_MARK_LENGTH
 from chordtwist.core.printable import printable
 from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.core.signed import SIGNED_NUMBER_MAX
@@ -302,8 +303,7 @@ class Relay(Question, frozen=True):
     audit: Audit | None = None
 
 
-CONVICTED_TOLD_MAX = 512
-CONVICTED_MARK_BYTES = 3
+MARKS_OF_CONVICTED_MAX = SHORT_MARK_LENGTH * CONVICTIONS_MAX
 
 
 class AskConvicted(Question, frozen=True):
@@ -312,19 +312,19 @@ class AskConvicted(Question, frozen=True):
     """
 
     kind: ClassVar[int] = 70
-    body_bytes_max: ClassVar[int] = CONVICTED_MARK_BYTES * CONVICTED_TOLD_MAX + 64
+    body_bytes_max: ClassVar[int] = MARKS_OF_CONVICTED_MAX + 64
 
     digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-    marks: Annotated[bytes, msgspec.Meta(max_length=CONVICTED_MARK_BYTES * CONVICTED_TOLD_MAX)] = b""
+    marks: Annotated[bytes, msgspec.Meta(max_length=MARKS_OF_CONVICTED_MAX)] = b""
 
 
 class Convicted(Answer, frozen=True):
     """Whom the sender convicts, and the asker does not."""
 
     kind: ClassVar[int] = 71
-    body_bytes_max: ClassVar[int] = 20 * CONVICTED_TOLD_MAX + 16
+    body_bytes_max: ClassVar[int] = 20 * CONVICTIONS_MAX + 16
 
-    culprits: Annotated[list[PackedAddress], msgspec.Meta(max_length=CONVICTED_TOLD_MAX)]
+    culprits: Annotated[list[PackedAddress], msgspec.Meta(max_length=CONVICTIONS_MAX)]
 
 
 class AskProof(Question, frozen=True):

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from chordtwist.core import evidence
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
+from chordtwist.core.leases import LEASE_MS
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
@@ -20,6 +21,7 @@ from chordtwist.core.table import Table
 from chordtwist.node.interfaces import IAnswer
 from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import EVICTED_APART_S, PROOFS_AT_ONCE
+from chordtwist.node.ring.watch import ASK_AGAIN_S
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.coalition import Coalition
 from chordtwist.simulation.adversaries.judged import (
@@ -86,6 +88,24 @@ class FalseKey(Attack):
         told = self.coalition.honest()[int(self.coalition.world.now_s) % 10 :: 10]
         for liar in self.coalition.live():
             liar.asking.tell(told, Notify(liar.membership.epoch))
+
+
+class OldPromises(Attack):
+    """Be honest, but for promises: the first one to each asker is given again and again."""
+
+    name = "old-promises"
+    sentence = "Give everybody the lease that it was given first."
+
+    def __init__(self, coalition: Coalition) -> None:
+        super().__init__(coalition)
+        self._given: dict[Peer, Leased | None] = {}
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | None:
+        if not isinstance(question, AskLease):
+            return None
+        if asker not in self._given:
+            self._given[asker] = liar.statements.leased(asker)
+        return self._given[asker]
 
 
 class ConvictionTestCase(SynchronousTestCase):
@@ -219,6 +239,30 @@ class BrokenLeaseTests(ConvictionTestCase):
         """So are those who sign two tables as one."""
         self.grow(Equivocate, share=0.1)
         self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+
+
+class OldPromiseTests(ConvictionTestCase):
+    """A member promises what binds it to nothing."""
+
+    def test_not_taken(self) -> None:
+        """A lease of another run than that of the table at hand, or that is over by it, counts for none."""
+        for is_of_another_run in (True, False):
+            self.grow(OldPromises, share=0.05)
+            liar = self.coalition.live()[0]
+            self.wait(lambda liar=liar: bool(self.bound(liar)))  # type: ignore[misc]
+            self.world.run(2 * LEASE_MS / 1000)
+            if is_of_another_run:
+                liar.statements.begin_epoch(liar.statements.epoch + 1)
+            for node in self.honest():
+                node.tables.fetch_anew(liar.me).addErrback(lambda failure: None)
+            self.world.run(LEASE_MS / 1000 + ASK_AGAIN_S)
+            self.assertEqual([], self.bound(liar))
+
+    def bound(self, liar: Liar) -> list[Node]:
+        """List the honest members that count on a promise of the liar."""
+        now_s = self.world.now_s
+        lessors = [(node, node.watch._lessors.get(liar.me)) for node in self.honest()]
+        return [node for node, lessor in lessors if lessor is not None and node.watch._is_bound(lessor, now_s)]
 
 
 @implementer(IAnswer)
