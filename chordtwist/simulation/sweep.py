@@ -154,7 +154,7 @@ class Sweep:
                 if not pending:
                     return
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in sorted(done, key=_is_broken):  # what is done counts, whatever broke beside it
                     found = self._outcome(pending.pop(future), future)
                     if found is not None:
                         self._keep(found)
@@ -206,3 +206,7 @@ class Sweep:
                 self.outcomes[found.seed] = replace(found, problems=tuple(found.problems))
         # What a kill left of a last line goes.
         path.write_text("".join(f"{line}\n" for line in lines or [self._opening()]))
+
+
+def _is_broken(future: Future[Outcome]) -> bool:
+    return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)

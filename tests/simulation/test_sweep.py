@@ -89,7 +89,10 @@ class SweepTests(SynchronousTestCase):
         self.assertEqual(self.swept(range(1, 2)).failed, [1])
 
     def test_executor_breaks(self) -> None:
-        """When an executor breaks another one does what is left; when all do, what is missing has failed."""
+        """When an executor breaks another one does what is left; when all do, what is missing has failed.
+
+        What was done when it broke counts, in whatever order the futures come.
+        """
         left = [2, *[3] * POOLS_MAX]
 
         def job(options: Options) -> Outcome:
@@ -100,6 +103,7 @@ class SweepTests(SynchronousTestCase):
 
         sweep = self.swept(range(1, 4), job)
         self.assertEqual((sorted(sweep.outcomes), sweep.failed), ([1, 2], [3]))
+        self.assertEqual([options.seed for options in self.executor.jobs[:6]], [1, 2, 3, 2, 3, 3])
 
     def test_kept(self) -> None:
         """A sweep goes on from its file, also when a kill cut its last line short; what was not run is run again."""
