@@ -282,6 +282,7 @@ def main() -> None:
     about = {name: getattr(given, name) for name in ("nodes", "clients", "value_bytes", "seconds", "tls", "state")}
     settings = {"network": NETWORK, "replication": COPIES, **({"state_dir": "yes"} if given.state else {})}
     with Forked(serve), Fleet(settings, "open" if given.tls else "off", PREFIX) as fleet:
+        fleet.reactor = "chord"  # as services run it, by ``chordtwist run``
         fleet.measures_turns = given.turns
         fleet.start(range(1, given.nodes + 1))
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from twisted.application.reactors import getReactorTypes
 from twisted.application.service import Application, MultiService, Service
 from twisted.logger import ILogObserver
 from twisted.python.usage import Options as TwistdOptions
@@ -13,6 +15,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.app.config import NodeConfig
 from chordtwist.app.plugin import Options, TwistdNode, twistd_logs_elsewhere
 from chordtwist.app.service import StartError
+
+
+class ReactorTests(SynchronousTestCase):
+    """``twistd --reactor chord``."""
+
+    def test_offered(self) -> None:
+        """twistd finds the reactor that ``chordtwist run`` chooses, and says in a sentence what it is."""
+        offered: dict[str, Any] = {kind.shortName: kind for kind in getReactorTypes()}
+        self.assertEqual(offered["chord"].moduleName, "chordtwist.app.event_loop")
+        self.assertEqual(offered["chord"].description[-1], ".")
 
 
 class OptionsTests(SynchronousTestCase):
