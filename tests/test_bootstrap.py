@@ -61,14 +61,26 @@ class BootstrapTestCase(SynchronousTestCase):
         joining = newcomer(self.scene, self.routing, statements, tables)
         self.expected: list[Peer] = []
         self.remembered = peers(30, 50, 80)
+        self.convicted: list[Peer] = []
         self.bootstrap = Bootstrap(
-            self.me, self.resolve, tables, joining, lambda: self.remembered, self.expected.append, link.clock, Random(1)
+            self.me,
+            self.resolve,
+            tables,
+            joining,
+            lambda: self.remembered,
+            self.expected.append,
+            self.unconvicted,
+            link.clock,
+            Random(1),
         )
         self.silence(10, 30, 50, 80)
 
     def resolve(self) -> Deferred[list[Peer]]:
         self.resolved += 1
         return self.seeds if isinstance(self.seeds, Deferred) else succeed(self.seeds)
+
+    async def unconvicted(self, contacts: list[Peer]) -> list[Peer]:
+        return [peer for peer in contacts if peer not in self.convicted]
 
     def silence(self, *silent: int) -> None:
         """They take questions and never answer."""
@@ -117,6 +129,17 @@ class EnterTests(BootstrapTestCase):
             self.scene.advance(3)
             self.assertEqual(self.successResultOf(entered), peer(50))
         self.assertEqual(self.told(), ["bootstrap: 10.0.0.10:6401: no answer in time; trying on"] * 2)
+
+    def test_convicted(self) -> None:
+        """We do not join through those who are convicted, while they are."""
+        self.seeds = self.convicted = [*peers(10)]
+        self.answer(*whole_ring(10, 30).values())
+        entered = self.enter()
+        self.scene.advance(RETRY_MAX_S)
+        self.assertNoResult(entered)
+        self.convicted = []
+        self.scene.advance(2 * RETRY_MAX_S)
+        self.assertEqual(self.successResultOf(entered), peer(10))
 
     def wait_too(self, *waiting: int) -> None:
         """They answer that they wait for a ring as well."""

@@ -46,6 +46,10 @@ from tests.builders import (
 )
 
 
+async def all_of(contacts: list[Peer]) -> list[Peer]:
+    return contacts
+
+
 class MergingCase(SynchronousTestCase):
     """One member, and others that are silent until a test shows their tables."""
 
@@ -63,7 +67,7 @@ class MergingCase(SynchronousTestCase):
         tables = Tables(IDENTITY, link.ask, link.key_of, verify_simulated, link.clock.seconds, 3)
         joining = newcomer(self.scene, self.routing, self.statements, tables)
         self.bootstrap = Bootstrap(
-            self.scene.me, lambda: self.seeds, tables, joining, tuple, lambda peer: None, link.clock, Random(1)
+            self.scene.me, lambda: self.seeds, tables, joining, tuple, lambda peer: None, all_of, link.clock, Random(1)
         )
         limits = DialLimits(lambda peer: True, link.clock)
         asking = Asking(link, Liveness(3.0), limits, lambda peer, said: None, link.clock.seconds)

@@ -180,6 +180,8 @@ class Convictions:
         """
         self._ended = ended
         self._held: dict[Peer, Conviction] = {}
+        self._digest: bytes | None = NOBODY
+        """`digest`, while it is known."""
         self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
         self._served: Bounded[Peer, float] = Bounded(SEEN_MAX)
         """Until when somebody was convicted last."""
@@ -214,6 +216,7 @@ class Convictions:
         self._served[culprit] = until_s
         self._seen[mark] = None
         self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
+        self._digest = None
         if len(self._held) > CONVICTIONS_MAX:
             counts = Counter(map(_owner, self._held))
             self._end(max(self._held, key=lambda peer: counts[_owner(peer)]))
@@ -226,7 +229,9 @@ class Convictions:
 
     def digest(self) -> bytes:
         """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
-        return _digest(self._held)
+        if self._digest is None:
+            self._digest = _digest(self._held)
+        return self._digest
 
     def marks(self) -> bytes:
         """Name whom we convict in a few bytes each, to be told of all others."""
@@ -240,6 +245,7 @@ class Convictions:
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
+        self._digest = None
         if not any(other.id == peer.id for other in self._held):
             self._ended(peer)
 

@@ -198,7 +198,15 @@ class Node:
             rng,
         )
         bootstrap = self.bootstrap = Bootstrap(
-            me, environment.seeds, tables, joining, environment.remembered, dial_limits.expected, ending, rng
+            me,
+            environment.seeds,
+            tables,
+            joining,
+            environment.remembered,
+            dial_limits.expected,
+            lambda contacts: self.judgement.unconvicted(contacts),
+            ending,
+            rng,
         )
         membership = self.membership = Membership(
             routing, statements, asking, tables, bootstrap, environment.next_epoch, ending, self.note

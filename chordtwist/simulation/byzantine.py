@@ -105,7 +105,7 @@ def under_attack(run: Run) -> None:
     if not options.grown:
         world.settle(120.0)
     coalition.close()
-    run.evictions.began_s = world.now_s
+    run.evictions.begin()
     coalition.begin()
     run.count_traffic()
     churn = None if options.session_median_s is None else Churn(world, options.session_median_s)

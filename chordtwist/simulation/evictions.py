@@ -12,6 +12,9 @@ COUNTED_EVERY_S = 5
 
 PERCENTS = (90, 99)
 
+_JUDGING = "judgement"
+"""The part of a node whose bytes those of judging are, Hellos of its dials included."""
+
 
 class Evictions:
     """Counts the convictions of one world, every few seconds."""
@@ -24,6 +27,10 @@ class Evictions:
         """How long after that half of them were convicted by half of the honest members."""
         self.all_s: dict[int, float | None] = dict.fromkeys(PERCENTS)
         """How long after that so many percent of them were convicted by every honest member."""
+        self.bytes_before = 0
+        """Those that judging had cost in all when liars began to lie."""
+        self.all_bytes: dict[int, int | None] = dict.fromkeys(PERCENTS)
+        """What it had cost a node since, by then."""
         self.honest_evicted: set[Peer] = set()
         """Honest nodes that anybody honest has convicted, at any time."""
         self.evicted: set[Peer] = set()
@@ -38,6 +45,13 @@ class Evictions:
         self._world = world
         self._seconds = 0
         world.each_second.append(self._each_second)
+
+    def begin(self) -> None:
+        """Count time and bytes from now on, when liars begin to lie."""
+        self.began_s, self.bytes_before = self._world.now_s, self._bytes()
+
+    def _bytes(self) -> int:
+        return self._world.network.bytes_by_part[_JUDGING]
 
     def _each_second(self) -> None:
         self._seconds += 1
@@ -70,6 +84,7 @@ class Evictions:
         for percent, reached_s in self.all_s.items():
             if reached_s is None and 100 * len(self.evicted) >= percent * len(liars):
                 self.all_s[percent] = since_s
+                self.all_bytes[percent] = (self._bytes() - self.bytes_before) // len(world.live)
 
     def as_json(self) -> dict[str, object]:
         """Tell the figures."""
@@ -81,6 +96,7 @@ class Evictions:
             "honest_evicted": len(self.honest_evicted),
             "half_evicted_s": self.half_s,
             **{f"evicted_{percent}_s": reached_s for percent, reached_s in self.all_s.items()},
+            **{f"evicted_{percent}_bytes": cost for percent, cost in self.all_bytes.items()},
             "suspected_share": round(self.suspected_share, 5),
             "honest_suspected": len(self.honest_suspected),
         }

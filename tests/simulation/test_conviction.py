@@ -20,7 +20,7 @@ from chordtwist.core.signed import fingerprint, unpack_table
 from chordtwist.core.table import Table
 from chordtwist.node.interfaces import IAnswer
 from chordtwist.node.node import Node
-from chordtwist.node.ring.judgement import EVICTED_APART_S, PROOFS_AT_ONCE
+from chordtwist.node.ring.judgement import COMPARE_SLOWEST_S, EVICTED_APART_S, PROOFS_AT_ONCE
 from chordtwist.node.ring.watch import ASK_AGAIN_S
 from chordtwist.simulation.adversaries.attack import Attack, Lie
 from chordtwist.simulation.adversaries.coalition import Coalition
@@ -55,6 +55,8 @@ from tests.builders import pack_table
 
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
+
+NEWCOMERS = 40
 
 WITHIN_S = 600
 """Who leaves out one neighbour is seen by whoever happens to look there."""
@@ -315,6 +317,28 @@ class SpreadTests(ConvictionTestCase):
         liar.asking.tell([half[0].me], _forged(liar, liar.me, 1))
         self.world.run(180)
         self.assertTrue(all(liar.me in node.judgement.convictions for node in honest))
+
+
+class NewcomerTests(ConvictionTestCase):
+    """Others are told of three who are convicted, and of one honest member."""
+
+    def test_never_among_them(self) -> None:
+        """None of them stands on a ring of the convicted for a moment, nor asks them whom to believe."""
+        self.grow(ColludersOnly)
+        self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+        self.world.run(COMPARE_SLOWEST_S)
+        check = self.world.check
+        violated, honest = len(check.violations), self.honest()
+        for number in range(NEWCOMERS):
+            told = [node.me for node in (*self.coalition.live()[:3], honest[number % len(honest)])]
+            turn = number % len(told)
+            self.world.seed_peers = [*told[turn:], *told[:turn]]
+            self.world.start()
+            self.world.run(1)
+        self.world.run(60)
+        self.assertEqual(len(self.honest()), len(honest) + NEWCOMERS)
+        self.assertTrue(all(node.me in check.members for node in self.honest()))
+        self.assertEqual(check.violations[violated:], [])
 
 
 class PlaceTests(ConvictionTestCase):

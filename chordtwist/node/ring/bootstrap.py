@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from random import Random
 
@@ -58,12 +58,14 @@ class Bootstrap:
         joining: Joining,
         remembered: Callable[[], Iterable[Peer]],
         expected: Callable[[Peer], None],
+        unconvicted: Callable[[list[Peer]], Awaitable[list[Peer]]],
         clock: IReactorTime,
         rng: Random,
     ) -> None:
         """@param seeds: the bootstrap list, the operator's own entries first.
         @param remembered: those of them that an earlier run was in a ring with.
         @param expected: told of peers that are to be dialled, however often that was in vain.
+        @param unconvicted: `Judgement.unconvicted`.
         """
         self._me = me
         self._seeds = seeds
@@ -71,6 +73,7 @@ class Bootstrap:
         self._joining = joining
         self._remembered = remembered
         self._expected = expected
+        self._unconvicted = unconvicted
         self._clock = clock
         self._rng = rng
         self._lost: Bounded[Peer, None] = Bounded(LOST_MAX)
@@ -144,7 +147,10 @@ class Bootstrap:
             through = ()
             if members:
                 try:
-                    old_owner = await self._joining.join([table.peer for table in members], is_told)
+                    contacts = await self._unconvicted([table.peer for table in members])
+                    if not contacts:
+                        raise Unreachable(None, "all who answer are convicted")
+                    old_owner = await self._joining.join(contacts, is_told)
                     self._said.clear()
                     return old_owner
                 except (Refused, Unreachable) as error:

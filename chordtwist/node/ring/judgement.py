@@ -5,7 +5,7 @@ Nothing but a proof convicts (`core.evidence`): suspicion harms the honest, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from random import Random
 from typing import TypeVar
@@ -67,7 +67,7 @@ FETCHED_AGAIN_S = 60.0
 key it is. What others were shown, and we are not, stands in no other proof's way."""
 
 ATTESTED_MAX = 6
-"""Tables gathered of them for those who read the proof later."""
+"""Tables gathered, by who found a proof and by the culprit's neighbours on both sides, for those who read it later."""
 
 EVICTED_APART_S = 1.0
 """Members that we list are evicted so far apart: a list mends itself between two deaths."""
@@ -166,8 +166,9 @@ class Judgement:
         if culprit in self._being_convicted:
             return False
         self._being_convicted.add(culprit)
+        is_near = culprit in (self._routing.head, self._routing.predecessor)
         try:
-            attested = await self._attested(verdict) if is_found or culprit in self._routing.neighbours() else ()
+            attested = await self._attested(verdict) if is_found or is_near else ()
         finally:
             self._being_convicted.discard(culprit)
         if not self.convictions.add(verdict, evidence, now, attested):
@@ -259,38 +260,57 @@ class Judgement:
         conviction = self.convictions.of(culprit)
         return Silent() if conviction is None else _said(Proof, conviction.evidence)
 
+    async def unconvicted(self, contacts: Collection[Peer]) -> list[Peer]:
+        """List those of the contacts of a newcomer that we do not convict, after each was asked for proofs against the
+        others: whoever begins at convicted ones would stand among them.
+        """
+        if self._evicts:
+            await answers_to(Deferred.fromCoroutine(self._hear_of(contacts, other)) for other in contacts)
+        return [peer for peer in contacts if not self._liveness.is_condemned(peer)]
+
+    async def _hear_of(self, some: Collection[Peer], other: Peer) -> bool:
+        return await self._fetch(other, [peer for peer in await self._convicted_by(other) if peer in some])
+
     async def _compare(self) -> bool:
-        """Ask another member whom it convicts, and for the proofs that we have not."""
+        """Ask another member whom it convicts, and for proofs that we have not: first against those that we list."""
         self.convictions.expire(self._clock.seconds())
         other = self._tables.book.any_met(self._rng)
         if other is None:
             return False
+        listed = {*self._routing.everybody()}
         try:
-            answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
-            if isinstance(answer, Noted):
-                question = AskConvicted(self.convictions.digest(), self.convictions.marks())
-                answer = await self._asking.ask(other, question)
-            if not isinstance(answer, Convicted):
-                return False
-            return await self._fetch(other, answer)
+            culprits = await self._convicted_by(other)
+            return await self._fetch(other, sorted(culprits, key=lambda peer: peer not in listed))
         except Unreachable:
             return False
 
-    async def _fetch(self, other: Peer, answer: Convicted) -> bool:
-        news, asked = False, 0
-        listed = {peer.packed for peer in self._routing.everybody()}
-        for packed in sorted(answer.culprits, key=lambda packed: packed not in listed):
+    async def _convicted_by(self, other: Peer) -> list[Peer]:
+        """Ask a member whom it convicts and we do not."""
+        answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
+        if isinstance(answer, Noted):
+            question = AskConvicted(self.convictions.digest(), self.convictions.marks())
+            answer = await self._asking.ask(other, question)
+        if not isinstance(answer, Convicted):
+            return []
+        culprits = []
+        for packed in answer.culprits:
             try:
-                culprit = self._identity.unpack(packed)
+                culprits.append(self._identity.unpack(packed))
             except ValueError:
                 break
+        return culprits
+
+    async def _fetch(self, other: Peer, culprits: Iterable[Peer]) -> bool:
+        """Have proofs against some shown by a member; answers whether one of them convicted."""
+        news, asked = False, 0
+        for culprit in culprits:
             now, (times, again_s) = self._clock.seconds(), self._in_vain.get(culprit, (0, 0.0))
             if asked >= PROOFS_AT_ONCE or now < again_s or not self.convictions.is_wanted(culprit, now):
                 continue
             if not self._may_look(other, culprit):
                 continue  # its proof is fetched when it can be looked at
             asked += 1
-            said = await self._asking.ask(other, AskProof(packed))
+            said = await self._asking.ask(other, AskProof(culprit.packed))
             if not isinstance(said, Proof):
                 continue
             try:
