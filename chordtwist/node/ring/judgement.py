@@ -264,7 +264,7 @@ class Judgement:
         """List those of the contacts of a newcomer that we do not convict, after each was asked for proofs against the
         others: whoever begins at convicted ones would stand among them.
         """
-        if self._evicts:
+        if self._evicts and len(contacts) > 1:
             await answers_to(Deferred.fromCoroutine(self._hear_of(contacts, other)) for other in contacts)
         return [peer for peer in contacts if not self._liveness.is_condemned(peer)]
 
