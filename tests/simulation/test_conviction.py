@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -39,8 +41,11 @@ from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import (
     Accuse,
     Answer,
+    AskConvicted,
     AskLease,
+    AskProof,
     Audit,
+    Convicted,
     GetTable,
     Holding,
     Leased,
@@ -57,6 +62,8 @@ NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
 
 NEWCOMERS = 40
+
+NOBODY_THERE = "10.200.0.1"
 
 WITHIN_S = 600
 """Who leaves out one neighbour is seen by whoever happens to look there."""
@@ -273,7 +280,8 @@ class Elsewhere:
 
     def __init__(self, world: World, me: Peer) -> None:
         self.me = me
-        signer = SimulatedSigner(me.packed)
+        self.world = world
+        signer = self.signer = SimulatedSigner(me.packed)
         self.link = world.network.link(self.me, signer.public)
         self.link.listen(self)
         tables = [Table(self.me, 1, 1, at, signer.public, False, None, (), (), ()) for at in (1, 2)]
@@ -281,7 +289,7 @@ class Elsewhere:
         first, second = [(body, signer.sign(body)) for body in bodies]
         self.proof = Accuse(Charge.EQUIVOCATION, *first, *second)
 
-    def answer(self, peer: Peer, question: Question) -> Answer:
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
         return Pong()
 
     def link_lost(self, peer: Peer, reason: str) -> None:
@@ -289,6 +297,39 @@ class Elsewhere:
 
     def breach(self, peer: Peer, reason: str) -> None:
         """Pass it over."""
+
+
+def noting(ask: Callable[..., Any], note: Callable[..., object]) -> Callable[..., Any]:
+    """Have what is asked noted."""
+
+    def noted(*asked: Any) -> Any:
+        note(*asked)
+        return ask(*asked)
+
+    return noted
+
+
+def shown(proof: Accuse) -> Proof:
+    return Proof(proof.charge, proof.first, proof.first_signature, proof.second, proof.second_signature)
+
+
+class BesideContact(Elsewhere):
+    """Shows a table as if it were a member, later than others, and proves itself guilty."""
+
+    listed: Peer
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        if isinstance(question, AskConvicted):
+            return Convicted([self.me.packed])
+        if isinstance(question, AskProof):
+            return shown(self.proof)
+        if not isinstance(question, GetTable):
+            return super().answer(peer, question)
+        table = Table(self.me, 1, 3, 3, self.signer.public, False, None, (self.listed,), (), (bytes(8),), ())
+        body = pack_table(self.world.identity, table)
+        late: Deferred[Answer] = Deferred()
+        self.world.after(0.4, lambda: late.callback(TableIs(body, self.signer.sign(body))))
+        return late
 
 
 class SpreadTests(ConvictionTestCase):
@@ -318,9 +359,76 @@ class SpreadTests(ConvictionTestCase):
         self.world.run(180)
         self.assertTrue(all(liar.me in node.judgement.convictions for node in honest))
 
+    def test_shielded(self) -> None:
+        """Liars that have shown everybody made-up proofs against one another shield none from a true one."""
+        self.grow(Shielding)
+        self.world.run(300)
+        guilty, honest = self.coalition.live()[0], self.honest()
+        self.coalition.live()[1].asking.tell([honest[0].me], _forged(guilty, guilty.me, 1))
+        self.wait(lambda: all(guilty.me in node.judgement.convictions for node in honest))
+
+    def test_asked_for_one(self) -> None:
+        """Who shows a proof against somebody else than was asked for has nobody dialled."""
+        self.grow(Naming, share=0.05)
+        dialled: list[str] = []
+        for node in self.honest():
+            self.patch(
+                node.asking._link, "ask", noting(node.asking._link.ask, lambda peer, _: dialled.append(peer.host))
+            )
+        self.world.run(60)
+        self.assertNotIn(NOBODY_THERE, dialled)
+
+
+class Shielding(Attack):
+    """Say that one convicts the others, and show proofs against them that a key of one's own has signed."""
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if isinstance(question, AskConvicted):
+            return Convicted([one.me.packed for one in self.coalition.live() if one is not liar])
+        if isinstance(question, AskProof):
+            return shown(_forged(liar, self.coalition.world.identity.unpack(question.culprit), 1))
+        return None
+
+
+class ShieldingColluders(Shielding, ColludersOnly):
+    """Show nobody but colluders besides, which convicts them."""
+
+
+class Confessing(Attack):
+    """Say that one is convicted, and prove it."""
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if isinstance(question, AskConvicted):
+            return Convicted([liar.me.packed])
+        return shown(_forged(liar, liar.me, 1)) if isinstance(question, AskProof) else None
+
+
+class Naming(Attack):
+    """Name an honest member as convicted, and show a proof against an address where nobody lives."""
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        world = self.coalition.world
+        if isinstance(question, AskConvicted):
+            return Convicted([self.coalition.honest()[0].packed])
+        proof = _forged(liar, world.identity.peer(NOBODY_THERE, 25), 1)
+        return shown(proof) if isinstance(question, AskProof) else None
+
 
 class NewcomerTests(ConvictionTestCase):
     """Others are told of three who are convicted, and of one honest member."""
+
+    def test_shielded(self) -> None:
+        """Nobody's made-up proofs keep a newcomer from true ones against the same."""
+        self.grow(ShieldingColluders)
+        self.wait(lambda: all(convicted == self.liars() for convicted in self.convicted()))
+        begun: list[Peer] = []
+        for member in self.honest()[:8]:
+            self.world.seed_peers = [*(node.me for node in self.coalition.live()[:3]), member.me]
+            joining = self.world.start().node.bootstrap._joining
+            self.patch(joining, "join", noting(joining.join, lambda contacts, _: begun.extend(contacts)))
+            self.world.run(5)
+        self.assertEqual({*begun} & self.liars(), set())
+        self.assertGreaterEqual(len(begun), 8)
 
     def test_never_among_them(self) -> None:
         """None of them stands on a ring of the convicted for a moment, nor asks them whom to believe."""
@@ -370,6 +478,31 @@ class PlaceTests(ConvictionTestCase):
             any(again.peer in node.routing.everybody() for node in self.honest() if node is not again.node)
         )
         self.wait(lambda: again.is_member)
+
+    def test_beside_a_contact(self) -> None:
+        """Who shares the address of a member, and proves itself guilty to newcomers that join through both, takes that
+        member along for none of them.
+        """
+        self.grow(Attack, share=0.0)
+        member = self.honest()[3]
+        beside = BesideContact(self.world, self.world.identity.peer(member.me.host, member.me.port + 1))
+        beside.listed = member.me
+        self.world.seed_peers = [member.me, beside.me]
+        host = self.world.start()
+        self.wait(lambda: host.is_member)
+        self.assertIn(beside.me, host.node.judgement.convictions)
+        self.assertFalse(host.node.liveness.is_condemned(member.me))
+
+    def test_newcomer_waits(self) -> None:
+        """Sentences end, too, while a newcomer waits all of whose contacts are convicted."""
+        self.grow(Confessing, share=0.1)
+        self.world.seed_peers = [one.me for one in self.coalition.live()[:2]]
+        host = self.world.start()
+        self.wait(lambda: len(host.node.judgement.convictions) == 2)
+        self.coalition.awake = False
+        self.world.run(self.SENTENCE_S / 2)
+        self.assertFalse(host.is_member)
+        self.wait(lambda: host.is_member)
 
     def test_beside_a_member(self) -> None:
         """Whoever shares an address with a member, as behind one NAT, and is convicted, takes it along for nobody that

@@ -145,9 +145,9 @@ class Bootstrap:
             is_told = bool(members)
             members = members or await self._answering(others)
             through = ()
+            contacts = await self._unconvicted([table.peer for table in members])
             if members:
                 try:
-                    contacts = await self._unconvicted([table.peer for table in members])
                     if not contacts:
                         raise Unreachable(None, "all who answer are convicted")
                     old_owner = await self._joining.join(contacts, is_told)

@@ -111,8 +111,12 @@ class Judgement:
         self._rng = rng
         self._evicts_at_s = 0.0
         """When the next one of those that we list may be evicted."""
-        self._in_vain: Bounded[Peer, tuple[int, float]] = Bounded(SEEN_MAX)
-        """How often a proof against somebody was fetched and came to nothing, and when it may be fetched again."""
+        self._in_vain: Bounded[tuple[Peer | None, Peer], tuple[int, float]] = Bounded(SEEN_MAX)
+        """How often a proof against somebody was fetched and came to nothing, and when it may be fetched again: from
+        anybody, if its culprit was never reached; else from whoever showed it, who may have made it up.
+        """
+        self._contacts: Collection[Peer] = ()
+        """Through whom we joined last: each had answered."""
         self._being_convicted: set[Peer] = set()
         """Those proved guilty, while tables that name their keys are gathered: once, however often they are accused."""
         self._is_operator_told = False
@@ -145,13 +149,18 @@ class Judgement:
         if not failure.check(CancelledError):
             self._log.failure("judging failed", failure)
 
-    def _judge(self, evidence: Evidence, teller: Peer | None = None, is_found: bool = False) -> Deferred[bool]:
+    def _judge(
+        self, evidence: Evidence, teller: Peer | None = None, is_found: bool = False, against: Peer | None = None
+    ) -> Deferred[bool]:
         """Convict whom a proof convicts; answers whether it does so here.
 
         @param teller: who showed it unasked, and pays for the dial that it takes. @param is_found: that we found it.
-        @raise Malformed: it proves nothing.
+        @param against: whom it was asked for.
+        @raise Malformed: it proves nothing, or not that.
         """
         verdict = judge(self._identity, evidence, self._verify)
+        if against is not None and verdict.culprit != against:
+            raise Malformed(f"a proof against {verdict.culprit}, asked for one against {against}")
         return Deferred.fromCoroutine(self._convict(verdict, evidence, teller, is_found))
 
     async def _convict(self, verdict: Verdict, evidence: Evidence, teller: Peer | None, is_found: bool) -> bool:
@@ -203,7 +212,8 @@ class Judgement:
         """Find whom we had met in the culprit's place, on another port: who shares an address with a liar, as behind
         one NAT, and was there first, is not put out for it; unless it is convicted itself.
         """
-        met = (*self._routing.everybody(), *filter(self._tables.book.is_met, self._tables.book.behind(culprit.id, 1)))
+        book = self._tables.book
+        met = (*self._routing.everybody(), *filter(book.is_met, book.behind(culprit.id, 1)), *self._contacts)
         beside = (peer for peer in met if peer.id == culprit.id and peer != culprit)
         return next((peer for peer in beside if peer not in self.convictions), None)
 
@@ -262,14 +272,18 @@ class Judgement:
 
     async def unconvicted(self, contacts: Collection[Peer]) -> list[Peer]:
         """List those of the contacts of a newcomer that we do not convict, after each was asked for proofs against the
-        others: whoever begins at convicted ones would stand among them.
+        others: whoever begins at convicted ones would stand among them. Sentences end while we wait for a ring, too.
         """
+        self.convictions.expire(self._clock.seconds())
+        self._contacts = contacts
         if self._evicts and len(contacts) > 1:
             await answers_to(Deferred.fromCoroutine(self._hear_of(contacts, other)) for other in contacts)
         return [peer for peer in contacts if not self._liveness.is_condemned(peer)]
 
     async def _hear_of(self, some: Collection[Peer], other: Peer) -> bool:
-        return await self._fetch(other, [peer for peer in await self._convicted_by(other) if peer in some])
+        culprits = [peer for peer in await self._convicted_by(other) if peer in some]
+        self._rng.shuffle(culprits)  # each of them shows others first: few proofs are fetched twice
+        return await self._fetch(other, culprits)
 
     async def _compare(self) -> bool:
         """Ask another member whom it convicts, and for proofs that we have not: first against those that we list."""
@@ -292,20 +306,22 @@ class Judgement:
             answer = await self._asking.ask(other, question)
         if not isinstance(answer, Convicted):
             return []
-        culprits = []
+        culprits: dict[Peer, None] = {}
         for packed in answer.culprits:
             try:
-                culprits.append(self._identity.unpack(packed))
+                culprits[self._identity.unpack(packed)] = None
             except ValueError:
                 break
-        return culprits
+        return [*culprits]
 
     async def _fetch(self, other: Peer, culprits: Iterable[Peer]) -> bool:
         """Have proofs against some shown by a member; answers whether one of them convicted."""
         news, asked = False, 0
         for culprit in culprits:
-            now, (times, again_s) = self._clock.seconds(), self._in_vain.get(culprit, (0, 0.0))
-            if asked >= PROOFS_AT_ONCE or now < again_s or not self.convictions.is_wanted(culprit, now):
+            now = self._clock.seconds()
+            if asked >= PROOFS_AT_ONCE or not self.convictions.is_wanted(culprit, now):
+                continue
+            if any(now < self._in_vain.get((teller, culprit), (0, 0.0))[1] for teller in (None, other)):
                 continue
             if not self._may_look(other, culprit):
                 continue  # its proof is fetched when it can be looked at
@@ -314,15 +330,15 @@ class Judgement:
             if not isinstance(said, Proof):
                 continue
             try:
-                is_convicted = await self._judge(_evidence(said))
+                is_convicted = await self._judge(_evidence(said), against=culprit)
             except Malformed:
                 break  # whoever shows what proves nothing has nothing else to say
             if is_convicted:
                 news = True
-                self._in_vain.pop(culprit, None)
-            else:
-                wait_s = backoff_s(times, FETCHED_AGAIN_S, SENTENCE_S)
-                self._in_vain[culprit] = times + 1, now + wait_s
+            elif culprit not in self.convictions:
+                teller = None if self._tables.key_of(culprit) is None else other
+                times = self._in_vain.get((teller, culprit), (0, 0.0))[0]
+                self._in_vain[teller, culprit] = times + 1, now + backoff_s(times, FETCHED_AGAIN_S, SENTENCE_S)
         return news
 
 
