@@ -39,9 +39,9 @@ from chordtwist.core.table import FINGERPRINT_LENGTH, FINGERS_MAX, Table
 from chordtwist.wire.peer_messages import (
     BATCH_RECORDS_MAX,
     MARKS_MAX,
-    MARKS_OF_CONVICTED_MAX,
     MESSAGES,
     PEERS_TOLD_MAX,
+    SUMS_OF_CONVICTED,
     Accuse,
     Announce,
     AskConvicted,
@@ -323,7 +323,7 @@ def dearest_questions(
             " to a member": lambda: Relay(member()),
             " of an audit": lambda: Relay(member(), Audit(rng.randbytes(32), rng.randbytes(16))),
         },
-        AskConvicted: {"": lambda: AskConvicted(rng.randbytes(8), rng.randbytes(MARKS_OF_CONVICTED_MAX))},
+        AskConvicted: {"": lambda: AskConvicted(rng.randbytes(8), rng.randbytes(SUMS_OF_CONVICTED))},
         AskProof: {"": lambda: AskProof(me.packed)},
         Accuse: {
             "": proofs.of_two_tables(True),

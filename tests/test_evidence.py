@@ -12,8 +12,9 @@ from chordtwist.core.evidence import (
     NOBODY,
     SENTENCE_DOUBLINGS_MAX,
     SENTENCE_S,
-    SHORT_MARK_LENGTH,
     STALE_S,
+    SUM_LENGTH,
+    SUMS,
     Charge,
     Convictions,
     Evidence,
@@ -222,19 +223,23 @@ class ConvictionsTests(SynchronousTestCase):
         self.convictions.expire(2 * SENTENCE_S)
         self.assertEqual(self.ended, [other])
 
-    def test_unmarked(self) -> None:
-        """By the digest and the marks of somebody else those are found that he does not convict, and nobody else."""
+    def test_unlike(self) -> None:
+        """By the sums of somebody else those are found whom he does not convict, and a few besides."""
         other = Convictions(self.ended.append)
         for place in range(200):
             self.convict(place)
-            if place % 10:
+            if place % 50:
                 verdict = Verdict(peer(place), b"", 1, Charge.EQUIVOCATION)
                 other.add(verdict, Evidence(Charge.EQUIVOCATION, peer(place).packed, b"", b"", b""), 0)
-        lacking = [peer(place) for place in range(0, 200, 10)]
-        self.assertEqual(len(other.marks()), SHORT_MARK_LENGTH * len(other))
-        self.assertEqual(self.convictions.unmarked(other.digest(), other.marks()), lacking)
-        self.assertEqual(other.unmarked(self.convictions.digest(), self.convictions.marks()), [])
-        self.assertEqual(len(self.convictions.unmarked(NOBODY, b"")), 200)
+        self.assertEqual(len(other.sums()), SUMS * SUM_LENGTH)
+        told = self.convictions.unlike(other.sums())
+        self.assertLessEqual({peer(place) for place in range(0, 200, 50)}, {*told})
+        self.assertLess(len(told), 60)
+        self.assertLessEqual({*other.unlike(self.convictions.sums())}, {*told})
+        self.assertEqual(self.convictions.unlike(self.convictions.sums()), [])
+        self.assertEqual(len(self.convictions.unlike(b"")), 200)
+        self.convictions.expire(SENTENCE_S)
+        self.assertEqual(self.convictions.sums(), Convictions(self.ended.append).sums())
 
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""

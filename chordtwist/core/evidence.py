@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
+from itertools import chain
 
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed
@@ -33,10 +34,8 @@ CONVICTIONS_MAX = 512
 """Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
 let go: whoever convicts addresses of his own makes room among those."""
 
-SHORT_MARK_LENGTH = 3
-"""Of a convicted peer, among at most 512 others; hashed with the digest of all of them, so that none that is taken for
-another stays hidden when that changes.
-"""
+SUMS, SUM_LENGTH = 32, 3
+"""The convicted fall into so many parts by the hash of their addresses; each part is summed up in so many bytes."""
 
 SEEN_MAX = 4096
 """Proofs remembered by their marks after their sentence is over: none convicts twice."""
@@ -180,8 +179,10 @@ class Convictions:
         """
         self._ended = ended
         self._held: dict[Peer, Conviction] = {}
-        self._digest: bytes | None = NOBODY
+        self._digest: bytes | None = None
         """`digest`, while it is known."""
+        self._parts: list[tuple[bytes, list[Peer]]] = []
+        """Each part with its sum, while they are known."""
         self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
         self._served: Bounded[Peer, float] = Bounded(SEEN_MAX)
         """Until when somebody was convicted last."""
@@ -216,7 +217,7 @@ class Convictions:
         self._served[culprit] = until_s
         self._seen[mark] = None
         self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
-        self._digest = None
+        self._has_changed()
         if len(self._held) > CONVICTIONS_MAX:
             counts = Counter(map(_owner, self._held))
             self._end(max(self._held, key=lambda peer: counts[_owner(peer)]))
@@ -233,25 +234,32 @@ class Convictions:
             self._digest = _digest(self._held)
         return self._digest
 
-    def marks(self) -> bytes:
-        """Name whom we convict in a few bytes each, to be told of all others."""
-        salt = self.digest()
-        return b"".join(_short_mark(salt, peer) for peer in self._held)
+    def sums(self) -> bytes:
+        """Sum up part by part whom we convict, to be told of the parts in which somebody else convicts others."""
+        return b"".join(summed for summed, _ in self._in_parts())
 
-    def unmarked(self, digest: bytes, marks: bytes) -> list[Peer]:
-        """List whom we convict and somebody else does not, by his digest and marks."""
-        his = {marks[at : at + SHORT_MARK_LENGTH] for at in range(0, len(marks), SHORT_MARK_LENGTH)}
-        return [peer for peer in self._held if _short_mark(digest, peer) not in his]
+    def unlike(self, sums: bytes) -> list[Peer]:
+        """List whom we convict of the parts in which somebody else convicts others, by his sums; all, by none."""
+        theirs = (sums[at : at + SUM_LENGTH] for at in range(0, SUMS * SUM_LENGTH, SUM_LENGTH))
+        differ = (part for (ours, part), summed in zip(self._in_parts(), theirs, strict=True) if summed != ours)
+        return [*chain.from_iterable(differ)]
+
+    def _in_parts(self) -> list[tuple[bytes, list[Peer]]]:
+        if not self._parts:
+            parts: list[list[Peer]] = [[] for _ in range(SUMS)]
+            for peer in self._held:
+                parts[sha256(peer.packed).digest()[0] % SUMS].append(peer)
+            self._parts = [(_digest(part)[:SUM_LENGTH], part) for part in parts]
+        return self._parts
+
+    def _has_changed(self) -> None:
+        self._digest, self._parts = None, []
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
-        self._digest = None
+        self._has_changed()
         if not any(other.id == peer.id for other in self._held):
             self._ended(peer)
-
-
-def _short_mark(salt: bytes, peer: Peer) -> bytes:
-    return sha256(salt + peer.packed).digest()[:SHORT_MARK_LENGTH]
 
 
 def _digest(peers: Iterable[Peer]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.evidence import CONVICTIONS_MAX, SHORT_MARK_LENGTH
+from chordtwist.core.evidence import CONVICTIONS_MAX, SUM_LENGTH, SUMS
 from chordtwist.core.printable import printable
 from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.core.signed import SIGNED_NUMBER_MAX
@@ -303,23 +303,23 @@ class Relay(Question, frozen=True):
     audit: Audit | None = None
 
 
-MARKS_OF_CONVICTED_MAX = SHORT_MARK_LENGTH * CONVICTIONS_MAX
+SUMS_OF_CONVICTED = SUMS * SUM_LENGTH
 
 
 class AskConvicted(Question, frozen=True):
     """Asks whether the receiver convicts whom the sender does (`core.evidence.Convictions.digest`): `Same`, or `Noted`
-    if not. With `marks` of whom the sender convicts, or if that is nobody, for all others: `Convicted`.
+    if not. With `sums` of whom the sender convicts, or if that is nobody, for the parts that differ: `Convicted`.
     """
 
     kind: ClassVar[int] = 70
-    body_bytes_max: ClassVar[int] = MARKS_OF_CONVICTED_MAX + 64
+    body_bytes_max: ClassVar[int] = SUMS_OF_CONVICTED + 32
 
     digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-    marks: Annotated[bytes, msgspec.Meta(max_length=MARKS_OF_CONVICTED_MAX)] = b""
+    sums: Annotated[bytes, msgspec.Meta(max_length=SUMS_OF_CONVICTED)] = b""
 
 
 class Convicted(Answer, frozen=True):
-    """Whom the sender convicts, and the asker does not."""
+    """Whom the sender convicts, in the parts in which the asker convicts others."""
 
     kind: ClassVar[int] = 71
     body_bytes_max: ClassVar[int] = 20 * CONVICTIONS_MAX + 16

@@ -257,13 +257,13 @@ class Judgement:
     # What others know
 
     def told(self, question: AskConvicted) -> Answer:
-        """Name those whom we convict, to whoever does not."""
+        """Name those whom we convict, to whoever does not, and some more."""
         digest, convictions = question.digest, self.convictions
         if digest == convictions.digest():
             return Same()
-        if not question.marks and digest != NOBODY:
+        if not question.sums and digest != NOBODY:
             return Noted()
-        return Convicted([culprit.packed for culprit in convictions.unmarked(digest, question.marks)])
+        return Convicted([culprit.packed for culprit in convictions.unlike(question.sums)])
 
     def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
@@ -299,10 +299,10 @@ class Judgement:
             return False
 
     async def _convicted_by(self, other: Peer) -> list[Peer]:
-        """Ask a member whom it convicts and we do not."""
+        """Ask a member whom it convicts, and we may not."""
         answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
         if isinstance(answer, Noted):
-            question = AskConvicted(self.convictions.digest(), self.convictions.marks())
+            question = AskConvicted(self.convictions.digest(), self.convictions.sums())
             answer = await self._asking.ask(other, question)
         if not isinstance(answer, Convicted):
             return []
