@@ -660,9 +660,10 @@ class TwinTests(ConvictionTestCase):
         """
         self.world.run(3)
         one, other = self.host.node.statements, self.twin.node.statements
+        first = one.signed_table()
         other.begin_epoch(one.epoch)
         other.seq = one.table.seq - 1
-        first, second = one.signed_table(), other.signed_table()
+        second = other.signed_table()
         proof = Evidence(Charge.EQUIVOCATION, first.body, first.signature, second.body, second.signature)
         others = [node for node in self.honest() if node is not self.host.node]
         others[0].judgement.accuse(proof)
