@@ -54,22 +54,22 @@ class WitnessesTests(SynchronousTestCase):
             self.tables[liar] = table(liar, shown[start : start + ENTRIES])
 
     def test_all_is_well(self) -> None:
-        """Five witnesses and the owner are asked, all at once, when the owner was met before."""
-        lookup = self.begin(100, 98, 96, 94, 92, 90, likely=[102])
-        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92, 102]])
+        """Six witnesses and the owner are asked, all at once, when the owner was met before."""
+        lookup = self.begin(100, 98, 96, 94, 92, 90, 88, likely=[102])
+        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92, 90, 102]])
         self.assertEqual(self.owner(lookup), 102)
 
     def test_owner_not_known(self) -> None:
         """Whom the witnesses name as the owner is asked behind them."""
-        lookup = self.begin(100, 98, 96, 94, 92, 90)
-        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92], [102]])
+        lookup = self.begin(100, 98, 96, 94, 92, 90, 88)
+        self.assertEqual(self.drive(lookup), [[100, 98, 96, 94, 92, 90], [102]])
 
     def test_agreed(self) -> None:
-        """Behind the owner all is sure that five witnesses reach over and show alike."""
+        """Behind the owner all is sure that six witnesses reach over and show alike."""
         for why, liars, starts, agreed in (
-            ("the fifth witness reaches over eleven more", (), (100, 98, 96, 94, 92), 11),
-            ("the fifth of six", (), (100, 98, 96, 94, 92, 80), 11),
-            ("one leaves somebody out", (96,), (100, 98, 96, 94, 92), 2),
+            ("the sixth witness reaches over ten more", (), (100, 98, 96, 94, 92, 90), 10),
+            ("the sixth of seven", (), (100, 98, 96, 94, 92, 90, 80), 10),
+            ("one leaves somebody out", (96,), (100, 98, 96, 94, 92, 90), 2),
             ("too few", (), (100, 98, 96), 0),
         ):
             self.setUp()
@@ -91,8 +91,8 @@ class WitnessesTests(SynchronousTestCase):
             self.assertEqual(self.owner(lookup), 102)
 
     def test_widening(self) -> None:
-        """One list that leaves the owner out brings eight witnesses to be heard, two bring sixteen."""
-        for liars, heard in (((), 5), ((98,), 8), ((98, 96), 16)):
+        """One list that leaves the owner out brings nine witnesses to be heard, two bring sixteen."""
+        for liars, heard in (((), 6), ((98,), 9), ((98, 96), 16)):
             self.setUp()
             self.leave_out([102], *liars)
             lookup = self.begin(*range(100, 68, -2))
@@ -130,14 +130,14 @@ class WitnessesTests(SynchronousTestCase):
         """Others are heard in place of those that do not answer."""
         lookup = self.begin(100, 98, 96, 94, 92, 90, 88, 86)
         self.drive(lookup, silent=(98, 94))
-        self.assertEqual(len(lookup.witnesses), 5)
+        self.assertEqual(len(lookup.witnesses), 6)
         self.assertEqual(self.owner(lookup), 102)
 
     def test_an_impatient_asker(self) -> None:
         """Who will not wait asks one witness more; when there is none it is over."""
-        lookup = self.begin(100, 98, 96, 94, 92, 90)
+        lookup = self.begin(100, 98, 96, 94, 92, 90, 88)
         lookup.at_once()
-        self.assertEqual(lookup.next_peer(), peer(90))
+        self.assertEqual(lookup.next_peer(), peer(88))
         self.assertIsNone(lookup.next_peer())
 
     def test_lineages_are_apart(self) -> None:
@@ -189,10 +189,11 @@ class WitnessesTests(SynchronousTestCase):
         self.assertEqual(len(heard), len(set(heard)))
 
     def test_a_long_way_is_wide(self) -> None:
-        """Where witnesses are others' word more of them are heard."""
-        lookup = self.begin(*range(70, 38, -2))
-        self.drive(lookup)
-        self.assertGreaterEqual(len(lookup.witnesses), WITNESSES[1])
+        """Where witnesses are others' word more of them are heard, as many more as their ways have steps."""
+        for nearest, heard in ((100, WITNESSES[0]), (70, WITNESSES[1]), (38, WITNESSES[2])):
+            lookup = self.begin(*range(nearest, nearest - 2 * ENTRIES - 2, -2))
+            self.drive(lookup)
+            self.assertGreaterEqual(len(lookup.witnesses), heard)
 
     def test_a_liars_way(self) -> None:
         """A liar leads its own lineage only: the others come to the owner."""

@@ -17,7 +17,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, Arc, RingId, between
 from chordtwist.core.table import Table
 
-WITNESSES = (5, 8, 16)
+WITNESSES = (6, 9, 16)
 """How many are heard: when all is well, when there is one reason to doubt, and when there are more."""
 
 RIVALS_MAX = 8
@@ -83,8 +83,9 @@ class WitnessedLookup(Lookup):
 
     @property
     def wanted(self) -> int:
-        """How many witnesses to hear: no honest list leaves the owner out, and a long way has room for liars."""
-        doubts = self._skipping + any(lineage.length > 1 for lineage in self._lineages)
+        """How many witnesses to hear: no honest list leaves the owner out, and each step may lead to a liar."""
+        steps = max((lineage.length for lineage in self._lineages), default=0)
+        doubts = self._skipping + max(0, steps - 1)
         return WITNESSES[min(doubts, len(WITNESSES) - 1)]
 
     def route(self, entries_max: int) -> Route | None:

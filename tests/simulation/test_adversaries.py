@@ -28,6 +28,9 @@ from chordtwist.wire.peer_messages import GetTable, Notify, Same, TableIs
 
 NODES = 24
 
+ASKED_S = 0.5
+"""Time for a question and its answer, and not for much besides."""
+
 
 def measured(attack: str, how: str = "far", **more: Any) -> tuple[Figures, Run]:
     """Run one attack in a ring of a few nodes with short lists."""
@@ -227,10 +230,10 @@ class PushedTables(SynchronousTestCase):
         for peer in self.world.members():
             for other in self.world.members():
                 tables = self.world.node(other).tables
-                if other != peer and tables.at_hand(peer) is None:
+                if other != peer and tables.at_hand(peer) is None and not tables.book.is_met(peer):
                     node = self.world.node(peer)
                     node.asking.tell([other], Notify(node.membership.epoch))
-                    self.world.run(1)
+                    self.world.run(ASKED_S)
                     self.assertIsNotNone(tables.at_hand(peer))
                     self.assertFalse(tables.book.is_met(peer))
                     pairs += 1
