@@ -109,7 +109,7 @@ class Fleet:
     @ivar limits, watch: of the same. @ivar prepare: called in their processes before they begin.
     @ivar environment: variables of their processes besides ours.
     @ivar measures_turns: whether nodes that are started from now on measure their turns (`tests.turns`).
-    @ivar reactor: that of twistd for them: its own choice, or as of ``chordtwist run``.
+    @ivar reactor: that of twistd for them; "": what twistd chooses.
     @ivar module: what runs those in place of ``twistd``, with its arguments.
     """
 
@@ -124,7 +124,7 @@ class Fleet:
         self.environment: Mapping[str, str] = {}
         self.prepare: Callable[[], object] | None = None
         self.measures_turns = False
-        self.reactor = "default"
+        self.reactor = ""
         self.module: Sequence[str] = ()
         # Fleets that run at the same time stay out of each other's way.
         self._prefix = prefix or f"127.{random.randrange(1, 255)}.{random.randrange(255)}."
@@ -164,8 +164,8 @@ class Fleet:
                 **self._dht,
             }
             config = self._config(number, options)
-            twistd = [str(BIN / "twistd"), "--reactor", self.reactor, "-n", "--pidfile="]
-            this = [*twistd, "chord", "--config", str(config)]
+            chosen = ["--reactor", self.reactor] if self.reactor else []
+            this = [str(BIN / "twistd"), *chosen, "-n", "--pidfile=", "chord", "--config", str(config)]
             upcoming = [sys.executable, "-m", "tests.next_build", "run", "-c", str(config)]
             if self.module:
                 this = [sys.executable, "-m", *self.module, "run", "-c", str(config)]
