@@ -257,7 +257,7 @@ class Judgement:
     # What others know
 
     def told(self, question: AskConvicted) -> Answer:
-        """Name those whom we convict, to whoever does not, and some more."""
+        """Name whom we convict, of the parts in which the asker convicts others, by its sums."""
         digest, convictions = question.digest, self.convictions
         if digest == convictions.digest():
             return Same()
