@@ -181,8 +181,9 @@ class Convictions:
         self._held: dict[Peer, Conviction] = {}
         self._digest: bytes | None = None
         """`digest`, while it is known."""
-        self._parts: list[tuple[bytes, list[Peer]]] = []
-        """Each part with its sum, while they are known."""
+        self._parts: list[dict[Peer, None]] = [{} for _ in range(SUMS)]
+        self._sums = [NOBODY[:SUM_LENGTH]] * SUMS
+        """Of each part."""
         self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
         self._served: Bounded[Peer, float] = Bounded(SEEN_MAX)
         """Until when somebody was convicted last."""
@@ -217,7 +218,9 @@ class Convictions:
         self._served[culprit] = until_s
         self._seen[mark] = None
         self._held[culprit] = Conviction(verdict, evidence, until_s, attested)
-        self._has_changed()
+        part = _part_of(culprit)
+        self._parts[part][culprit] = None
+        self._has_changed(part)
         if len(self._held) > CONVICTIONS_MAX:
             counts = Counter(map(_owner, self._held))
             self._end(max(self._held, key=lambda peer: counts[_owner(peer)]))
@@ -236,30 +239,29 @@ class Convictions:
 
     def sums(self) -> bytes:
         """Sum up part by part whom we convict, to be told of the parts in which somebody else convicts others."""
-        return b"".join(summed for summed, _ in self._in_parts())
+        return b"".join(self._sums)
 
     def unlike(self, sums: bytes) -> list[Peer]:
         """List whom we convict of the parts in which somebody else convicts others, by his sums; all, by none."""
         theirs = (sums[at : at + SUM_LENGTH] for at in range(0, SUMS * SUM_LENGTH, SUM_LENGTH))
-        differ = (part for (ours, part), summed in zip(self._in_parts(), theirs, strict=True) if summed != ours)
+        differ = (part for part, ours, summed in zip(self._parts, self._sums, theirs, strict=True) if summed != ours)
         return [*chain.from_iterable(differ)]
 
-    def _in_parts(self) -> list[tuple[bytes, list[Peer]]]:
-        if not self._parts:
-            parts: list[list[Peer]] = [[] for _ in range(SUMS)]
-            for peer in self._held:
-                parts[sha256(peer.packed).digest()[0] % SUMS].append(peer)
-            self._parts = [(_digest(part)[:SUM_LENGTH], part) for part in parts]
-        return self._parts
-
-    def _has_changed(self) -> None:
-        self._digest, self._parts = None, []
+    def _has_changed(self, part: int) -> None:
+        self._digest = None
+        self._sums[part] = _digest(self._parts[part])[:SUM_LENGTH]
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
-        self._has_changed()
+        part = _part_of(peer)
+        del self._parts[part][peer]
+        self._has_changed(part)
         if not any(other.id == peer.id for other in self._held):
             self._ended(peer)
+
+
+def _part_of(peer: Peer) -> int:
+    return sha256(peer.packed).digest()[0] % SUMS
 
 
 def _digest(peers: Iterable[Peer]) -> bytes:
