@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from chordtwist.core import evidence
 from chordtwist.core.errors import Malformed
@@ -20,7 +19,6 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import fingerprint, unpack_table
 from chordtwist.core.table import Table
-from chordtwist.node.interfaces import IAnswer
 from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import COMPARE_SLOWEST_S, EVICTED_APART_S, PROOFS_AT_ONCE
 from chordtwist.node.ring.watch import ASK_AGAIN_S
@@ -36,7 +34,6 @@ from chordtwist.simulation.adversaries.judged import (
 )
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
-from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import (
     Accuse,
@@ -51,12 +48,12 @@ from chordtwist.wire.peer_messages import (
     Leased,
     Noted,
     Notify,
-    Pong,
     Proof,
     Question,
     TableIs,
 )
 from tests.builders import pack_table
+from tests.simulation.stranger import Stranger
 
 NODES = 24
 """Three times as many as a list has entries: nobody knows everybody."""
@@ -274,29 +271,16 @@ class OldPromiseTests(ConvictionTestCase):
         return [node for node, lessor in lessors if lessor is not None and node.watch._is_bound(lessor, now_s)]
 
 
-@implementer(IAnswer)
-class Elsewhere:
-    """A process with a key of its own that answers, and is no member."""
+class Elsewhere(Stranger):
+    """A process that has signed two tables as one, which proves it guilty."""
 
     def __init__(self, world: World, me: Peer) -> None:
-        self.me = me
-        self.world = world
-        signer = self.signer = SimulatedSigner(me.packed)
-        self.link = world.network.link(self.me, signer.public)
-        self.link.listen(self)
-        tables = [Table(self.me, 1, 1, at, signer.public, False, None, (), (), ()) for at in (1, 2)]
+        super().__init__(world, me)
+        key = self.signer.public
+        tables = [Table(self.me, 1, 1, at, key, False, None, (), (), ()) for at in (1, 2)]
         bodies = [pack_table(world.identity, table) for table in tables]
-        first, second = [(body, signer.sign(body)) for body in bodies]
+        first, second = [(body, self.signer.sign(body)) for body in bodies]
         self.proof = Accuse(Charge.EQUIVOCATION, *first, *second)
-
-    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
-        return Pong()
-
-    def link_lost(self, peer: Peer, reason: str) -> None:
-        """Pass it over."""
-
-    def breach(self, peer: Peer, reason: str) -> None:
-        """Pass it over."""
 
 
 def noting(ask: Callable[..., Any], note: Callable[..., object]) -> Callable[..., Any]:

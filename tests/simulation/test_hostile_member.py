@@ -20,8 +20,6 @@ from chordtwist.core.table import UNPROVED, Table
 from chordtwist.node.node import Node
 from chordtwist.node.ring.admission import ANNOUNCE, LIVE
 from chordtwist.simulation.chance import pick
-from chordtwist.simulation.link import SimulatedLink
-from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import (
     Announce,
@@ -33,12 +31,12 @@ from chordtwist.wire.peer_messages import (
     HandOver,
     Notify,
     Parts,
-    Pong,
     Question,
     RecordBody,
     Summary,
     TableIs,
 )
+from tests.simulation.stranger import Stranger
 
 MEMBERS = 20
 EACH_WAY_S = 75
@@ -105,26 +103,13 @@ class Endless(HostileMember):
         return RecordBody(key, bytes(60_000), RecordKind.PLAIN, version_ms, publisher, 3_600_000, 255)
 
 
-class Stranger:
+class Shown(Stranger):
     """A program that shows one table to everybody."""
 
-    def __init__(self, link: SimulatedLink, shown: TableIs) -> None:
-        self.link = link
-        self._shown = shown
-        link.listen(self)  # type: ignore[arg-type]
+    table: TableIs
 
-    def answer(self, peer: Peer, question: Question) -> Answer:
-        return self._shown if isinstance(question, GetTable) else Pong()
-
-    def link_lost(self, peer: Peer, reason: str) -> None: ...
-
-    def breach(self, peer: Peer, reason: str) -> None: ...
-
-    def tell(self, others: list[Peer], *questions: Question) -> None:
-        """Say something to everybody."""
-        for other in others:
-            for question in questions:
-                self.link.ask(other, question).addErrback(lambda failure: None)
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        return self.table if isinstance(question, GetTable) else super().answer(peer, question)
 
 
 def signed(node: Node, table: Table) -> TableIs:
@@ -200,7 +185,8 @@ class HostileMemberTests(SynchronousTestCase):
 
     def stranger(self, at: Peer) -> Stranger:
         """A program at an address that shows itself as the member before the first honest node."""
-        signer = SimulatedSigner(at.packed)
+        stranger = Shown(self.world, at)
+        signer = stranger.signer
         node = self.world.node(self.honest[0])
         named = in_order(at, (*self.honest, self.hostile))
         table = replace(
@@ -211,7 +197,8 @@ class HostileMemberTests(SynchronousTestCase):
             successors=named,
             fingerprints=(UNPROVED,) * (len(named) + 1),
         )
-        return Stranger(self.world.network.link(at, signer.public), sign(node, table, signer.sign))
+        stranger.table = sign(node, table, signer.sign)
+        return stranger
 
     def assert_unharmed(self) -> None:
         """Nobody is out of a list, all gets were right, and few dials went to addresses that never answered."""
@@ -248,7 +235,7 @@ class HostileMemberTests(SynchronousTestCase):
                 stranger.tell(self.honest, Announce(1, LIVE))
             world.run(1)
             for peer in self.honest:
-                listed = {*world.node(peer).successors} & {stranger.link.me for stranger in strangers}
+                listed = {*world.node(peer).successors} & {stranger.me for stranger in strangers}
                 self.assertEqual(set(), listed)
         self.assert_unharmed()
         for stranger in strangers:

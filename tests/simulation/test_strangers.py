@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
 from chordtwist.node.ring.admission import ANNOUNCE, WITHDRAW
-from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.world import World
-from chordtwist.wire.peer_messages import Announce, Announced, Answer, Pong, Question
+from chordtwist.wire.peer_messages import Announce, Announced, Answer
+from tests.simulation.stranger import Stranger
 
 MEMBERS = 10
 FEW, AS_MANY = 8, MEMBERS
@@ -26,37 +26,27 @@ TAKEN_IN_MAX = 6
 """Those that each member holds at one time: a few seconds each, and twelve until their time is over."""
 
 
-class Stranger:
-    """A program that takes the slots of all members, and never goes live."""
+class Announcing(Stranger):
+    """Takes the slots of all members, and never goes live."""
 
     def __init__(self, world: World, members: list[Peer], withdraws: bool) -> None:
-        me = world.address()
-        self._world = world
+        super().__init__(world)
         self._withdraws = withdraws
-        self._link = world.network.link(me, SimulatedSigner(me.packed).public)
-        self._link.listen(self)  # type: ignore[arg-type]
         for member in members:
             self._announce(member, 1)
 
-    def answer(self, peer: Peer, question: Question) -> Answer:
-        return Pong()
-
-    def link_lost(self, peer: Peer, reason: str) -> None: ...
-
-    def breach(self, peer: Peer, reason: str) -> None: ...
-
     def _announce(self, member: Peer, epoch: int) -> None:
         def again(epoch: int) -> None:
-            self._world.after(AGAIN_S, partial(self._announce, member, epoch))
+            self.world.after(AGAIN_S, partial(self._announce, member, epoch))
 
         def told(answer: Answer) -> None:
             if not (self._withdraws and isinstance(answer, Announced)):
                 again(epoch)
                 return
-            self._link.ask(member, Announce(epoch, WITHDRAW)).addErrback(lambda failure: None)
+            self.tell([member], Announce(epoch, WITHDRAW))
             again(epoch + 1)
 
-        self._link.ask(member, Announce(epoch, ANNOUNCE)).addCallbacks(told, lambda failure: again(epoch))
+        self.link.ask(member, Announce(epoch, ANNOUNCE)).addCallbacks(told, lambda failure: again(epoch))
 
 
 class StrangersTests(SynchronousTestCase):
@@ -68,7 +58,7 @@ class StrangersTests(SynchronousTestCase):
         world.grow(MEMBERS)
         members = world.members()
         for _ in range(strangers):
-            Stranger(world, members, withdraws)
+            Announcing(world, members, withdraws)
         world.run(10)
         newcomer, began_s = world.start(), world.now_s
         while not newcomer.is_member and world.now_s < began_s + within_s:
