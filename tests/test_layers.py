@@ -82,8 +82,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 WINGS = {"chordtwist.node.ring": "chordtwist.node.records", "chordtwist.node.records": "chordtwist.node.ring"}
 """Two halves of one layer that know nothing of one another: they meet in `IRing` and in `Node`."""
 
-MAY_USE_CRYPTOGRAPHY = {f"chordtwist.core.{name}" for name in ("signed", "evidence", "records", "table")}
-"""Of the core, only what signs or verifies; nothing else there has a dependency."""
+MAY_SIGN = "chordtwist.core.signed"
+"""Of the core, only what signs and verifies; nothing else there has a dependency."""
 
 MAY_IMPORT_REACTOR = ("chordtwist.app.plugin", "chordtwist.app.cli")
 """Whoever imports the reactor installs it for the whole process; these do so inside a function."""
@@ -154,7 +154,7 @@ def _is_allowed(module: str, layer: str, found: Import) -> bool:
         return True
     if any(f"{module}.".startswith(f"{wing}.") and found.is_of(other) for wing, other in WINGS.items()):
         return False
-    if module in MAY_USE_CRYPTOGRAPHY and found.is_of("cryptography"):
+    if module == MAY_SIGN and found.is_of("nacl"):
         return True
     return any(found.is_of(prefix) for prefix in MAY_IMPORT.get(layer, ()))
 
@@ -259,9 +259,9 @@ class OffencesTests(SynchronousTestCase):
         self.assert_offence("chordtwist.core.ring", source)
         self.assert_offence("chordtwist.core.ring", "from ..wire import frames")
 
-    def test_cryptography_only_where_signed(self) -> None:
-        """Of the core, only the modules that sign or verify may use cryptography."""
-        source = "from cryptography.exceptions import InvalidSignature"
+    def test_nacl_only_where_signed(self) -> None:
+        """Of the core, only the module that signs and verifies may use PyNaCl."""
+        source = "from nacl.exceptions import BadSignatureError"
         self.assertEqual([], offences_of("chordtwist.core.signed", source))
         self.assert_offence("chordtwist.core.ring", source)
 

@@ -265,6 +265,11 @@ class SignatureTests(SynchronousTestCase):
         self.assertFalse(verify_ed25519(b"short", bytes(64), b"body"))
         self.assertFalse(verify_ed25519(signer.public, b"short", b"body"))
 
+    def test_key_of_small_order(self) -> None:
+        """A key with which one signature would fit everything is none: nobody could be held to what it says."""
+        neutral = b"\1" + bytes(31)
+        self.assertFalse(verify_ed25519(neutral, neutral + bytes(32), b"anything"))
+
     def test_known_answer(self) -> None:
         """RFC 8032, section 7.1, test 1."""
         seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
