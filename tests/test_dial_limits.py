@@ -17,6 +17,8 @@ from chordtwist.node.ring.dial_limits import (
     UNANSWERED_AT_ONCE,
     UNANSWERED_PER_S,
     UNDER_WAY_MAX,
+    WORD_AT_ONCE,
+    WORD_PER_S,
     DialLimits,
 )
 
@@ -150,15 +152,32 @@ class UnansweredTests(SynchronousTestCase):
             told(peer(5))
             self.assertIsNone(self.dial_limits.why_not_dial(peer(5)))
 
-    def test_vouched(self) -> None:
-        """For whom several vouch is dialled whatever others cost us, but not again at once when that was in vain."""
+    def test_named(self) -> None:
+        """What a member has named is dialled whatever others cost us, but not again at once when that was in vain."""
         self.dial(*self.fresh(1000))
         other = peer(50_000)
         self.assertEqual([], self.dial(other))
-        self.dial_limits.vouched(other)
+        self.dial_limits.named(other, [peer(1)])
         self.assertEqual([other], self.dial(other, other))
-        self.dial_limits.vouched(other)
+        self.dial_limits.named(other, [peer(1)])
         self.assertEqual("connection refused", self.dial_limits.why_not_dial(other))
+
+    def test_word(self) -> None:
+        """Who names only what does not answer is believed no more for a while, and others are."""
+        self.dial(*self.fresh(1000))
+        liar, honest = peer(1), peer(2)
+        names = [peer(50_000 + number) for number in range(20)]
+        for name in names:
+            self.dial_limits.named(name, [liar])
+            self.dial(name)
+        self.assertLessEqual(len([name for name in names if self.dial_limits.has_failed(name)]), WORD_AT_ONCE + 1)
+        self.dial_limits.named(names[-1], [liar])
+        self.assertIsNotNone(self.dial_limits.why_not_dial(names[-1]))
+        self.dial_limits.named(names[-1], [liar, honest])
+        self.assertIsNone(self.dial_limits.why_not_dial(names[-1]))
+        self.clock.advance(2 / WORD_PER_S)
+        self.dial_limits.named(names[-2], [liar])
+        self.assertIsNone(self.dial_limits.why_not_dial(names[-2]))
 
     def test_callers(self) -> None:
         """Who asks us is dialled back however many names others brought, and whatever callers elsewhere cost us."""

@@ -110,21 +110,13 @@ class WitnessesTests(SynchronousTestCase):
         self.assertLessEqual(len(rounds), 4)
         self.assertLessEqual(max(map(len, rounds[1:])), max(RIVALS_MAX, *WITNESSES))
 
-    def test_vouching(self) -> None:
-        """Two witnesses vouch for whom they name, one does not; and all of them together only for a few."""
-        invented = [101, *range(203, 203 + ENTRIES - 1)]
-        self.tables[100] = table(100, invented)
-        self.met = set(peers(*range(2, 102, 2)))
+    def test_namers(self) -> None:
+        """Whoever has shown a table that names somebody is told of, the latest first."""
         lookup = self.begin(100, 98, 96)
-        lookup.begin_with(self.tables[100])
-        lookup.begin_with(self.tables[98])
-        self.assertFalse(lookup.vouches_for(peer(102)))
-        lookup.begin_with(self.tables[96])
-        self.assertTrue(lookup.vouches_for(peer(102)))
-        self.assertFalse(lookup.vouches_for(peer(101)))
-        self.assertFalse(lookup.vouches_for(peer(100)), "it was met")
-        self.assertEqual(RIVALS_MAX, sum(lookup.vouches_for(peer(place)) for place in range(98, 130)))
-        self.assertTrue(lookup.vouches_for(peer(102)))
+        for place in 98, 96:
+            lookup.begin_with(self.tables[place])
+        self.assertEqual(peers(96, 98), tuple(lookup.namers(peer(102))))
+        self.assertEqual((), tuple(lookup.namers(peer(101))))
 
     def test_silent_witnesses(self) -> None:
         """Others are heard in place of those that do not answer."""

@@ -8,7 +8,7 @@ nearest reachable peer at or behind the position, of all that anybody named, who
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import takewhile
@@ -165,9 +165,9 @@ class Lookup:
         """Tell how many tables stood one behind another up to the one that named `peer`, of whom it has heard."""
         return self._candidates[peer.packed].depth
 
-    def vouches_for(self, peer: Peer) -> bool:
-        """Whether `peer` is dialled even where too many others did not answer: nobody is, in a search that believes."""
-        return False
+    def namers(self, peer: Peer) -> Iterator[Peer]:
+        """Name those whose tables name `peer`, the latest first."""
+        return (table.peer for table in reversed(self.tables) if peer in table.everybody())
 
     @property
     def owner(self) -> Peer | None:

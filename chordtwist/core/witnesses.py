@@ -23,9 +23,6 @@ WITNESSES = (6, 9, 16)
 RIVALS_MAX = 8
 """Candidates for the owner that are asked at one time."""
 
-VOUCHING = 2
-"""Witnesses that name somebody whom one of them cannot have invented alone."""
-
 
 class Lineage:
     """One way to the position: each peer on it was named by the one before, and by no other lineage."""
@@ -63,7 +60,6 @@ class WitnessedLookup(Lookup):
         self.hear((*starts, *self._likely))
         self._starts = [self._candidates[peer.packed] for peer in starts]
         self._lineages: list[Lineage] = []
-        self._vouched: set[Peer] = set()
         self.witnesses: list[Table] = []
         """The tables that reach over the position, one of each lineage."""
         self._doubted: Peer | None = None
@@ -168,13 +164,6 @@ class WitnessedLookup(Lookup):
             if candidate.state is State.HEARD and candidate not in taken:
                 lineage.candidate = candidate
                 return
-
-    def vouches_for(self, peer: Peer) -> bool:
-        """Whether several witnesses name `peer`, whom we have not met: a few such, since liars may invent together."""
-        named = sum(peer in table.successors for table in self.witnesses)
-        if named >= VOUCHING and len(self._vouched) < RIVALS_MAX and not self._is_met(peer):
-            self._vouched.add(peer)
-        return peer in self._vouched
 
     # Whom to ask
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -30,6 +31,13 @@ UNANSWERED_PER_S, UNANSWERED_AT_ONCE = 3.0, 30.0
 """Dials that nobody answered, wherever the names came from: with those under way less than 5 a second over a minute. At
 once as many as a whole ring has members that may have died while we were away."""
 
+WORD_PER_S, WORD_AT_ONCE = 1 / 120, 4.0
+"""The same of what one member has named: beyond that its names are on the account of all. Who lies has used up his word
+soon, and nobody else's; honest members name whom they have reached themselves."""
+
+NAMED_MAX = 4096
+"""Addresses remembered that a member named whose word was good."""
+
 UNDER_WAY_MAX = 64
 """Dials of addresses that have not answered yet; a newcomer to a small ring meets 32 members at once."""
 
@@ -41,7 +49,7 @@ UNANSWERED_MAX = 4096
 """Addresses remembered that never answered."""
 
 CALLERS_MAX = 1024
-"""Peers remembered that have asked us something, or that several vouch for, and that we have not reached yet."""
+"""Peers remembered that have asked us something, and that we have not reached yet."""
 
 
 class DialLimits:
@@ -62,6 +70,9 @@ class DialLimits:
         self._tried: Bounded[Peer, tuple[int, float, str]] = Bounded(UNANSWERED_MAX)
         """How often in vain, when it may be dialled again, and what came of the last time."""
         self._callers: Bounded[Peer, None] = Bounded(CALLERS_MAX)
+        self._words = Allowance(WORD_PER_S, WORD_AT_ONCE)
+        self._named: Bounded[Peer, str] = Bounded(NAMED_MAX)
+        """On whose word an address is dialled."""
         self._under_way: dict[Peer, int] = {}
 
     def may_look(self, teller: Peer, named: Peer, weight: float = 1) -> bool:
@@ -87,12 +98,18 @@ class DialLimits:
             self._callers[peer] = None
             self.expected(peer)
 
-    def vouched(self, peer: Peer) -> None:
-        """Charge dials to an address to itself, as if it had asked us: others that do not answer stand in nobody's way
-        to it. One that did not answer itself still waits.
+    def named(self, peer: Peer, namers: Iterable[Peer]) -> None:
+        """Charge the next dial of an address to one of those who named it, whose word is good: then what others invent
+        stands in nobody's way to it. One that did not answer itself still waits.
         """
-        if not self.is_known(peer):
-            self._callers[peer] = None
+        if self.is_known(peer):
+            return
+        now = self._clock.seconds()
+        said = self._named.pop(peer, None)
+        words = chain(() if said is None else (said,), map(owner_of, namers))
+        word = next((word for word in words if self._words.wait_s(word, now) <= 0), None)
+        if word is not None:
+            self._named[peer] = word
 
     def expected(self, peer: Peer) -> None:
         """Dial a peer when it is next asked, however often that was in vain."""
@@ -108,8 +125,8 @@ class DialLimits:
             return None
         if self.has_failed(peer):
             return self._tried[peer][2]
-        owes_s = self._unanswered.wait_s(self._charged(peer), self._clock.seconds())
-        if owes_s > 0 or len(self._under_way) >= UNDER_WAY_MAX:
+        account, name = self._charged(peer)
+        if account.wait_s(name, self._clock.seconds()) > 0 or len(self._under_way) >= UNDER_WAY_MAX:
             return "too many addresses that never answered"
         return None
 
@@ -123,13 +140,19 @@ class DialLimits:
         if left:
             self._under_way[peer] = left
         if self.is_known(peer):
-            self._tried.pop(peer, None)
-            self._callers.pop(peer, None)
+            for known in self._tried, self._callers, self._named:
+                known.pop(peer, None)
         elif not left:
             now = self._clock.seconds()
             tries = self._tried.get(peer, (0, 0.0, ""))[0]
-            self._unanswered.spend(self._charged(peer), 1, now)
+            account, name = self._charged(peer)
+            account.spend(name, 1, now)
+            self._named.pop(peer, None)
             self._tried[peer] = (tries + 1, now + backoff_s(tries, AGAIN_FIRST_S, AGAIN_SLOWEST_S), reason)
 
-    def _charged(self, peer: Peer) -> str:
-        return owner_of(peer) if peer in self._callers else ""
+    def _charged(self, peer: Peer) -> tuple[Allowance, str]:
+        """Say on which account an address is dialled, and in whose name."""
+        if peer in self._callers:
+            return self._unanswered, owner_of(peer)
+        word = self._named.get(peer)
+        return (self._unanswered, "") if word is None else (self._words, word)

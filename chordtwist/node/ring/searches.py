@@ -197,9 +197,8 @@ class Searches:
         return lookup
 
     def _fetch(self, lookup: Lookup, peer: Peer) -> Deferred[Table]:
-        if lookup.vouches_for(peer):
-            # Else liars who name inventions all the time would keep us from members that we have not met.
-            self._dial_limits.vouched(peer)
+        # Else liars who name inventions all the time would keep us from members that we have not met.
+        self._dial_limits.named(peer, lookup.namers(peer))
         return self._tables.fetch(peer)
 
     async def _find(self, position: RingId, quality: Quality) -> Route:
@@ -244,8 +243,7 @@ class Searches:
             await self._wait_for([fetch(peer) for peer in asked])
             replicas, _ = self._replicas(lookup, route)
         for peer in replicas[: self._copies]:
-            if not self._is_met(peer):
-                self._dial_limits.vouched(peer)  # most lists name it: inventions of others must not keep us from it
+            self._dial_limits.named(peer, lookup.namers(peer))
         agreed = min(route.agreed, alike(replicas, route.replicas) - 1)
         return replace(route, replicas=replicas, questions=route.questions + len(asked), agreed=agreed)
 
