@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,16 @@ class ClientTests(SynchronousTestCase):
         ):
             self.assertRaises(ValueError, ask)
         self.assertEqual(self.transport.value(), b"")
+
+    def test_wrong_types(self) -> None:
+        """What cannot be packed was never asked: closing the client tells nobody, and leaves no error behind."""
+        wrong: Any = "a text"
+        self.assertRaises(TypeError, self.client.put_confirmed, KEY, wrong)
+        self.assertRaises(TypeError, self.client.get, 7)
+        self.assertRaises(AttributeError, self.client.delete, KEY, wrong)
+        self.client.close()
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class ConnectTests(SynchronousTestCase):

@@ -81,8 +81,9 @@ class Exchange:
         if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
         copies = _replication(replication)
-        request_id = self._await(self._changing, settle)
-        return PutConfirmed(request_id, ttl_s, copies, key, value, seal).pack()
+        return self._await(
+            self._changing, settle, lambda number: PutConfirmed(number, ttl_s, copies, key, value, seal).pack()
+        )
 
     def get(self, settle: Settle[bytes | None], key: bytes | str) -> bytes:
         """Pack a question for the value under a key; the answer is None where there is none.
@@ -90,8 +91,9 @@ class Exchange:
         @raise ValueError: that is no key.
         """
         key = raw_key(key)
+        raw = Get(key).pack()
         self._getting[key].append(settle)
-        return Get(key).pack()
+        return raw
 
     def delete(self, settle: Settle[PutResult], key: bytes | str, seal: Seal | None) -> bytes:
         """Pack the end of a record; answered as `put_confirmed`.
@@ -99,17 +101,17 @@ class Exchange:
         @raise ValueError: that is no key.
         """
         key = raw_key(key)
-        return Delete(self._await(self._changing, settle), key, seal).pack()
+        return self._await(self._changing, settle, lambda number: Delete(number, key, seal).pack())
 
     def status(self, settle: Settle[dict[str, Any]]) -> bytes:
         """Pack a question for the node's state."""
-        return GetStatus(self._await(self._describing, (settle, bytearray()))).pack()
+        return self._await(self._describing, (settle, bytearray()), lambda number: GetStatus(number).pack())
 
     def operate(self, settle: Settle[None], take: Callable[[bytes], None], text: bytes) -> bytes:
         """Pack a question of people's tools, a JSON object; `take` gets the pieces of its answer as they come, and
         `settle` None behind the last.
         """
-        return Operate(self._await(self._operating, (settle, take)), text).pack()
+        return self._await(self._operating, (settle, take), lambda number: Operate(number, text).pack())
 
     def receive(self, data: bytes) -> None:
         """Take answers, or parts of them, and settle what they answer.
@@ -138,10 +140,11 @@ class Exchange:
         for settle in under_way:
             settle(error)
 
-    def _await(self, waiting: dict[int, T], who: T) -> int:
+    def _await(self, waiting: dict[int, T], who: T, pack: Callable[[int], bytes]) -> bytes:
         self._asked = (self._asked + 1) % _REQUEST_IDS
+        raw = pack(self._asked)  # first, since nobody waits for what a wrong type has kept from being packed
         waiting[self._asked] = who
-        return self._asked
+        return raw
 
     def _answered(self, answer: ApiAnswer) -> None:
         if isinstance(answer, Success):
