@@ -70,6 +70,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chordtwist import aio as aio
     from chordtwist.app.embedding import Node as Node
+    from chordtwist.app.service import StartError as StartError
     from chordtwist.core.errors import ChordtwistError as ChordtwistError
     from chordtwist.core.errors import ConfigurationError as ConfigurationError
     from chordtwist.core.errors import Malformed as Malformed
@@ -89,6 +90,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "chordtwist.app.embedding": ("Node",),
+    "chordtwist.app.service": ("StartError",),
     "chordtwist.core.errors": (
         "ChordtwistError",
         "ConfigurationError",

@@ -48,6 +48,7 @@ class SettingsTests(SynchronousTestCase):
                 "CHORDTWIST_DHT_COPIES of the environment: dht.",
             ),
             (lambda: from_mapping({"x": "3"}), "settings: x."),
+            (lambda: from_mapping({"dht.replication": 3}), "settings: dht.replication: is no text but of type int"),
         ):
             self.assertIn(said, str(self.assertRaises(ConfigurationError, make)))
         for over, said in (

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 
 from chordtwist.app import config_file, settings
 from chordtwist.app.process import use_monotonic_clock
-from chordtwist.app.service import NodeService, build
+from chordtwist.app.service import NodeService, StartError, build
 from chordtwist.core.errors import NodeGone
 from chordtwist.core.events import Event
 from chordtwist.core.health import Alarm
-from chordtwist.core.records import PutResult, Seal, raw_key
+from chordtwist.core.records import PutResult, Seal, check_value, raw_key
 
 LOOKS_EVERY_S = 0.05
 
@@ -37,18 +37,29 @@ class Node:
         self.config = config_file.read_file(file, settings.from_mapping(values or {}))
         self.service: NodeService = build(self.config, reactor, self.stop)
         """For `setServiceParent`, in place of `start` and `stop`."""
+        self._is_used = False
 
     def start(self) -> Deferred[None]:
         """Listen and join; fires when the node is a member of its ring, which is tried for as long as that takes.
 
-        @raise StartError: it cannot listen.
+        Once only: for another run make another `Node`.
+
+        @raise StartError: it cannot listen, or was started or stopped before.
         """
-        self.service.privilegedStartService()
+        if self._is_used or self.service.running:
+            raise StartError("a node starts once: make another one for another run")
+        self._is_used = True
+        try:
+            self.service.privilegedStartService()
+        except StartError:
+            self.stop()  # gives back the ports and the state directory that it has
+            raise
         self.service.startService()
         return Deferred.fromCoroutine(self._until_member())
 
     def stop(self) -> Deferred[None]:
         """Leave the ring, which takes 5 seconds at most; fires when that is done."""
+        self._is_used = True
         return self.service.stopService()
 
     def put(
@@ -61,25 +72,33 @@ class Node:
     ) -> Deferred[PutResult]:
         """Store `value`; None for life or copies is the configured default.
 
-        Fails with `Refused` when another record stands there by right, and with `Unreachable` when too few nodes
-        confirmed it; it may be stored here and there even so.
+        Fails with `Refused` when another record stands there by right, with `Unreachable` when too few nodes
+        confirmed it; it may be stored here and there even so; and with `NodeGone` while the node does not run.
 
-        @raise ValueError: that is no key.
+        @raise ValueError: that is no key, no value or no life.
         """
-        return self.service.dht.put(raw_key(key), value, ttl_s, copies, seal)
+        raw = raw_key(key)
+        check_value(value)
+        if ttl_s is not None and not ttl_s >= 0:
+            raise ValueError(f"a life of {ttl_s} s; from 0")
+        return self.service.dht.put(raw, value, ttl_s, copies, seal) if self.service.running else _gone()
 
     def get(self, key: bytes | str) -> Deferred[bytes | None]:
         """Get the value under `key`, or None where there is none.
 
-        Fails with `Unreachable` when too few nodes answered to know.
+        Fails with `Unreachable` when too few nodes answered to know, and with `NodeGone` while the node does not run.
 
         @raise ValueError: that is no key.
         """
-        return self.service.dht.get(raw_key(key)).addCallback(lambda record: None if record is None else record.value)
+        raw = raw_key(key)
+        if not self.service.running:
+            return _gone()
+        return self.service.dht.get(raw).addCallback(lambda record: None if record is None else record.value)
 
     def delete(self, key: bytes | str, seal: Seal | None = None) -> Deferred[PutResult]:
         """Put an end to the record under `key`; like `put`."""
-        return self.service.dht.delete(raw_key(key), seal)
+        raw = raw_key(key)
+        return self.service.dht.delete(raw, seal) if self.service.running else _gone()
 
     def status(self) -> Mapping[str, object]:
         """Tell the node's state; the fields of ``chordtwist status --json``."""
@@ -99,3 +118,7 @@ class Node:
             if not self.service.running:
                 raise NodeGone(None, "the node was stopped before it had joined its ring")
             await deferLater(self._reactor, LOOKS_EVERY_S)
+
+
+def _gone() -> Deferred[Any]:
+    return fail(NodeGone(None, "this node does not run: it was not started yet, or is stopped"))

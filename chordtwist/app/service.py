@@ -483,6 +483,10 @@ class Listener(StreamServerEndpointService):
             hint = LISTEN_HINTS.get(getattr(error.socketError, "errno", 0) or 0, "")
             raise StartError(f"cannot listen on {self.name} {self._shown}: {reason}{hint}") from None
 
+    def stopService(self) -> Deferred[None] | None:
+        """Stop listening, where it began to."""
+        return None if self._waitingForPort is None else super().stopService()
+
 
 def own_endpoint(reactor: Any, address: ApiAddress, socket_mode: int = SOCKET_MODE) -> IStreamServerEndpoint:
     """Make the endpoint to listen on one of this node's own addresses.

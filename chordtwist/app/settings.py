@@ -50,12 +50,18 @@ def from_environment(environment: Mapping[str, str]) -> list[Setting]:
     return settings
 
 
-def from_mapping(values: Mapping[str, str]) -> list[Setting]:
+def from_mapping(values: Mapping[str, object]) -> list[Setting]:
     """Take what a program gives by name: ``{"dht.replication": "3"}``.
 
-    @raise ConfigurationError: no option of that name exists.
+    @raise ConfigurationError: no option of that name exists, or the value is no text.
     """
-    return [_setting(*name.partition(".")[::2], text, "settings") for name, text in values.items()]
+    settings = []
+    for name, text in values.items():
+        if not isinstance(text, str):
+            kind = type(text).__name__  # not the value, which may be a secret
+            raise ConfigurationError("settings", None, name, f"is no text but of type {kind}; write it as in a file")
+        settings.append(_setting(*name.partition(".")[::2], text, "settings"))
+    return settings
 
 
 def _setting(section: str, key: str, text: str, origin: str) -> Setting:

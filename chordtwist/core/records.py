@@ -215,6 +215,12 @@ def raw_key(key: bytes | str) -> bytes:
     return key
 
 
+def check_value(value: bytes) -> None:
+    """@raise ValueError: no record can have that value: it is empty, or too long."""
+    if not 1 <= len(value) <= VALUE_BYTES_MAX:
+        raise ValueError(f"a value of {len(value)} bytes; from 1 to {VALUE_BYTES_MAX}")
+
+
 def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
     """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
     there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from chordtwist.core.errors import ChordtwistError, Malformed, Refused, Unreachable
-from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, raw_key
+from chordtwist.core.records import PutResult, Seal, check_value, raw_key
 from chordtwist.wire.api_messages import (
     STATUS_BYTES_MAX,
     TTL_S_MAX,
@@ -64,7 +64,7 @@ class Exchange:
         @raise ValueError: no PUT can say that.
         """
         key = raw_key(key)
-        _check(value)
+        check_value(value)
         if not 0 <= ttl_s <= TTL_S_MAX:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX}, or put_confirmed")
         return Put(ttl_s, _replication(replication), key, value).pack()
@@ -77,7 +77,7 @@ class Exchange:
         @raise ValueError: no PUT CONFIRMED can say that.
         """
         key = raw_key(key)
-        _check(value)
+        check_value(value)
         if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
             raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
         copies = _replication(replication)
@@ -199,11 +199,6 @@ def _who_asked(waiting: dict[int, T], number: int) -> T:
     if number not in waiting:
         raise Malformed(f"an answer under the number {number}, which nobody asked")
     return waiting[number]
-
-
-def _check(value: bytes) -> None:
-    if not 1 <= len(value) <= VALUE_BYTES_MAX:
-        raise ValueError(f"a value of {len(value)} bytes; from 1 to {VALUE_BYTES_MAX}")
 
 
 def _replication(copies: int) -> int:
