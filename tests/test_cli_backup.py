@@ -316,6 +316,15 @@ class DoctorTests(ToolsTestCase):
         self.assertEqual((found["node"][0], found["configuration"][0]), ("look", "bad"))
         self.assertIn("did you mean replication?", found["configuration"][1])
 
+    def test_node_of_the_file(self) -> None:
+        """The file says where its node is, unless --api does, before or behind the command."""
+        path = Path(self.mktemp())
+        path.write_text("[dht]\np2p_address = 127.0.0.5:6402\n")
+        self.findings("-c", str(path))
+        self.findings("-c", str(path), "--api", "127.0.0.1:7401")
+        self.chordtwist("--api", "127.0.0.2:7401", "doctor", "-c", str(path))
+        self.assertEqual(self.door.asked, ["127.0.0.5:7402", "127.0.0.1:7401", "127.0.0.2:7401"])
+
     def test_answered_with_nothing(self) -> None:
         """A node that answers with nothing has an error: that is a finding, and its log is where to look."""
         self.answers["ring"] = []

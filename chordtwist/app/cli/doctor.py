@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from chordtwist.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from chordtwist.app.checkup import Finding
+    from chordtwist.app.config_file import Checked
 
 FAULTS_NAMED = 3
 _STYLES = {"good": "green", "look": "yellow", "bad": "red"}
@@ -29,7 +30,8 @@ _STYLES = {"good": "green", "look": "yellow", "bad": "red"}
 
     Asks the node at --api how it is, walks its ring, and tries its neighbours. With -c FILE it also looks at what a
     configuration needs: its mistakes, ports, addresses, the disk of state_dir, certificates, bootstrap nodes; then no
-    node has to run. Each line is good, look (worth a look) or bad; status 1 when one is bad.
+    node has to run, and the one that is asked is the file's, unless something else says where. Each line is good, look
+    (worth a look) or bad; status 1 when one is bad.
 
     With --bundle FILE all that was found goes to a file for those who help: also status, events, ring, versions and
     the configuration without its secrets. Addresses of members stand in it. That is for the operator.
@@ -51,8 +53,11 @@ def command(caller: Caller, path: str | None, bundle: str | None) -> None:
     from chordtwist.app import checkup
 
     report: dict[str, Any] = {}
-    of_node = list(_node(caller, report, must_run=path is None))
-    of_file = [] if path is None else list(_file(path, is_running="status" in report))
+    checked = None if path is None else _checked(path)
+    if not isinstance(checked, ConfigurationError | None) and not talking.is_api_named(click.get_current_context()):
+        caller = replace(caller, api=checked.config.api_address)
+    of_node = list(_node(caller, report, path))
+    of_file = [] if checked is None else list(_file(path, checked, is_running="status" in report))
     findings = [*checkup.machine(), *of_file, *of_node]
     shown = [asdict(finding) for finding in findings]
     if bundle is not None:
@@ -67,14 +72,20 @@ def command(caller: Caller, path: str | None, bundle: str | None) -> None:
         raise SystemExit(1)
 
 
-def _file(path: str, is_running: bool) -> Iterator[Finding]:
-    from chordtwist.app import checkup
+def _checked(path: str) -> Checked | ConfigurationError:
     from chordtwist.app.config_file import check_file
 
     try:
-        checked = check_file(path)
+        return check_file(path)
     except ConfigurationError as error:
-        yield checkup.Finding("configuration", checkup.BAD, str(error))
+        return error
+
+
+def _file(path: str | None, checked: Checked | ConfigurationError, is_running: bool) -> Iterator[Finding]:
+    from chordtwist.app import checkup
+
+    if isinstance(checked, ConfigurationError):
+        yield checkup.Finding("configuration", checkup.BAD, str(checked))
         return
     for mistake in checked.mistakes:
         yield checkup.Finding(
@@ -85,7 +96,7 @@ def _file(path: str, is_running: bool) -> Iterator[Finding]:
     yield from checkup.configured(checked.config, is_running)
 
 
-def _node(caller: Caller, report: dict[str, Any], must_run: bool) -> Iterator[Finding]:
+def _node(caller: Caller, report: dict[str, Any], path: str | None) -> Iterator[Finding]:
     from chordtwist.app.checkup import BAD, GOOD, LOOK, Finding
 
     def conversation(connect: Connect) -> None:
@@ -98,8 +109,9 @@ def _node(caller: Caller, report: dict[str, Any], must_run: bool) -> Iterator[Fi
     try:
         caller.talk(conversation)
     except NotReachable as error:
-        state = BAD if must_run else LOOK
-        todo = "look into its log" if "status" in report else "start it: chordtwist run; --api names another"
+        state = BAD if path is None else LOOK
+        start = "start it: chordtwist run" + (f" {path}" if path is not None else "")
+        todo = "look into its log" if "status" in report else f"{start}; --api names another"
         yield Finding("node", state, error.format_message(), todo)
         return
     status = report["status"]

@@ -262,6 +262,12 @@ def _address(context: click.Context, parameter: click.Parameter, written: str) -
         raise click.BadParameter(f"{error}{_hint(written)}", param_hint=origin) from None
 
 
+def is_api_named(context: click.Context) -> bool:
+    """Whether somebody has said where the API is: before the command, behind it, or in the environment."""
+    is_before = context.parent is not None and context.find_root().params.get("api") is not None
+    return is_before or context.get_parameter_source("api") is not ParameterSource.DEFAULT
+
+
 def _hint(written: str) -> str:
     if "://" in written:
         near = written.partition("://")[2].rstrip("/")
