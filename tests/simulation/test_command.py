@@ -143,6 +143,21 @@ class CommandTests(SynchronousTestCase):
         ):
             self.assertEqual(CliRunner().invoke(command, words).exit_code, 2, words)
 
+    def test_options_for_nothing(self) -> None:
+        """What would be passed over in silence is refused: how liars lie where none do, outputs of one run for many."""
+        sweep = ("--seeds", "1:3")
+        for words in (
+            ("--attack", "refuse"),
+            ("--how", "all"),
+            ("--grown",),
+            (*sweep, "--json"),
+            (*sweep, "--plot", "plot.svg"),
+            (*sweep, "--trace", "trace.txt"),
+        ):
+            shown = CliRunner().invoke(command, words)
+            self.assertEqual(shown.exit_code, 2, words)
+            self.assertIn("--byzantine" if sweep[0] not in words else "a line for each seed", shown.stderr)
+
     def test_unknown_scenario(self) -> None:
         """An unknown scenario is bad usage."""
         self.assertEqual(self.simulate("--scenario", "picnic").returncode, 2)
