@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from chordtwist.core.counted import counted
 from chordtwist.simulation.run import Run, Sample
 from chordtwist.simulation.workload import Paid
 
@@ -78,7 +79,8 @@ def as_lines(run: Run) -> str:
         f"{run.options.command()}",
         f"  {world.now_s:,.0f} simulated seconds in {run.wall_s:,.1f} s, {world.now_s / max(run.wall_s, 1e-9):,.0f} "
         f"times real time; trace {world.trace.digest()}",
-        f"  ring: {len(check.members)} members, {check.checked} steps checked, {check.violated} violations"
+        f"  ring: {counted(len(check.members), 'member')}, {counted(check.checked, 'step')} checked, "
+        f"{counted(check.violated, 'violation')}"
         + (
             ""
             if run.assumptions_held
@@ -102,7 +104,7 @@ def as_lines(run: Run) -> str:
         )
     traffic = run.bytes_per_node_s()
     parts = ", ".join(f"{part.replace('_', ' ')} {bytes_s:.0f}" for part, bytes_s in traffic.items() if bytes_s >= 1)
-    lines.append(f"  traffic: {sum(traffic.values()):,.0f} bytes per node and second: {parts}")
+    lines.append(f"  traffic: {sum(traffic.values()):,.0f} bytes per node and second{parts and f': {parts}'}")
     if run.evictions.liars:
         evictions = run.evictions
         lines.append(

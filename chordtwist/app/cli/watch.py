@@ -14,6 +14,7 @@ import click
 
 from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller, Connect, Key, No, NotReachable
+from chordtwist.core.counted import counted
 
 TRY_AGAIN_S = 1.0
 
@@ -109,7 +110,7 @@ class Watch:
             what = "nothing stands there" if event == "is" else "gone: it was deleted, or has ended"
         else:
             life = showing.duration(found["ttl_ms"] / 1000)
-            what = f"{'' if event == 'is' else 'put: '}{found['bytes']} bytes, for {life}"
+            what = f"{'' if event == 'is' else 'put: '}{counted(found['bytes'], 'byte')}, for {life}"
         talking.show(f"{at}  {self._key}  {what}")
 
     def _execute(self, event: str, version: str, value: bytes) -> None:
