@@ -27,6 +27,7 @@ from chordtwist.net.peer_protocol import (
     HELD_QUESTION_BYTES,
     HELLO_WITHIN_S,
     LINK_CLOSES_WITHIN_S,
+    MUTE,
     OWED_MAX,
     STALLED_S,
     End,
@@ -686,6 +687,11 @@ class EndingTests(LinkTestCase):
         self.assertTrue(self.transport.disconnecting)
         self.assertIsNone(self.transport.producer)
         self.assertEqual([end for end, _ in self.owner.ends], [End.SAID])
+
+    def test_mute(self) -> None:
+        """Whom we dial and who goes without a Hello is mostly no node's port, and the operator is told so."""
+        self.link.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.owner.ends, [(End.LOST, MUTE)])
 
     def test_once(self) -> None:
         """A link ends once, for the first reason."""

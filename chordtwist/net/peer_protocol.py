@@ -88,6 +88,9 @@ BLOCKED_BYTES_MAX = 1 << 22
 GREETING_BYTES_MAX = OPENING_BYTES + Hello.body_bytes_max
 """Bytes of an incomplete frame that are kept of somebody who has not said Hello."""
 
+MUTE = "it ended the connection without a Hello: no node's p2p_address, or another [tls] mode"
+"""Mostly a bootstrap list names the API of a node, or one of two nodes has no TLS."""
+
 _LINK_KIND_MAX = Goodbye.kind
 """Messages of the link itself have kinds up to this one; questions and answers have higher ones."""
 
@@ -456,7 +459,9 @@ class PeerProtocol(Protocol):
         """End it, since the transport is gone."""
         self.connected = 0
         if self._phase is not _LINK_ENDED:
-            we_refused, why = explain(reason, self.transport) or (False, reason.getErrorMessage().rstrip("."))
+            is_mute = self.dialled is not None and self._phase is not _LINK_OPEN
+            lost = MUTE if is_mute else reason.getErrorMessage().rstrip(".")
+            we_refused, why = explain(reason, self.transport) or (False, lost)
             self._end(End.REFUSED if we_refused else End.LOST, why)
         self._clear_limit()
         self._owner.closed(self)
