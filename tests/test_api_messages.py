@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version
+from chordtwist.core.records import SEQ_MAX, VALUE_BYTES_MAX, PutResult, Seal, Version
 from chordtwist.wire.api_messages import (
     OPERATE_BYTES_MAX,
     REASON_BYTES_MAX,
-    SEQ_MAX,
     AnswerReader,
     ApiAnswer,
     ApiQuestion,

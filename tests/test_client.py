@@ -18,7 +18,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.address import Address, UnixAddress
 from chordtwist.core.errors import Malformed, Refused, Unreachable
-from chordtwist.core.records import VALUE_BYTES_MAX, PutResult, Seal, Version, signed_key
+from chordtwist.core.records import (
+    SALT_BYTES_MAX,
+    SEQ_MAX,
+    VALUE_BYTES_MAX,
+    PutResult,
+    Seal,
+    Version,
+    signed_key,
+)
 from chordtwist.core.signed import Ed25519Signer
 from chordtwist.net.api import ApiFactory
 from chordtwist.net.api_address import dialling_endpoint
@@ -51,6 +59,19 @@ class KeyTests(SynchronousTestCase):
         names = ("abc", "a" * 63, "g" * 64, "١" * 64, " ")
         self.assertEqual([key_of(name) for name in names], [sha256(name.encode()).digest() for name in names])
         self.assertRaises(ValueError, key_of, "")
+
+    def test_seals(self) -> None:
+        """A seal that no message can carry is an error of the program; the node would end the connection."""
+        signer = Ed25519Signer(b"s" * 32)
+        seal(signer, b"value", SEQ_MAX, b"s" * SALT_BYTES_MAX, SEQ_MAX)
+        for wrong in (
+            (-1, b"", None),
+            (SEQ_MAX + 1, b"", None),
+            (1, b"", -1),
+            (1, b"", SEQ_MAX + 1),
+            (1, b"s" * (SALT_BYTES_MAX + 1), None),
+        ):
+            self.assertRaises(ValueError, seal, signer, b"value", *wrong)
 
 
 class ConversationTests(SynchronousTestCase):

@@ -30,6 +30,9 @@ its way and by a standstill of the process that read it. So much longer everythi
 knows better, or the last copy would be believed."""
 
 SALT_BYTES_MAX = 64
+SEQ_MAX = (1 << 63) - 1
+"""The highest seq of a signed record: a signed integer of 64 bits in every database and language."""
+
 VALUE_BYTES_MAX = 65_495
 """The longest value that the course API can carry, in a PUT; every path carries it."""
 
@@ -224,9 +227,16 @@ def check_value(value: bytes) -> None:
 def seal(signer: Signer, value: bytes, seq: int, salt: bytes = b"", expected_seq: int | None = None) -> Seal:
     """Seal `value` for a signed record under ``signed_key(signer.public, salt)``: only the owner of the key can write
     there, and only with ever higher `seq`; with `expected_seq`, only in place of the record that has it (0: of none).
+
+    @raise ValueError: the salt is longer than 64 bytes, or a seq is not from 0 to 2**63 - 1.
     """
     from chordtwist.core.signed import pack_record
 
+    if len(salt) > SALT_BYTES_MAX:
+        raise ValueError(f"a salt of {len(salt)} bytes; at most {SALT_BYTES_MAX}")
+    for number in seq, expected_seq or 0:
+        if not 0 <= number <= SEQ_MAX:
+            raise ValueError(f"a seq of {number}; from 0 to {SEQ_MAX}")
     signature = signer.sign(pack_record(salt, seq, sha256(value).digest()))
     return Seal(signer.public, salt, seq, signature, expected_seq)
 

@@ -105,9 +105,12 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 
 class Ed25519Signer:
-    """The key of one node (RFC 8032). A signature costs about 25 microseconds, its verification 70."""
+    """An Ed25519 key (RFC 8032), of a node or of the owner of signed records. A signature costs about 25 microseconds,
+    its verification 70.
+    """
 
     def __init__(self, seed: bytes) -> None:
+        """@param seed: the 32 random bytes of the private key: whoever has them is the owner."""
         # Imported here and below, where it is used: a client that verifies nothing runs a tenth of a second.
         from nacl.signing import SigningKey
 

@@ -38,14 +38,12 @@ import msgspec
 
 from chordtwist.core.errors import Malformed
 from chordtwist.core.printable import printable
-from chordtwist.core.records import SALT_BYTES_MAX, VALUE_BYTES_MAX, PutResult, Seal, Version
+from chordtwist.core.records import SALT_BYTES_MAX, SEQ_MAX, VALUE_BYTES_MAX, PutResult, Seal, Version
 
 MESSAGE_BYTES_MAX = 65_535
 HEADER_BYTES = 4
 TTL_S_MAX = 65_535
 """The longest life the course's PUT can ask for; a PUT CONFIRMED can ask for more."""
-SEQ_MAX = (1 << 63) - 1
-"""The highest seq of a signed record: a signed integer of 64 bits in every database and language."""
 REASON_BYTES_MAX = 400
 STATUS_BYTES_MAX = 4_194_304
 """The longest status a client collects: far above that of a node with full tables."""
