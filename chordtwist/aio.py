@@ -203,6 +203,7 @@ class Connecting:
         except TimeoutError:
             raise NodeGone(None, f"no node answers there: nothing within {DIALS_WITHIN_S:g} s") from None
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
+            number = error.errno or 0  # below 0: of a name that cannot be resolved
+            reason = os.strerror(number) if number > 0 else error.strerror or str(error)
             raise NodeGone(None, f"no node answers there: {reason}") from None
         return client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Coroutine
@@ -203,6 +204,19 @@ class AsyncClientTests(SynchronousTestCase):
 
         self.run_test(test)
         self.assertRaises(ValueError, connect, "nowhere")
+
+    def test_no_such_name(self) -> None:
+        """A name that cannot be resolved is told in the system's words, without its number."""
+
+        def unknown(*asked: object, **how: object) -> None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def connected() -> None:
+            await connect("nowhere.example:7401")
+
+        self.patch(socket, "getaddrinfo", unknown)
+        error = self.assertRaises(NodeGone, asyncio.run, connected())
+        self.assertEqual("no node answers there: Name or service not known", str(error))
 
 
 class PackageTests(SynchronousTestCase):
