@@ -282,6 +282,12 @@ class PingTests(ToolsTestCase):
         self.assertEqual(self.requests[-1], {"do": "ping", "times": 5, "peers": ["10.0.0.2:6401"]})
         self.shape("ping", shown.stdout)
 
+    def test_no_address(self) -> None:
+        """What is no address is bad usage, and nobody is asked."""
+        shown = self.command(ping.command, "10.0.0.2")
+        self.assertEqual((shown.exit_code, self.requests), (2, []))
+        self.assertIn("'10.0.0.2' is not host:port", shown.stderr)
+
 
 class OperatorTests(ToolsTestCase):
     """The token, which a command reads by itself, and only where that is safe."""

@@ -9,6 +9,16 @@ import click
 
 from chordtwist.app.cli import asking, showing, talking
 from chordtwist.app.cli.talking import Caller, Connect
+from chordtwist.core.address import Address
+
+
+def _addresses(context: click.Context, parameter: click.Parameter, peers: tuple[str, ...]) -> tuple[str, ...]:
+    for peer in peers:
+        try:
+            Address.parse(peer)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+    return peers
 
 
 @click.command(
@@ -23,7 +33,7 @@ from chordtwist.app.cli.talking import Caller, Connect
         chordtwist ping 192.0.2.2:6401 --count 20
     """
 )
-@click.argument("peers", metavar="[PEER]...", nargs=-1)
+@click.argument("peers", metavar="[PEER]...", nargs=-1, callback=_addresses)
 @click.option("--count", metavar="N", type=click.IntRange(1, 20), default=5, show_default=True, help="Pings for each.")
 @talking.asks_a_node
 def command(caller: Caller, peers: tuple[str, ...], count: int) -> None:

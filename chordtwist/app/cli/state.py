@@ -9,6 +9,7 @@ import click
 
 from chordtwist.app.cli import showing, talking
 from chordtwist.app.cli.talking import Denied
+from chordtwist.core.counted import counted
 from chordtwist.core.errors import StateUnusable
 
 DAMAGED_SHOWN = 20
@@ -53,8 +54,8 @@ def check(directory: Path, as_json: bool) -> None:
         for name, found in report.files.items():
             talking.show(f"{name}: {found}")
         talking.show(
-            f"{report.records} records of {showing.size(report.bytes)}, {report.tombstones} ends remembered,"
-            f" {report.ended} past their time"
+            f"{counted(report.records, 'record')} of {showing.size(report.bytes)}, "
+            f"{counted(report.tombstones, 'end')} remembered, {report.ended} past their time"
         )
         for fault in report.faults:
             talking.show(fault, err=True)
