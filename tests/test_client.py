@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -345,6 +345,17 @@ class ConnectTests(SynchronousTestCase):
         factory.clientConnectionFailed(None, TwistedFailure(ConnectionRefusedError(osError=111)))
         reason = str(self.failureResultOf(connected, NodeGone).value)
         self.assertEqual(reason, "no node answers there: Connection refused")
+
+    def test_given_up(self) -> None:
+        """A connection may have a time limit as every question may, and be cancelled."""
+        reactor = MemoryReactorClock()
+        endpoint = dialling_endpoint(reactor, Address("127.0.0.1", 7401))
+        late = DhtClient.connect(endpoint).addTimeout(1, reactor)
+        reactor.advance(1)
+        self.failureResultOf(late, TimeoutError)
+        cancelled = DhtClient.connect(endpoint)
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
 
     def test_impossible_name(self) -> None:
         """Nor is anybody behind a name that nobody can look up."""

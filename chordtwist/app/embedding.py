@@ -44,7 +44,8 @@ class Node:
 
         Once only: for another run make another `Node`.
 
-        @raise StartError: it cannot listen, or was started or stopped before.
+        @raise StartError: it cannot listen, or was started or stopped before. Where another `Node` is to take its
+            place, wait for `stop`: then its ports and its state directory are free.
         """
         if self._is_used or self.service.running:
             raise StartError("a node starts once: make another one for another run")

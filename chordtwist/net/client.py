@@ -24,9 +24,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure as TwistedFailure
@@ -78,6 +78,8 @@ class DhtClient(Protocol):
         """Connect to the node that `endpoint` reaches; fails with `NodeGone`."""
 
         def unreachable(reason: TwistedFailure) -> DhtClient:
+            if reason.check(ConnectingCancelledError):  # which addTimeout does not know
+                raise CancelledError from None
             # Twisted calls a host name that it will not look up a ValueError.
             reason.trap(ConnectError, DNSLookupError, ValueError)
             raise NodeGone(None, f"no node answers there: {in_words(reason.value)}") from None
