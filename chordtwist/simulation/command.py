@@ -227,12 +227,12 @@ def command(
     if seeds is not None:
         if len(byzantine) > 1:
             raise click.UsageError("a sweep has one share of liars: give --byzantine once")
-        if as_json or plot is not None or trace is not None:
-            raise click.UsageError("--json, --plot and --trace tell of one run: a sweep prints a line for each seed")
+        if plot is not None or trace is not None:
+            raise click.UsageError("--plot and --trace tell of one run: a sweep prints a line for each seed")
         options = replace(options, byzantine=byzantine[0] if byzantine else 0.0)
         executor = cluster(on) if on is not None else processes(workers or len(os.sched_getaffinity(0)))
         try:
-            sys.exit(0 if sweep(options, seeds, executor, kept) else 1)
+            sys.exit(0 if sweep(options, seeds, executor, kept, as_json) else 1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
     if workers is not None or on is not None or kept is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -66,8 +68,8 @@ def cluster(address: str) -> Executors:
     return executor
 
 
-def sweep(options: Options, seeds: range, executor: Executors, kept: Path | None) -> bool:
-    """Run a sweep and tell of each seed as it comes in; answers whether all is well."""
+def sweep(options: Options, seeds: range, executor: Executors, kept: Path | None, as_json: bool) -> bool:
+    """Run a sweep and tell of each seed as it comes in, and of all at the end; answers whether all is well."""
     try:
         run = Sweep(options, seeds, kept=kept)
     except ValueError as error:
@@ -80,10 +82,13 @@ def sweep(options: Options, seeds: range, executor: Executors, kept: Path | None
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(options.scenario, total=run.seeds, completed=len(run.outcomes))
         for found in run.run(executor):
-            click.echo(printable(found.line()))
+            click.echo(json.dumps(asdict(found)) if as_json else printable(found.line()))
             bar.update(task, completed=len(run.outcomes))
     failed = run.failed
-    click.echo(printable(f"{run.seeds} seeds, {len(failed)} failed, digest {run.digest()}"))
+    if as_json:
+        click.echo(json.dumps({"seeds": run.seeds, "failed": failed, "digest": run.digest()}))
+    else:
+        click.echo(printable(f"{run.seeds} seeds, {len(failed)} failed, digest {run.digest()}"))
     if failed:
         _show(run, failed)
     return not failed

@@ -143,6 +143,14 @@ class CommandTests(SynchronousTestCase):
         ):
             self.assertEqual(CliRunner().invoke(command, words).exit_code, 2, words)
 
+    def test_sweep_as_json(self) -> None:
+        """With --json each seed of a sweep is one object, and all of them are in the last one."""
+        shown = self.simulate("--nodes", "2", "--minutes", "0.01", "--seeds", "1:3", "--workers", "1", "--json")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        *each, last = map(json.loads, shown.stdout.splitlines())
+        self.assertEqual([(found["seed"], found["problems"]) for found in each], [(1, []), (2, [])])
+        self.assertEqual((last["seeds"], last["failed"]), (2, []))
+
     def test_options_for_nothing(self) -> None:
         """What would be passed over in silence is refused: how liars lie where none do, outputs of one run for many."""
         sweep = ("--seeds", "1:3")
@@ -150,7 +158,6 @@ class CommandTests(SynchronousTestCase):
             ("--attack", "refuse"),
             ("--how", "all"),
             ("--grown",),
-            (*sweep, "--json"),
             (*sweep, "--plot", "plot.svg"),
             (*sweep, "--trace", "trace.txt"),
         ):
