@@ -323,7 +323,7 @@ def dearest_questions(
             " to a member": lambda: Relay(member()),
             " of an audit": lambda: Relay(member(), Audit(rng.randbytes(32), rng.randbytes(16))),
         },
-        AskConvicted: {"": lambda: AskConvicted(rng.randbytes(8), rng.randbytes(SUMS_OF_CONVICTED))},
+        AskConvicted: {"": lambda: AskConvicted(rng.randbytes(16), rng.randbytes(8), rng.randbytes(SUMS_OF_CONVICTED))},
         AskProof: {"": lambda: AskProof(me.packed)},
         Accuse: {
             "": proofs.of_two_tables(True),

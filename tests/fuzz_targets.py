@@ -528,7 +528,7 @@ def messages_of_peers() -> Iterator[wire.Message]:
         wire.Notify(1),
         wire.Leased(b"body", bytes(64)),
         wire.Relay(THIRD.packed),
-        wire.AskConvicted(bytes(8), b"onetwo" * 16),
+        wire.AskConvicted(bytes(16), bytes(8), b"onetwo" * 16),
         wire.Convicted([OTHER.packed, THIRD.packed]),
         wire.AskProof(OTHER.packed),
         wire.Proof(1, b"lease", bytes(64), b"table", bytes(64)),

@@ -231,15 +231,16 @@ class ConvictionsTests(SynchronousTestCase):
             if place % 50:
                 verdict = Verdict(peer(place), b"", 1, Charge.EQUIVOCATION)
                 other.add(verdict, Evidence(Charge.EQUIVOCATION, peer(place).packed, b"", b"", b""), 0)
-        self.assertEqual(len(other.sums()), SUMS * SUM_LENGTH)
-        told = self.convictions.unlike(other.sums())
+        salt = bytes(8)
+        self.assertEqual(len(other.sums(salt)), SUMS * SUM_LENGTH)
+        told = self.convictions.unlike(salt, other.sums(salt))
         self.assertLessEqual({peer(place) for place in range(0, 200, 50)}, {*told})
         self.assertLess(len(told), 60)
-        self.assertLessEqual({*other.unlike(self.convictions.sums())}, {*told})
-        self.assertEqual(self.convictions.unlike(self.convictions.sums()), [])
-        self.assertEqual(len(self.convictions.unlike(b"")), 200)
+        self.assertLessEqual({*other.unlike(salt, self.convictions.sums(salt))}, {*told})
+        self.assertEqual(self.convictions.unlike(salt, self.convictions.sums(salt)), [])
+        self.assertEqual(len(self.convictions.unlike(b"", b"")), 200)
         self.convictions.expire(SENTENCE_S)
-        self.assertEqual(self.convictions.sums(), Convictions(self.ended.append).sums())
+        self.assertEqual(self.convictions.sums(salt), Convictions(self.ended.append).sums(salt))
 
     def test_digest(self) -> None:
         """Those who convict the same ones have one digest, by whichever proofs."""

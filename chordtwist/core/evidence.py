@@ -20,7 +20,10 @@ from chordtwist.core.prefixes import owner_of, prefix_of
 from chordtwist.core.ring import RingId
 from chordtwist.core.signed import Verify, fingerprint, unpack_holding, unpack_lease, unpack_table, unpack_table_opening
 
-MARK_LENGTH = DIGEST_LENGTH = 8
+MARK_LENGTH = 8
+
+DIGEST_LENGTH = 16
+"""Addresses can be chosen: of eight bytes two sets with one digest are found in an hour."""
 
 SENTENCE_S = 3600.0
 """How long a first conviction lasts: addresses change hands."""
@@ -36,6 +39,10 @@ let go: whoever convicts addresses of his own makes room among those."""
 
 SUMS, SUM_LENGTH = 32, 3
 """The convicted fall into so many parts by the hash of their addresses; each part is summed up in so many bytes."""
+
+SALT_LENGTH = 8
+"""Sums are of a salt besides, which each asker draws anew: else whoever has two ports more to be convicted at finds in
+seconds two with whom a part sums up alike whether a third is convicted or not, and nobody tells of that one."""
 
 SEEN_MAX = 4096
 """Proofs remembered by their marks after their sentence is over: none convicts twice."""
@@ -182,7 +189,7 @@ class Convictions:
         self._digest: bytes | None = None
         """`digest`, while it is known."""
         self._parts: list[dict[Peer, None]] = [{} for _ in range(SUMS)]
-        self._sums = [NOBODY[:SUM_LENGTH]] * SUMS
+        self._digests = [NOBODY] * SUMS
         """Of each part."""
         self._seen: Bounded[bytes, None] = Bounded(SEEN_MAX)
         self._served: Bounded[Peer, float] = Bounded(SEEN_MAX)
@@ -232,24 +239,24 @@ class Convictions:
             self._end(peer)
 
     def digest(self) -> bytes:
-        """Sum up in eight bytes who is convicted: alike at two nodes that convict the same ones."""
+        """Sum up in a few bytes who is convicted: alike at two nodes that convict the same ones."""
         if self._digest is None:
             self._digest = _digest(self._held)
         return self._digest
 
-    def sums(self) -> bytes:
+    def sums(self, salt: bytes) -> bytes:
         """Sum up part by part whom we convict, to be told of the parts in which somebody else convicts others."""
-        return b"".join(self._sums)
+        return b"".join(_sum(salt, digest) for digest in self._digests)
 
-    def unlike(self, sums: bytes) -> list[Peer]:
+    def unlike(self, salt: bytes, sums: bytes) -> list[Peer]:
         """List whom we convict of the parts in which somebody else convicts others, by his sums; all, by none."""
         theirs = (sums[at : at + SUM_LENGTH] for at in range(0, SUMS * SUM_LENGTH, SUM_LENGTH))
-        differ = (part for part, ours, summed in zip(self._parts, self._sums, theirs, strict=True) if summed != ours)
-        return [*chain.from_iterable(differ)]
+        parts = zip(self._parts, self._digests, theirs, strict=True)
+        return [*chain.from_iterable(part for part, digest, summed in parts if summed != _sum(salt, digest))]
 
     def _has_changed(self, part: int) -> None:
         self._digest = None
-        self._sums[part] = _digest(self._parts[part])[:SUM_LENGTH]
+        self._digests[part] = _digest(self._parts[part])
 
     def _end(self, peer: Peer) -> None:
         del self._held[peer]
@@ -266,6 +273,10 @@ def _part_of(peer: Peer) -> int:
 
 def _digest(peers: Iterable[Peer]) -> bytes:
     return sha256(b"".join(sorted(peer.packed for peer in peers))).digest()[:DIGEST_LENGTH]
+
+
+def _sum(salt: bytes, digest: bytes) -> bytes:
+    return sha256(salt + digest).digest()[:SUM_LENGTH]
 
 
 NOBODY = _digest(())

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from chordtwist.core.errors import Malformed
-from chordtwist.core.evidence import CONVICTIONS_MAX, SUM_LENGTH, SUMS
+from chordtwist.core.evidence import CONVICTIONS_MAX, DIGEST_LENGTH, SALT_LENGTH, SUM_LENGTH, SUMS
 from chordtwist.core.printable import printable
 from chordtwist.core.records import VALUE_BYTES_MAX
 from chordtwist.core.signed import SIGNED_NUMBER_MAX
@@ -308,13 +308,15 @@ SUMS_OF_CONVICTED = SUMS * SUM_LENGTH
 
 class AskConvicted(Question, frozen=True):
     """Asks whether the receiver convicts whom the sender does (`core.evidence.Convictions.digest`): `Same`, or `Noted`
-    if not. With `sums` of whom the sender convicts, or if that is nobody, for the parts that differ: `Convicted`.
+    if not. With `sums` of whom the sender convicts, by a `salt` of its own, or if that is nobody, for the parts that
+    differ: `Convicted`.
     """
 
     kind: ClassVar[int] = 70
     body_bytes_max: ClassVar[int] = SUMS_OF_CONVICTED + 32
 
-    digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    digest: Annotated[bytes, msgspec.Meta(min_length=DIGEST_LENGTH, max_length=DIGEST_LENGTH)]
+    salt: Annotated[bytes, msgspec.Meta(max_length=SALT_LENGTH)] = b""
     sums: Annotated[bytes, msgspec.Meta(max_length=SUMS_OF_CONVICTED)] = b""
 
 

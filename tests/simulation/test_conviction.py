@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.leases import LEASE_MS
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Peer
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import fingerprint, unpack_table
 from chordtwist.core.table import Table
@@ -61,6 +62,12 @@ NODES = 24
 NEWCOMERS = 40
 
 NOBODY_THERE = "10.200.0.1"
+
+SHIELDED, *SHIELDS = (
+    Identity("simulation", Policy.IP).peer(*address)
+    for address in (("10.0.0.9", 6401), ("10.200.0.1", 4674), ("10.200.0.4", 11877))
+)
+"""A member, and two that were looked for in three seconds: a hash of all three and of the two begins alike."""
 
 WITHIN_S = 600
 """Who leaves out one neighbour is seen by whoever happens to look there."""
@@ -340,8 +347,25 @@ class SpreadTests(ConvictionTestCase):
         size = sum(len(one.proof.first) + len(one.proof.second) + 150 for one in made_up)
         self.assertLess(fetched, 4 * size * len(others))
         liar.asking.tell([half[0].me], _forged(liar, liar.me, 1))
-        self.world.run(180)
+        self.world.run(240)
         self.assertTrue(all(liar.me in node.judgement.convictions for node in honest))
+
+    def test_chosen_ports(self) -> None:
+        """Two of a liar's friends whose ports were chosen, so that three bytes of a hash are the same with and without
+        the liar, do not keep it from being convicted when everybody convicts them.
+        """
+        self.grow(Attack, share=0.1)
+        self.coalition.awake = False
+        other, liar = sorted(self.coalition.live(), key=lambda one: one.me == SHIELDED)
+        friends = [Elsewhere(self.world, friend) for friend in SHIELDS]
+        sums = [sha256(b"".join(peer.packed for peer in some)).digest()[:3] for some in ((liar.me, *SHIELDS), SHIELDS)]
+        self.assertEqual(*sums)
+        honest = self.honest()
+        for friend in friends:
+            other.asking.tell([node.me for node in honest], friend.proof)
+        other.asking.tell([node.me for node in honest[::2]], _forged(liar, liar.me, 1))
+        self.world.run(5 * COMPARE_SLOWEST_S)
+        self.assertEqual(self.convicted(), [{liar.me, *SHIELDS}] * len(honest))
 
     def test_shielded(self) -> None:
         """Liars that have shown everybody made-up proofs against one another shield none from a true one."""

@@ -20,6 +20,7 @@ from chordtwist.core.bounded import Bounded
 from chordtwist.core.errors import Malformed, Unreachable
 from chordtwist.core.evidence import (
     NOBODY,
+    SALT_LENGTH,
     SEEN_MAX,
     SENTENCE_S,
     WORDS,
@@ -263,7 +264,7 @@ class Judgement:
             return Same()
         if not question.sums and digest != NOBODY:
             return Noted()
-        return Convicted([culprit.packed for culprit in convictions.unlike(question.sums)])
+        return Convicted([culprit.packed for culprit in convictions.unlike(question.salt, question.sums)])
 
     def proof(self, culprit: Peer) -> Answer:
         """Show the proof against somebody."""
@@ -302,7 +303,8 @@ class Judgement:
         """Ask a member whom it convicts, and we may not."""
         answer = await self._asking.ask(other, AskConvicted(self.convictions.digest()))
         if isinstance(answer, Noted):
-            question = AskConvicted(self.convictions.digest(), self.convictions.sums())
+            salt = self._rng.randbytes(SALT_LENGTH)
+            question = AskConvicted(self.convictions.digest(), salt, self.convictions.sums(salt))
             answer = await self._asking.ask(other, question)
         if not isinstance(answer, Convicted):
             return []
