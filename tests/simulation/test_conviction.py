@@ -49,6 +49,7 @@ from chordtwist.wire.peer_messages import (
     Leased,
     Noted,
     Notify,
+    Ping,
     Proof,
     Question,
     TableIs,
@@ -375,6 +376,25 @@ class SpreadTests(ConvictionTestCase):
         self.coalition.live()[1].asking.tell([honest[0].me], _forged(guilty, guilty.me, 1))
         self.wait(lambda: all(guilty.me in node.judgement.convictions for node in honest))
 
+    def test_shielded_before(self) -> None:
+        """Nor do made-up proofs shield one that were shown before it came, so that nobody could look at it."""
+        absent = ShieldingAbsent.absent = Identity("simulation", Policy.IP).peer(NOBODY_THERE, 6401)
+        self.grow(ShieldingAbsent)
+        self.world.run(700)
+        self.coalition.awake = False
+        self.coalition.enlist(absent)
+        guilty, honest = self.world.start(absent).node, self.honest()
+        assert isinstance(guilty, Liar)
+        self.wait(lambda: guilty.is_member)
+        guilty.asking.tell([node.me for node in honest], Ping())
+        self.world.run(1)
+        for node in honest:
+            node.tables.fetch(absent)
+        self.world.run(1)
+        guilty.asking.tell([node.me for node in honest[::2]], _forged(guilty, absent, 1))
+        self.world.run(8 * COMPARE_SLOWEST_S)
+        self.assertEqual(self.convicted(), [{absent}] * len(honest))
+
     def test_asked_for_one(self) -> None:
         """Who shows a proof against somebody else than was asked for has nobody dialled."""
         self.grow(Naming, share=0.05)
@@ -396,6 +416,16 @@ class Shielding(Attack):
         if isinstance(question, AskProof):
             return shown(_forged(liar, self.coalition.world.identity.unpack(question.culprit), 1))
         return None
+
+
+class ShieldingAbsent(Shielding):
+    """Say so of somebody who is not there yet."""
+
+    absent: Peer
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        said = super().answer(liar, asker, question)
+        return Convicted([self.absent.packed]) if isinstance(said, Convicted) else said
 
 
 class ShieldingColluders(Shielding, ColludersOnly):

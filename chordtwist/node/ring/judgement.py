@@ -114,7 +114,7 @@ class Judgement:
         """When the next one of those that we list may be evicted."""
         self._in_vain: Bounded[tuple[Peer | None, Peer], tuple[int, float]] = Bounded(SEEN_MAX)
         """How often a proof against somebody was fetched and came to nothing, and when it may be fetched again: from
-        anybody, if its culprit was never reached; else from whoever showed it, who may have made it up.
+        anybody, while its culprit was never reached; else from whoever showed it, who may have made it up.
         """
         self._contacts: Collection[Peer] = ()
         """Through whom we joined last: each had answered."""
@@ -323,7 +323,9 @@ class Judgement:
             now = self._clock.seconds()
             if asked >= PROOFS_AT_ONCE or not self.convictions.is_wanted(culprit, now):
                 continue
-            if any(now < self._in_vain.get((teller, culprit), (0, 0.0))[1] for teller in (None, other)):
+            # Nobody was there when it came to nothing for everybody; now somebody may be.
+            in_vain = (None, other) if self._tables.key_of(culprit) is None else (other,)
+            if any(now < self._in_vain.get((teller, culprit), (0, 0.0))[1] for teller in in_vain):
                 continue
             if not self._may_look(other, culprit):
                 continue  # its proof is fetched when it can be looked at
