@@ -211,6 +211,14 @@ class ConvictionsTests(SynchronousTestCase):
                 self.convict_peer(IDENTITY.peer(host % (number % 250) if "%" in host else host, 1024 + number))
             self.assertEqual((len(convictions), peer(10) in convictions), (CONVICTIONS_MAX, True))
 
+    def test_bounded_for_one_address(self) -> None:
+        """Nor does whoever is guilty at one address of a prefix go free by the ports of another one."""
+        guilty = IDENTITY.peer("9.9.9.1", 1024)
+        self.convict_peer(guilty)
+        for number in range(2 * CONVICTIONS_MAX):
+            self.convict_peer(IDENTITY.peer("9.9.9.2", 1024 + number))
+        self.assertEqual((len(self.convictions), guilty in self.convictions), (CONVICTIONS_MAX, True))
+
     def test_one_place(self) -> None:
         """Where an address is one place, its ports share it: the second one's sentence is twice as long, and the place
         is free when both are over.

@@ -35,7 +35,8 @@ STALE_S = 600.0
 
 CONVICTIONS_MAX = 512
 """Peers convicted at one time, some 700 bytes each, 33 kB at most. Beyond them one of the prefix that has the most is
-let go: whoever convicts addresses of his own makes room among those."""
+let go, and there of the address that has the most: whoever convicts ports of his own makes room among those, not where
+he is guilty."""
 
 SUMS, SUM_LENGTH = 32, 3
 """The convicted fall into so many parts by the hash of their addresses; each part is summed up in so many bytes."""
@@ -229,8 +230,8 @@ class Convictions:
         self._parts[part][culprit] = None
         self._has_changed(part)
         if len(self._held) > CONVICTIONS_MAX:
-            counts = Counter(map(_owner, self._held))
-            self._end(max(self._held, key=lambda peer: counts[_owner(peer)]))
+            counts, shared = Counter(map(_owner, self._held)), Counter(map(owner_of, self._held))
+            self._end(max(self._held, key=lambda peer: (counts[_owner(peer)], shared[owner_of(peer)])))
         return True
 
     def expire(self, now_s: float) -> None:
