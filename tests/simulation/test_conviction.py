@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core import evidence
+from chordtwist.core.conduct import BLAMED_AGAIN_S
 from chordtwist.core.errors import Malformed
 from chordtwist.core.evidence import Charge, Evidence, Verdict
 from chordtwist.core.leases import LEASE_MS
@@ -19,6 +20,7 @@ from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.ring import Arc
 from chordtwist.core.signed import fingerprint, unpack_table
+from chordtwist.core.small_ring import in_order
 from chordtwist.core.table import Table
 from chordtwist.node.node import Node
 from chordtwist.node.ring.judgement import COMPARE_SLOWEST_S, EVICTED_APART_S, PROOFS_AT_ONCE
@@ -35,7 +37,7 @@ from chordtwist.simulation.adversaries.judged import (
 )
 from chordtwist.simulation.adversaries.liar import Liar
 from chordtwist.simulation.adversaries.tables import ColludersOnly, Equivocate
-from chordtwist.simulation.world import World
+from chordtwist.simulation.world import LookupResult, World
 from chordtwist.wire.peer_messages import (
     Accuse,
     Answer,
@@ -180,6 +182,26 @@ class ConductTests(ConvictionTestCase):
                 self.assertIn(liar, farther[-len(suspected) :])
 
 
+class AloofTests(ConvictionTestCase):
+    """Somebody shows a table as members do, but answers nobody near it; liars list it."""
+
+    def test_nobody_is_suspected(self) -> None:
+        """Whoever finds it time and again does not suspect those who leave it out."""
+        self.grow(ListingAloof, share=0.2)
+        attack = self.coalition.attack
+        assert isinstance(attack, ListingAloof)
+        aloof = Aloof(self.world, self.world.identity.peer("10.200.0.1", 6401))
+        ring = [*self.coalition.members(aloof.me.id)]
+        aloof.ring, aloof.near, attack.aloof = ring, {*ring[:2], *ring[-10:]} - self.liars(), aloof.me
+        node = next(node for node in self.honest() if node.me not in aloof.near)
+        found: list[LookupResult] = []
+        for _ in range(6):
+            self.world.find(node.me, aloof.me.id, found.append)
+            self.world.run(BLAMED_AGAIN_S + 1)
+        owners = {result.route.owner for result in found if result.route is not None}
+        self.assertEqual((owners, node.conduct.suspected()), ({aloof.me}, {}))
+
+
 class BrokenLeaseTests(ConvictionTestCase):
     """A quarter of the members promise to list their neighbours, and then show nobody but one another."""
 
@@ -303,6 +325,33 @@ def noting(ask: Callable[..., Any], note: Callable[..., object]) -> Callable[...
 
 def shown(proof: Accuse) -> Proof:
     return Proof(proof.charge, proof.first, proof.first_signature, proof.second, proof.second_signature)
+
+
+class Aloof(Elsewhere):
+    """Shows the table of a member in its place, and answers nothing to those near it."""
+
+    ring: list[Peer]
+    near: set[Peer]
+
+    def answer(self, peer: Peer, question: Question) -> Answer | Deferred[Answer]:
+        if peer in self.near:
+            return Deferred()
+        if not isinstance(question, GetTable):
+            return super().answer(peer, question)
+        key, before, behind = self.signer.public, self.ring[-1], tuple(self.ring[:8])
+        body = pack_table(self.world.identity, Table(self.me, 1, 3, 3, key, False, before, behind, (), (bytes(8),) * 9))
+        return TableIs(body, self.signer.sign(body))
+
+
+class ListingAloof(Attack):
+    """List somebody besides the true members."""
+
+    aloof: Peer | None = None
+
+    def table(self, liar: Liar, asker: Peer, true: Table) -> Lie | None:
+        if self.aloof is None:
+            return None
+        return Lie(true.predecessor, in_order(liar.me, (*true.successors, self.aloof)), true.fingers, true.whole)
 
 
 class BesideContact(Elsewhere):

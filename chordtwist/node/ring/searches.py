@@ -222,10 +222,13 @@ class Searches:
         return route
 
     def _judged(self, lookup: Witnessed) -> Witnessed:
-        """Hold it against witnesses that they left out the owner, if that was a member long enough to be listed."""
+        """Hold it against witnesses that they left out the owner, if that was a member long enough to be listed. Not
+        where most of them do: it may be one that answers us, and nobody near it, so that they are blamed.
+        """
         owner = lookup.owner
         if owner is not None and self._tables.known_for_s(owner) >= LISTED_AFTER_S:
-            for peer in lookup.left_out_by(owner):
+            blamed = lookup.left_out_by(owner)
+            for peer in blamed if 2 * len(blamed) < len(lookup.witnesses) else ():
                 self._conduct.blame(peer, LEAVES_OUT)
         return lookup
 
