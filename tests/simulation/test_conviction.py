@@ -54,6 +54,7 @@ from chordtwist.wire.peer_messages import (
     Ping,
     Proof,
     Question,
+    Silent,
     TableIs,
 )
 from tests.builders import pack_table
@@ -501,6 +502,19 @@ class Naming(Attack):
         return shown(proof) if isinstance(question, AskProof) else None
 
 
+class Late(Attack):
+    """Say that all contacts of newcomers are convicted, and show no proof, each time just before the time is over."""
+
+    def answer(self, liar: Liar, asker: Peer, question: Question) -> Answer | Deferred[Answer] | None:
+        if not isinstance(question, AskConvicted | AskProof):
+            return None
+        named = [peer.packed for peer in self.coalition.world.seeds(liar.me)]
+        said = Convicted(named) if isinstance(question, AskConvicted) else Silent()
+        late: Deferred[Answer] = Deferred()
+        self.coalition.world.after(0.8, lambda: None if late.called else late.callback(said))
+        return late
+
+
 class NewcomerTests(ConvictionTestCase):
     """Others are told of three who are convicted, and of one honest member."""
 
@@ -516,6 +530,14 @@ class NewcomerTests(ConvictionTestCase):
             self.world.run(5)
         self.assertEqual({*begun} & self.liars(), set())
         self.assertGreaterEqual(len(begun), 8)
+
+    def test_held_up(self) -> None:
+        """A dozen contacts that answer late hold a newcomer up for two seconds in all, not for one each."""
+        self.grow(Late, share=0.3, nodes=40)
+        self.world.seed_peers = [*(node.me for node in self.coalition.live()), self.honest()[0].me]
+        host = self.world.start()
+        self.world.run(5)
+        self.assertTrue(host.is_member)
 
     def test_never_among_them(self) -> None:
         """None of them stands on a ring of the convicted for a moment, nor asks them whom to believe."""

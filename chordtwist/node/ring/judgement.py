@@ -281,10 +281,10 @@ class Judgement:
             await answers_to(Deferred.fromCoroutine(self._hear_of(contacts, other)) for other in contacts)
         return [peer for peer in contacts if not self._liveness.is_condemned(peer)]
 
-    async def _hear_of(self, some: Collection[Peer], other: Peer) -> bool:
-        culprits = [peer for peer in await self._convicted_by(other) if peer in some]
-        self._rng.shuffle(culprits)  # each of them shows others first: few proofs are fetched twice
-        return await self._fetch(other, culprits)
+    async def _hear_of(self, some: Collection[Peer], other: Peer) -> None:
+        culprits = [peer for peer in await self._convicted_by(other) if peer in some][:PROOFS_AT_ONCE]
+        # All at once: each that is late, or whose culprit is, would hold a newcomer up for a second.
+        await answers_to(Deferred.fromCoroutine(self._fetch(other, [culprit])) for culprit in culprits)
 
     async def _compare(self) -> bool:
         """Ask another member whom it convicts, and for proofs that we have not: first against those that we list."""
