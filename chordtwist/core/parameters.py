@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 
 from chordtwist.core.peer import Policy
 
-PROTOCOL_VERSION_MIN = 5
-PROTOCOL_VERSION_MAX = 5
+PROTOCOL_VERSION_MIN = 6
+PROTOCOL_VERSION_MAX = 6
 """The range of peer protocol versions this build speaks, so that a ring can be upgraded node by node."""
 
 
