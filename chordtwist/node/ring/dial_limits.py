@@ -35,7 +35,7 @@ WORD_PER_S, WORD_AT_ONCE = 1 / 120, 4.0
 """The same of what one member has named: beyond that its names are on the account of all. Who lies has used up his word
 soon, and nobody else's; honest members name whom they have reached themselves."""
 
-NAMED_MAX = 4096
+ON_WORD_MAX = 4096
 """Addresses remembered that a member named whose word was good."""
 
 UNDER_WAY_MAX = 64
@@ -71,7 +71,7 @@ class DialLimits:
         """How often in vain, when it may be dialled again, and what came of the last time."""
         self._callers: Bounded[Peer, None] = Bounded(CALLERS_MAX)
         self._words = Allowance(WORD_PER_S, WORD_AT_ONCE)
-        self._named: Bounded[Peer, str] = Bounded(NAMED_MAX)
+        self._named: Bounded[Peer, str] = Bounded(ON_WORD_MAX)
         """On whose word an address is dialled."""
         self._under_way: dict[Peer, int] = {}
 
