@@ -13,6 +13,7 @@ from chordtwist.node.ring.admission import (
     ANNOUNCE,
     HELD_S,
     LIVE,
+    PLACE_KEPT_S,
     PROBE,
     REACHED_MAX,
     WAITING_MAX,
@@ -280,6 +281,19 @@ class AnnounceTests(AdmissionTestCase):
         self.assertEqual(sum(one.called for one in waiting), 1)
         self.announced(peer(30), LIVE)
         self.assertTrue(self.successResultOf(asked)[1])
+
+    def test_place_is_kept(self) -> None:
+        """Who has waited in vain finds its place kept when it asks again; when it does not, it has kept others waiting."""
+        self.announced(peer(30))
+        line = [peer(place) for place in range(1000, 1000 + WAITING_MAX)]
+        for waiting in map(self.announce, line):
+            self.addCleanup(waiting.addErrback, lambda failure: None)
+        self.scene.advance(HELD_S)
+        self.assertIsInstance(self.announced(peer(40), seconds=0)[0], JoinFailure)
+        self.assertNoResult(self.announce(line[0]))
+        self.scene.advance(PLACE_KEPT_S)
+        self.assertNoResult(self.announce(peer(40)))
+        self.assertGreater(self.admission._owes(line[1]), self.admission._owes(peer(40)))
 
     def test_one_place(self) -> None:
         """One newcomer has one place in the line, however often it asks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -48,6 +49,11 @@ WAITING_MAX = 6
 """Newcomers that wait for the slot to be free. Whoever stands in line keeps up with all who are there: a hundred of
 them take all the time."""
 
+PLACE_KEPT_S = 2.0
+"""Whoever has waited for a moment in vain finds its place in line kept for so long, in which it keeps up with all who
+are there: else all take turns in standing there, and each of them has to. Who does not come back has kept others
+waiting."""
+
 REACHED_MAX = 64
 """Newcomers whose dialling back is remembered."""
 
@@ -88,7 +94,9 @@ class Admission:
         self._reached: Bounded[Peer, float] = Bounded(REACHED_MAX)
         """When newcomers were dialled back."""
         self._waiting: dict[Peer, Deferred[bool]] = {}
-        """For the slot to be free, in the order they came: told whether to try, or to go."""
+        """For the slot to be free: told whether to try, or to go."""
+        self._line: dict[Peer, float] = {}
+        """Those and others that come back soon, in the order they came: for how long their places are kept."""
 
     def awaits(self, peer: Peer, epoch: int) -> bool:
         """Whether `peer` in that epoch was taken in: that it joins is no news then, and may be overtaken by its going
@@ -142,7 +150,7 @@ class Admission:
     def _pass_on(self) -> None:
         """Give the turn to whoever owes least, and of those to whoever waits for longest."""
         if self._slot is None and self._waiting:
-            self._waiting[min(self._waiting, key=self._owes)].callback(True)
+            self._waiting[min(filter(self._waiting.__contains__, self._line), key=self._owes)].callback(True)
 
     def _owes(self, peer: Peer) -> float:
         """How long a newcomer has kept others waiting lately, and not gone live."""
@@ -224,17 +232,27 @@ class Admission:
                 pass
             finally:
                 del self._waiting[peer]
+                if peer in self._line:
+                    self._line[peer] = self._clock.seconds() + PLACE_KEPT_S
+        self._line.pop(peer, None)
         return True
 
     def _may_wait(self, peer: Peer) -> bool:
         """Whether a newcomer may stand in line, once; where the line is full it is for one that owes more to go."""
         if peer in self._waiting:
             return False
-        if len(self._waiting) >= WAITING_MAX:
-            last = max(reversed(self._waiting), key=self._owes)
+        now = self._clock.seconds()
+        for other in [other for other, until_s in self._line.items() if until_s <= now]:
+            del self._line[other]
+            self._in_vain.spend(other.id, PLACE_KEPT_S, now)
+        if peer not in self._line and len(self._line) >= WAITING_MAX:
+            last = max(reversed(self._line), key=self._owes)
             if self._owes(last) <= self._owes(peer):
                 return False
-            self._waiting[last].callback(False)
+            del self._line[last]
+            if last in self._waiting:
+                self._waiting[last].callback(False)
+        self._line[peer] = inf
         return True
 
     def _takes(self, newcomer: tuple[Peer, int]) -> bool:
