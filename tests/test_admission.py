@@ -283,7 +283,7 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(self.successResultOf(asked)[1])
 
     def test_place_is_kept(self) -> None:
-        """Who has waited in vain finds its place kept when it asks again; when it does not, it has kept others waiting."""
+        """Who has waited in vain finds its place kept when it asks again; else it has kept others waiting."""
         self.announced(peer(30))
         line = [peer(place) for place in range(1000, 1000 + WAITING_MAX)]
         for waiting in map(self.announce, line):
