@@ -113,6 +113,8 @@ class Lookup:
         self._around: list[Candidate] = []
         """Those of them that may be met and are not unreachable, by their `gap`: the nearest at or behind the position
         comes first, the nearest before it last."""
+        self._shown: list[Table] = []
+        """All tables that were shown or at hand, in this order."""
         if excluded is not None:
             candidate = self._candidates[excluded.packed] = Candidate(excluded, 0, 0)
             candidate.state = State.EXCLUDED
@@ -144,6 +146,7 @@ class Lookup:
     def _take(self, candidate: Candidate, table: Table, depth: int) -> None:
         candidate.state = State.ANSWERED
         candidate.table = table
+        self._shown.append(table)
         self.hear(table.everybody(), depth)
         known = self._candidates
         for peer in table.successors:
@@ -167,7 +170,7 @@ class Lookup:
 
     def namers(self, peer: Peer) -> Iterator[Peer]:
         """Name those whose tables name `peer`, the latest first."""
-        return (table.peer for table in reversed(self.tables) if peer in table.everybody())
+        return (table.peer for table in reversed(self._shown) if peer in table.everybody())
 
     @property
     def owner(self) -> Peer | None:
