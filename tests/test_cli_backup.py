@@ -103,6 +103,16 @@ class ImportTests(ToolsTestCase):
         self.assertEqual(self.command(import_.command, path).exit_code, 0)
         self.assertEqual(len(self.requests[0]["records"]), 2)
 
+    def test_several_files(self) -> None:
+        """Several backups may be named; each needs its last line."""
+        first, second = self.file(HEAD, record(1), {"records": 1}), self.file(HEAD, record(2), {"records": 1})
+        self.assertEqual(self.command(import_.command, first, second).exit_code, 0)
+        self.assertEqual(self.requests[0]["records"], [record(1), record(2)])
+        for cut in self.file(HEAD, record(3)), self.file():
+            shown = self.command(import_.command, cut, first)
+            self.assertEqual(shown.exit_code, 1)
+            self.assertIn("cut short", shown.stderr)
+
     def test_refused(self) -> None:
         """Status 1 when a record was refused; its key and the reason are told."""
         self.told["refused"] = [{"key": f"{number:064x}", "reason": "wrong"} for number in range(12)]

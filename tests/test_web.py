@@ -243,6 +243,15 @@ class BoundTests(SiteCase, TestCase):
         )
         self.assertEqual((400, True), (reply_of(transport.value() + b"\r\n\r\n").status, transport.disconnecting))
 
+    def test_no_request(self) -> None:
+        """Who speaks the API's protocol here is told so at once; an empty line before a request is allowed."""
+        channel, transport = open_connection(self.site)
+        channel.dataReceived(bytes((0, 36, 2, 139)))
+        self.assertTrue(transport.disconnected)
+        channel, transport = open_connection(self.site)
+        channel.dataReceived(b"\r\n" + request_bytes("/status"))
+        self.assertIn(b"HTTP/1.1 ", transport.value())
+
     def test_connections(self) -> None:
         """Beyond the bound, whoever has waited longest without a request makes room; where all are served, nobody."""
         opened = [open_connection(self.site) for _ in range(WEB_CONNECTIONS_MAX)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -40,7 +40,7 @@ class Outcome:
 
 @click.command(
     "import",
-    help="""Bring the records of a backup FILE (of chordtwist export; - is standard input) back to the ring.
+    help="""Bring the records of each backup FILE (of chordtwist export; - is standard input) back to the ring.
 
     Each goes to its replicas with the version and the signature it had. Nothing newer is replaced: where a later put
     stands, or the record was deleted later, the backup's is left out, and counted as newer. What would have ended by
@@ -51,19 +51,19 @@ class Outcome:
 
     \b
     Examples:
-        chordtwist import backup.ndjson
+        chordtwist import backup-*.ndjson
         zcat own-*.ndjson.gz | chordtwist import -
     """,
 )
-@click.argument("file", metavar="FILE", type=click.File(encoding="utf-8"))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.File(encoding="utf-8"))
 @talking.asks_a_node
-def command(caller: Caller, file: TextIO) -> None:
+def command(caller: Caller, files: tuple[TextIO, ...]) -> None:
     """Run ``chordtwist import``."""
     outcome = Outcome()
 
     def conversation(connect: Connect) -> None:
         client = connect(member=True)
-        for batch in _batches(file, outcome):
+        for batch in _batches(files, outcome):
             for told in asking.lines(caller, client, {"do": "import", "records": batch}):
                 outcome.add(told)
 
@@ -76,31 +76,36 @@ def command(caller: Caller, file: TextIO) -> None:
         raise SystemExit(1)
 
 
-def _batches(file: TextIO, outcome: Outcome) -> Iterator[list[dict[str, Any]]]:
-    """Read the records, some for each request. Several backups may stand one behind another.
+def _batches(files: Iterable[TextIO], outcome: Outcome) -> Iterator[list[dict[str, Any]]]:
+    """Read the records, some for each request. In one file several backups may stand one behind another.
 
     @raise BadValue: it is no backup, or one of a newer build.
     """
     batch: list[dict[str, Any]] = []
     length = 0
-    is_open = ended = cut = False
-    for number, line in enumerate(file, 1):
-        record = _read(file.name, number, line)
-        if "backup" in record:
-            if record["backup"] != BACKUP_FORMAT_READ:
-                raise BadValue(f"{file.name}, line {number}: a backup of format {record['backup']}: of a newer build")
-            cut, is_open = cut or is_open, True
-        elif not is_open:
-            raise BadValue(f"{file.name}, line {number}: no backup opens here")
-        elif "key" not in record:
-            is_open, ended = False, True
-        else:
-            if batch and (len(batch) >= BATCH_RECORDS or length + len(line) > BATCH_BYTES):
-                yield batch
-                batch, length = [], 0
-            batch.append(record)
-            length += len(line)
-    outcome.complete = ended and not (is_open or cut)
+    outcome.complete = True
+    for file in files:
+        is_open = ended = cut = False
+        for number, line in enumerate(file, 1):
+            record = _read(file.name, number, line)
+            if "backup" in record:
+                if record["backup"] != BACKUP_FORMAT_READ:
+                    raise BadValue(
+                        f"{file.name}, line {number}: a backup of format {record['backup']}: of a newer build"
+                    )
+                cut, is_open = cut or is_open, True
+            elif not is_open:
+                raise BadValue(f"{file.name}, line {number}: no backup opens here")
+            elif "key" not in record:
+                is_open, ended = False, True
+            else:
+                if batch and (len(batch) >= BATCH_RECORDS or length + len(line) > BATCH_BYTES):
+                    yield batch
+                    batch, length = [], 0
+                batch.append(record)
+                length += len(line)
+        if is_open or cut or not ended:
+            outcome.complete = False
     if batch:
         yield batch
 
@@ -125,4 +130,4 @@ def _show(outcome: Outcome) -> None:
     if len(outcome.refused) > REFUSALS_SHOWN:
         talking.show(f"and {len(outcome.refused) - REFUSALS_SHOWN} more", err=True)
     if not outcome.complete:
-        talking.show("the backup is cut short: its last line is missing", err=True)
+        talking.show("a backup is cut short: its last line is missing", err=True)

@@ -96,11 +96,18 @@ class WebChannel(HTTPChannel):
     transport: Any
 
     has_refused = False
+    _has_begun = False
     is_serving = False
     """Whether a request has come whole and is not answered yet."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what came. Twisted gives a request more time with each piece of it; here it has its time once."""
+        """Take what came. Twisted gives a request more time with each piece of it; here it has its time once. What begins
+        as no request does, but as the API's clients do, is ended at once: they know what that means.
+        """
+        if not self._has_begun and data[:1] < b" " and data[:1] not in b"\r\n":
+            self.transport.abortConnection()
+            self.has_refused = True
+        self._has_begun = True
         if not self.has_refused:
             LineReceiver.dataReceived(self, data)
 
