@@ -101,8 +101,8 @@ class WebChannel(HTTPChannel):
     """Whether a request has come whole and is not answered yet."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what came. Twisted gives a request more time with each piece of it; here it has its time once. What begins
-        as no request does, but as the API's clients do, is ended at once: they know what that means.
+        """Take what came. Twisted gives a request more time with each piece of it; here it has its time once. What
+        begins as no request does, but as those of the API, is ended at once: its clients know what that means.
         """
         if not self._has_begun and data[:1] < b" " and data[:1] not in b"\r\n":
             self.transport.abortConnection()
