@@ -179,6 +179,28 @@ class UnansweredTests(SynchronousTestCase):
         self.dial_limits.named(names[-2], [liar])
         self.assertIsNone(self.dial_limits.why_not_dial(names[-2]))
 
+    def test_word_used_up_meanwhile(self) -> None:
+        """An address that somebody has named whose word is used up by then is dialled as if he had not named it."""
+        liar, member = peer(1), peer(50_000)
+        self.dial_limits.named(member, [liar])
+        for name in self.fresh(20):
+            self.dial_limits.named(name, [liar])
+            self.dial(name)
+        self.assertIsNone(self.dial_limits.why_not_dial(member))
+
+    def test_named_again_under_way(self) -> None:
+        """What is dialled on the word of one is charged to that one, also when it is named again meanwhile."""
+        liar = peer(1)
+        names = self.fresh(UNDER_WAY_MAX)
+        for name in names:
+            self.dial_limits.named(name, [liar])
+            self.assertIsNone(self.dial_limits.why_not_dial(name))
+            self.dial_limits.dialled(name)
+        for name in names:
+            self.dial_limits.named(name, [liar])
+            self.dial_limits.ended(name, "connection refused")
+        self.assertIsNone(self.dial_limits.why_not_dial(peer(50_000)))
+
     def test_callers(self) -> None:
         """Who asks us is dialled back however many names others brought, and whatever callers elsewhere cost us."""
         self.dial(*self.fresh(1000))

@@ -102,7 +102,7 @@ class DialLimits:
         """Charge the next dial of an address to one of those who named it, whose word is good: then what others invent
         stands in nobody's way to it. One that did not answer itself still waits.
         """
-        if self.is_known(peer):
+        if self.is_known(peer) or peer in self._under_way:
             return
         now = self._clock.seconds()
         said = self._named.pop(peer, None)
@@ -125,8 +125,12 @@ class DialLimits:
             return None
         if self.has_failed(peer):
             return self._tried[peer][2]
+        now = self._clock.seconds()
+        word = self._named.get(peer)
+        if word is not None and self._words.wait_s(word, now) > 0:
+            del self._named[peer]  # used up since then: what a liar named first would wait for hours
         account, name = self._charged(peer)
-        if account.wait_s(name, self._clock.seconds()) > 0 or len(self._under_way) >= UNDER_WAY_MAX:
+        if account.wait_s(name, now) > 0 or len(self._under_way) >= UNDER_WAY_MAX:
             return "too many addresses that never answered"
         return None
 
