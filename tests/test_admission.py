@@ -11,6 +11,7 @@ from chordtwist.core.peer import Peer
 from chordtwist.core.routing import Routing
 from chordtwist.node.ring.admission import (
     ANNOUNCE,
+    FORGIVEN_PER_S,
     HELD_S,
     LIVE,
     PLACE_KEPT_S,
@@ -294,6 +295,38 @@ class AnnounceTests(AdmissionTestCase):
         self.scene.advance(PLACE_KEPT_S)
         self.assertNoResult(self.announce(peer(40)))
         self.assertGreater(self.admission._owes(line[1]), self.admission._owes(peer(40)))
+
+    def test_place_of_who_withdrew(self) -> None:
+        """Who withdraws, or went live without the slot, keeps nobody waiting by its place, and owes nothing."""
+        for step in (WITHDRAW, LIVE):
+            with self.subTest(step=step):
+                self.announced(peer(30))
+                self.announced(peer(40), seconds=HELD_S)
+                self.announced(peer(40), step)
+                self.scene.advance(PLACE_KEPT_S)
+                self.assertNoResult(asked := self.announce(peer(20)))
+                self.assertEqual(self.admission._owes(peer(40)), 0)
+                for newcomer in peers(30, 20):
+                    self.announced(newcomer, LIVE)
+                self.assertTrue(asked.called)
+
+    def test_place_that_was_left_long_ago(self) -> None:
+        """What a place cost that nobody came back to is forgotten from then on, whenever somebody looks."""
+        self.announced(peer(30))
+        self.announced(peer(40), seconds=HELD_S)
+        self.scene.advance(PLACE_KEPT_S / FORGIVEN_PER_S + PLACE_KEPT_S)
+        self.announced(peer(20))
+        self.assertNoResult(self.announce(peer(40)))
+        self.assertEqual(self.admission._owes(peer(40)), 0)
+
+    def test_asks_twice_in_line(self) -> None:
+        """Who waits, has the slot for another question meanwhile, and withdraws that, still waits in line."""
+        self.announced(peer(30))
+        first = self.announce(peer(40))
+        self.announce(peer(30), LIVE)
+        self.announce(peer(40), epoch=2)
+        self.announced(peer(40), WITHDRAW, epoch=2)
+        self.assertTrue(self.successResultOf(first)[1])
 
     def test_one_place(self) -> None:
         """One newcomer has one place in the line, however often it asks."""

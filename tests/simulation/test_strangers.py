@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.parameters import Parameters
 from chordtwist.core.peer import Peer
-from chordtwist.node.ring.admission import ANNOUNCE, WITHDRAW
+from chordtwist.node.ring.admission import ANNOUNCE, PLACE_KEPT_S, WITHDRAW
 from chordtwist.simulation.world import World
 from chordtwist.wire.peer_messages import Announce, Announced, Answer
 from tests.simulation.stranger import Stranger
@@ -27,21 +27,25 @@ TAKEN_IN_MAX = 6
 
 
 class Announcing(Stranger):
-    """Takes the slots of all members, and never goes live."""
+    """Takes the slots of all members, and never goes live.
 
-    def __init__(self, world: World, members: list[Peer], withdraws: bool) -> None:
+    `again_s`: how long after it was told that a slot is taken it asks again.
+    """
+
+    def __init__(self, world: World, members: list[Peer], withdraws: bool, again_s: float) -> None:
         super().__init__(world)
         self._withdraws = withdraws
+        self._again_s = again_s
         for member in members:
             self._announce(member, 1)
 
     def _announce(self, member: Peer, epoch: int) -> None:
-        def again(epoch: int) -> None:
-            self.world.after(AGAIN_S, partial(self._announce, member, epoch))
+        def again(epoch: int, after_s: float = AGAIN_S) -> None:
+            self.world.after(after_s, partial(self._announce, member, epoch))
 
         def told(answer: Answer) -> None:
             if not (self._withdraws and isinstance(answer, Announced)):
-                again(epoch)
+                again(epoch, AGAIN_S if isinstance(answer, Announced) else self._again_s)
                 return
             self.tell([member], Announce(epoch, WITHDRAW))
             again(epoch + 1)
@@ -52,13 +56,13 @@ class Announcing(Stranger):
 class StrangersTests(SynchronousTestCase):
     """A ring of ten, and nearly as many strangers, or as many."""
 
-    def joined_after_s(self, strangers: int, withdraws: bool, within_s: float) -> float:
+    def joined_after_s(self, strangers: int, withdraws: bool, within_s: float, again_s: float = AGAIN_S) -> float:
         self.world = world = World(3, Parameters(network="test"))
         self.addCleanup(world.close)
         world.grow(MEMBERS)
         members = world.members()
         for _ in range(strangers):
-            Announcing(world, members, withdraws)
+            Announcing(world, members, withdraws, again_s)
         world.run(10)
         newcomer, began_s = world.start(), world.now_s
         while not newcomer.is_member and world.now_s < began_s + within_s:
@@ -73,6 +77,11 @@ class StrangersTests(SynchronousTestCase):
     def test_that_withdraw(self) -> None:
         """So do those that withdraw at once, and begin again."""
         self.assertLess(self.joined_after_s(FEW, True, FEW_KEEP_OUT_S), FEW_KEEP_OUT_S)
+
+    def test_that_come_back_just_in_time(self) -> None:
+        """So do as many as members that leave their places in line empty for as long as these are kept."""
+        within_s = FEW_KEEP_OUT_S
+        self.assertLess(self.joined_after_s(AS_MANY, False, within_s, PLACE_KEPT_S - AGAIN_S), within_s)
 
     def test_as_many_as_members(self) -> None:
         """As many strangers as there are members keep it out for less than two minutes: whoever has not gone live in

@@ -126,6 +126,7 @@ class Admission:
     def gone_live(self, peer: Peer) -> None:
         """Forget a newcomer that answers as a member now, or whose place is another's."""
         self._taken_in.pop(peer, None)
+        self._leave_line(peer)
         self._routing.gone_live(peer)
         if self._slot is not None and self._slot[0] == peer:
             self._free_slot()
@@ -234,17 +235,23 @@ class Admission:
                 del self._waiting[peer]
                 if peer in self._line:
                     self._line[peer] = self._clock.seconds() + PLACE_KEPT_S
-        self._line.pop(peer, None)
+        self._leave_line(peer)
         return True
+
+    def _leave_line(self, peer: Peer) -> None:
+        """Keep the place of a newcomer no longer, unless it waits there: it has asked twice."""
+        if peer not in self._waiting:
+            self._line.pop(peer, None)
 
     def _may_wait(self, peer: Peer) -> bool:
         """Whether a newcomer may stand in line, once; where the line is full it is for one that owes more to go."""
         if peer in self._waiting:
             return False
         now = self._clock.seconds()
-        for other in [other for other, until_s in self._line.items() if until_s <= now]:
-            del self._line[other]
-            self._in_vain.spend(other.id, PLACE_KEPT_S, now)
+        for other, until_s in [*self._line.items()]:
+            if until_s <= now:
+                del self._line[other]
+                self._in_vain.spend(other.id, PLACE_KEPT_S, until_s)
         if peer not in self._line and len(self._line) >= WAITING_MAX:
             last = max(reversed(self._line), key=self._owes)
             if self._owes(last) <= self._owes(peer):
