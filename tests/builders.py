@@ -33,7 +33,7 @@ from chordtwist.simulation.link import SimulatedLink
 from chordtwist.simulation.network import SimulatedNetwork
 from chordtwist.simulation.signer import SimulatedSigner
 from chordtwist.simulation.trace import Trace
-from chordtwist.wire.peer_messages import Answer, GetTable, NotMember, Question, TableIs
+from chordtwist.wire.peer_messages import Answer, GetTable, JoinFailure, NotMember, Question, TableIs
 from tests.contracts import ScriptedAnswers
 
 Reply = Callable[[Peer, Question], "Answer | Deferred[Answer]"]
@@ -174,6 +174,11 @@ def signed(table: Table, by: Signer | None = None) -> TableIs:
     """A table as its owner shows it, signed with its key, or with another's."""
     body = pack_table(IDENTITY, table)
     return TableIs(body, (by or signer(table.peer)).sign(body))
+
+
+def busy(better: bytes = b"") -> JoinFailure:
+    """What a member says while another newcomer has its slot."""
+    return JoinFailure("another newcomer has the slot", busy=True, better=better)
 
 
 def not_member(

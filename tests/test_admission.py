@@ -34,7 +34,7 @@ from chordtwist.wire.peer_messages import (
     decode,
     encode,
 )
-from tests.builders import Neighbourhood, peer, peers, places, routing
+from tests.builders import Neighbourhood, busy, peer, peers, places, routing
 
 FREE_AFTER_S = 6.0
 
@@ -206,10 +206,9 @@ class AnnounceTests(AdmissionTestCase):
         self.assertTrue(admission.awaits(peer(30), 1))
 
     def test_another_has_the_slot(self) -> None:
-        """A second newcomer is told to come again when the first has not gone live in a moment, and at whom."""
+        """A second newcomer is told to come again when the first has not gone live in a moment."""
         self.announced(peer(30))
-        busy = (JoinFailure("another newcomer has the slot", better=peer(10).packed, busy=True), False)
-        self.assertEqual(self.announced(peer(40), seconds=HELD_S), busy)
+        self.assertEqual(self.announced(peer(40), seconds=HELD_S), (busy(), False))
         self.announced(peer(30), LIVE)
         self.assertTrue(self.announced(peer(40))[1])
 
@@ -263,12 +262,12 @@ class AnnounceTests(AdmissionTestCase):
         self.assertNoResult(asked)
 
     def test_so_many_wait(self) -> None:
-        """Of those whose turn has not come only so many are kept waiting."""
+        """Of those whose turn has not come only so many are kept waiting; others hear at once where to line up."""
         self.announced(peer(30))
         waiting = [self.announce(peer(place)) for place in range(1000, 1000 + WAITING_MAX)]
-        self.assertIsInstance(self.announced(peer(40), seconds=0)[0], JoinFailure)
+        self.assertEqual(self.announced(peer(40), seconds=0)[0], busy(better=peer(10).packed))
         self.scene.advance(HELD_S)
-        self.assertEqual({type(self.successResultOf(one)[0]) for one in waiting}, {JoinFailure})
+        self.assertEqual([self.successResultOf(one)[0] for one in waiting], WAITING_MAX * [busy()])
 
     def test_place_in_a_full_line(self) -> None:
         """One that has kept nobody waiting takes the place of one that has, and not the other way round."""
@@ -277,9 +276,10 @@ class AnnounceTests(AdmissionTestCase):
             self.announced(debtor)  # nobody answers there
         self.announced(peer(30))
         *waiting, last = map(self.announce, debtors)
-        self.assertIsInstance(self.successResultOf(last)[0], JoinFailure)
+        sent_on = busy(better=peer(10).packed)
+        self.assertEqual(self.successResultOf(last)[0], sent_on)
         self.assertNoResult(asked := self.announce(peer(40)))
-        self.assertEqual(sum(one.called for one in waiting), 1)
+        self.assertEqual([self.successResultOf(one)[0] for one in waiting if one.called], [sent_on])
         self.announced(peer(30), LIVE)
         self.assertTrue(self.successResultOf(asked)[1])
 

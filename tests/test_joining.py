@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.errors import Refused, Unreachable
@@ -38,6 +39,7 @@ from chordtwist.wire.peer_messages import (
 from tests.builders import (
     IDENTITY,
     Neighbourhood,
+    busy,
     large_ring,
     newcomer,
     not_member,
@@ -53,11 +55,6 @@ from tests.contracts import ScriptedAnswers
 
 ENTRIES_MAX = 2
 DEAD_AFTER_S = 3.0
-
-
-def busy(better: bytes = b"") -> JoinFailure:
-    """What a member says while another newcomer has its slot."""
-    return JoinFailure("another newcomer has the slot", busy=True, better=better)
 
 
 class JoiningTestCase(SynchronousTestCase):
@@ -450,6 +447,20 @@ class SmallRingTests(JoiningTestCase):
         self.joined(80, seconds=4)
         self.assertEqual(self.steps(10), [PROBE, *4 * [ANNOUNCE], ANNOUNCE, LIVE])
         self.assertEqual(self.steps(80), [PROBE, ANNOUNCE, ANNOUNCE, LIVE])
+
+    def test_late_refusal(self) -> None:
+        """Whoever is sent on has not stood in line, however late it is told: it pauses before it asks again."""
+        before = self.scene.others[10].reply
+
+        def reply(asker: Peer, question: Question) -> Answer | Deferred[Answer]:
+            if not isinstance(question, Announce) or question.step != ANNOUNCE:
+                return before(asker, question)
+            return deferLater(self.scene.link.clock, 0.8, busy, peer(10).packed)
+
+        self.scene.others[10].reply = reply
+        self.join(80)
+        self.scene.advance(10)
+        self.assertLess(len(self.scene.asked(10)), 15)
 
     def test_nonsense_named(self) -> None:
         """An address that no peer can have is passed over."""

@@ -141,7 +141,10 @@ class JoinSuccess(Answer, frozen=True):
 
 
 class JoinFailure(Answer, frozen=True):
-    """Admission or an announcement is refused. `better`: a peer to ask instead; `busy`: the same again in a moment."""
+    """Admission or an announcement is refused. `better`: a peer to ask instead; `busy`: the same again in a moment.
+
+    Busy, with nobody better, is who stood in line in vain, and finds its place kept for a while.
+    """
 
     kind: ClassVar[int] = 22
     body_bytes_max: ClassVar[int] = 1024

@@ -185,9 +185,9 @@ class Admission:
         if question.step == PROBE:
             return await self._dial_back(peer) or self._members(), False
         if not await self._has_slot(newcomer):
-            # Others line up at the member with the smallest id.
+            # Others line up at the member with the smallest id; whoever has stood in line here goes on doing so.
             first = min((routing.me, *routing.successors), key=lambda member: member.id)
-            return self._busy("another newcomer has the slot", first.packed), False
+            return self._busy("another newcomer has the slot", b"" if peer in self._line else first.packed), False
         if self._is_taken_in(newcomer):
             return self._members(), False
         refusal = await self._unfit(newcomer)

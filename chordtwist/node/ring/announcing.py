@@ -124,8 +124,9 @@ class Announcing:
                 # One came before it while we waited here: others line up there.
                 members, before = [*answered, *named], None
             elif isinstance(answer, JoinFailure) and answer.busy:
-                is_in_line = self._clock.seconds() - asked_s > HELD_S / 2
-                if is_in_line or not answer.better:
+                # Whoever does not stand in line is told where to. On a busy machine that comes late, too.
+                is_in_line = not answer.better and self._clock.seconds() - asked_s > HELD_S / 2
+                if not answer.better:
                     del answered[first]  # it tells us who came meanwhile
                     members, before = [*answered, first], None
                 else:
