@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -221,20 +217,6 @@ class AsyncClientTests(SynchronousTestCase):
 
 class PackageTests(SynchronousTestCase):
     """What the package shows by itself."""
-
-    def test_lazy(self) -> None:
-        """A program of asyncio loads no Twisted, and one that talks to a node no node."""
-        for program, expected in (
-            ("chordtwist.aio.connect", ()),
-            ("chordtwist.connect", ("twisted",)),
-            ("chordtwist.key_of", ()),
-            ("chordtwist.Node", ("twisted", "chordtwist.node.node")),
-        ):
-            heavy = "{'twisted', 'chordtwist.node.node'}"
-            text = f"import sys, chordtwist; {program}; print(*({heavy} & set(sys.modules)))"
-            here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-            ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=here)
-            self.assertEqual(set(expected), set(ran.stdout.split()), program)
 
     def test_names(self) -> None:
         """Every name that the package lists can be had; others cannot."""

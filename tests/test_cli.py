@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from errno import ENOSPC, EPIPE
 from pathlib import Path
@@ -16,24 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist import __version__
 from chordtwist.app.cli import commands as cli
-from chordtwist.app.cli.certify import command as certify_commands
-
-
-def helps() -> dict[str, str]:
-    """What every command shows as its help, and the list of scenarios."""
-    names = [[name] for name in cli.main.list_commands(click.Context(cli.main))]
-    certify = [["certify", name] for name in certify_commands.commands]
-    asked = [[*words, "--help"] for words in ([], *names, *certify)] + [["simulate", "--scenarios"]]
-    return {" ".join(words): CliRunner().invoke(cli.main, words).output for words in asked}
-
-
-def helps_under(*flags: str) -> dict[str, str]:
-    """The same, of a Python of its own: click keeps what a help has shown before, in another test."""
-    program = "import json; from tests.test_cli import helps; print(json.dumps(helps()))"
-    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    ran = subprocess.run([sys.executable, *flags, "-c", program], capture_output=True, text=True, check=True, env=here)
-    shown: dict[str, str] = json.loads(ran.stdout)
-    return shown
 
 
 class CommandsTests(SynchronousTestCase):
@@ -88,38 +67,6 @@ class CommandsTests(SynchronousTestCase):
             self.patch(cli.main, "get_command", lambda ctx, name, failed=failed: failed)
             shown = CliRunner().invoke(cli.main, ["status"])
             self.assertEqual((1, said), (shown.exit_code, shown.output))
-
-    def test_help_loads_no_reactor(self) -> None:
-        """Importing every command does not choose the reactor of the process."""
-        program = (
-            "import sys; from chordtwist.app.cli.commands import COMMANDS, main;"
-            "[main.get_command(None, name) for name in COMMANDS]; print('twisted.internet.reactor' in sys.modules)"
-        )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        self.assertEqual("False\n", ran.stdout)
-
-    def test_configuration_loads_no_twisted(self) -> None:
-        """To read a configuration takes nothing of Twisted, which takes most of a short command's time."""
-        program = "import sys, chordtwist.app.config_file; print('twisted' in sys.modules)"
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        self.assertEqual("False\n", ran.stdout)
-
-    def test_garbage_is_collected(self) -> None:
-        """While what a command needs is imported nothing is collected; from then on it is, as a node needs it."""
-        program = (
-            "import atexit, gc, sys; from chordtwist.app.cli import main; sys.argv = ['chordtwist', 'get', '--help']\n"
-            "atexit.register(lambda: print(gc.isenabled()))\nmain()"
-        )
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        self.assertTrue(ran.stdout.endswith("True\n"), ran.stdout)
-
-    def test_without_docstrings(self) -> None:
-        """Under python -OO, which throws docstrings away, every help says what it says otherwise."""
-        expected, shown = helps_under(), helps_under("-OO")
-        self.assertEqual(expected, shown)
-        scenarios = expected.pop("simulate --scenarios").splitlines()
-        self.assertEqual([], [words for words, shown in expected.items() if "\n\n  " not in shown])
-        self.assertEqual([], [line for line in scenarios if len(line.split()) < 4])
 
 
 class RunTests(SynchronousTestCase):

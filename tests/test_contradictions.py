@@ -22,10 +22,11 @@ from chordtwist.node.ring.statements import Statements
 from chordtwist.simulation.signer import verify_simulated
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire.peer_messages import Holding, Leased, TableIs
+from tests import SOAK
 from tests.builders import IDENTITY, peer, peers, routing, signer
 
 EVENTS = 150
-SEEDS = 30
+SEEDS = 10 * SOAK
 LATER_S = (0.0002, 0.0005, 0.001, 0.003, 5.0, 130.0, 601.0)
 LIVES_MS = (1, 2, 3, 5, 500, 1_000_000)
 KEYS = tuple(bytes((number,)) * 32 for number in range(6))

@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -109,7 +110,8 @@ class Import:
         return not prefix or f"{self.whole}.".startswith(f"{prefix}.")
 
 
-def imports_of(module: str, source: str, is_package: bool = False) -> Iterator[Import]:
+@cache
+def imports_of(module: str, source: str, is_package: bool = False) -> tuple[Import, ...]:
     """All imports of a module, also those inside functions and under TYPE_CHECKING."""
     package = module if is_package else module.rpartition(".")[0]
 
@@ -130,7 +132,7 @@ def imports_of(module: str, source: str, is_package: bool = False) -> Iterator[I
                 if isinstance(child, ast.AST):
                     yield from visit(child, in_function, for_types_only or (guarded and field == "body"))
 
-    yield from visit(ast.parse(source), False, False)
+    return tuple(visit(ast.parse(source), False, False))
 
 
 def offences_of(module: str, source: str, is_package: bool = False) -> list[str]:

@@ -59,7 +59,7 @@ class LmdbRecordStoreTests(contracts.RecordStoreContract):
         """Whatever is done to it, in whatever order, however its process ends and whenever the next one starts, it
         says what a dictionary with a clock says.
         """
-        run_state_machine_as_test(LmdbStoreMachine, settings=settings(max_examples=10 * SOAK))
+        run_state_machine_as_test(LmdbStoreMachine, settings=settings(max_examples=6 * SOAK))
 
 
 class Run:
@@ -473,7 +473,7 @@ class FullTests(DiskTests):
         again; the next process finds it so.
         """
         path = self.directory / "data.mdb"
-        for value_bytes in (VALUE_BYTES_MAX, 1_000, 10):
+        for value_bytes in (VALUE_BYTES_MAX, 100):
             run = self.run_store(map_bytes_max=MAP_BYTES_MIN)
             taken, refused = self.fill(run, value_bytes)
             again = run.store.put(refused)

@@ -26,7 +26,7 @@ class MemoryRecordStoreTests(contracts.RecordStoreContract):
 
     def test_like_a_dictionary(self) -> None:
         """Whatever is done to it, in whatever order, it says what a dictionary with a clock says."""
-        run_state_machine_as_test(StoreMachine, settings=settings(max_examples=20 * SOAK))
+        run_state_machine_as_test(StoreMachine, settings=settings(max_examples=12 * SOAK))
 
 
 class PlacesTests(SynchronousTestCase):
