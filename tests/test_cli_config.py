@@ -144,9 +144,27 @@ class ShowTests(ConfigTestCase):
         self.assertNotIn("replication", changed)
         self.assertIn("; line 3", changed)
 
+    def test_follows_from_address(self) -> None:
+        """What is empty and follows from p2p_address is shown as it is for the node that has this file."""
+        for host, api, identity in (
+            ("127.0.0.1", "127.0.0.1:7000", "address"),
+            ("10.0.0.1", "127.0.0.1:7401", "ip"),
+            ("ring.example", "127.0.0.1:7401", ""),
+        ):
+            path = self.file(f"[dht]\np2p_address = {host}:6000\n")
+            told = {
+                one["key"]: (one["value"], one["from"])
+                for one in self.shown("config-show", "show", "-c", path)["options"]
+                if one["from"] == "p2p_address"
+            }
+            expected = {"api_address": api, "public_address": f"{host}:6000", "identity": identity}
+            self.assertEqual(told, {key: (value, "p2p_address") for key, value in expected.items() if value})
+            self.assertNotIn("identity", self.config("show", "-c", path, "--changed").stdout)
+
     def test_defaults(self) -> None:
         """Without a file the defaults are shown; a file with a mistake is answered with it, and status 2."""
-        self.assertEqual({one["from"] for one in self.shown("config-show", "show")["options"]}, {"default"})
+        places = {one["from"] for one in self.shown("config-show", "show")["options"]}
+        self.assertEqual(places, {"default", "p2p_address"})
         self.assertEqual(self.config("show", "-c", self.file("[dht]\nx")).exit_code, 2)
 
 

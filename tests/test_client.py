@@ -301,6 +301,7 @@ class ClientTests(SynchronousTestCase):
 
     def test_impossible_questions(self) -> None:
         """What no message can carry is an error of the program, and nothing is sent."""
+        half: Any = 1.5
         for ask in (
             lambda: self.client.get(b"short"),
             lambda: self.client.put(KEY, b""),
@@ -308,6 +309,9 @@ class ClientTests(SynchronousTestCase):
             lambda: self.client.put(KEY, b"x", TTL_S_MAX + 1),
             lambda: self.client.put_confirmed(KEY, b"x", 1 << 32),
             lambda: self.client.put_confirmed(KEY, b"x", -1),
+            lambda: self.client.put_confirmed(KEY, b"x", half),
+            lambda: self.client.put(KEY, b"x", -half),
+            lambda: self.client.put(KEY, b"x", 1, half),
             lambda: self.client.put(KEY, b"x", 1, 256),
             lambda: self.client.delete(b""),
         ):

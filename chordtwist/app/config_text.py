@@ -43,6 +43,15 @@ def in_force(config: NodeConfig) -> Mapping[str, Mapping[str, str]]:
     return {"": {"hostkey": written("", "hostkey", config.hostkey)}, **shown}
 
 
+def derived(config: NodeConfig) -> dict[tuple[str, str], str]:
+    """Write what follows from p2p_address where nothing else is said, by section and key."""
+    announced = config.announced_address
+    found = {("dht", "api_address"): str(config.api_address), ("dht", "public_address"): str(announced)}
+    if announced.is_ip:
+        found["dht", "identity"] = "address" if announced.is_loopback else "ip"
+    return found
+
+
 HOSTKEY_SENTENCE = (
     "The course's RSA key, PEM: serves the certificate of the node, where one is given. It stands before any section,"
     " in [DEFAULT] or in [dht]."

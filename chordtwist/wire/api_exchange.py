@@ -65,9 +65,7 @@ class Exchange:
         """
         key = raw_key(key)
         check_value(value)
-        if not 0 <= ttl_s <= TTL_S_MAX:
-            raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX}, or put_confirmed")
-        return Put(ttl_s, _replication(replication), key, value).pack()
+        return Put(_ttl(ttl_s, TTL_S_MAX, ", or put_confirmed"), _replication(replication), key, value).pack()
 
     def put_confirmed(
         self, settle: Settle[PutResult], key: bytes | str, value: bytes, ttl_s: int, replication: int, seal: Seal | None
@@ -78,9 +76,7 @@ class Exchange:
         """
         key = raw_key(key)
         check_value(value)
-        if not 0 <= ttl_s <= TTL_S_MAX_CONFIRMED:
-            raise ValueError(f"a TTL of {ttl_s} s; from 0 to {TTL_S_MAX_CONFIRMED}")
-        copies = _replication(replication)
+        ttl_s, copies = _ttl(ttl_s, TTL_S_MAX_CONFIRMED), _replication(replication)
         return self._await(
             self._changing, settle, lambda number: PutConfirmed(number, ttl_s, copies, key, value, seal).pack()
         )
@@ -201,7 +197,13 @@ def _who_asked(waiting: dict[int, T], number: int) -> T:
     return waiting[number]
 
 
+def _ttl(ttl_s: int, longest_s: int, hint: str = "") -> int:
+    if not 0 <= ttl_s <= longest_s or ttl_s % 1:
+        raise ValueError(f"a TTL of {ttl_s} s; whole seconds from 0 to {longest_s}{hint}")
+    return int(ttl_s)
+
+
 def _replication(copies: int) -> int:
-    if not 0 <= copies <= 255:
-        raise ValueError(f"{copies} copies; from 0 to 255")
-    return copies
+    if not 0 <= copies <= 255 or copies % 1:
+        raise ValueError(f"{copies} copies; a whole number from 0 to 255")
+    return int(copies)

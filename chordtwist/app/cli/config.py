@@ -116,7 +116,7 @@ def _chosen(option: str | None) -> Iterator[dict[str, Any]]:
 
 
 @command.command(
-    help="""Show every option with its value, and where that comes from: the line of FILE, or the default.
+    help="""Show every option with its value, and where that comes from: the line of FILE, the default, or p2p_address.
 
     What stands over the file when a node runs, variables of the environment and --set, is left out. Secrets are not
     shown.
@@ -129,7 +129,7 @@ def show(path: str | None, changed: bool, as_json: bool) -> None:
     """Run ``chordtwist config show``."""
     shown = list(_in_force(path))
     if changed:
-        shown = [one for one in shown if one["from"] != "default"]
+        shown = [one for one in shown if one["from"].startswith("line")]
     if as_json:
         talking.show_json({"file": path, "options": shown})
         return
@@ -145,15 +145,18 @@ def show(path: str | None, changed: bool, as_json: bool) -> None:
 
 def _in_force(path: str | None) -> Iterator[dict[str, Any]]:
     from chordtwist.app.config_file import check_file, check_text
-    from chordtwist.app.config_text import in_force
+    from chordtwist.app.config_text import derived, in_force
 
     checked: Checked = check_text("[dht]", "the defaults", Path.cwd()) if path is None else check_file(path)
     for mistake in checked.mistakes:
         raise mistake
+    follows = derived(checked.config)
     for section, values in in_force(checked.config).items():
         for key, value in values.items():
             given = checked.given.get((section, key))
             where = "default" if given is None else f"line {given.line}"
+            if not value and (section, key) in follows:
+                value, where = follows[section, key], "p2p_address"
             if given is not None and given.key != key:
                 where += f", as {given.key}"
             yield {"section": section, "key": key, "value": value, "from": where}
