@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from chordtwist.core.lookup import Quality
-from chordtwist.node.ring.searches import AT_HAND, OWNER_COUNTS_S, TABLE, Step
+from chordtwist.core.witnesses import WitnessedLookup
+from chordtwist.node.ring import searches
+from chordtwist.node.ring.searches import AT_HAND, NOT_WALKED, OWNER_COUNTS_S, TABLE, Step
 from tests.builders import at, large_ring, peer, peers, places, table
 from tests.contracts import ScriptedAnswers
 from tests.test_node_answers import OneNodeTestCase
@@ -72,8 +74,8 @@ class LargeRingTests(SearchesCase):
 class LargeBookTests(SearchesCase):
     """The node has met more members before a position than a search begins at, and two behind it."""
 
-    def test_likely_owner(self) -> None:
-        """The one nearest behind a position is taken for its owner, and asked; nobody behind that one is."""
+    def setUp(self) -> None:
+        super().setUp()
         self.be_member()
         ring = large_ring(3, *range(100, 145))
         for place, shown in ring.items():
@@ -81,10 +83,32 @@ class LargeBookTests(SearchesCase):
             self.scene.links[place] = self.scene.start(peer(place), self.scene.others[place])
             self.scene.show(shown)
             self.node.tables.book.met(peer(place), self.scene.now_s)
+
+    def test_likely_owner(self) -> None:
+        """The one nearest behind a position is taken for its owner, and asked; nobody behind that one is."""
+        self.node.tables.book.is_walked = True
         asked = [step.peer for step in self.traced(at(140))]
         self.assertEqual(self.owner, 140)
         self.assertIn(peer(140), asked)
         self.assertNotIn(peer(141), asked)
+
+    def test_newcomer(self) -> None:
+        """Until a first walk is round the ring most of those met may be whom liars told us of: more of them are heard,
+        however alike they are.
+        """
+        doubts: list[int] = []
+
+        class Noted(WitnessedLookup):
+            def __init__(self, *given: Any) -> None:
+                super().__init__(*given)
+                doubts.append(given[-1])
+
+        self.patch(searches, "WitnessedLookup", Noted)
+        for is_walked in (False, True):
+            self.node.tables.book.is_walked = is_walked
+            self.traced(at(140))
+            self.assertEqual(doubts[0], 0 if is_walked else NOT_WALKED)
+            doubts.clear()
 
 
 class SmallRingTests(SearchesCase):

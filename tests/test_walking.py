@@ -42,7 +42,7 @@ class WalkerTests(SynchronousTestCase):
         before = {member: len(self.scene.asked(member)) for member in self.scene.others}
         visited = maybeDeferred(self.walker.visit)
         self.scene.advance(3)
-        self.assertIsNone(self.successResultOf(visited))
+        self.in_haste = self.successResultOf(visited)
         return [member for member, count in before.items() if len(self.scene.asked(member)) > count]
 
     def walk(self) -> list[int]:
@@ -57,6 +57,27 @@ class WalkerTests(SynchronousTestCase):
         self.assertEqual(self.walk(), [*range(50, 410, 40), 400])
         self.assertEqual(self.tables.book.met_count, 10)
         self.assertEqual(len(self.tables.book), len(MEMBERS))
+
+    def test_first_in_haste(self) -> None:
+        """The first walk is in haste, and no other: until it is round the book says that it is not walked."""
+        book = self.tables.book
+        while not book.is_walked:
+            visited = self.visit()
+            self.assertEqual(self.in_haste, not book.is_walked)
+            self.assertEqual(visited != [], self.in_haste)
+        self.scene.advance(WALK_AGAIN_S)
+        self.assertNotEqual(self.visit(), [])
+        self.assertFalse(self.in_haste)
+
+    def test_haste_of_newcomers(self) -> None:
+        """Who is no member yet is ready to walk; who knows everybody by his own list is not in haste."""
+        self.membership.status = None  # type: ignore[assignment]
+        self.visit()
+        self.assertTrue(self.in_haste)
+        self.setUp()
+        self.routing.join(peer(400), peers(20, 30), whole=True)
+        self.visit()
+        self.assertFalse(self.in_haste)
 
     def test_rest(self) -> None:
         """The next walk begins some minutes after the one before; it meets others."""

@@ -187,6 +187,15 @@ class WitnessesTests(SynchronousTestCase):
             self.drive(lookup)
             self.assertGreaterEqual(len(lookup.witnesses), heard)
 
+    def test_doubts_from_the_beginning(self) -> None:
+        """Whoever has a reason to doubt before the first answer hears as many more, though all say the same."""
+        for doubts, heard in enumerate(WITNESSES):
+            starts = peers(*range(100, 100 - 2 * ENTRIES - 2, -1))
+            self.met.update(starts)
+            lookup = WitnessedLookup(at(101), None, starts, self.met.__contains__, doubts=doubts)
+            self.drive(lookup)
+            self.assertEqual(len(lookup.witnesses), min(heard, len(starts)))
+
     def test_a_liars_way(self) -> None:
         """A liar leads its own lineage only: the others come to the owner."""
         self.tables[70] = table(70, [100])

@@ -69,6 +69,8 @@ class AddressBook:
         """Who named an entry; 0 for one that was met, 1 for one that an earlier run has met."""
         self._failures = array("B")
         self._heard = 0
+        self.is_walked = False
+        """Whether a walk has been round the ring: until then most of those met may be whom a few told us of."""
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -47,12 +47,14 @@ class WitnessedLookup(Lookup):
         is_met: Callable[[Peer], bool],
         likely: Iterable[Peer] = (),
         remembered: Callable[[Peer], Table | None] = lambda peer: None,
+        doubts: int = 0,
     ) -> None:
         """@param starts: peers that we met before this search, in the order in which lineages begin at them.
         @param is_met: whether our own dial had reached a peer before.
         @param likely: whom we take for the owner, as far as we know.
         @param remembered: looks up the table that a start has shown not too long ago. Where that does not reach over
             the position it is no witness, but leads on.
+        @param doubts: reasons to doubt that there are from the beginning.
         """
         super().__init__(position, excluded)
         starts = list(starts)
@@ -68,6 +70,7 @@ class WitnessedLookup(Lookup):
         self._compared = self._doubts = 0
         self._is_met = is_met
         self._remembered = remembered
+        self._first_doubts = doubts
 
     def begin_with(self, table: Table) -> None:
         """Take in the table of a start that we have at hand and that is fresh: it counts as asked just now."""
@@ -81,7 +84,7 @@ class WitnessedLookup(Lookup):
     def wanted(self) -> int:
         """How many witnesses to hear: no honest list leaves the owner out, and each step may lead to a liar."""
         steps = max((lineage.length for lineage in self._lineages), default=0)
-        doubts = self._skipping + max(0, steps - 1)
+        doubts = self._first_doubts + self._skipping + max(0, steps - 1)
         return WITNESSES[min(doubts, len(WITNESSES) - 1)]
 
     def route(self, entries_max: int) -> Route | None:

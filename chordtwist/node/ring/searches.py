@@ -57,6 +57,10 @@ DOUBTED_WITHIN_S = 0.5
 DOUBTED_MAX = 8
 """So many of them are dialled at one time."""
 
+NOT_WALKED = len(WITNESSES) - 1
+"""So many reasons to doubt what is found are there while the first walk is under way: three contacts that lie have a
+newcomer meet so many of theirs that six of the first six witnesses are liars in one lookup of five."""
+
 TABLE_LEADS_S = 600.0
 """A table that came so lately need not be asked for again to find somebody nearer: most whom it names still live."""
 
@@ -156,6 +160,7 @@ class Searches:
             book.is_met,
             book.behind(position, 1),
             lambda peer: tables.fresh(peer, TABLE_LEADS_S),
+            0 if book.is_walked else NOT_WALKED,
         )
         for table in fresh:
             lookup.begin_with(table)

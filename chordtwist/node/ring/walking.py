@@ -23,6 +23,10 @@ from chordtwist.node.ring.tables import Tables
 VISIT_BYTES = 1000
 """What a visit costs over IPv4 and without TLS: two Hellos, a question, a table, a Goodbye."""
 
+FIRST_WALK_S = 1.0
+"""Between two visits of a newcomer's first walk, which is in haste: whom it has met by then are its neighbours, and
+those that a few contacts told it of, be they liars."""
+
 WALK_AGAIN_S = 600.0
 """A walk begins so long after the one before at least: in small rings the walker rests."""
 
@@ -49,14 +53,18 @@ class Walker:
         self._at = self._end = routing.me.id
         """Who was visited last, and how far its list reaches."""
         self._began_s = -WALK_AGAIN_S
-        self.chore = Chore("walk", self.visit, clock, rng, VISIT_BYTES / bytes_per_s)
+        self._has_begun = False
+        self.chore = Chore("walk", self.visit, clock, rng, FIRST_WALK_S, VISIT_BYTES / bytes_per_s)
 
-    def visit(self) -> Deferred[None] | None:
-        """Visit the next member; None where our own list names all, or the last walk is over and was lately."""
-        if not self._membership.is_member or self._routing.whole:
-            return None
-        peer = self._next()
-        return None if peer is None else Deferred.fromCoroutine(self._visit(peer))
+    def visit(self) -> Deferred[bool] | bool:
+        """Visit the next member, unless our own list names all, or the last walk is over and was lately. Answers
+        whether the next visit is in haste.
+        """
+        if not self._membership.is_member:
+            return True
+        if self._routing.whole or (peer := self._next()) is None:
+            return False
+        return Deferred.fromCoroutine(self._visit(peer)).addCallback(lambda _: not self._tables.book.is_walked)
 
     def meet_everybody(self) -> Deferred[None]:
         """Visit one member after another at once until a walk round the ring has met nobody new, whatever it costs."""
@@ -78,6 +86,7 @@ class Walker:
         if peer is not None and 0 < distance(me.id, self._at) < distance(me.id, peer.id):
             return peer
         # It is once round.
+        book.is_walked = self._has_begun
         now = self._clock.seconds()
         if now - self._began_s < WALK_AGAIN_S:
             return None
@@ -85,6 +94,7 @@ class Walker:
         if not self._routing.successors:
             return None  # all have died, and whom we go on with is looked for elsewhere
         # Our own list is looked after anyway; its last entry goes on from there.
+        self._has_begun = True
         before, last = (me, *self._routing.successors)[-2:]
         self._at, self._end = before.id, last.id
         return last
