@@ -29,6 +29,10 @@ JOINERS = 100
 JOINER_S = 120.0
 """So long after its start a newcomer is looked at."""
 
+JOINER_ASKS_S = 30.0
+"""So long after its start a newcomer looks up random positions, so many as follow."""
+JOINER_LOOKUPS = 3
+
 APART_S = 0.02
 """Lookups begin so far apart."""
 
@@ -49,6 +53,8 @@ class Joiners:
     finger_colluders: Share = field(default_factory=Share)
     members_colluders: Share = field(default_factory=Share)
     """Members of the ring that are colluders, when the last one has joined."""
+    lookups: Share = field(default_factory=Share)
+    """Those of newcomers half a minute after their start, where the owner is honest."""
 
     def as_json(self) -> dict[str, object]:
         return {"asked": self.members.of, **{name: share.as_json() for name, share in vars(self).items()}}
@@ -153,7 +159,7 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
         owner = world.check.owner(position)
 
         def told(result: LookupResult) -> None:
-            is_right = result.verdict in ("right", "explained")
+            is_right = _is_right(result)
             share.count(is_right)
             if share is figures.lookups:
                 figures.questions += 0 if result.route is None else result.route.questions
@@ -180,6 +186,10 @@ def _look_up(run: Run, coalition: Coalition, figures: Figures) -> None:
     world.run(ANSWERED_S)
 
 
+def _is_right(found: LookupResult) -> bool:
+    return found.verdict in ("right", "explained")
+
+
 def _join(run: Run, coalition: Coalition, figures: Figures) -> None:
     """Newcomers join one by one, told of three colluders and of one honest member, in any order; each is looked at two
     minutes after its start.
@@ -201,11 +211,19 @@ def _join(run: Run, coalition: Coalition, figures: Figures) -> None:
         for other in host.node.routing.fingers.values():
             joiners.finger_colluders.count(other in coalition)
 
+    def look_up(peer: Peer) -> None:
+        for _ in range(JOINER_LOOKUPS if peer in world.check.members else 0):
+            position = world.rng.getrandbits(ID_BITS)
+            owner = world.check.owner(position)
+            if owner is not None and owner not in coalition:
+                world.find(peer, position, lambda found: joiners.lookups.count(_is_right(found)))
+
     for _ in range(min(JOINERS, max(1, run.options.nodes // 4))):
         told = [pick(world.rng, liars) for _ in range(3 if liars else 0)] + [pick(world.rng, before)]
         turn = below(world.rng, len(told))
         world.seed_peers = [*told[turn:], *told[:turn]]
         peer = world.start().peer
+        world.after(JOINER_ASKS_S, partial(look_up, peer))
         world.after(JOINER_S, partial(look, peer))
         world.run(1.0)
     world.run(JOINER_S)
