@@ -23,7 +23,7 @@ from chordtwist.node.ring.tables import Tables
 VISIT_BYTES = 1000
 """What a visit costs over IPv4 and without TLS: two Hellos, a question, a table, a Goodbye."""
 
-FIRST_WALK_S = 1.0
+FIRST_WALK_S = 0.5
 """Between two visits of a newcomer's first walk, which is in haste: whom it has met by then are its neighbours, and
 those that a few contacts told it of, be they liars."""
 
