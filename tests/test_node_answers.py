@@ -606,7 +606,7 @@ class StabilizeTests(OneNodeTestCase):
 
     def test_changed_head(self) -> None:
         """A hint from the head that its list changed is followed by a round at once; from anybody else by nothing."""
-        self.scene.advance(57)
+        self.scene.advance(59)
         for place, asked in ((70, False), (60, True)):
             before = len(self.scene.asked(60))
             self.assertEqual(self.asked_by(place, Changed(), 0.3), Noted())
