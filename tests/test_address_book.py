@@ -12,6 +12,7 @@ from chordtwist.core.address_book import (
     HEARD_OF_ONE_MAX,
     HEARD_SHARE,
     LISTED_OF_PREFIX_MAX,
+    VAIN_PER_S,
     AddressBook,
 )
 from chordtwist.core.peer import Identity, Peer, Policy
@@ -161,17 +162,35 @@ class AddressBookTests(SynchronousTestCase):
     def test_failures(self) -> None:
         """Who was heard of goes with the first dial in vain, who was met with the second in a row."""
         self.book.heard([private(2)], private(3), 1.0)
-        self.book.failed(private(2))
+        self.book.failed(private(2), 3.0)
         self.assertNotIn(private(2), self.book)
         self.book.met(private(1), 1.0)
-        self.book.failed(private(1))
+        self.book.failed(private(1), 3.0)
         self.book.met(private(1), 2.0)
         for _ in range(FAILURES_MAX - 1):
-            self.book.failed(private(1))
+            self.book.failed(private(1), 3.0)
         self.assertIn(private(1), self.book)
-        self.book.failed(private(1))
+        self.book.failed(private(1), 3.0)
         self.assertNotIn(private(1), self.book)
-        self.book.failed(private(1))
+        self.book.failed(private(1), 3.0)
+
+    def test_names_in_vain(self) -> None:
+        """Who named several at whom nobody answers has all dropped that it named and nobody met, and brings no more for
+        a while; another's names stay.
+        """
+        liar, other = private(900), private(901)
+        self.book.heard(map(private, range(1, 11)), liar, 1.0)
+        self.book.heard([private(20)], other, 1.0)
+        self.book.met(private(10), 1.0)
+        for number in range(1, 5):
+            self.book.failed(private(number), 2.0)
+        self.assertIn(private(9), self.book)
+        self.book.failed(private(5), 2.0)
+        self.assertEqual({*self.book}, {private(10), private(20)})
+        self.book.heard([private(30), private(10)], liar, 3.0)
+        self.assertNotIn(private(30), self.book)
+        self.book.heard([private(30)], liar, 3.0 + 1 / VAIN_PER_S)
+        self.assertIn(private(30), self.book)
 
     def test_witnesses(self) -> None:
         """Witnesses are drawn from those met before a position, each as likely, at most two of one prefix."""
@@ -219,7 +238,7 @@ class AddressBookTests(SynchronousTestCase):
         self.assertEqual(self.book.stalest(ring[3].id, ring[2].id), ring[2])
         self.book.met(ring[2], 6.0)
         self.assertEqual(self.book.met_ones(9), [ring[0], ring[2]])
-        self.book.failed(ring[1])
+        self.book.failed(ring[1], 3.0)
         self.assertNotIn(ring[1], self.book)
 
     def test_too_many_remembered(self) -> None:

@@ -16,6 +16,7 @@ from math import inf
 from random import Random
 from sys import getsizeof
 
+from chordtwist.core.allowance import Allowance
 from chordtwist.core.peer import IPV4_LENGTH, IPV6_LENGTH, Identity, Peer
 from chordtwist.core.prefixes import PER_PREFIX_MAX, prefix_of
 from chordtwist.core.ring import ID_BITS, RingId, distance
@@ -38,6 +39,10 @@ there are too many entries."""
 
 FAILURES_MAX = 2
 """So many dials in a row that nobody answered, and an entry that was met is dropped; one that was heard of at once."""
+
+VAIN_PER_S, VAIN_AT_ONCE = 1 / 60, 4.0
+"""Whose names nobody answers at, more often than that, has all of them dropped that were not met, and brings no others
+for a while: a walk would dial invented ones for ever."""
 
 _NUMBER_BITS = 64
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -69,8 +74,9 @@ class AddressBook:
         """Who named an entry; 0 for one that was met, 1 for one that an earlier run has met."""
         self._failures = array("B")
         self._heard = 0
+        self._vain = Allowance(VAIN_PER_S, VAIN_AT_ONCE)
         self.is_walked = False
-        """Whether a walk has been round the ring: until then most of those met may be whom a few told us of."""
+        """Whether a walk has been round since we became a member; most met before that may be whom few told us of."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -101,6 +107,7 @@ class AddressBook:
                 if room is None:
                     room = self._entries_max // HEARD_SHARE - self._heard
                     room = min(room, HEARD_OF_ONE_MAX - self._tellers.count(number))
+                    room = 0 if self._vain.wait_s(number, now_s) > 0 else room
                 if room > 0:
                     room -= self._note(peer, now_s, number)
 
@@ -113,14 +120,20 @@ class AddressBook:
             if self._find(peer) is None:
                 room -= self._note(peer, -inf, _REMEMBERED)
 
-    def failed(self, peer: Peer) -> None:
-        """Note that our own dial to `peer` was in vain; it may be dropped."""
+    def failed(self, peer: Peer, now_s: float) -> None:
+        """Note that our own dial to `peer` was in vain; it may be dropped, and what else its teller named."""
         index = self._find(peer)
         if index is None:
             return
         self._failures[index] += 1
-        if self._tellers[index] != _MET or self._failures[index] >= FAILURES_MAX:
+        teller = self._tellers[index]
+        if teller != _MET or self._failures[index] >= FAILURES_MAX:
             self._remove(index)
+        if teller not in (_MET, _REMEMBERED):
+            self._vain.spend(teller, 1, now_s)
+            if self._vain.wait_s(teller, now_s) > 0:
+                for at in [at for at in reversed(range(len(self))) if self._tellers[at] == teller]:
+                    self._remove(at)
 
     def forget(self, peer: Peer) -> None:
         """Drop `peer`, since it left."""

@@ -25,6 +25,10 @@ class Unreachable(ChordtwistError):
         self.reason = reason
 
 
+class NotDialled(Unreachable):
+    """A peer that has never answered was not dialled now, since too many such are: nothing of its life is known."""
+
+
 class NodeGone(Unreachable):
     """The node itself cannot be reached, or the connection to it is gone; of others it says `Unreachable` alone."""
 

@@ -321,7 +321,7 @@ class Node:
         membership.duties = [self.stabilizing, *chores]
         repair = self.records.repair
         self._chores = (self.stabilizing.chore, *chores, repair.chore, repair.stray_records.chore)
-        membership.when_live = [self.records.joined]
+        membership.when_live = [self.records.joined, self.walker.begin_anew]
         membership.when_changed = [self.stabilizing.ring_changed, self.records.ring_changed, self._note_neighbours]
         membership.when_dropped = [self.stabilizing.dropped]
 

@@ -109,7 +109,11 @@ class Announcing:
         passed: set[Peer] = set()
         before: Peer | None = None
         for turn in range(TURNS_MAX):
+            probed_s = self._clock.seconds()
             passed.update(await self._announce_to_all(PROBE, members, answered, in_the_way, before=before))
+            if before is not None:
+                # Whoever sent us on has let us wait for those that it named, too.
+                in_the_way.lined_up(before, self._clock.seconds() - probed_s)
             if not answered:
                 raise StartOver
             in_the_way.look(answered)

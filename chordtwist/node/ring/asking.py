@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.python.failure import Failure
 
-from chordtwist.core.errors import ChordtwistError, Malformed, Unreachable, Untruthful
+from chordtwist.core.errors import ChordtwistError, Malformed, NotDialled, Unreachable, Untruthful
 from chordtwist.core.liveness import Liveness
 from chordtwist.core.peer import Peer
 from chordtwist.node.interfaces import IPeerLink
@@ -65,7 +65,7 @@ class Asking:
             return self._ask(peer, question, is_once)
         reason = self._dial_limits.why_not_dial(peer)
         if reason is not None:
-            return fail(Unreachable(peer, reason))
+            return fail((Unreachable if self._dial_limits.has_failed(peer) else NotDialled)(peer, reason))
         self._dial_limits.dialled(peer)
         return self._ask(peer, question, is_once).addBoth(self._met, peer)
 

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from chordtwist.core.address_book import AddressBook
 from chordtwist.core.bounded import Bounded
-from chordtwist.core.errors import Malformed, Unreachable, Untruthful
+from chordtwist.core.errors import Malformed, NotDialled, Unreachable, Untruthful
 from chordtwist.core.peer import Identity, Peer
 from chordtwist.core.signed import Stamp, Status, Verify, unpack_status, unpack_table
 from chordtwist.core.table import Table
@@ -178,8 +178,8 @@ class Tables:
         return stamp.epoch, status
 
     def _not_shown(self, failure: Failure, peer: Peer) -> Failure:
-        if failure.check(Unreachable):
-            self.book.failed(peer)
+        if failure.check(Unreachable) and not failure.check(NotDialled):
+            self.book.failed(peer, self._seconds())
         return failure
 
     def _take(self, answer: Answer, peer: Peer, known: Known | None, is_caller: bool = False) -> Table:

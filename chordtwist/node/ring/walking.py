@@ -11,7 +11,7 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chordtwist.core.errors import Unreachable
+from chordtwist.core.errors import NotDialled, Unreachable
 from chordtwist.core.peer import Peer
 from chordtwist.core.ring import RING_SIZE, distance
 from chordtwist.core.routing import Routing
@@ -29,6 +29,9 @@ those that a few contacts told it of, be they liars."""
 
 WALK_AGAIN_S = 600.0
 """A walk begins so long after the one before at least: in small rings the walker rests."""
+
+WALK_ANEW_S = 20.0
+"""The same while the lists of those met do not reach over half of the ring: the walk was in vain for the most part."""
 
 
 class Walker:
@@ -53,18 +56,25 @@ class Walker:
         self._at = self._end = routing.me.id
         """Who was visited last, and how far its list reaches."""
         self._began_s = -WALK_AGAIN_S
-        self._has_begun = False
+        self._covered = 0
+        """How much of the ring the lists of those reach over that the walk under way has met."""
         self.chore = Chore("walk", self.visit, clock, rng, FIRST_WALK_S, VISIT_BYTES / bytes_per_s)
+
+    def begin_anew(self, old_owner: Peer | None = None) -> None:
+        """Walk round in haste, since we have become a member: of whose ring, only a few have told us."""
+        self._at = self._end = self._routing.me.id
+        self._began_s = -WALK_AGAIN_S
+        self._covered = 0
+        self._tables.book.is_walked = False
+        self.chore.hurry()
 
     def visit(self) -> Deferred[bool] | bool:
         """Visit the next member, unless our own list names all, or the last walk is over and was lately. Answers
-        whether the next visit is in haste.
+        whether the next visit is in haste: while a first walk is answered.
         """
-        if not self._membership.is_member:
-            return True
-        if self._routing.whole or (peer := self._next()) is None:
+        if not self._membership.is_member or self._routing.whole or (peer := self._next()) is None:
             return False
-        return Deferred.fromCoroutine(self._visit(peer)).addCallback(lambda _: not self._tables.book.is_walked)
+        return Deferred.fromCoroutine(self._visit(peer))
 
     def meet_everybody(self) -> Deferred[None]:
         """Visit one member after another at once until a walk round the ring has met nobody new, whatever it costs."""
@@ -86,25 +96,31 @@ class Walker:
         if peer is not None and 0 < distance(me.id, self._at) < distance(me.id, peer.id):
             return peer
         # It is once round.
-        book.is_walked = self._has_begun
+        if 2 * self._covered > RING_SIZE:
+            book.is_walked = True
         now = self._clock.seconds()
-        if now - self._began_s < WALK_AGAIN_S:
+        if now - self._began_s < (WALK_AGAIN_S if book.is_walked else WALK_ANEW_S):
             return None
-        self._began_s = now
         if not self._routing.successors:
             return None  # all have died, and whom we go on with is looked for elsewhere
+        self._began_s = now
         # Our own list is looked after anyway; its last entry goes on from there.
-        self._has_begun = True
         before, last = (me, *self._routing.successors)[-2:]
         self._at, self._end = before.id, last.id
+        self._covered = distance(me.id, last.id)
         return last
 
-    async def _visit(self, peer: Peer) -> None:
+    async def _visit(self, peer: Peer) -> bool:
         try:
             table = await self._tables.fetch(peer, self._asking.ask_once)
+        except NotDialled:
+            return False  # others are dialled now: it comes next again
         except Unreachable:
             self._end = (peer.id - 1) % RING_SIZE  # those before it may lead over it
-            return
+            return False
         last = peer if table.whole else (peer, *table.successors)[-1]
         # A list that reaches farther than ours leaves somebody out, perhaps.
-        self._at, self._end = peer.id, (peer.id + min(distance(peer.id, last.id), self._routing.span)) % RING_SIZE
+        reach = min(distance(peer.id, last.id), self._routing.span)
+        self._covered += reach
+        self._at, self._end = peer.id, (peer.id + reach) % RING_SIZE
+        return not self._tables.book.is_walked
