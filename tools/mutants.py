@@ -112,7 +112,6 @@ def _is_said(node: ast.AST) -> bool:
 
 
 @cache
-@cache
 def places(path: Path) -> list[int]:
     """The places of a module that can be changed, within functions: numbers of nodes in the order of `ast.walk`."""
     tree = ast.parse(path.read_text())

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from chordtwist.app import values
 from chordtwist.core.address import PORT_MAX, SOCKET_MODE, Address, ApiAddress
 from chordtwist.core.parameters import SUCCESSORS_MAX
-from chordtwist.core.peer import Policy
+from chordtwist.core.peer import Policy, canonical_ip
 from chordtwist.core.puzzles import BITS_MAX
 
 T = TypeVar("T")
@@ -372,6 +372,13 @@ class NodeConfig:
         if own.is_loopback and own.port + API_PORT_ABOVE <= PORT_MAX:
             return Address(own.host, own.port + API_PORT_ABOVE)
         return _API_ADDRESS
+
+
+def policy_at(host: str) -> Policy:
+    """Say what makes a node's place where its configuration does not: on loopback nobody is kept from many addresses,
+    and nodes that are told apart by their ports alone are what people try first.
+    """
+    return Policy.ADDRESS if canonical_ip(host).is_loopback else Policy.IP
 
 
 SECTIONS: dict[str, type] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from chordtwist.app.config import SECTIONS, NodeConfig, options
+from chordtwist.app.config import SECTIONS, NodeConfig, options, policy_at
 
 HIDDEN = "(not shown)"
 SECRETS = {("tls", "secret")}
@@ -48,7 +48,7 @@ def derived(config: NodeConfig) -> dict[tuple[str, str], str]:
     announced = config.announced_address
     found = {("dht", "api_address"): str(config.api_address), ("dht", "public_address"): str(announced)}
     if announced.is_ip:
-        found["dht", "identity"] = "address" if announced.is_loopback else "ip"
+        found["dht", "identity"] = written("dht", "identity", policy_at(announced.host))
     return found
 
 

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chordtwist import __version__
-from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode
+from chordtwist.app.config import LimitsSection, NodeConfig, TlsMode, policy_at
 from chordtwist.app.config_text import in_force
 from chordtwist.app.health_watch import HealthWatch
 from chordtwist.app.operations import Operations
@@ -37,7 +37,7 @@ from chordtwist.core.events import Event
 from chordtwist.core.fitting import fitted
 from chordtwist.core.health import YEAR_MIN, Alarm
 from chordtwist.core.parameters import Parameters
-from chordtwist.core.peer import Identity, Peer, Policy, canonical_ip
+from chordtwist.core.peer import Identity, Peer, Policy
 from chordtwist.core.quotas import Quota
 from chordtwist.core.records import PutResult, Record, Seal
 from chordtwist.core.signed import Ed25519Signer, verify_ed25519
@@ -536,13 +536,6 @@ def parameters_of(config: NodeConfig) -> Parameters:
         successors=config.dht.successors,
         replication=config.dht.replication,
     )
-
-
-def policy_at(host: str) -> Policy:
-    """Say what makes a node's place where its configuration does not: on loopback nobody is kept from many addresses,
-    and nodes that are told apart by their ports alone are what people try first.
-    """
-    return Policy.ADDRESS if canonical_ip(host).is_loopback else Policy.IP
 
 
 def link_limits(limits: LimitsSection, policy: Policy) -> LinkLimits:
