@@ -108,6 +108,13 @@ class WalkerTests(SynchronousTestCase):
         self.scene.advance(60)
         self.assertEqual(self.visit(), [8000])
 
+    def test_no_dial_left_for_everybody(self) -> None:
+        """Walking on without a rest ends where we may dial nobody new."""
+        self.limits._unanswered.spend("", 40.0, self.scene.link.clock.seconds())
+        met = self.walker.meet_everybody()
+        self.scene.advance(1)
+        self.successResultOf(met)
+
     def test_list_comes_back(self) -> None:
         """Having had nobody to begin at costs no rest."""
         for entry in self.routing.successors:

@@ -74,11 +74,16 @@ class Walker:
         """
         if not self._membership.is_member or self._routing.whole or (peer := self._next()) is None:
             return False
-        return Deferred.fromCoroutine(self._visit(peer))
+        # Others are dialled now: who is not comes next again.
+        return Deferred.fromCoroutine(self._visit(peer)).addErrback(lambda failure: failure.trap(NotDialled) is None)
 
     def meet_everybody(self) -> Deferred[None]:
-        """Visit one member after another at once until a walk round the ring has met nobody new, whatever it costs."""
-        return Deferred.fromCoroutine(self._meet_everybody())
+        """Visit one member after another at once until a walk round the ring has met nobody new, whatever it costs; or
+        until somebody may not be dialled now.
+        """
+        return Deferred.fromCoroutine(self._meet_everybody()).addErrback(
+            lambda failure: failure.trap(NotDialled) and None
+        )
 
     async def _meet_everybody(self) -> None:
         book, before = self._tables.book, -1
@@ -114,7 +119,7 @@ class Walker:
         try:
             table = await self._tables.fetch(peer, self._asking.ask_once)
         except NotDialled:
-            return False  # others are dialled now: it comes next again
+            raise  # it may live: the walk passes nobody over for that
         except Unreachable:
             self._end = (peer.id - 1) % RING_SIZE  # those before it may lead over it
             return False
