@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from statistics import median
 from typing import Any, cast
 
@@ -72,6 +72,7 @@ class Member:
                 reactor,
                 wall_ms,
                 Random(number),
+                SystemRandom(),
                 signer,
                 verify_ed25519,
                 lambda: max(wall_ms(), epoch + 1),

@@ -95,6 +95,7 @@ class OneNodeTestCase(SynchronousTestCase):
                 link.clock,
                 lambda: 1_700_000_000_000 + self.scene.clock.now_us // 1000,
                 Random(1),
+                Random(2),
                 signer(self.scene.me),
                 verify_simulated,
                 self.next_epoch,

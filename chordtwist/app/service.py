@@ -143,7 +143,8 @@ def build(
         persistence.remember_peers,
     )
     # Asking the system for each pause anew took a busy node a twentieth of its time.
-    rng = Random(SystemRandom().getrandbits(256))
+    system = SystemRandom()
+    rng = Random(system.getrandbits(256))
     node = Node(
         me,
         identity,
@@ -154,6 +155,7 @@ def build(
             reactor,
             wall_ms,
             rng,
+            system,
             signer,
             verify_ed25519,
             persistence.next_epoch,

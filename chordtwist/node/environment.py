@@ -26,6 +26,11 @@ class Environment:
     """Wall time, for versions, epochs and signed times only."""
 
     rng: Random
+
+    public_rng: Random
+    """For what others are shown: points, salts, nonces. In a process that strangers reach it is the system's, since six
+    hundred words of the Mersenne Twister tell all that it draws afterwards, witnesses included."""
+
     signer: Signer
     verify: Verify
 

@@ -214,7 +214,7 @@ class Node:
         admission = self.admission = Admission(routing, asking.ask, 2 * parameters.dead_after_s, ending)
 
         # Its duties.
-        comparing = Comparing(routing, statements, tables, ending, rng)
+        comparing = Comparing(routing, statements, tables, ending, environment.public_rng)
         merging = self.merging = Merging(
             membership, routing, statements, tables, asking, bootstrap, joining, comparing, ending, rng
         )
@@ -264,7 +264,7 @@ class Node:
             environment.signer.public,
             options.evicts,
             ending,
-            rng,
+            environment.public_rng,
         )
         watch = self.watch = Watch(
             identity,
@@ -303,7 +303,7 @@ class Node:
             judgement.accuse,
             AUDITS_SHARE * options.watch_bytes_per_s,
             ending,
-            rng,
+            environment.public_rng,
         )
         self.inspection = Inspection(routing, statements, tables, asking, self.searches, self.records, ending, wall_ms)
         """What people ask to see."""

@@ -393,6 +393,7 @@ class Host:
         self._changes = -1
         self.link = world.network.link(self.peer, signer.public)
         self.store = MemoryRecordStore()
+        rng = Random(world.rng.getrandbits(64))
         self.node = world.build(
             self.peer,
             world.identity,
@@ -402,7 +403,8 @@ class Host:
             Environment(
                 self.link.clock,
                 self.wall_ms,
-                Random(world.rng.getrandbits(64)),
+                rng,
+                rng,
                 signer,
                 verify_simulated,
                 self._next_epoch,
