@@ -199,6 +199,17 @@ class GetTests(RingCase):
         reader.view = [peer(place) for place in (0x1000, 0x2000, 0x7000, OUTSIDER)]
         self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
 
+    def test_few_where_a_stale_route_leads(self) -> None:
+        """Of whom we took for the replicas one is left, which keeps what was replaced since, and one that never had it;
+        who put that has gone: the ring is searched before an older value is believed.
+        """
+        old = replace(self.record(value=b"replaced"), version=Version(WALL_MS - 60_000, peer(0x2000).packed))
+        self.keep(0x7000, old)
+        self.ring.refusing |= {peer(0x2000), peer(0x1000)}
+        self.ring.lies[peer(0x7000)] = partial(self.says_of_its_own, 0x7000)
+        self.ring.node(OUTSIDER).view = [peer(place) for place in (0x1000, 0x2000, 0x7000, OUTSIDER)]
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2), b"value")
+
     def test_a_stale_owner_names_the_true_one(self) -> None:
         """Who owns the key now is asked next, at once."""
         self.ring.join(0x2FFF)

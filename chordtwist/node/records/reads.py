@@ -244,7 +244,8 @@ class _Read:
             return
         record = reading.record
         has_answer = record is not None or reading.ended
-        if not has_answer and not self._has_searched:
+        if not self._has_searched and not (has_answer and reading.believed):
+            # Those that were asked may be the replicas of a while ago: so nothing is said on the word of few.
             self._search()
         elif has_answer or reading.certain:
             if record is not None and reading.believed:
