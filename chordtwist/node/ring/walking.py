@@ -53,20 +53,21 @@ class Walker:
         self._tables = tables
         self._asking = asking
         self._clock = clock
-        self._at = self._end = routing.me.id
-        """Who was visited last, and how far its list reaches."""
-        self._began_s = -WALK_AGAIN_S
-        self._covered = 0
-        """How much of the ring the lists of those reach over that the walk under way has met."""
+        self._set_out()
         self.chore = Chore("walk", self.visit, clock, rng, FIRST_WALK_S, VISIT_BYTES / bytes_per_s)
 
     def begin_anew(self, old_owner: Peer | None = None) -> None:
         """Walk round in haste, since we have become a member: of whose ring, only a few have told us."""
-        self._at = self._end = self._routing.me.id
-        self._began_s = -WALK_AGAIN_S
-        self._covered = 0
+        self._set_out()
         self._tables.book.is_walked = False
         self.chore.hurry()
+
+    def _set_out(self) -> None:
+        self._at = self._end = self._routing.me.id
+        """Who was visited last, and how far its list reaches."""
+        self._began_s = -WALK_AGAIN_S
+        self._covered = 0
+        """How much of the ring the lists of those reach over that the walk under way has met."""
 
     def visit(self) -> Deferred[bool] | bool:
         """Visit the next member, unless our own list names all, or the last walk is over and was lately. Answers
