@@ -161,6 +161,12 @@ class ShowTests(ConfigTestCase):
             self.assertEqual(told, {key: (value, "p2p_address") for key, value in expected.items() if value})
             self.assertNotIn("identity", self.config("show", "-c", path, "--changed").stdout)
 
+    def test_left_empty(self) -> None:
+        """A file may leave such an option empty on purpose: then its line is named as well."""
+        path = self.file("[dht]\np2p_address = 10.0.0.1:6000\nidentity =\n")
+        told = {one["key"]: one["from"] for one in self.shown("config-show", "show", "-c", path)["options"]}
+        self.assertEqual(told["identity"], "line 3: p2p_address")
+
     def test_defaults(self) -> None:
         """Without a file the defaults are shown; a file with a mistake is answered with it, and status 2."""
         places = {one["from"] for one in self.shown("config-show", "show")["options"]}

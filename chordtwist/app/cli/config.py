@@ -156,7 +156,8 @@ def _in_force(path: str | None) -> Iterator[dict[str, Any]]:
             given = checked.given.get((section, key))
             where = "default" if given is None else f"line {given.line}"
             if not value and (section, key) in follows:
-                value, where = follows[section, key], "p2p_address"
+                value = follows[section, key]
+                where = "p2p_address" if given is None else f"{where}: p2p_address"
             if given is not None and given.key != key:
                 where += f", as {given.key}"
             yield {"section": section, "key": key, "value": value, "from": where}
