@@ -115,6 +115,8 @@ class Lookup:
         comes first, the nearest before it last."""
         self._shown: list[Table] = []
         """All tables that were shown or at hand, in this order."""
+        self._names: list[set[bytes]] = []
+        """The packed addresses in each of the first of them, so far as somebody asked who named whom."""
         if excluded is not None:
             candidate = self._candidates[excluded.packed] = Candidate(excluded, 0, 0)
             candidate.state = State.EXCLUDED
@@ -170,7 +172,10 @@ class Lookup:
 
     def namers(self, peer: Peer) -> Iterator[Peer]:
         """Name those whose tables name `peer`, the latest first."""
-        return (table.peer for table in reversed(self._shown) if peer in table.everybody())
+        for table in self._shown[len(self._names) :]:
+            self._names.append({named.packed for named in table.everybody()})
+        shown = zip(reversed(self._shown), reversed(self._names), strict=True)
+        return (table.peer for table, names in shown if peer.packed in names)
 
     @property
     def owner(self) -> Peer | None:
