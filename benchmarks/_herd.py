@@ -1,4 +1,4 @@
-"""One process of nodes that `versus` measures: ``python -m benchmarks._herd SYSTEM FIRST COUNT OF COPIES``.
+"""One process of nodes that `versus` measures: ``python -m benchmarks._herd SYSTEM FIRST COUNT OF COPIES JOINING``.
 
 It does what each line of standard input says, a JSON object, and answers with one line each:
 
@@ -163,8 +163,8 @@ def complain(failure: Any) -> None:
 
 def main() -> None:
     """Start the nodes, then obey until standard input ends."""
-    system, first, count, of, copies = sys.argv[1], *map(int, sys.argv[2:])
-    nodes = nodes_of(system, copies)
+    system, first, count, of, copies, joining = sys.argv[1], *map(int, sys.argv[2:])
+    nodes = nodes_of(system, copies, joining)
     from twisted.internet import reactor
 
     running: Any = reactor

@@ -40,7 +40,9 @@ class Nodes(Protocol):
 class ChordtwistNodes:
     """Nodes as ``chordtwist testnet`` runs them."""
 
-    def __init__(self, reactor: Any, tls: bool, copies: int) -> None:
+    def __init__(self, reactor: Any, tls: bool, copies: int, joining: int) -> None:
+        """@param joining: so many of them join at a time."""
+        self._joining = joining
         self._service: Any = import_module("chordtwist.app.service")
         self._reactor = reactor
         self._tls = tls
@@ -61,12 +63,14 @@ class ChordtwistNodes:
         for address in everybody[first : first + count]:
             config = node_config(common, address, PORT, FIRST)
             self._services.append(self._service.build(config, self._reactor, lambda: None, count, self._nodes.append))
-        for service in self._services:
-            service.privilegedStartService()
-            service.startService()
         identity = self._nodes[0].identity
         self._right = Right(identity.peer(address, PORT) for address in everybody)
-        while not all(node.is_member for node in self._nodes):
+        started = 0
+        while (members := sum(node.is_member for node in self._nodes)) < count:
+            for service in self._services[started : members + self._joining]:
+                service.privilegedStartService()
+                service.startService()
+                started += 1
             await deferLater(self._reactor, LOOK_EVERY_S)
 
     def put(self, index: int, key: bytes, value: bytes) -> Deferred[bool]:
@@ -172,10 +176,11 @@ SYSTEMS = {"chordtwist": "chordtwist", "chordtwist-tls": "chordtwist", "kademlia
 """By name, the package whose version is told."""
 
 
-def nodes_of(system: str, copies: int) -> Nodes:
+def nodes_of(system: str, copies: int, joining: int) -> Nodes:
     """Make the nodes of a system that is named, which have the reactor they need.
 
     @param copies: of each record, for ours; the others have their own, 20 and 8.
+    @param joining: so many of ours join at a time.
     """
     if system == "kademlia":
         from twisted.internet import asyncioreactor
@@ -192,7 +197,7 @@ def nodes_of(system: str, copies: int) -> Nodes:
 
     if system == "opendht":
         return OpenDhtNodes(reactor)
-    return ChordtwistNodes(reactor, system == "chordtwist-tls", copies)
+    return ChordtwistNodes(reactor, system == "chordtwist-tls", copies, joining)
 
 
 def rss_kib() -> int:

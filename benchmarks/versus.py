@@ -62,8 +62,8 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 class Herds:
     """All processes of one ring."""
 
-    def __init__(self, system: str, nodes: int, processes: int, copies: int) -> None:
-        """Start them at once. @raise SystemExit: one does not form."""
+    def __init__(self, system: str, nodes: int, processes: int, copies: int, joining: int) -> None:
+        """Start them at once, or so many of ours at a time. @raise SystemExit: one does not form."""
         self._system = system
         self.nodes = nodes
         share = nodes // processes
@@ -71,7 +71,7 @@ class Herds:
         words = [sys.executable, "-m", "benchmarks._herd", system]
         self._processes = [
             subprocess.Popen(
-                [*words, str(number * share), str(share), str(nodes), str(copies)],
+                [*words, *map(str, (number * share, share, nodes, copies, joining))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if "VERSUS_LOUD" in os.environ else subprocess.DEVNULL,
@@ -251,7 +251,7 @@ def be_alone() -> bool:
 def measured(given: argparse.Namespace, system: str, nodes: int) -> dict[str, object]:
     """Form one ring, measure it, end it."""
     processes = given.processes or max(2, nodes // 100)
-    herds = Herds(system, nodes, processes, given.copies)
+    herds = Herds(system, nodes, processes, given.copies, given.joining or nodes)
     try:
         ring = Measured(herds, given.seconds)
         keys = ring.put("young_put_32", nodes // processes, 32, given.seconds)
@@ -282,6 +282,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3, help="of everything in turn (3)")
     parser.add_argument("--processes", type=int, help="of each ring; unless given, one for 100 nodes, 2 at least")
     parser.add_argument("--copies", type=int, default=3, help="of each record of ours (3)")
+    parser.add_argument("--joining", type=int, help="of ours join at a time in each process; all unless given")
     parser.add_argument("--seconds", type=float, default=4, help="for the puts, and for the gets, each time (4)")
     parser.add_argument("--idle", type=float, default=10, help="seconds to look on while nothing is asked (10)")
     parser.add_argument("--kill", action="store_true", help="end three in ten processes then, and read every key")

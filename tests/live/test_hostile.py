@@ -237,7 +237,7 @@ class CostTests(HostileTestCase):
         batch = StoreAll(signed_batch(True)[:200])
 
         def ask_much() -> bool:
-            peer.ask_all([batch] * 8)
+            peer.ask_all([batch] * 64)  # so many that the time between two calls is no rest, however slow the node
             return self.lines_about(121) != []
 
         self.wait_until(ask_much)
