@@ -17,8 +17,8 @@ from chordtwist.node.node import Node
 from chordtwist.node.records.auditing import NONCE_BYTES
 from chordtwist.simulation.adversaries import ATTACKS
 from chordtwist.simulation.adversaries.coalition import Coalition
-from chordtwist.simulation.faults import Partition
 from chordtwist.simulation.world import World
+from tests.simulation.apart import grow_apart
 
 
 class Private(Random):
@@ -71,14 +71,7 @@ class ChanceTests(SynchronousTestCase):
         """Points at which rings are compared: whoever shows a ring is asked for hundreds of them."""
         self.watch(Node)
         large, small = ([self.world.address(n) for n in numbers] for numbers in (range(10), range(10, 17)))
-        self.world.check.suspended = True
-        self.world.network.faults.install(Partition([large, small]))
-        for members in (large, small):
-            self.world.seed_peers = members[:1]
-            for peer in members:
-                self.world.start(peer)
-            self.world.run(40)
-        self.world.network.faults.heal()
+        grow_apart(self.world, large, small)
         self.world.seed_peers = [large[0], small[0]]
         self.world.run(120)
         self.assertEqual(17, self.world.check.principals())

@@ -26,6 +26,7 @@ from chordtwist.simulation.faults import Cut, Loss, Partition
 from chordtwist.simulation.network import CONTINENT
 from chordtwist.simulation.world import World
 from tests.builders import is_alone, lines
+from tests.simulation.apart import grow_apart
 
 SUCCESSORS = 4
 
@@ -758,14 +759,7 @@ class CutOffTests(RingTestCase):
         """
         large = [self.world.address(n) for n in range(6)]
         small = [self.world.address(n) for n in range(6, 9)]
-        self.world.check.suspended = True
-        self.world.network.faults.install(Partition([large, small]))
-        for members in (large, small):
-            self.world.seed_peers = members[:1]
-            for peer in members:
-                self.world.start(peer)
-            self.world.run(40)
-        self.world.network.faults.heal()
+        grow_apart(self.world, large, small)
         epochs = {peer: self.node(peer).membership.epoch for peer in (*large, *small)}
         self.world.seed_peers = [large[0], small[0]]
         self.until(self.is_ideal, 120)
