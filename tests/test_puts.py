@@ -10,7 +10,6 @@ from twisted.logger import globalLogPublisher
 from twisted.test.proto_helpers import EventLoggingObserver
 
 from chordtwist.core.errors import Refused, StoreFull, Unreachable
-from chordtwist.core.reading import REDIRECTS_MAX
 from chordtwist.core.records import (
     PutResult,
     Record,
@@ -22,11 +21,11 @@ from chordtwist.core.ring import Arc
 from chordtwist.core.versions import FOLLOWED_MS_MAX
 from chordtwist.node.records.publication import Publication
 from chordtwist.node.records.publishing import LOOK_AFTER_S
-from chordtwist.node.records.puts import OWNER_WITHIN_S
+from chordtwist.node.records.puts import OWNER_WITHIN_S, OWNERS_MAX
 from chordtwist.node.records.record_bodies import body_of
 from chordtwist.storage.memory import MemoryRecordStore
 from chordtwist.wire import peer_messages as wire
-from chordtwist.wire.peer_messages import Answer, Fetch, Question, Store
+from chordtwist.wire.peer_messages import Answer, Fetch, NotMine, Question, Store
 from tests.builders import at, peer
 from tests.record_ring import DELAY_S, WALL_MS, RecordRing, key_in
 from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, RingCase
@@ -153,19 +152,37 @@ class PutTests(RingCase):
         self.assertIn(0x7000, self.ring.holders(KEY))
 
     def test_a_stale_owner_names_the_true_one(self) -> None:
-        """A newcomer owns the key and the writer does not know it: two round trips, and the newcomer has it."""
+        """A newcomer owns the key and the writer does not know it: it is searched for, and has it."""
         newcomer = self.ring.join(0x2FFF)
         key = key_in(Arc(at(0x2000), at(0x2FFF)))
         writer = self.ring.node(OUTSIDER)
         writer.view = [peer(place) for place in EIGHT]
         result = self.put(OUTSIDER, key)
-        self.ring.pass_time(2 * ROUND_TRIP_S + A_MOMENT_S)
+        self.ring.pass_time(4 * ROUND_TRIP_S + A_MOMENT_S)
         self.assertGreaterEqual(self.successResultOf(result).copies, 3)
         self.assertIsNotNone(newcomer.records.local_records.get(key))
 
+    def test_no_owner_by_its_own_word(self) -> None:
+        """Whom a replica names before itself gets nothing, and counts for nothing, where no search names him: another
+        keeps it in the place of that replica, even where it is the owner.
+        """
+        for liar, most in ((0x3000, 2), (0x4000, 1)):
+            self.ring = RecordRing(*EIGHT)
+            self.ring.lies[peer(liar)] = lambda question: (
+                NotMine(peer(0x2800).packed) if isinstance(question, Store) else None
+            )
+            result = self.put(OUTSIDER)
+            self.ring.pass_time(1)
+            self.assertGreaterEqual(self.successResultOf(result).copies, 3)
+            replicas = {0x3000, 0x4000, 0x5000, 0x6000, 0x7000} - {liar}
+            self.assertEqual({*self.ring.holders(KEY)} - {liar}, replicas)
+            asked = [to for to, question in self.ring.node(OUTSIDER).asked if isinstance(question, Store)]
+            self.assertNotIn(peer(0x2800), asked)
+            self.assertLessEqual(asked.count(peer(liar)), most)
+
     def test_newcomers_before_a_stale_owner(self) -> None:
         """A few or many: it is confirmed where readers look for it, not by those who kept it before they came."""
-        for newcomers in (3, REDIRECTS_MAX + 2):
+        for newcomers in (3, OWNERS_MAX + 2):
             self.ring = RecordRing(*EIGHT)
             writer = self.ring.node(OUTSIDER)
             writer.view = [peer(place) for place in EIGHT]

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from twisted.trial.unittest import SynchronousTestCase
 
 from chordtwist.core.lookup import Route
-from chordtwist.core.reading import REDIRECTS_MAX
 from chordtwist.core.writing import Send, Writing
 from tests.builders import at, peer, peers, places
 
@@ -16,7 +15,7 @@ Told = tuple[list[tuple[int, int]], bool, bool, str | None]
 
 CASES: dict[str, tuple[str, Told]] = {
     # Of the members 1 to 5 the first four are the replicas, 1 is the owner. "2+": 2 confirmed; "2-": it is silent or
-    # leaves; "2<0": it names 0 as the one before it; "2 full" and any other word: it refuses.
+    # leaves; "2 full" and any other word: it refuses.
     "nobody has answered": ("", ([], False, False, None)),
     "two are no majority": ("2+ 1+", ([], False, False, None)),
     "three are one, the last may still answer": ("2+ 1+ 3+", ([], True, False, None)),
@@ -27,10 +26,6 @@ CASES: dict[str, tuple[str, Told]] = {
     "silence is an answer": ("1+ 2+ 3+ 4- 5-", ([(5, 4)], True, True, None)),
     "who stands in counts": ("1- 2+ 3+ 5+", ([(5, 4)], True, False, None)),
     "a single replica is met by no majority of readers": ("1- 2- 3- 4+ 5+", ([(5, 4)], False, True, None)),
-    "the true owner is sent it, and he who named it again": ("1<0", ([(0, 0), (1, 1)], False, False, None)),
-    "readers meet a majority behind the true owner": ("1<0 1+ 2+ 3+", ([(0, 0), (1, 1)], True, False, None)),
-    "one that we know is no news": ("1<2", ([(5, 4)], False, False, None)),
-    "one that stands farther from the key is no owner": ("1<9", ([(5, 4)], False, False, None)),
     "an owner in place is one replica": ("3- 4- 2- 1+ 5+ 6+", ([(5, 4), (6, 5), (7, 6)], False, False, None)),
     "a full replica is stood in for": ("2 full", ([(5, 4)], False, False, None)),
     "a full owner too": ("1 full 2+ 3+ 4+ 5+", ([(5, 4)], True, True, None)),
@@ -65,8 +60,6 @@ def write(writing: Writing, events: str) -> Told:
             writing.stored(who)
         elif word.endswith("-"):
             sends += writing.out(who)
-        elif "<" in word:
-            sends += writing.not_mine(who, peer(int(word[-1])))
         elif after == "full":
             sends += writing.full(who)
         else:
@@ -105,31 +98,9 @@ class WritingTests(SynchronousTestCase):
             ("1+", True),
             ("1-", True),
             ("1 full", True),
-            ("1<0", False),
-            ("1<0 0+", True),
         ):
             writing = Writing(Route(at(0), peers(1, 2, 3, 4, 5)), 4, awaits_owner=True)
-            self.assertIs(write(writing, f"{events} 1+ 2+ 3+ 4+" if "<" in events else f"2+ 3+ 4+ {events}")[1], done)
+            self.assertIs(write(writing, f"2+ 3+ 4+ {events}")[1], done)
             self.assertIs(writing.lacks_owner, not done)
             writing.awaits_owner = False
             self.assertTrue(writing.done)
-
-    def test_redirects_are_bounded(self) -> None:
-        """As they are for reads."""
-        writing = writing_to(100, 101, 102, 103)
-        writing.begin()
-        at_first = 100
-        for _ in range(REDIRECTS_MAX):
-            self.assertEqual(placed(writing.not_mine(peer(at_first), peer(at_first - 1)))[0], (at_first - 1, 0))
-            at_first -= 1
-        self.assertEqual(writing.not_mine(peer(at_first), peer(at_first - 1)), [])
-        self.assertFalse(writing.is_astray)
-
-    def test_goes_astray_with_too_many_newcomers(self) -> None:
-        """Where its route is of earlier: those that kept the key before they came are no replicas."""
-        writing = Writing(Route(at(0), peers(100, 101, 102, 103)), 3, awaits_owner=True)
-        writing.begin()
-        for at_first in range(100, 100 - REDIRECTS_MAX - 1, -1):
-            writing.not_mine(peer(at_first), peer(at_first - 1))
-            writing.stored(peer(at_first))
-        self.assertEqual((writing.is_astray, writing.done), (True, False))

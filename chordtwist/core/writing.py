@@ -11,7 +11,6 @@ from collections import Counter
 
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import REDIRECTS_MAX, stands_before
 
 Send = tuple[Peer, int]
 """To whom, as which replica; 0 is the owner."""
@@ -24,17 +23,13 @@ class Writing:
         """@param copies: how many of the members of the route are to keep it; the rest stand in for silent ones.
         @param awaits_owner: whether its owner has to answer before it is done: others may have come before it since.
         """
-        self._position = route.position
         self._order = list(route.replicas)
         self._copies = copies
         self._waiting: dict[Peer, None] = {}
         self._sent: dict[Peer, int] = {}
         self._out: dict[Peer, None] = {}
-        self._redirects = 0
         self._is_full = False
         self.awaits_owner = awaits_owner
-        self.is_astray = False
-        """Whether so many have come before the owner that they have to be searched for."""
         self.stored_at: dict[Peer, None] = {}
         self.refusals: dict[Peer, str] = {}
 
@@ -43,12 +38,17 @@ class Writing:
         """Whether so many have confirmed that every majority of readers meets one of them. Nobody is waited for, but an
         owner of which nobody knows now whether it is one: it may be slow, or full, as any other.
         """
-        return self._has_majority and not self.is_astray and not self.lacks_owner
+        return self._has_majority and not self.lacks_owner
+
+    @property
+    def owner(self) -> Peer:
+        """Whoever is taken for the owner."""
+        return self._order[0]
 
     @property
     def lacks_owner(self) -> bool:
         """Whether it is done but for an answer of its owner."""
-        return self.awaits_owner and self._order[0] in self._waiting and self._has_majority
+        return self.awaits_owner and self.owner in self._waiting and self._has_majority
 
     @property
     def _has_majority(self) -> bool:
@@ -96,24 +96,11 @@ class Writing:
         return self.out(peer)
 
     def out(self, peer: Peer) -> list[Send]:
-        """Let the next member behind the others stand in for a replica that is silent, or leaves."""
+        """Let the next member behind the others stand in for a replica that is silent, leaves, or says to be none."""
         self._waiting.pop(peer, None)
         self._out[peer] = None
         within = self._order[: self._replicas + len(self._out)]
         return [self._send(peer) for peer in within if peer not in self._sent]
-
-    def not_mine(self, peer: Peer, predecessor: Peer) -> list[Send]:
-        """Send it to the one that the replica taken for the owner names before it, as the owner, and to it itself again
-        as a replica. Who names somebody that does not stand nearer to the key is out.
-        """
-        self._redirects += 1
-        if not stands_before(predecessor, peer, self._order, self._position):
-            return self.out(peer)
-        if self._redirects > REDIRECTS_MAX:
-            self.is_astray = self.awaits_owner
-            return self.out(peer)
-        self._order.insert(self._order.index(peer), predecessor)
-        return [self._send(predecessor), self._send(peer)]
 
     @property
     def _replicas(self) -> int:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from chordtwist.core import errors
 from chordtwist.core.bounded import Bounded
 from chordtwist.core.lookup import Route
-from chordtwist.core.peer import Identity, Peer
+from chordtwist.core.peer import Peer
 from chordtwist.core.records import Version, position_of
 from chordtwist.core.versions import AHEAD_MS_MAX, VersionClock, is_ahead
 from chordtwist.core.writing import Send, Writing
@@ -27,6 +27,9 @@ SKEW_REPORTED_EVERY_S = 60.0
 OWNER_WITHIN_S = 1.0
 """So long a put waits for the owner that a route of earlier names, while the others have confirmed: it alone would say
 that others have come before it. Longer than an answer takes on a busy machine; a silent one costs a put that much."""
+
+OWNERS_MAX = 4
+"""So often one put searches for the owner since another has come before it: while many join at once."""
 
 LATE_FOR_S = 5.0
 """An owner that let a put wait so long is not waited for by others for a while."""
@@ -136,15 +139,10 @@ class Puts:
             return publisher.hex() or "somebody"
 
 
-def told(writing: Writing, peer: Peer, answer: Answer, identity: Identity) -> list[Send]:
+def told(writing: Writing, peer: Peer, answer: Answer) -> list[Send]:
     """Count what a replica answered to a `Store`; gives whom else to send it to."""
     if isinstance(answer, Stored):
         writing.stored(peer)
-    elif isinstance(answer, NotMine):
-        try:
-            return writing.not_mine(peer, identity.unpack(answer.predecessor))
-        except ValueError:
-            return writing.out(peer)
     elif not isinstance(answer, Refused) or answer.reason in ("leaving", "stale"):
         return writing.out(peer)
     elif answer.reason == "full":
@@ -170,6 +168,8 @@ class _Put:
         """Runs while nothing but the owner's answer is waited for."""
         self._overtaken_at: dict[Peer, None] = {}
         """Replicas that say to have a later put."""
+        self._disowning: dict[Peer, None] = {}
+        """Whoever was taken for the owner, said that it is none, and made us search for it."""
 
     def begin(self, route: Route | None) -> None:
         """Ask the replicas, or search for them first."""
@@ -229,9 +229,11 @@ class _Put:
                 writing.stored(peer)
                 self._go_on(writing, [])
                 return
-        sends = told(writing, peer, answer, self._puts.ring.identity)
-        if isinstance(answer, NotMine) and self._route is not None:
-            self._puts.locating.stale(self._route)
+        if isinstance(answer, NotMine) and self._may_be_astray(writing, peer):
+            self._end()
+            self.begin(None)
+            return
+        sends = told(writing, peer, answer)
         if there is not None:
             self._stamp_again(writing, there)
         elif isinstance(answer, Refused) and answer.reason == "clock":
@@ -244,10 +246,6 @@ class _Put:
             publication.fail(errors.Unreachable(None, errors.STOPPED))
             return
         if writing is not self._writing:
-            return
-        if writing.is_astray:
-            self._end()
-            self.begin(None)
             return
         for send in sends:
             self._store(writing, send)
@@ -270,6 +268,17 @@ class _Put:
             self._end()
             if not publication.confirmed:
                 outcomes.try_again(publication)
+
+    def _may_be_astray(self, writing: Writing, peer: Peer) -> bool:
+        """Whether to search for the owner, since the one taken for it says that it is none: others may have come before
+        it. Of one that was searched for and named again it is an opinion.
+        """
+        if peer != writing.owner or peer in self._disowning or len(self._disowning) >= OWNERS_MAX:
+            return False
+        self._disowning[peer] = None
+        if self._route is not None:
+            self._puts.locating.stale(self._route)
+        return True
 
     def _owner_is_late(self, writing: Writing) -> None:
         if self._route is not None:

@@ -61,6 +61,6 @@ class Restoring:
             further.extend(writing.out(peer))
 
         def answered(answer: Answer) -> None:
-            further.extend(told(writing, peer, answer, self._ring.identity))
+            further.extend(told(writing, peer, answer))
 
         return self._ring.ask(peer, Store(body, rank)).addCallbacks(answered, unanswered)
