@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chordtwist.core.claims import NOTHING_KEPT, Forgotten, Said, is_denied_by
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
-from chordtwist.core.reading import AS_PUBLISHER, REDIRECTS_MAX, Ask, Reading
+from chordtwist.core.reading import AS_PUBLISHER, Ask, Reading
 from chordtwist.core.records import Record, RecordKind, Seal, Version, precedence
 from tests.builders import IDENTITY, at, peer, peers
 
@@ -297,56 +297,32 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(self.reading.record, record(1))
 
 
-class OwnerBeforeTests(SynchronousTestCase):
-    """Replicas that are none, or others than we knew."""
+class FreshRouteTests(SynchronousTestCase):
+    """The ring was searched for the replicas once more."""
 
     def setUp(self) -> None:
         self.reading = reading_of(*REPLICAS)
         self.asks = self.reading.begin()
 
-    def test_the_true_owner_is_asked(self) -> None:
-        """It takes the first place; who named it is asked again, as the second."""
-        newcomer = peer(0)
-        self.assertEqual(self.reading.not_mine(self.asks[0], newcomer), [Ask(newcomer, 0, True), Ask(OWNER, 1, False)])
-        self.reading.said(Ask(newcomer, 0, True), value(1))
-        self.reading.said(Ask(OWNER, 1, False), version(1))
-        self.assertFalse(self.reading.done)
-        self.reading.said(self.asks[1], version(1))
-        self.assertEqual(self.reading.record, record(1))
-
-    def test_known_ones_are_no_news(self) -> None:
-        """Who names one that stands behind him is out."""
-        self.assertEqual(self.reading.not_mine(self.asks[0], SECOND), [Ask(FOURTH, 3, True)])
-
-    def test_asked_twice(self) -> None:
-        """Who was asked for the version and the value says so twice; what it says as the second counts all the same."""
-        newcomer, reading = peer(0), reading_of(*REPLICAS, me=SECOND)
-        as_me, asked_version, *_ = reading.begin()
-        asked_value = next(ask for ask in reading.said(as_me, NOTHING_KEPT) if ask.peer == OWNER)
-        _, again = reading.not_mine(asked_version, newcomer)
-        self.assertEqual(Ask(OWNER, 1, False), again)
-        reading.said(again, version(1))
-        self.assertEqual([], reading.not_mine(asked_value, newcomer))
-        reading.said(Ask(newcomer, 0, True), NOTHING_KEPT)
-        reading.said(Ask(THIRD, 3, False), NOTHING_KEPT)
-        self.assertEqual([Ask(OWNER, 1, True)], reading.said(Ask(PUBLISHER, AS_PUBLISHER, False), version(1)))
-
-    def test_redirects_are_bounded(self) -> None:
-        """Nobody leads us around for ever."""
-        ask = self.asks[0]
-        for place in range(100, 100 + REDIRECTS_MAX):
-            ask = self.reading.not_mine(ask, peer(place))[0]
-        self.assertNotIn(peer(200), [further.peer for further in self.reading.not_mine(ask, peer(200))])
-
-    def test_a_fresh_route_asks_only_who_has_not_spoken(self) -> None:
+    def test_asks_only_who_has_not_spoken(self) -> None:
         """Whoever was silent is asked again, whoever said something is not."""
         asks = self.reading.said(self.asks[0], NOTHING_KEPT) + self.asks[1:]
         while asks:
             asks = asks[1:] + self.reading.out(asks[0])
         self.assertTrue(self.reading.done)
-        asks = self.reading.renew(peers(0, 1, 2, 3))
+        asks = self.reading.renew(Route(at(0), REPLICAS))
         self.assertFalse(self.reading.done)
-        self.assertEqual([ask.peer for ask in asks], list(peers(0, 2, 3)))
+        self.assertEqual([ask.peer for ask in asks], [SECOND, THIRD, FOURTH])
+
+    def test_waits_for_nobody_that_may_have_answered(self) -> None:
+        """Answers are not taken while the ring is searched: so whoever owes one is asked again."""
+        asks = self.reading.renew(Route(at(0), REPLICAS))
+        self.assertEqual([ask.peer for ask in asks], [ask.peer for ask in self.asks])
+
+    def test_whose_replicas(self) -> None:
+        """Those behind the replicas may be others, and one before them may not."""
+        self.assertTrue(self.reading.is_of(Route(at(0), REPLICAS[:4])))
+        self.assertFalse(self.reading.is_of(Route(at(0), peers(0, 1, 2, 3))))
 
 
 class HedgeTests(SynchronousTestCase):

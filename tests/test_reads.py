@@ -14,9 +14,9 @@ from chordtwist.core.records import Record, RecordKind, Version
 from chordtwist.core.ring import Arc
 from chordtwist.node.records.reads import HEDGE_AFTER_S, HEDGES_MAX, UNVERIFIED_HEDGES_MAX
 from chordtwist.node.records.record_bodies import body_of
-from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, Question, Store
+from chordtwist.wire.peer_messages import Answer, Fetch, Found, NotFound, NotMine, Question, Store, Stored
 from tests.builders import at, peer
-from tests.record_ring import DELAY_S, WALL_MS, key_in
+from tests.record_ring import DELAY_S, WALL_MS, RecordRing, key_in
 from tests.ring_case import A_MOMENT_S, EIGHT, KEY, OUTSIDER, OWNED, ROUND_TRIP_S, SIGNED_KEY, RingCase, seal
 
 
@@ -183,6 +183,10 @@ class GetTests(RingCase):
                 self.ring.lies[peer(place)] = partial(self.says_of_its_own, place)
             self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
 
+    def says_once(self, words: list[Answer], place: int, question: Question) -> Answer | None:
+        """Words of a member one by one, and what it keeps when there are no more."""
+        return words.pop() if words and isinstance(question, Fetch) else self.says_of_its_own(place, question)
+
     def says_of_its_own(self, place: int, question: Question) -> Answer | None:
         """What a member keeps of a key that is not its own."""
         if not isinstance(question, Fetch):
@@ -210,14 +214,44 @@ class GetTests(RingCase):
         self.ring.node(OUTSIDER).view = [peer(place) for place in (0x1000, 0x2000, 0x7000, OUTSIDER)]
         self.assertEqual(self.value_at(OUTSIDER, within_s=2), b"value")
 
+    def test_what_was_said_elsewhere_counts_no_more(self) -> None:
+        """Whatever those have said that a stale route names, however late: those whom the search finds are asked."""
+        old = replace(self.record(value=b"replaced"), version=Version(WALL_MS - 60_000, peer(0x0123).packed))
+        self.keep(0x7000, old)
+        self.ring.refusing.add(peer(0x0123))
+        for place, late_s in ((0x7000, 0.0), (0x1000, 0.27), (0x2000, 0.6)):
+            self.ring.slow_s[peer(place)] = late_s
+            self.ring.lies[peer(place)] = partial(self.says_of_its_own, place)
+        self.ring.lies[peer(0x1000)] = lambda question: Stored() if isinstance(question, Fetch) else None
+        self.ring.node(OUTSIDER).view = [peer(place) for place in (0x1000, 0x2000, 0x7000, OUTSIDER)]
+        self.assertEqual(self.value_at(OUTSIDER, within_s=2), b"value")
+
     def test_a_stale_owner_names_the_true_one(self) -> None:
-        """Who owns the key now is asked next, at once."""
+        """Who owns the key now is searched for, and asked."""
         self.ring.join(0x2FFF)
         self.ring.pass_time(10)
         key = key_in(Arc(at(0x2000), at(0x2FFF)))
         self.put_and_wait(0x1000, key)
         self.ring.node(OUTSIDER).view = [peer(place) for place in EIGHT]
-        self.assertEqual(self.value_at(OUTSIDER, key, within_s=2 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+        self.assertEqual(self.value_at(OUTSIDER, key, within_s=4 * ROUND_TRIP_S + A_MOMENT_S), b"value")
+
+    def test_no_owner_by_anothers_word(self) -> None:
+        """Whom a replica names before itself is no replica for that, where no search names him: else one liar and an
+        address that belongs to no member would be most of three.
+        """
+        for liar, accomplice in ((0x3000, 0x2FFF), (0x4000, 0x3800)):
+            self.ring = RecordRing(*EIGHT, replication=3)
+            self.put_and_wait(0x1000)
+            self.ring.add(accomplice)
+            self.ring.forget(accomplice)
+            self.ring.refusing.add(peer(0x0123))
+            forged = replace(self.record(value=b"forged"), version=Version(WALL_MS + 5000, peer(0x0123).packed))
+            for place in (liar, accomplice):
+                self.keep(place, forged)
+                self.ring.lies[peer(place)] = partial(self.says_of_its_own, place)
+            self.ring.lies[peer(liar)] = partial(self.says_once, [NotMine(peer(accomplice).packed)], liar)
+            self.assertEqual(self.value_at(OUTSIDER, within_s=1), b"value")
+            self.assertNotIn(peer(accomplice), [to for to, _ in self.ring.node(OUTSIDER).asked])
 
     def test_ends_within_five_seconds(self) -> None:
         """When nobody answers at all it is given up; that nobody knows is said, not that there is nothing."""

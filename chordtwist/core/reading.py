@@ -8,7 +8,7 @@ prove themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -16,10 +16,6 @@ from chordtwist.core.claims import Belief, Claim, Claims, Forgotten, Said, is_by
 from chordtwist.core.lookup import Route
 from chordtwist.core.peer import Peer
 from chordtwist.core.records import Precedence, Record
-from chordtwist.core.ring import RingId, distance
-
-REDIRECTS_MAX = 4
-"""Owners that may have joined before the one we knew, one by one; with more, a fresh search is cheaper."""
 
 DOUBTED_HEDGES = 2
 """Whoever may know better than a majority is waited for so long: it may be dead."""
@@ -63,7 +59,6 @@ class Reading:
         """What publishers said of their own puts; None of one that is silent."""
         self._publishers: dict[Peer, int] = {}
         """Publishers that were asked and have not answered, and how many hedges had passed then."""
-        self._redirects = 0
         self._hedges = 0
         self._best: Precedence | None = None
         self._in_hand: Record | None = None
@@ -164,7 +159,9 @@ class Reading:
         return self._next()
 
     def out(self, ask: Ask) -> list[Ask]:
-        """Let somebody stand in for a replica that is silent, tells nonsense, or still pulls its records."""
+        """Let somebody stand in for a replica that is silent, tells nonsense, says to be none, or still pulls its
+        records.
+        """
         if ask.rank == AS_PUBLISHER:
             self._publishers.pop(ask.peer, None)
             self._own_words[ask.peer] = None
@@ -173,23 +170,6 @@ class Reading:
         self._said.pop(ask.peer, None)
         self._out[ask.peer] = None
         return self._next()
-
-    def not_mine(self, ask: Ask, predecessor: Peer) -> list[Ask]:
-        """Ask the one that the replica we took for the owner names before it, and it itself again behind that one. Who
-        names somebody that does not stand nearer to the key is out.
-        """
-        if ask.rank < self._order.index(ask.peer):
-            # It was asked twice, for its version and for the value, and has said so before.
-            self._waiting.pop((ask.peer, ask.value), None)
-            return self._next()
-        self._redirects += 1
-        if self._redirects > REDIRECTS_MAX or not stands_before(predecessor, ask.peer, self._order, self._position):
-            return self.out(ask)
-        self._waiting.pop((ask.peer, ask.value), None)
-        self._asked.pop(ask.peer, None)
-        self._order.insert(self._order.index(ask.peer), predecessor)
-        asks = [self._ask(predecessor, value=True), self._ask(ask.peer, value=False)]
-        return asks + self._next()
 
     def hedge(self) -> list[Ask]:
         """Ask one more as if somebody had failed, since time has passed without enough answers; then two, then four."""
@@ -213,15 +193,21 @@ class Reading:
         self._hedges = HEDGES_NEVER
         self._weigh()
 
-    def renew(self, replicas: Iterable[Peer]) -> list[Ask]:
-        """Follow a fresh route: ask those that have not spoken, also the ones that were silent a moment ago."""
-        self._order = list(replicas)
+    def renew(self, route: Route) -> list[Ask]:
+        """Follow a fresh route to the same replicas: ask those that have not spoken, also the ones that were silent a
+        moment ago, or whose answers were not taken since.
+        """
+        self._order = [*route.replicas, *(peer for peer in self._said if peer not in route.replicas)]
         self._out.clear()
+        self._waiting.clear()
+        self._publishers.clear()
+        self._asked = dict.fromkeys(self._said)
         self._done = False
-        for peer in list(self._asked):
-            if peer not in self._said and (peer, True) not in self._waiting and (peer, False) not in self._waiting:
-                del self._asked[peer]
         return self._next()
+
+    def is_of(self, route: Route) -> bool:
+        """Whether the replicas are those of a route."""
+        return route.replicas[: self._copies] == tuple(self._order[: self._copies])
 
     @property
     def _replicas(self) -> int:
@@ -416,10 +402,3 @@ class Reading:
     def _silent(self) -> list[Peer]:
         """List those that were asked for their version and have said nothing so far."""
         return [peer for peer in self._within() if (peer, False) in self._waiting and peer not in self._said]
-
-
-def stands_before(predecessor: Peer, peer: Peer, known: list[Peer], position: RingId) -> bool:
-    """Whether a predecessor that `peer` names is news, and stands between the position and it. Ids cannot be chosen:
-    then it is the owner, or nobody answers there.
-    """
-    return predecessor not in known and distance(position, predecessor.id) < distance(position, peer.id)

@@ -177,7 +177,7 @@ class _Read:
     def _follow(self, route: Route) -> None:
         self._route = route
         self._stage = _Stage.ASKING
-        if self._reading is None:
+        if self._reading is None or not self._reading.is_of(route):
             reader = self._reader
             reading = self._reading = Reading(route, reader.copies, reader.ring.me, reader.incoming.publisher_of)
             asks = reading.begin()
@@ -186,7 +186,7 @@ class _Read:
             for _ in range(slow):
                 self._put(reading, reading.hedge())
         else:
-            self._put(self._reading, self._reading.renew(route.replicas))
+            self._put(self._reading, self._reading.renew(route))
 
     def _put(self, reading: Reading, asks: list[Ask]) -> None:
         for ask in asks:
@@ -209,7 +209,7 @@ class _Read:
             said = self._reader.incoming.said(self._key, answer, ask.value)
             asks = reading.out(ask) if said is None else reading.said(ask, said)
         elif isinstance(answer, NotMine):
-            asks = self._redirected(reading, ask, answer)
+            asks = self._disowned(reading, ask)
         elif ask.rank == AS_PUBLISHER and (forgotten := forgotten_by(answer)) is not None:
             asks = reading.forgotten(ask, forgotten)
         else:
@@ -228,14 +228,15 @@ class _Read:
         if reading is self._reading and self._stage is _Stage.ASKING:
             self._put(reading, reading.out(ask))
 
-    def _redirected(self, reading: Reading, ask: Ask, answer: NotMine) -> list[Ask]:
-        if self._route is not None:
-            self._reader.locating.stale(self._route)
-        try:
-            predecessor = self._reader.ring.identity.unpack(answer.predecessor)
-        except ValueError:
-            return reading.out(ask)
-        return reading.not_mine(ask, predecessor)
+    def _disowned(self, reading: Reading, ask: Ask) -> list[Ask]:
+        """Go on without one that says to be none. Only whoever is taken for the owner can know of newcomers before it:
+        whether there are any a search finds out, and not who is named.
+        """
+        if ask.rank == 0 and not self._has_searched:
+            self._is_guess = True
+            if self._route is not None:
+                self._reader.locating.stale(self._route)
+        return reading.out(ask)
 
     def _judge(self, reading: Reading) -> None:
         """Decide what follows, since the answers are enough, or nobody is left to be asked."""
@@ -261,13 +262,12 @@ class _Read:
             self._reader.locating.find(self._position).addCallbacks(self._verified, self._lost)
 
     def _verified(self, route: Route) -> None:
-        reading, guess, copies = self._reading, self._route, self._reader.copies
-        if self._stage is not _Stage.ASKING or reading is None or guess is None:
+        reading = self._reading
+        if self._stage is not _Stage.ASKING or reading is None:
             self._found(route)
             return
         self._is_guess = False
-        if route.replicas[:copies] != guess.replicas[:copies]:
-            self._reading = None
+        if not reading.is_of(route):
             self._follow(route)
         elif reading.done:
             self._judge(reading)
