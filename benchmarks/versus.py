@@ -53,7 +53,7 @@ SETTLE_S = 5.0
 """Between forming, or working, and what is next."""
 
 KILLED = 3, 10
-"""Of so many processes so many are ended, with ``--kill``."""
+"""Of so many processes so many are ended, with ``--kill``, and one at least."""
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -264,7 +264,7 @@ def measured(given: argparse.Namespace, system: str, nodes: int) -> dict[str, ob
             ring.get(f"warm_get_{in_flight}", keys, asking, in_flight, given.seconds)
         ring.idle(given.idle)
         if given.kill:
-            herds.kill(random.Random(1).sample(range(1, processes), processes * KILLED[0] // KILLED[1]))
+            herds.kill(random.Random(1).sample(range(1, processes), max(1, processes * KILLED[0] // KILLED[1])))
             for moment in ("at_once", "later"):
                 ring.get(f"killed_get_{moment}", keys, nodes // processes, 32, 600.0, each=True)
                 time.sleep(SETTLE_S)

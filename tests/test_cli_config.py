@@ -152,20 +152,27 @@ class ShowTests(ConfigTestCase):
             ("ring.example", "127.0.0.1:7401", ""),
         ):
             path = self.file(f"[dht]\np2p_address = {host}:6000\n")
-            told = {
-                one["key"]: (one["value"], one["from"])
-                for one in self.shown("config-show", "show", "-c", path)["options"]
-                if one["from"] == "p2p_address"
-            }
-            expected = {"api_address": api, "public_address": f"{host}:6000", "identity": identity}
-            self.assertEqual(told, {key: (value, "p2p_address") for key, value in expected.items() if value})
+            told = self.told(path)
+            beside = "p2p_address" if host == "127.0.0.1" else "default"
+            self.assertEqual(told["api_address"], (api, beside))
+            self.assertEqual(told["public_address"], (f"{host}:6000", "p2p_address"))
+            self.assertEqual(told["identity"], (identity, "p2p_address" if identity else "default"))
             self.assertNotIn("identity", self.config("show", "-c", path, "--changed").stdout)
 
     def test_left_empty(self) -> None:
         """A file may leave such an option empty on purpose: then its line is named as well."""
         path = self.file("[dht]\np2p_address = 10.0.0.1:6000\nidentity =\n")
-        told = {one["key"]: one["from"] for one in self.shown("config-show", "show", "-c", path)["options"]}
-        self.assertEqual(told["identity"], "line 3: p2p_address")
+        self.assertEqual(self.told(path)["identity"], ("ip", "line 3: p2p_address"))
+
+    def test_follows_from_public_address(self) -> None:
+        """The place of a node follows from where others dial it."""
+        path = self.file("[dht]\np2p_address = 127.0.0.1:6000\npublic_address = 192.0.2.1:6000\n")
+        self.assertEqual(self.told(path)["identity"], ("ip", "public_address"))
+
+    def told(self, path: str) -> dict[str, tuple[str, str]]:
+        """The value of each option, and where it comes from."""
+        options = self.shown("config-show", "show", "-c", path)["options"]
+        return {one["key"]: (one["value"], one["from"]) for one in options}
 
     def test_defaults(self) -> None:
         """Without a file the defaults are shown; a file with a mistake is answered with it, and status 2."""

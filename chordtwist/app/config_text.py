@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from chordtwist.app.config import SECTIONS, NodeConfig, options, policy_at
+from chordtwist.core.address import Address
 
 HIDDEN = "(not shown)"
 SECRETS = {("tls", "secret")}
@@ -43,12 +44,16 @@ def in_force(config: NodeConfig) -> Mapping[str, Mapping[str, str]]:
     return {"": {"hostkey": written("", "hostkey", config.hostkey)}, **shown}
 
 
-def derived(config: NodeConfig) -> dict[tuple[str, str], str]:
-    """Write what follows from p2p_address where nothing else is said, by section and key."""
-    announced = config.announced_address
-    found = {("dht", "api_address"): str(config.api_address), ("dht", "public_address"): str(announced)}
+def derived(config: NodeConfig) -> dict[tuple[str, str], tuple[str, str]]:
+    """Write what is in force where nothing is said, by section and key, each with the option that it follows from, or
+    "default".
+    """
+    dht, api, announced = config.dht, config.api_address, config.announced_address
+    beside = "p2p_address" if isinstance(api, Address) and api.host == dht.p2p_address.host else "default"
+    found = {("dht", "api_address"): (str(api), beside), ("dht", "public_address"): (str(announced), "p2p_address")}
     if announced.is_ip:
-        found["dht", "identity"] = written("dht", "identity", policy_at(announced.host))
+        place = "p2p_address" if dht.public_address is None else "public_address"
+        found["dht", "identity"] = written("dht", "identity", policy_at(announced.host)), place
     return found
 
 

@@ -116,7 +116,7 @@ def _chosen(option: str | None) -> Iterator[dict[str, Any]]:
 
 
 @command.command(
-    help="""Show every option with its value, and where that comes from: the line of FILE, the default, or p2p_address.
+    help="""Show every option with its value, and where that comes from: a line of FILE, the default, another option.
 
     What stands over the file when a node runs, variables of the environment and --set, is left out. Secrets are not
     shown.
@@ -156,8 +156,8 @@ def _in_force(path: str | None) -> Iterator[dict[str, Any]]:
             given = checked.given.get((section, key))
             where = "default" if given is None else f"line {given.line}"
             if not value and (section, key) in follows:
-                value = follows[section, key]
-                where = "p2p_address" if given is None else f"{where}: p2p_address"
+                value, source = follows[section, key]
+                where = source if given is None else f"{where}: {source}"
             if given is not None and given.key != key:
                 where += f", as {given.key}"
             yield {"section": section, "key": key, "value": value, "from": where}
