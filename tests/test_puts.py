@@ -166,7 +166,7 @@ class PutTests(RingCase):
         """Whom a replica names before itself gets nothing, and counts for nothing, where no search names him: another
         keeps it in the place of that replica, even where it is the owner.
         """
-        for liar, most in ((0x3000, 2), (0x4000, 1)):
+        for liar, most in ((0x3000, 3), (0x4000, 1)):
             self.ring = RecordRing(*EIGHT)
             self.ring.lies[peer(liar)] = lambda question: (
                 NotMine(peer(0x2800).packed) if isinstance(question, Store) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -168,8 +169,8 @@ class _Put:
         """Runs while nothing but the owner's answer is waited for."""
         self._overtaken_at: dict[Peer, None] = {}
         """Replicas that say to have a later put."""
-        self._disowning: dict[Peer, None] = {}
-        """Whoever was taken for the owner, said that it is none, and made us search for it."""
+        self._disowning: Counter[Peer] = Counter()
+        """How often whoever was taken for the owner has said that it is none."""
 
     def begin(self, route: Route | None) -> None:
         """Ask the replicas, or search for them first."""
@@ -229,11 +230,8 @@ class _Put:
                 writing.stored(peer)
                 self._go_on(writing, [])
                 return
-        if isinstance(answer, NotMine) and self._may_be_astray(writing, peer):
-            self._end()
-            self.begin(None)
-            return
-        sends = told(writing, peer, answer)
+        is_none = isinstance(answer, NotMine) and peer == writing.owner
+        sends = self._disowned(writing, peer) if is_none else told(writing, peer, answer)
         if there is not None:
             self._stamp_again(writing, there)
         elif isinstance(answer, Refused) and answer.reason == "clock":
@@ -269,16 +267,19 @@ class _Put:
             if not publication.confirmed:
                 outcomes.try_again(publication)
 
-    def _may_be_astray(self, writing: Writing, peer: Peer) -> bool:
-        """Whether to search for the owner, since the one taken for it says that it is none: others may have come before
-        it. Of one that was searched for and named again it is an opinion.
+    def _disowned(self, writing: Writing, peer: Peer) -> list[Send]:
+        """Go on though whoever was taken for the owner says that it is none. Whether others have come before it a
+        search finds out, and not who is named. Where it is named again it keeps the record as a replica behind
+        somebody: it may know of one that is no member yet.
         """
-        if peer != writing.owner or peer in self._disowning or len(self._disowning) >= OWNERS_MAX:
-            return False
-        self._disowning[peer] = None
-        if self._route is not None:
-            self._puts.locating.stale(self._route)
-        return True
+        self._disowning[peer] += 1
+        if self._disowning[peer] == 1 and len(self._disowning) <= OWNERS_MAX:
+            if self._route is not None:
+                self._puts.locating.stale(self._route)
+            self._end()
+            self.begin(None)
+            return []
+        return [(peer, 1)] if self._disowning[peer] <= 2 else writing.out(peer)
 
     def _owner_is_late(self, writing: Writing) -> None:
         if self._route is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -229,14 +230,16 @@ class _Read:
             self._put(reading, reading.out(ask))
 
     def _disowned(self, reading: Reading, ask: Ask) -> list[Ask]:
-        """Go on without one that says to be none. Only whoever is taken for the owner can know of newcomers before it:
-        whether there are any a search finds out, and not who is named.
+        """Go on though one says that it is no replica. Only whoever is taken for the owner can know of newcomers before
+        it: whether there are any a search finds out, and not who is named; meanwhile it is asked as one behind them.
         """
-        if ask.rank == 0 and not self._has_searched:
+        if ask.rank:
+            return reading.out(ask)
+        if not self._has_searched:
             self._is_guess = True
             if self._route is not None:
                 self._reader.locating.stale(self._route)
-        return reading.out(ask)
+        return [replace(ask, rank=1)]
 
     def _judge(self, reading: Reading) -> None:
         """Decide what follows, since the answers are enough, or nobody is left to be asked."""
