@@ -381,6 +381,15 @@ class GetTests(RingCase):
         result = self.put_and_wait(OUTSIDER, value=b"newest")
         self.assertGreater(result.version, newer.version)
 
+    def test_a_verdict_given_up(self) -> None:
+        """Whoever is ending, and asks no more what stands there, is told nothing: nobody waits for an error."""
+        for passed_s in (0.0, ROUND_TRIP_S):
+            asked = self.ring.node(OUTSIDER).records.reader.judge(KEY)
+            self.ring.silent.add(peer(0x4000))
+            self.ring.pass_time(passed_s)
+            asked.cancel()
+            self.assertIsNone(self.successResultOf(asked))
+
     def test_a_read_given_up_stops(self) -> None:
         """Cancelling it ends its timer."""
         before = self.ring.pending()

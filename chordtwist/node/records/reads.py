@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -81,13 +81,12 @@ class Reader:
 
     def judge(self, key: bytes) -> Deferred[Claim | None]:
         """Read a plain record for what is believed to stand there, also its end; None of nothing, and when nobody could
-        tell. Never fails.
+        tell, or it was cancelled. Never fails.
         """
         read = _Read(self, key)
-        return (
-            read.begin()
-            .addErrback(lambda failure: failure.trap(Unreachable) and None)
-            .addCallback(lambda _: read.claim)
+        return read.begin().addCallbacks(
+            lambda _: read.claim,
+            lambda failure: read.claim if failure.trap(Unreachable, CancelledError) is Unreachable else None,
         )
 
     def stop(self) -> None:
