@@ -1,90 +1,72 @@
-"""What others are shown tells nothing of what a node draws in private."""
+"""Behaviour of the simulation's chance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from random import Random
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chordtwist.core.evidence import SALT_LENGTH
-from chordtwist.core.parameters import Parameters
-from chordtwist.core.ring import ID_BITS
-from chordtwist.node.environment import Environment
-from chordtwist.node.node import Node
-from chordtwist.node.records.auditing import NONCE_BYTES
-from chordtwist.simulation.adversaries import ATTACKS
-from chordtwist.simulation.adversaries.coalition import Coalition
-from chordtwist.simulation.world import World
-from tests.simulation.apart import grow_apart
+from chordtwist.simulation import chance
 
 
-class Private(Random):
-    """Draws nothing so wide that somebody might be shown it."""
+class DelaysTests(SynchronousTestCase):
+    """Distributions of delays."""
 
-    def randbytes(self, n: int) -> bytes:
-        raise AssertionError("bytes that others are shown")
+    def test_constant(self) -> None:
+        """A constant delay is always the same."""
+        self.assertEqual(set(chance.constant(5)), {5})
 
-    def getrandbits(self, k: int) -> int:
-        assert k < ID_BITS, "a position that others are asked for"
-        return super().getrandbits(k)
+    def test_uniform(self) -> None:
+        """A uniform one reaches from its least to its most."""
+        delays = chance.uniform(10, 90)
+        self.assertEqual((delays[0], delays[-1], sum(delays) // len(delays)), (10, 90, 49))
+
+    def test_exponential(self) -> None:
+        """An exponential one has the mean it was given, starts at the least, and has a tail."""
+        delays = chance.exponential(5_000, 30_000)
+        self.assertEqual(delays, tuple(sorted(delays)))
+        self.assertTrue(5_000 <= delays[0] < 5_100)
+        self.assertTrue(29_900 < sum(delays) / len(delays) < 30_100)
+        self.assertTrue(150_000 < delays[-1] < 260_000)
+
+    def test_heavy(self) -> None:
+        """A heavy one has the median it was given, and one in a hundred is more than four times as long."""
+        delays = chance.heavy(60_000)
+        self.assertTrue(59_000 < delays[511] <= 60_000 <= delays[512] < 61_000)
+        self.assertTrue(4.4 < delays[1014] / 60_000 < 4.8)
+
+    def test_alike_everywhere(self) -> None:
+        """The numbers are these, on every machine."""
+        self.assertEqual(chance.exponential(5_000, 30_000)[::200], (5_012, 10_448, 17_403, 27_073, 43_052, 99_362))
+        self.assertEqual(chance.heavy(60_000)[::200], (4_725, 37_466, 51_769, 67_407, 91_801, 209_508))
 
 
-class Public(Random):
-    """Notes what is drawn."""
+class DrawsTests(SynchronousTestCase):
+    """Single draws."""
 
-    drawn: set[str]
+    def test_sessions(self) -> None:
+        """Half of all sessions are shorter than the median; their ends come without memory."""
+        rng = Random(1)
+        drawn = sorted(chance.session_us(rng, 60_000_000) for _ in range(2000))
+        self.assertTrue(55e6 < drawn[1000] < 65e6)
+        self.assertTrue(110e6 < drawn[1500] < 130e6, "three quarters end within two medians")
 
-    def randbytes(self, n: int) -> bytes:
-        self.drawn.add(f"{n} bytes")
-        return super().getrandbits(8 * n).to_bytes(n, "big")
+    def test_below(self) -> None:
+        """Every integer below the limit is drawn alike often, to within chance."""
+        rng = Random(1)
+        counts = [0] * 5
+        for _ in range(5000):
+            counts[chance.below(rng, 5)] += 1
+        self.assertTrue(min(counts) > 900 and max(counts) < 1100)
 
-    def getrandbits(self, k: int) -> int:
-        self.drawn.add(f"{k} bits")
-        return super().getrandbits(k)
+    def test_pick_some(self) -> None:
+        """Some are picked, each once; never more than there are."""
+        rng = Random(1)
+        self.assertEqual(len(set(chance.pick_some(rng, range(10), 4))), 4)
+        self.assertEqual(sorted(chance.pick_some(rng, range(3), 9)), [0, 1, 2])
 
-
-class ChanceTests(SynchronousTestCase):
-    """Rings whose nodes break by an error where they draw in private what they show."""
-
-    def setUp(self) -> None:
-        self.drawn: set[str] = set()
-        self.world = World(5, Parameters(network="simulation", successors=4, replication=3))
-        self.addCleanup(self.world.close)
-
-    def watch(self, build: Callable[..., Node]) -> None:
-        """Have all nodes built so that they note what they draw for others to see."""
-
-        def watched(
-            me: Any, identity: Any, parameters: Any, link: Any, store: Any, lent: Environment, *more: Any
-        ) -> Node:
-            public = Public(lent.rng.random())
-            public.drawn = self.drawn
-            lent = replace(lent, rng=Private(lent.rng.random()), public_rng=public)
-            return build(me, identity, parameters, link, store, lent, *more)
-
-        self.world.build = watched
-
-    def test_points(self) -> None:
-        """Points at which rings are compared: whoever shows a ring is asked for hundreds of them."""
-        self.watch(Node)
-        large, small = ([self.world.address(n) for n in numbers] for numbers in (range(10), range(10, 17)))
-        grow_apart(self.world, large, small)
-        self.world.seed_peers = [large[0], small[0]]
-        self.world.run(120)
-        self.assertEqual(17, self.world.check.principals())
-        self.assertIn(f"{ID_BITS} bits", self.drawn)
-
-    def test_salts(self) -> None:
-        """Nonces of audits, and salts, where a quarter gives itself away and is convicted by some before others."""
-        coalition = Coalition(self.world, 0.25, ATTACKS["equivocate"], True, grown=False)
-        self.watch(coalition.build)
-        self.world.grow(24)
-        self.world.settle(60)
-        coalition.begin()
-        for number, host in enumerate(self.world.live.values()):
-            host.node.put(b"%032d" % number, b"value").addErrback(lambda failure: None)  # a liar may refuse it
-        self.world.run(120)
-        self.assertLessEqual({f"{NONCE_BYTES} bytes", f"{SALT_LENGTH} bytes"}, self.drawn)
+    def test_alike_everywhere(self) -> None:
+        """The draws are these, on every machine and Python."""
+        rng = Random(7)
+        self.assertEqual([chance.waiting_us(rng, 1_000_000) for _ in range(3)], [53_543, 929_317, 3_030_607])
+        self.assertEqual(chance.pick_some(rng, "abcdef", 3), ["d", "b", "a"])
