@@ -282,10 +282,12 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3, help="of everything in turn (3)")
     parser.add_argument("--processes", type=int, help="of each ring; unless given, one for 100 nodes, 2 at least")
     parser.add_argument("--copies", type=int, default=3, help="of each record of ours (3)")
-    parser.add_argument("--joining", type=int, help="of ours join at a time in each process; all unless given")
+    parser.add_argument("--joining", type=int, help="so many of ours join at a time in each process (all)")
     parser.add_argument("--seconds", type=float, default=4, help="for the puts, and for the gets, each time (4)")
     parser.add_argument("--idle", type=float, default=10, help="seconds to look on while nothing is asked (10)")
-    parser.add_argument("--kill", action="store_true", help="end three in ten processes then, and read every key")
+    parser.add_argument(
+        "--kill", action="store_true", help="end three in ten processes then, or one, and read every key"
+    )
     parser.add_argument("--shown", type=Path, metavar="FILE", help="measure nothing: show the objects in this file")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the rates")
     given = parser.parse_args()

@@ -46,7 +46,6 @@ class Reading:
         are silent. @param me: who answers itself at no cost, so first.
         @param publisher_of: reads a packed address; None when it is none.
         """
-        self._position = route.position
         self._order = list(route.replicas)
         self._copies = copies
         self._me = me
